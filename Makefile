@@ -1,0 +1,45 @@
+# One way to do each thing; CI runs what a person runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help demo test check test-containers image lock clean
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
+
+$(VENV)/.runtime: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -e '.[sandbox]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) install --upgrade 'pip>=25.1'
+	$(PIP) install --group dev
+	@touch $@
+
+demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox API, show the report
+	$(BIN)/sync-runner demo
+
+test: $(VENV)/.dev ## Every test that needs no Docker
+	$(BIN)/python -m pytest -n auto --ignore tests/containers
+
+check: $(VENV)/.dev ## Style, types, tests with branch coverage of at least 95 %
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest -n auto --ignore tests/containers --cov --cov-report=term
+
+test-containers: $(VENV)/.dev ## The tests that need a Docker engine
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs
+
+image: ## Build the container image
+	docker build --network host -t sync-runner:dev .
+
+lock: $(VENV)/.dev ## Pin and hash every dependency of the image
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra sandbox pyproject.toml -o requirements-sandbox.lock
+
+clean: ## Remove what was built
+	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,3 @@
+"""sync-runner: logs in with a password and a one-time code, runs sync jobs to completion, tells the story, exits."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Login without a person: one-time codes, sessions, the token store."""

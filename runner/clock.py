@@ -1,0 +1,70 @@
+"""Time as an argument: the one clock the runner reads and sleeps by, and the real one. Tests hand in a fake."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for codes, dates and records; monotonic time for durations and deadlines. All in seconds."""
+
+    def time(self) -> float:
+        """Seconds since the Unix epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never steps."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def time(self) -> float:
+        """Seconds since the Unix epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never steps."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass without blocking other tasks."""
+        import asyncio
+
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock; infinite when nothing limits the work."""
+
+    clock: Clock
+    at: float = float("inf")
+    what: str = "the work"
+
+    @classmethod
+    def after(cls, clock: Clock, seconds: float | None, what: str) -> "Deadline":
+        """The deadline `seconds` from now; `None` means no limit. `what` names it in messages."""
+        return cls(clock, float("inf") if seconds is None else clock.monotonic() + seconds, what)
+
+    @property
+    def left(self) -> float:
+        """Seconds until it passes, never below zero."""
+        return max(0.0, self.at - self.clock.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        """Whether the time is up."""
+        return self.left <= 0
+
+    def sooner(self, other: "Deadline") -> "Deadline":
+        """The stricter of the two."""
+        return self if self.at <= other.at else other
+
+
+def rfc3339(seconds: float) -> str:
+    """A Unix time as UTC in RFC 3339 with milliseconds, for logs, records and reports."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,85 @@
+"""A YAML file as plain data that still knows on which line each key stands, for errors that point at the place."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.errors import UsageError
+
+MAX_BYTES = 1 << 20  # a configuration is a page or two; a megabyte of it is a mistake or an attack
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The data of a YAML file, its name, and the line (from 1) of each key and list item."""
+
+    name: str
+    data: dict[str, Any]
+    lines: dict[Place, int]
+
+    def where(self, place: Iterable[str | int]) -> str:
+        """`file:line` of the nearest known ancestor of `place`."""
+        path = tuple(place)
+        while path and path not in self.lines:
+            path = path[:-1]
+        return f"{self.name}:{self.lines[path]}" if path else self.name
+
+
+def read(path: Path) -> Document:
+    """The file's document. Raises UsageError when it can not be read or is not one YAML mapping."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: can not be read ({error.strerror}); give the path of a readable YAML file") from None
+    if len(raw) > MAX_BYTES:
+        raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; is this the right file?")
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, name: str) -> Document:
+    """The document in `raw`; `name` stands in messages. Raises UsageError with line and column."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        instance = loader(raw)
+        try:
+            node = instance.get_single_node()
+            if node is None:
+                return Document(name, {}, {})
+            lines: dict[Place, int] = {}
+            _collect(node, (), lines, name)
+            data = instance.construct_document(node)
+        finally:
+            instance.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise UsageError(f"{name}{at}: not valid YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise UsageError(f"{name}: not valid YAML ({type(error).__name__}); it must be UTF-8 text") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"{name}:1: the file must hold keys and values, such as `base_url: https://sync.example.org`")
+    return Document(name, data, lines)
+
+
+def _collect(node: Any, place: Place, lines: dict[Place, int], name: str) -> None:
+    """Note each key's line; refuse a key that stands twice, which YAML would silently drop."""
+    if len(place) > 64:
+        raise UsageError(f"{name}:{node.start_mark.line + 1}: nested too deeply")
+    if node.id == "mapping":
+        for key, value in node.value:
+            at = (*place, str(key.value) if key.id == "scalar" else "?")
+            if at in lines:
+                raise UsageError(f"{name}:{key.start_mark.line + 1}: the key `{at[-1]}` stands twice; keep one")
+            lines[at] = key.start_mark.line + 1
+            _collect(value, at, lines, name)
+    elif node.id == "sequence":
+        for index, item in enumerate(node.value):
+            at = (*place, index)
+            lines[at] = item.start_mark.line + 1
+            _collect(item, at, lines, name)

@@ -1,0 +1,129 @@
+"""The one tree of errors and the one table of exit codes; each error owns its code and whether another try may help.
+
+    RunnerError
+    |-- UsageError               2   the command line or the configuration is wrong
+    |-- AuthenticationError      3   the login can not succeed as things are
+    |   |-- SecretError              a secret is missing or unusable
+    |   `-- LoginRefused             the API said no to the credentials, or a cool-down is on
+    |-- DeadlineExceeded         6   a request's, sync's or run's time is up
+    |-- Unreachable              7   the API could not be reached or kept failing (`sent`: may it have been taken?)
+    |-- OutcomeUnknown           8   a trigger may or may not have been taken
+    `-- ContractError            9   the API broke its contract, or the profile does not fit
+
+Messages say what happened, where, and what to do next; they never hold a secret.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process leaves with. Stable: schedulers and `k8s/` act on these numbers (DESIGN, Exit codes)."""
+
+    COMPLETED = 0
+    DEFECT = 1
+    USAGE = 2
+    AUTHENTICATION = 3
+    FAILED = 4
+    PARTIAL = 5
+    DEADLINE = 6
+    UNREACHABLE = 7
+    UNKNOWN = 8
+    CONTRACT = 9
+    SIGINT = 130
+    SIGTERM = 143
+
+    @property
+    def meaning(self) -> str:
+        """One sentence for the README's table, `--help` and the termination message."""
+        return _MEANINGS[self]
+
+    @property
+    def retry_helps(self) -> str:
+        """`no`, `yes`, `perhaps` or `look first`: what a scheduler should do with this code."""
+        return _RETRY[self]
+
+
+_MEANINGS = {
+    ExitCode.COMPLETED: "every sync completed",
+    ExitCode.DEFECT: "unexpected error: a defect of the runner",
+    ExitCode.USAGE: "usage or configuration",
+    ExitCode.AUTHENTICATION: "a secret is missing or unusable, or the login was refused",
+    ExitCode.FAILED: "every sync failed or was cancelled at the server",
+    ExitCode.PARTIAL: "some syncs completed, some did not",
+    ExitCode.DEADLINE: "a deadline passed",
+    ExitCode.UNREACHABLE: "the API could not be reached or kept failing",
+    ExitCode.UNKNOWN: "outcome unknown: a trigger may or may not have been taken",
+    ExitCode.CONTRACT: "the API broke its contract (the profile does not fit)",
+    ExitCode.SIGINT: "interrupted by SIGINT",
+    ExitCode.SIGTERM: "interrupted by SIGTERM",
+}
+
+_RETRY = {
+    ExitCode.COMPLETED: "",
+    ExitCode.DEFECT: "",
+    ExitCode.USAGE: "no",
+    ExitCode.AUTHENTICATION: "no",
+    ExitCode.FAILED: "perhaps",
+    ExitCode.PARTIAL: "perhaps",
+    ExitCode.DEADLINE: "yes",
+    ExitCode.UNREACHABLE: "yes",
+    ExitCode.UNKNOWN: "look first",
+    ExitCode.CONTRACT: "no",
+    ExitCode.SIGINT: "yes",
+    ExitCode.SIGTERM: "yes",
+}
+
+
+class RunnerError(Exception):
+    """Anything the runner foresees going wrong. `str(error)` is fit for users and logs."""
+
+    exit_code = ExitCode.DEFECT
+
+
+class UsageError(RunnerError):
+    """The command line, configuration or profile is wrong: nothing was sent."""
+
+    exit_code = ExitCode.USAGE
+
+
+class AuthenticationError(RunnerError):
+    """The login can not succeed until a person changes something."""
+
+    exit_code = ExitCode.AUTHENTICATION
+
+
+class SecretError(AuthenticationError):
+    """A secret is missing or unusable; the message names the file and the fault, never the content."""
+
+
+class LoginRefused(AuthenticationError):
+    """The API refused the credentials or the code, asked for a factor the runner has not, or a cool-down is on."""
+
+
+class DeadlineExceeded(RunnerError):
+    """The time set for a request, a sync or the run is up."""
+
+    exit_code = ExitCode.DEADLINE
+
+
+class Unreachable(RunnerError):
+    """The API could not be reached, or kept failing after every try the policy allows."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        """`sent` false: the request certainly never reached the server, so sending it again is safe."""
+        super().__init__(message)
+        self.sent = sent
+
+
+class OutcomeUnknown(RunnerError):
+    """A trigger's answer was lost and the API can not tell what became of it: a person must look."""
+
+    exit_code = ExitCode.UNKNOWN
+
+
+class ContractError(RunnerError):
+    """An answer does not fit the profile: wrong shape, unknown status word, an impossible state change."""
+
+    exit_code = ExitCode.CONTRACT

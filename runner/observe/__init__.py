@@ -1,0 +1,1 @@
+"""What the outside sees: events, logs, metrics, progress, reports."""

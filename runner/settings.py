@@ -1,0 +1,350 @@
+"""The one settings model: every key, its meaning, its default. Reading files and the environment is `load`'s work.
+
+Secrets are not settings: this model only says where they are (`secrets.py` reads them).
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from runner import document
+from runner.errors import UsageError
+
+ENV_PREFIX = "SYNC_RUNNER_"
+SECRET_NAMES = ("username", "password", "totp_seed", "refresh_token")
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds from `30s`, `5m`, `1h30m`, `250ms`, `2d`; a plain number is seconds. Raises ValueError with the forms."""
+    if isinstance(value, bool) or not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not text or not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
+        raise ValueError("give a duration such as 250ms, 30s, 5m, 2h or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+
+
+def _http_url(value: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("give a URL such as https://sync.example.org")
+    if parts.username or parts.password:
+        raise ValueError("take the user and password out of the URL: they belong into secret files")
+    if parts.query or parts.fragment:
+        raise ValueError("the URL must end before any ? or #")
+    return value.rstrip("/")
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+Url = Annotated[str, AfterValidator(_http_url)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SyncSettings(_Section):
+    """One sync to run."""
+
+    type: str = Field(min_length=1, description="The sync type as the profile knows it, such as activities.")
+    name: str = Field(default="", description="A name for logs and `after`; the type where not given.")
+    start: str | None = Field(
+        default=None,
+        description="First day: 2026-01-31, today, yesterday, -7d, or last-success (the day of the last completed run).",
+    )
+    end: str | None = Field(default=None, description="Last day, in the same forms.")
+    force_full: bool = Field(default=False, description="Ask for a full sync, not only what is new.")
+    after: tuple[str, ...] = Field(default=(), description="Names of syncs that must have completed first.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Further parameters that the profile knows.")
+
+    def model_post_init(self, _context: Any) -> None:
+        """The type names the sync unless a name is given."""
+        if not self.name:
+            object.__setattr__(self, "name", self.type)
+
+
+def _short_syncs(value: Any) -> Any:
+    """`activities,health`, `[activities, {type: health}]`, or either as JSON from the environment."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        import json
+
+        value = json.loads(value)
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, list | tuple):
+        return [{"type": item} if isinstance(item, str) else item for item in value]
+    return value
+
+
+Syncs = Annotated[tuple[SyncSettings, ...], NoDecode, BeforeValidator(_short_syncs)]
+
+
+class AccountSettings(_Section):
+    """One account of several: its own secrets, and its own syncs where they differ."""
+
+    name: str = Field(min_length=1, description="The account's name in logs, metrics and reports.")
+    secrets_dir: Path = Field(description="The directory with this account's secret files.")
+    syncs: Syncs | None = Field(default=None, description="This account's syncs; the common ones where not given.")
+
+
+class DeadlineSettings(_Section):
+    """How long anything may take at most; the strictest holds."""
+
+    request: Duration = Field(default=30.0, gt=0, description="One HTTP request, from connecting to the last byte.")
+    sync: Duration | None = Field(default=3600.0, description="One sync, from trigger to end.")
+    run: Duration | None = Field(default=7200.0, description="The whole run.")
+
+
+class RetrySettings(_Section):
+    """When a request is tried again."""
+
+    attempts: int = Field(default=5, ge=1, le=100, description="Tries of one request at most.")
+    wait: Duration = Field(
+        default=0.5, gt=0, description="Upper bound of the first random wait; doubles with each try."
+    )
+    max_wait: Duration = Field(default=30.0, gt=0, description="Upper bound of any random wait.")
+    job_attempts: int = Field(default=1, ge=1, le=20, description="Triggers of one sync whose job fails at the server.")
+
+
+class PollSettings(_Section):
+    """How a running job is watched."""
+
+    min: Duration = Field(default=0.25, gt=0, description="Shortest time between two looks.")
+    max: Duration = Field(default=30.0, gt=0, description="Longest time between two looks.")
+    stall: Duration = Field(default=600.0, gt=0, description="Report a job that shows no progress for so long.")
+
+
+class TlsSettings(_Section):
+    """How the API's connection is secured."""
+
+    ca_file: Path | None = Field(default=None, description="CA bundle (PEM) to trust instead of the system's.")
+    allow_http: bool = Field(default=False, description="Allow plain http to a host that is not this machine.")
+
+
+class StateSettings(_Section):
+    """What is kept between runs."""
+
+    dir: Path | None = Field(
+        default=None, description="Directory for tokens, used codes and the ledger; none: memory only."
+    )
+
+
+class LogSettings(_Section):
+    """What goes to standard error."""
+
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: readable on a terminal, else JSON."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level shown.")
+    progress: Literal["auto", "always", "never"] = Field(default="auto", description="Live bars; auto: on a terminal.")
+
+
+class PushgatewaySettings(_Section):
+    """Where metrics are pushed at the end of the run."""
+
+    url: Url | None = Field(default=None, description="The Pushgateway, such as http://pushgateway:9091.")
+    job: str = Field(default="sync_runner", min_length=1, description="The `job` grouping label.")
+    instance: str | None = Field(default=None, description="The `instance` grouping label, where several runners push.")
+    timeout: Duration = Field(default=2.0, gt=0, le=30, description="How long a push may take at most.")
+
+
+class MetricsSettings(_Section):
+    """The three ways out for metrics; any mix."""
+
+    listen: str | None = Field(
+        default=None,
+        pattern=r"^[^\s]*:\d{1,5}$",
+        description="Serve /metrics here while the run lasts, such as :9464 or 127.0.0.1:9464.",
+    )
+    textfile: Path | None = Field(
+        default=None, description="Write a node-exporter textfile here at the end (must end in .prom)."
+    )
+    pushgateway: PushgatewaySettings = PushgatewaySettings()
+
+
+class ReportSettings(_Section):
+    """The run's summaries."""
+
+    file: str | None = Field(default=None, description="The JSON report: a file, or - for standard output.")
+    termination_log: Path | None = Field(
+        default=Path("/dev/termination-log"), description="One line for Kubernetes; written only where the file exists."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of sync-runner. Strongest first: command line, SYNC_RUNNER_* variables, the YAML file, defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True, case_sensitive=False,
+        hide_input_in_errors=True,
+    )  # fmt: skip
+
+    base_url: Url = Field(description="The API's address, such as https://sync.example.org.")
+    profile: str = Field(
+        default="garminsync", description="How the API speaks: a built-in profile's name or a YAML file."
+    )
+    account: str = Field(
+        default="default", min_length=1, description="The account's name in logs, metrics and reports."
+    )
+    secrets_dir: Path = Field(default=Path("/run/secrets"), description="The directory with the secret files.")
+    accounts: tuple[AccountSettings, ...] = Field(default=(), description="Several accounts instead of one.")
+    syncs: Syncs = Field(
+        default=(), description="What to run: `activities,health` or a list with type, start, end, ..."
+    )
+    concurrency: int = Field(default=1, ge=1, le=1000, description="Syncs of one account that may run at once.")
+    on_failure: Literal["continue", "stop"] = Field(
+        default="continue", description="After a failed sync: go on, or skip the rest."
+    )
+    on_interrupt: Literal["cancel", "detach"] = Field(
+        default="cancel", description="On SIGTERM: cancel running jobs, or leave them to the next run."
+    )
+    time_zone: str = Field(default="UTC", description="IANA zone for relative dates, such as Europe/Berlin.")
+    deadline: DeadlineSettings = DeadlineSettings()
+    retry: RetrySettings = RetrySettings()
+    poll: PollSettings = PollSettings()
+    tls: TlsSettings = TlsSettings()
+    state: StateSettings = StateSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    report: ReportSettings = ReportSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands in: it merges command line and file itself, so that each value's source is known."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The effective settings and where each set value came from: a flag, a variable, or `file:line`."""
+
+    settings: Settings
+    sources: dict[tuple[str, ...], str]
+
+
+def load(overrides: dict[str, Any], config: Path | None = None) -> Loaded:
+    """Merge command line (`overrides`), environment and the YAML file. Raises UsageError naming key and place."""
+    if config is None and os.environ.get(f"{ENV_PREFIX}CONFIG"):
+        config = Path(os.environ[f"{ENV_PREFIX}CONFIG"])
+    file = document.read(config) if config else document.Document("", {}, {})
+    layers = [
+        (file.data, file.where),
+        (_from_environment(), lambda place: ENV_PREFIX + "__".join(map(str, place)).upper()),
+        (overrides, lambda _place: "command line"),
+    ]
+    merged: dict[str, Any] = {}
+    sources: dict[tuple[str, ...], str] = {}
+    for data, where in layers:
+        for place, value in _leaves(data):
+            _put(merged, place, value)
+            sources[place] = where(place)
+    try:
+        return Loaded(Settings(**merged), sources)
+    except ValidationError as error:
+        raise UsageError(_explain(error, sources)) from None
+
+
+def _from_environment() -> dict[str, Any]:
+    from pydantic_settings import EnvSettingsSource, SettingsError
+
+    for variable in sorted(os.environ):
+        if variable.upper().startswith(ENV_PREFIX):
+            _check_variable(variable)
+    try:
+        return EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"{ENV_PREFIX}{field[1].upper()}" if field else f"a {ENV_PREFIX}* variable"
+        raise UsageError(f"{name}: not valid JSON; lists and sections in one variable are written as JSON") from None
+
+
+def _check_variable(variable: str) -> None:
+    key = variable.upper().removeprefix(ENV_PREFIX).lower()
+    secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
+    known = {"__".join(place) for place in _known_places(Settings)} | secrets | {"config"}
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"; did you mean {ENV_PREFIX}{near[0].upper()}?" if near else "; `sync-runner config schema` lists all"
+        raise UsageError(f"{variable}: no such setting{hint}")
+
+
+def _known_places(model: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        yield (*place, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _known_places(field.annotation, (*place, name))
+
+
+def _leaves(data: dict[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in data.items():
+        at = (*place, str(key))
+        if isinstance(value, dict) and (value or place):
+            yield from _leaves(value, at)
+        elif value is None and not place and key in ("syncs", "accounts"):
+            continue  # an empty YAML list
+        else:
+            yield at, value
+
+
+def _put(target: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    for key in place[:-1]:
+        inner = target.get(key)
+        if not isinstance(inner, dict):
+            inner = target[key] = {}
+        target = inner
+    target[place[-1]] = value
+
+
+def _explain(error: ValidationError, sources: dict[tuple[str, ...], str]) -> str:
+    """One line for each fault: place, key, what is wrong, what to do. Never the value: it could be a secret."""
+    lines = []
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        place = tuple(str(part) for part in fault["loc"])
+        key = ".".join(place)
+        source = next((sources[place[:n]] for n in range(len(place), 0, -1) if place[:n] in sources), "")
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "no such setting" + _nearest(place)
+        elif fault["type"] == "missing":
+            message = "is required" + (
+                f": give --base-url, {ENV_PREFIX}BASE_URL or the key in the YAML file" if key == "base_url" else ""
+            )
+        lines.append(f"{source + ': ' if source else ''}{key}: {message}")
+    return "\n".join(lines)
+
+
+def _nearest(place: tuple[str, ...]) -> str:
+    names: Iterable[str]
+    section = tuple(part for part in place[:-1] if not part.isdigit())
+    lists: dict[tuple[str, ...], type[BaseModel]] = {
+        ("syncs",): SyncSettings, ("accounts",): AccountSettings, ("accounts", "syncs"): SyncSettings,
+    }  # fmt: skip
+    if section in lists:
+        names = lists[section].model_fields
+    else:
+        names = [known[-1] for known in _known_places(Settings) if known[:-1] == section]
+    near = difflib.get_close_matches(place[-1], names, 1)
+    if not near:  # perhaps it stands in the wrong section
+        near = [".".join(known) for known in _known_places(Settings) if known[-1] == place[-1]][:1]
+    return f"; did you mean `{near[0]}`?" if near else f"; known here: {', '.join(names)}"

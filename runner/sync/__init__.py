@@ -1,0 +1,1 @@
+"""Sync jobs: plan, state machine, trigger-or-adopt, watch, cancel."""
