@@ -69,7 +69,6 @@ class SyncSettings(_Section):
     end: str | None = Field(default=None, description="Last day, in the same forms.")
     force_full: bool = Field(default=False, description="Ask for a full sync, not only what is new.")
     after: tuple[str, ...] = Field(default=(), description="Names of syncs that must have completed first.")
-    params: dict[str, Any] = Field(default_factory=dict, description="Further parameters that the profile knows.")
 
     def model_post_init(self, _context: Any) -> None:
         """The type names the sync unless a name is given."""

@@ -1,0 +1,117 @@
+"""One account ready to work: its secrets read, its client, token store and job API put together, and closed again."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.api.client import Client, check_base_url, tls_context
+from runner.api.profile import Profile
+from runner.api.retry import Policy
+from runner.auth.session import Credentials, SessionKeeper
+from runner.auth.store import open_store
+from runner.auth.totp import parse_seed
+from runner.clock import Clock
+from runner.observe import events
+from runner.observe.interface import Observer
+from runner.secrets import SecretReader
+from runner.settings import Settings, SyncSettings
+from runner.sync.jobs import JobApi
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPlan:
+    """An account as configured: where its secrets are, and its syncs."""
+
+    name: str
+    secrets_dir: Path
+    syncs: tuple[SyncSettings, ...]
+    use_environment: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account at work. `target` names base URL and user in the ledger."""
+
+    name: str
+    target: str
+    keeper: SessionKeeper
+    api: JobApi
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every account needs from outside. `learn` is told each secret, for the redactor."""
+
+    settings: Settings
+    profile: Profile
+    clock: Clock
+    learn: Callable[[str], None]
+    environment: dict[str, str]
+
+    @classmethod
+    def of(cls, settings: Settings, profile: Profile, clock: Clock, learn: Callable[[str], None]) -> "Surroundings":
+        """With the process's environment."""
+        return cls(settings, profile, clock, learn, dict(os.environ))
+
+
+def accounts(settings: Settings) -> tuple[AccountPlan, ...]:
+    """The configured accounts; a single one may also take its secrets from the environment."""
+    if not settings.accounts:
+        return (AccountPlan(settings.account, settings.secrets_dir, settings.syncs, True),)
+    return tuple(
+        AccountPlan(one.name, one.secrets_dir, settings.syncs if one.syncs is None else one.syncs, False)
+        for one in settings.accounts
+    )
+
+
+@asynccontextmanager
+async def open_account(plan: AccountPlan, around: Surroundings, observer: Observer) -> AsyncIterator[Account]:
+    """The account, ready to work. Raises SecretError or UsageError before anything is sent."""
+    settings = around.settings
+    check_base_url(settings.base_url, allow_http=settings.tls.allow_http)
+    credentials = _credentials(plan, around, observer)
+    client = Client(
+        settings.base_url,
+        clock=around.clock,
+        policy=Policy(settings.retry.attempts, settings.retry.wait, settings.retry.max_wait),
+        request_timeout=settings.deadline.request,
+        tls=tls_context(settings.base_url, settings.tls.ca_file),
+    )
+    try:
+        store = open_store(
+            settings.state.dir,
+            settings.base_url,
+            credentials.username,
+            around.clock,
+            lambda problem: observer.emit(events.StoreProblem(problem)),
+        )
+        keeper = SessionKeeper(
+            client=client,
+            auth=around.profile.auth,
+            base_url=settings.base_url,
+            credentials=credentials,
+            store=store,
+            clock=around.clock,
+            learn=around.learn,
+        )
+        target = f"{settings.base_url} {credentials.username}"
+        yield Account(plan.name, target, keeper, JobApi(client, around.profile, keeper, plan.name))
+    finally:
+        await client.close()
+
+
+def _credentials(plan: AccountPlan, around: Surroundings, observer: Observer) -> Credentials:
+    reader = SecretReader(
+        plan.secrets_dir,
+        environment=around.environment,
+        use_environment=plan.use_environment,
+        warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
+    )
+    username, password = reader.require("username"), reader.require("password")
+    seed_text = reader.read("totp_seed")
+    for secret in (username, password, seed_text):
+        if secret:
+            around.learn(secret)
+    return Credentials(username, password, parse_seed(seed_text) if seed_text else None)

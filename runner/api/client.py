@@ -1,0 +1,310 @@
+"""HTTP at the edge: one request out, one checked answer back, within limits of time and size. Knows no API.
+
+Redirects are never followed (a 307 would send a password elsewhere), answers are bounded in bytes before and after
+decoding, and no error text carries a URL's query, a header or a body.
+"""
+
+import asyncio
+import json
+import ssl
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from runner import __version__
+from runner.api import retry, template
+from runner.api.profile import Request
+from runner.api.retry import Policy, Safety
+from runner.clock import Clock, Deadline
+from runner.errors import ContractError, DeadlineExceeded, Unreachable, UsageError
+from runner.models import JSON
+from runner.observe import events
+from runner.observe.interface import Observer
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_ANSWER = 8 << 20  # bytes; a list of 100 jobs is about 40 KiB
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
+
+    `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: JSON
+    is_json: bool
+    sent_at: float
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts."""
+
+    endpoint: str
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        """Only what holds no secret."""
+        return f"Call({self.endpoint})"
+
+
+def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
+    """The request with `values` filled in. Raises ContractError where the profile's template lacks a value."""
+    try:
+        target = template.fill(request.path, {key: _quoted(value) for key, value in values.items()})
+        query = template.fill(request.query, values) or {}
+        headers = template.fill(request.headers, values) or {}
+        payload = template.fill(request.json_, values)
+        form = template.fill(request.form, values)
+    except KeyError as missing:
+        raise ContractError(
+            f"{endpoint}: the profile wants a value `{missing.args[0]}` that the API did not give"
+        ) from None
+    if query:
+        target += "?" + urlencode({key: template.as_text(value) for key, value in query.items()})
+    headers = {key: template.as_text(value) for key, value in headers.items()}
+    body = None
+    if form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        body = urlencode({key: template.as_text(value) for key, value in form.items()}).encode()
+    elif payload is not None:
+        headers["Content-Type"] = "application/json"
+        body = json.dumps(payload).encode()
+    return Call(endpoint, request.method, target, headers, body)
+
+
+def _quoted(value: Any) -> Any:
+    return None if value is None else quote(template.as_text(value), safe="")
+
+
+def check_base_url(base_url: str, *, allow_http: bool) -> None:
+    """Raises UsageError for plain http to another machine, unless it is allowed by setting."""
+    parts = urlsplit(base_url)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_http:
+        raise UsageError(
+            f"base_url: plain http to {parts.hostname} would send the password in the clear; "
+            "use https, or set tls.allow_http (SYNC_RUNNER_TLS__ALLOW_HTTP=true) on a network you trust"
+        )
+
+
+def tls_context(base_url: str, ca_file: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 or later, the system's roots or `ca_file`. Raises UsageError where that file can not be used."""
+    if urlsplit(base_url).scheme == "http":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; loading the roots would cost 20 ms
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"tls.ca_file: {ca_file}: can not be used ({error.strerror or 'not a PEM bundle'})") from None
+    paths = ssl.get_default_verify_paths()
+    if ca_file is None and not (paths.cafile or paths.capath):
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class Client:
+    """Sends calls to one API with retries, over one pool of connections."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        clock: Clock,
+        policy: Policy,
+        request_timeout: float,
+        tls: ssl.SSLContext,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte."""
+        import httpx
+
+        self._base_url = base_url
+        self._clock = clock
+        self._policy = policy
+        self._timeout = request_timeout
+        self._http = httpx.AsyncClient(
+            verify=tls,
+            timeout=httpx.Timeout(request_timeout),
+            follow_redirects=False,
+            headers={
+                "User-Agent": f"sync-runner/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                **(headers or {}),
+            },
+            limits=httpx.Limits(max_connections=100, max_keepalive_connections=100),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def send(self, call: Call, *, safety: Safety, deadline: Deadline, observer: Observer) -> Answer:
+        """Send `call`, again where the policy allows. Any status but a retried one is returned.
+
+        Raises Unreachable when no answer came or the server kept failing, DeadlineExceeded when time ran out.
+        """
+        import tenacity
+
+        tries = tenacity.AsyncRetrying(
+            sleep=self._clock.sleep,
+            stop=tenacity.stop_after_attempt(self._policy.attempts),
+            wait=self._next_wait,
+            before_sleep=lambda state: _announce(state, call, safety, deadline, observer),
+            retry=lambda state: _retry_reason(state, safety) is not None,
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        attempt = 0
+
+        async def once() -> Answer:
+            nonlocal attempt
+            attempt += 1
+            return await self._exchange(call, attempt, deadline, observer)
+
+        answer: Answer = await tries(once)
+        failing = retry.reason(answer.status, safety)
+        if failing:
+            raise Unreachable(f"{call.endpoint}: the API kept answering {answer.status} in {attempt} tries", sent=False)
+        return answer
+
+    def _next_wait(self, state: Any) -> float:
+        """Seconds before the next try, after the server's own word where it gave one."""
+        asked = None
+        if not state.outcome.failed:
+            answer: Answer = state.outcome.result()
+            server_now = retry.http_date(answer.headers.get("date")) or answer.received_at
+            asked = retry.retry_after(answer.headers.get("retry-after"), server_now)
+        return retry.wait(self._policy, state.attempt_number, asked)
+
+    async def _exchange(self, call: Call, attempt: int, deadline: Deadline, observer: Observer) -> Answer:
+        """One exchange, observed."""
+        began = self._clock.monotonic()
+        code, problem = "error", None
+        try:
+            answer = await self._bounded(call, deadline)
+            code = str(answer.status)
+            return answer
+        except (Unreachable, DeadlineExceeded, ContractError) as error:
+            problem = str(error)
+            raise
+        finally:
+            spent = round(self._clock.monotonic() - began, 6)
+            observer.emit(events.RequestDone(call.endpoint, code, attempt, spent, problem))
+
+    async def _bounded(self, call: Call, deadline: Deadline) -> Answer:
+        import httpx
+
+        seconds = min(self._timeout, deadline.left)
+        if deadline.passed:
+            raise DeadlineExceeded(f"{call.endpoint}: {deadline.what} is over")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._receive(call)
+        except TimeoutError:
+            if deadline.passed:
+                raise DeadlineExceeded(f"{call.endpoint}: no whole answer before {deadline.what} ended") from None
+            raise Unreachable(f"{call.endpoint}: no whole answer within {seconds:g} s") from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Unreachable(
+                f"{call.endpoint}: can not connect to {self._host} ({_cause(error)})", sent=False
+            ) from None
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{call.endpoint}: the connection broke ({type(error).__name__})") from None
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._base_url).netloc
+
+    async def _receive(self, call: Call) -> Answer:
+        sent_at = self._clock.time()
+        url = self._base_url + call.target
+        async with self._http.stream(call.method, url, headers=dict(call.headers), content=call.body) as response:
+            received_at = self._clock.time()
+            raw = bytearray()
+            async for chunk in response.aiter_raw():
+                raw += chunk
+                if len(raw) > MAX_ANSWER:
+                    raise ContractError(f"{call.endpoint}: the answer is larger than {MAX_ANSWER >> 20} MiB")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        if 300 <= response.status_code < 400:
+            raise ContractError(
+                f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials; "
+                "set base_url to the address it redirects to"
+            )
+        content = _decoded(bytes(raw), headers.get("content-encoding", ""), call.endpoint)
+        body, is_json = _parsed(content)
+        return Answer(response.status_code, headers, body, is_json, sent_at, received_at)
+
+
+def _announce(state: Any, call: Call, safety: Safety, deadline: Deadline, observer: Observer) -> None:
+    """Tell of the wait before the next try; end the tries where the deadline comes first."""
+    seconds = state.upcoming_sleep
+    why = _retry_reason(state, safety) or ""
+    if seconds >= deadline.left:
+        raise DeadlineExceeded(
+            f"{call.endpoint}: {deadline.what} ends in {deadline.left:.1f} s, before the next try "
+            f"({why}; it would come in {seconds:.1f} s)"
+        )
+    observer.emit(events.RetryScheduled(call.endpoint, why, state.attempt_number, round(seconds, 3)))
+
+
+def _retry_reason(state: Any, safety: Safety) -> str | None:
+    if state.outcome.failed:
+        error = state.outcome.exception()
+        return retry.reason(error, safety) if isinstance(error, Unreachable) else None
+    return retry.reason(state.outcome.result().status, safety)
+
+
+def _cause(error: Exception) -> str:
+    """The system's own words for a failed connection: no URL in them."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"certificate: {cause.verify_message}"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
+
+
+def _decoded(raw: bytes, encoding: str, endpoint: str) -> bytes:
+    """The body without its gzip, bounded. A 500-byte body can hold 200 MiB."""
+    if encoding.lower() in ("", "identity"):
+        return raw
+    if encoding.lower() not in ("gzip", "x-gzip"):
+        raise ContractError(f"{endpoint}: the answer is encoded as `{encoding[:20]}`, which was not asked for")
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        content = inflate.decompress(raw, MAX_ANSWER + 1)
+    except zlib.error:
+        raise ContractError(f"{endpoint}: the answer is not the gzip it claims to be") from None
+    if len(content) > MAX_ANSWER:
+        raise ContractError(f"{endpoint}: the answer is larger than {MAX_ANSWER >> 20} MiB when decompressed")
+    return content
+
+
+def _parsed(content: bytes) -> tuple[JSON, bool]:
+    """The decoded JSON and true, or None and false where it is none (NaN, huge numbers and endless nesting are none)."""
+    try:
+        return json.loads(content, parse_constant=_refuse), True
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def _refuse(_constant: str) -> None:
+    raise ValueError

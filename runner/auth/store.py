@@ -1,0 +1,232 @@
+"""What is kept of one account between runs: its session, the last used time step, the cool-down. A file, or memory.
+
+The file is replaced whole (temporary file, fsync, rename), mode 0600, never reached through a link; the lock file
+beside it is permanent, so that two processes can never hold locks on two different files of the same name.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import random
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from runner.clock import Clock, Deadline
+from runner.errors import DeadlineExceeded, SecretError
+from runner.models import Session
+
+SCHEMA = 1
+MAX_BYTES = 1 << 20
+KEPT_CORRUPT = 3  # set-aside files kept for a look; older ones go
+STALE_SECONDS = 3600.0  # a temporary file that old is a killed writer's
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One account's state. Times are Unix seconds. Steps that began up to `assume_used_until` count as used."""
+
+    session: Session | None = None
+    last_step: int | None = None
+    failures: int = 0
+    cooldown_until: float = 0.0
+    skew: float = 0.0
+    assume_used_until: float = 0.0
+
+
+class Store(Protocol):
+    """Keeps one account's state."""
+
+    def load(self) -> Stored:
+        """What is kept; an empty state where nothing is."""
+
+    def save(self, stored: Stored) -> None:
+        """Keep it instead of what was kept."""
+
+    def lock(self, deadline: Deadline) -> AbstractAsyncContextManager[None]:
+        """Hold the account for a login or refresh. Raises DeadlineExceeded."""
+
+
+class MemoryStore:
+    """State for the length of one process."""
+
+    def __init__(self) -> None:
+        """Nothing kept yet."""
+        self._stored = Stored()
+
+    def load(self) -> Stored:
+        """What was saved last."""
+        return self._stored
+
+    def save(self, stored: Stored) -> None:
+        """Keep it."""
+        self._stored = stored
+
+    @asynccontextmanager
+    async def lock(self, deadline: Deadline) -> AsyncIterator[None]:  # noqa: ARG002 - a process has it alone
+        """Nobody else can hold it."""
+        yield
+
+
+class FileStore:
+    """State in one file of the state directory, shared by processes."""
+
+    def __init__(
+        self, directory: Path, base_url: str, username: str, clock: Clock, warn: Callable[[str], None]
+    ) -> None:
+        """`directory` must exist. `warn` is told of files that were set aside."""
+        name = hashlib.sha256(f"{base_url}\n{username}".encode()).hexdigest()[:32]
+        self._directory = directory
+        self._path = directory / f"{name}.json"
+        self._lock = directory / f"{name}.lock"
+        self._clock = clock
+        self._warn = warn
+        self._remove_stale()
+
+    def load(self) -> Stored:
+        """What is kept. A file that can not be believed is set aside, and an empty state returned."""
+        try:
+            raw, mtime = self._read()
+        except FileNotFoundError:
+            return Stored()
+        try:
+            return _decoded(raw)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            aside = self._path.with_suffix(f".corrupt-{self._clock.time():.0f}")
+            with suppress(FileNotFoundError):  # another process was faster
+                self._path.rename(aside)
+            self._drop_old_corrupt()
+            self._warn(f"{self._path}: not a readable token file; set aside as {aside.name}, a fresh login follows")
+            # Its last step is lost: every step up to its last writing counts as used.
+            return Stored(assume_used_until=mtime)
+
+    def save(self, stored: Stored) -> None:
+        """Replace the file whole. Raises SecretError naming file and fault; the old file then stands as it was."""
+        temporary = self._directory / f".{self._path.name}.{os.getpid()}.{random.getrandbits(48):012x}.tmp"
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(_encoded(stored))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                temporary.replace(self._path)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
+            self._sync_directory()
+        except OSError as error:
+            raise SecretError(
+                f"{self._path}: the session can not be kept ({error.strerror}); check space and rights of state.dir"
+            ) from None
+
+    @asynccontextmanager
+    async def lock(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Hold the account's lock file. Raises DeadlineExceeded when another process holds it too long."""
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            pause = 0.005
+            while not _try_lock(descriptor):
+                if deadline.passed:
+                    raise DeadlineExceeded(
+                        f"{self._lock}: another sync-runner held the login lock until {deadline.what} ended"
+                    )
+                await self._clock.sleep(min(random.uniform(pause / 2, pause), deadline.left))
+                pause = min(pause * 2, 0.25)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _read(self) -> tuple[bytes, float]:
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            fault = "is a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
+            raise SecretError(f"{self._path}: {fault}; remove it, a fresh login follows") from None
+        with os.fdopen(descriptor, "rb") as stream:
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode):
+                raise SecretError(f"{self._path}: not a regular file; remove it, a fresh login follows")
+            if about.st_mode & 0o077:
+                os.fchmod(descriptor, 0o600)
+                self._warn(f"{self._path}: was open to other users (mode {about.st_mode & 0o777:04o}); closed to 0600")
+            return stream.read(MAX_BYTES + 1), about.st_mtime
+
+    def _sync_directory(self) -> None:
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _remove_stale(self) -> None:
+        for path in self._directory.glob(f".{self._path.name}.*.tmp"):
+            with suppress(OSError):
+                if self._clock.time() - path.lstat().st_mtime > STALE_SECONDS:
+                    path.unlink()
+
+    def _drop_old_corrupt(self) -> None:
+        for path in sorted(self._directory.glob(f"{self._path.stem}.corrupt-*"))[:-KEPT_CORRUPT]:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _encoded(stored: Stored) -> bytes:
+    return json.dumps({"schema": SCHEMA, **asdict(stored)}).encode()
+
+
+def _decoded(raw: bytes) -> Stored:
+    """Raises ValueError, TypeError or KeyError for anything that `_encoded` did not write."""
+    data = json.loads(raw)
+    if data.pop("schema") != SCHEMA:
+        raise ValueError
+    session = data.pop("session")
+    stored = Stored(session=None if session is None else Session(**session), **data)
+    for part in (stored, stored.session):
+        if part is not None:
+            _check_types(part)
+    return replace(stored)
+
+
+def _check_types(part: Any) -> None:
+    kinds = {"int": int, "float": int | float, "bool": bool, "str": str, "int | None": int, "str | None": str}
+    kinds |= {"float | None": int | float}
+    for field in fields(part):
+        value = getattr(part, field.name)
+        name = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        wanted = kinds.get(name, kinds.get(str(field.type)))
+        if wanted is not None and value is not None and not isinstance(value, wanted):
+            raise TypeError(field.name)
+
+
+def open_store(
+    directory: Path | None, base_url: str, username: str, clock: Clock, warn: Callable[[str], None]
+) -> Store:
+    """The account's store in `directory`/sessions; in memory, with a warning, where that can not be written."""
+    if directory is None:
+        return MemoryStore()
+    sessions = directory / "sessions"
+    try:
+        sessions.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = os.open(sessions / ".writable", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.close(probe)
+    except OSError as error:
+        warn(f"{sessions}: can not be written ({error.strerror}); sessions are kept in memory only")
+        return MemoryStore()
+    return FileStore(sessions, base_url, username, clock, warn)

@@ -1,0 +1,119 @@
+"""One-time codes (RFC 6238): reading seeds, choosing the time step, making the code. Pure; codes come from pyotp."""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from runner.errors import SecretError
+
+Algorithm = Literal["SHA1", "SHA256", "SHA512"]
+MIN_KEY = 10  # bytes: 16 Base32 characters, which many services still issue
+MARGIN = 2.0  # seconds: a code with less of its step left may arrive when it is over
+FAR_AHEAD = 3600.0  # seconds: a record further ahead was made by a clock that has been set back since
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A TOTP seed with its parameters; `period` in seconds. Its repr shows nothing."""
+
+    key: bytes
+    digits: int = 6
+    period: int = 30
+    algorithm: Algorithm = "SHA1"
+
+    def __repr__(self) -> str:
+        return "Seed(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The step whose code to send, after `wait` seconds; `reason` says why it is not the current one at once."""
+
+    step: int
+    wait: float = 0.0
+    reason: Literal["", "used", "ending"] = ""
+
+
+def parse_seed(text: str) -> Seed:
+    """A seed from Base32 (any case, spaces, dashes, padding or none) or an `otpauth://totp` URI. Raises SecretError."""
+    text = text.strip()
+    if text.lower().startswith("otpauth:"):
+        return _from_uri(text)
+    return Seed(_key(text))
+
+
+def _from_uri(text: str) -> Seed:
+    try:
+        parts = urlsplit(text)
+        query = {name.lower(): values[-1] for name, values in parse_qs(parts.query).items()}
+    except ValueError:
+        raise SecretError("totp_seed: not a valid otpauth:// URI") from None
+    if parts.netloc.lower() != "totp":
+        raise SecretError(
+            "totp_seed: the otpauth:// URI is not of type totp; counter-based codes (hotp) can not be used"
+        )
+    if "secret" not in query:
+        raise SecretError("totp_seed: the otpauth:// URI has no `secret` parameter")
+    algorithm = query.get("algorithm", "SHA1").upper().replace("-", "")
+    if algorithm not in ("SHA1", "SHA256", "SHA512"):
+        raise SecretError("totp_seed: unknown `algorithm` in the otpauth:// URI; SHA1, SHA256 and SHA512 can be used")
+    digits, period = query.get("digits", "6"), query.get("period", "30")
+    if digits not in ("6", "7", "8"):
+        raise SecretError("totp_seed: `digits` in the otpauth:// URI must be 6, 7 or 8")
+    if not re.fullmatch(r"[0-9]{1,3}", period) or not 5 <= int(period) <= 300:
+        raise SecretError("totp_seed: `period` in the otpauth:// URI must be 5 to 300 seconds")
+    return Seed(_key(unquote(query["secret"])), int(digits), int(period), algorithm)  # type: ignore[arg-type]
+
+
+def _key(text: str) -> bytes:
+    bare = re.sub(r"[\s\-]", "", text).rstrip("=").upper()
+    if not bare:
+        raise SecretError(
+            "totp_seed: empty; give the Base32 seed that the service shows when an authenticator is set up"
+        )
+    try:
+        key = base64.b32decode(bare + "=" * (-len(bare) % 8))
+    except (binascii.Error, ValueError):
+        raise SecretError(
+            "totp_seed: not Base32 (letters A-Z and digits 2-7); give the seed that the service shows as text, not a code"
+        ) from None
+    if len(key) < MIN_KEY:
+        raise SecretError("totp_seed: too short; a seed has 16 characters or more (is it a one-time code?)")
+    return key
+
+
+def step_at(seed: Seed, unix_time: float) -> int:
+    """The time step of a moment in Unix seconds (RFC 6238, 4.2: T0 is 0)."""
+    return int(unix_time // seed.period)
+
+
+def code(seed: Seed, step: int) -> str:
+    """The code of a time step."""
+    import hashlib
+
+    import pyotp
+
+    digest = {"SHA1": hashlib.sha1, "SHA256": hashlib.sha256, "SHA512": hashlib.sha512}[seed.algorithm]
+    # pyotp refuses keys under 14 bytes. HMAC fills keys up to its block with zero bytes (RFC 2104, 2), so that zero
+    # bytes added here change no code.
+    key = base64.b32encode(seed.key.ljust(20, b"\0")).decode()
+    return pyotp.OTP(key, digits=seed.digits, digest=digest).generate_otp(step)
+
+
+def choose_step(seed: Seed, now: float, last_step: int | None, margin: float = MARGIN) -> Choice:
+    """The step to use at server time `now` (Unix seconds): never one up to `last_step`, never one about to end.
+
+    A record more than an hour ahead comes from a clock that was wrong, and does not count.
+    """
+    current = step_at(seed, now)
+    if last_step is not None and last_step - current > FAR_AHEAD / seed.period:
+        last_step = None
+    step, reason = current, ""
+    if (current + 1) * seed.period - now < margin:
+        step, reason = current + 1, "ending"
+    if last_step is not None and step <= last_step:
+        step, reason = last_step + 1, "used"
+    return Choice(step, max(0.0, step * seed.period - now), reason)  # type: ignore[arg-type]

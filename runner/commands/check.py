@@ -1,0 +1,40 @@
+"""`check`: configuration, secrets, reachability and login, told line by line; triggers nothing."""
+
+import argparse
+import sys
+import time
+
+from runner.commands.each_account import Visit, visit_each
+from runner.errors import RunnerError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own options."""
+    parser.add_argument("--no-login", action="store_true", help="check configuration and secrets only; sends nothing")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Check every account; the exit code is that of the first kind of failure a run would meet."""
+
+    async def work(visit: Visit) -> None:
+        _say(f"{visit.account.name}: configuration and secrets are usable")
+        stored = visit.account.keeper.stored
+        left = stored.cooldown_until - time.time()
+        if left > 0:
+            _say(f"{visit.account.name}: cool-down for another {left:.0f} s after {stored.failures} refused logins")
+        if arguments.no_login:
+            return
+        try:
+            session = await visit.account.keeper.session(visit.deadline, visit.observer)
+        except RunnerError:
+            _say(f"{visit.account.name}: no session; the log says why")
+            raise
+        skew = visit.account.keeper.stored.skew
+        _say(f"{visit.account.name}: logged in" + (" with a one-time code" if session.mfa_verified else ""))
+        _say(f"{visit.account.name}: clock skew to the API {skew:+.1f} s")
+
+    return visit_each(arguments, work)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")

@@ -1,0 +1,55 @@
+"""`demo`: the sandbox on a free port, fresh credentials as secret files, three syncs by the same path as `run`."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from runner.clock import SystemClock
+from runner.commands.outlets import outlets
+from runner.commands.sandbox import need_extra
+from runner.commands.settings_from import loaded
+from runner.errors import ExitCode
+from runner.observe import report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own options."""
+    parser.add_argument(
+        "--job-seconds", type=float, default=3.0, metavar="S", help="least length of each job (default: 3)"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the demo; leaves nothing behind, and ends with the run's own exit code."""
+    need_extra()
+    from runner.commands.run import perform
+    from runner.sandbox.server import SandboxServer
+    from runner.sandbox.settings import SandboxSettings
+
+    with (
+        tempfile.TemporaryDirectory(prefix="sync-runner-demo-") as name,
+        SandboxServer(SandboxSettings(port=0, job_seconds=arguments.job_seconds)) as server,
+    ):
+        secrets = Path(name) / "secrets"
+        secrets.mkdir(mode=0o700)
+        for secret, value in server.credentials.items():
+            path = secrets / secret
+            path.touch(mode=0o600)
+            path.write_text(value + "\n", encoding="utf-8")
+        settings = loaded(
+            arguments,
+            {
+                "base_url": server.base_url,
+                "profile": "garminsync",
+                "secrets_dir": str(secrets),
+                "syncs": "activities,health,workouts",
+                "state": {"dir": str(Path(name) / "state")},
+            },
+        ).settings
+        sys.stderr.flush()
+        with outlets(settings, SystemClock(), with_metrics=True) as made:
+            result = perform(settings, made)
+        report.print_summary(report.build_report(result), sys.stdout)
+        sys.stdout.write(f"exit code {result.exit_code}: {ExitCode(result.exit_code).meaning}\n")
+    return result.exit_code

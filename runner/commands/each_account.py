@@ -1,0 +1,49 @@
+"""For the commands that do one thing with each account: open it, do it, close it, one exit code."""
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from runner.account import Account, Surroundings, accounts, open_account
+from runner.api import profile
+from runner.clock import Deadline, SystemClock
+from runner.commands.outlets import outlets
+from runner.commands.settings_from import loaded
+from runner.errors import RunnerError
+from runner.observe import events
+from runner.observe.interface import Observer
+from runner.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One account, open, with what is needed to work with it."""
+
+    account: Account
+    settings: Settings
+    deadline: Deadline
+    observer: Observer
+
+
+def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[None]]) -> int:
+    """Do `work` with every account (or the one of --account). Returns 0, or the gravest code of what failed."""
+    settings = loaded(arguments).settings
+    clock = SystemClock()
+    codes = [0]
+    with outlets(settings, clock) as made:
+        around = Surroundings.of(settings, profile.load(settings.profile), clock, made.learn)
+
+        async def all_accounts() -> None:
+            for plan in accounts(settings):
+                observer = made.observer.bind(account=plan.name)
+                deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
+                try:
+                    async with open_account(plan, around, observer) as account:
+                        await work(Visit(account, settings, deadline, observer))
+                except RunnerError as error:
+                    codes.append(int(error.exit_code))
+                    observer.emit(events.RunFailed(int(error.exit_code), str(error)))
+
+        asyncio.run(all_accounts())
+    return max(codes)

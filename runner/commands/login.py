@@ -1,0 +1,24 @@
+"""`login`: have a session and keep it for the next run."""
+
+import argparse
+
+from runner.commands.each_account import Visit, visit_each
+from runner.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own options."""
+    parser.add_argument("--force", action="store_true", help="drop the kept session and any cool-down first")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Log in each account where its kept session is not good."""
+
+    async def work(visit: Visit) -> None:
+        if visit.settings.state.dir is None:
+            raise UsageError("login: a session is kept only with a state directory; give --state-dir (state.dir)")
+        if arguments.force:
+            visit.account.keeper.forget(cooldown=True)
+        await visit.account.keeper.session(visit.deadline, visit.observer)
+
+    return visit_each(arguments, work)

@@ -1,0 +1,189 @@
+"""The engine: every account's plan run within the deadline, signals obeyed, one result. Knows no terminal and no file."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.account import Account, AccountPlan, Surroundings, accounts, open_account
+from runner.clock import Deadline
+from runner.errors import ExitCode, RunnerError
+from runner.ledger import Ledger
+from runner.models import Outcome, RunResult, SyncResult
+from runner.observe import events
+from runner.observe.interface import Observer
+from runner.sync import outcome
+from runner.sync.execute import Execution, Watching, execute
+from runner.sync.plan import PlannedSync, plan, zone
+from runner.sync.states import Pace
+
+SIGNALS = {signal.SIGTERM: ExitCode.SIGTERM, signal.SIGINT: ExitCode.SIGINT}
+
+
+@dataclass(slots=True)
+class Interrupt:
+    """Whether a signal came, and what it stops. A second signal ends the process at once."""
+
+    observer: Observer
+    action: str
+    code: ExitCode | None = None
+    tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
+
+    def __call__(self, number: signal.Signals) -> None:
+        """Obey the signal."""
+        if self.code is not None:
+            os._exit(SIGNALS[number])
+        self.code = SIGNALS[number]
+        self.observer.emit(events.Interrupted(number.name, self.action))
+        for task in self.tasks:
+            task.cancel()
+
+
+@contextmanager
+def _obeying(interrupt: Interrupt) -> Any:
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, interrupt, number)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def run(around: Surroundings, observer: Observer, run_id: str) -> RunResult:
+    """Run everything the settings ask for. Raises UsageError before anything is sent; all else is in the result."""
+    settings, clock = around.settings, around.clock
+    plans = accounts(settings)
+    for one in plans:
+        _planned(one, around, lambda _name: None)
+    ledger = Ledger(settings.state.dir)
+    started_at, began = clock.time(), clock.monotonic()
+    deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
+    interrupt = Interrupt(observer, settings.on_interrupt)
+    try:
+        with _obeying(interrupt):
+            work = [
+                _Work(one, around, ledger, deadline, observer.bind(account=one.name), run_id, interrupt)
+                for one in plans
+            ]
+            results = await asyncio.gather(*(one.run() for one in work))
+    finally:
+        ledger.close()
+    flat = tuple(result for per_account in results for result in per_account)
+    code = outcome.exit_code((result.outcome for result in flat), interrupted=interrupt.code)
+    completed = sum(result.outcome is Outcome.COMPLETED for result in flat)
+    spent = round(clock.monotonic() - began, 3)
+    observer.emit(events.RunEnded(int(code), code.meaning, spent, completed, len(flat) - completed))
+    return RunResult(run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile, flat)
+
+
+def _planned(
+    one: AccountPlan, around: Surroundings, last_success: Callable[[str], float | None]
+) -> tuple[PlannedSync, ...]:
+    for sync in one.syncs:
+        around.profile.check_type(sync.type)
+    time_zone = zone(around.settings.time_zone)
+    today = datetime.fromtimestamp(around.clock.time(), UTC).astimezone(time_zone).date()
+    return plan(one.syncs, today=today, time_zone=time_zone, last_success=last_success)
+
+
+@dataclass(slots=True)
+class _Work:
+    """One account's syncs."""
+
+    plan: AccountPlan
+    around: Surroundings
+    ledger: Ledger
+    deadline: Deadline
+    observer: Observer
+    run_id: str
+    interrupt: Interrupt
+    results: dict[str, SyncResult] = field(default_factory=dict)
+
+    async def run(self) -> list[SyncResult]:
+        """Every sync's result, in the plan's order. What fails here never touches another account."""
+        try:
+            async with open_account(self.plan, self.around, self.observer) as account:
+                planned = _planned(self.plan, self.around, self._last_success(account.target))
+                await self._all(planned, account)
+                return [self.results[sync.name] for sync in planned]
+        except RunnerError as error:
+            return [
+                self._without_job(sync.name, sync.type, outcome.of_error(error), str(error)) for sync in self.plan.syncs
+            ]
+
+    def _last_success(self, target: str) -> Callable[[str], float | None]:
+        def at(name: str) -> float | None:
+            entry = self.ledger.last_success(target, name)
+            return entry.intended_at if entry else None
+
+        return at
+
+    async def _all(self, planned: tuple[PlannedSync, ...], account: Account) -> None:
+        settings = self.around.settings
+        watching = Watching(
+            pace=Pace(settings.poll.min, settings.poll.max),
+            stall=settings.poll.stall,
+            job_attempts=settings.retry.job_attempts,
+            sync_seconds=settings.deadline.sync,
+        )
+        shared = Execution(
+            account=account.name,
+            target=account.target,
+            run_id=self.run_id,
+            api=account.api,
+            ledger=self.ledger,
+            clock=self.around.clock,
+            watching=watching,
+            cancel_on_interrupt=settings.on_interrupt == "cancel",
+        )
+        free = asyncio.Semaphore(settings.concurrency)
+        ended = {sync.name: asyncio.Event() for sync in planned}
+        await asyncio.gather(*(self._one(sync, shared, free, ended) for sync in planned))
+
+    async def _one(
+        self, sync: PlannedSync, shared: Execution, free: asyncio.Semaphore, ended: dict[str, asyncio.Event]
+    ) -> None:
+        for name in sync.after:
+            await ended[name].wait()
+        async with free:
+            reason = self._reason_to_skip(sync)
+            observer = self.observer.bind(sync=sync.name, sync_type=sync.sync_type)
+            if reason:
+                result = self._without_job(sync.name, sync.sync_type, *reason)
+                observer.emit(events.SyncEnded(result.outcome.value, 0.0, 0, error=result.error))
+            else:
+                task = asyncio.create_task(execute(sync, shared, self.deadline, observer))
+                self.interrupt.tasks.add(task)
+                result = await task
+                self.interrupt.tasks.discard(task)
+            self.results[sync.name] = result
+            ended[sync.name].set()
+
+    def _reason_to_skip(self, sync: PlannedSync) -> tuple[Outcome, str] | None:
+        """Why a sync is not begun: a signal, a failed one before it, or an API that is plainly down."""
+        if self.interrupt.code is not None:
+            return Outcome.INTERRUPTED, "not started: the run was interrupted"
+        results = self.results
+        failed = next((name for name in sync.after if results[name].outcome is not Outcome.COMPLETED), None)
+        if failed:
+            return Outcome.SKIPPED, f"not started: `{failed}`, which it comes after, did not complete"
+        for result in results.values():
+            if result.outcome in (Outcome.UNREACHABLE, Outcome.AUTHENTICATION, Outcome.DEADLINE) and self._hopeless(
+                result
+            ):
+                return Outcome.SKIPPED, f"not started: {result.name} ended with: {result.error}"
+            if self.around.settings.on_failure == "stop" and result.outcome is not Outcome.COMPLETED:
+                return Outcome.SKIPPED, f"not started: `{result.name}` did not complete and on_failure is stop"
+        return None
+
+    def _hopeless(self, result: SyncResult) -> bool:
+        return result.outcome is not Outcome.DEADLINE or self.deadline.passed
+
+    def _without_job(self, name: str, sync_type: str, ended: Outcome, error: str) -> SyncResult:
+        return SyncResult(self.plan.name, name, sync_type, ended, error=error, started_at=None)
