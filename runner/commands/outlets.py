@@ -87,7 +87,6 @@ def _listen(made: Outlets, listeners: list[Listener], settings: Settings, *, wit
             settings.log.format,
             settings.log.level,
             sys.stderr,
-            made.redactor,
             write=progress.write if progress else None,
         )
     )

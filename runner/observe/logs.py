@@ -1,0 +1,128 @@
+"""Log lines: one JSON object each on standard error, or readable ones on a terminal. A listener over structlog."""
+
+import logging
+import sys
+from collections.abc import Callable, MutableMapping
+from dataclasses import fields
+from typing import Any, Literal, TextIO
+
+from runner.clock import rfc3339
+from runner.observe import events
+from runner.observe.interface import Event, Record
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+PROGRESS_STEP = 10.0  # per cent between two progress lines of a sync
+PROGRESS_SECONDS = 30.0
+_CHATTY = ("httpx", "httpcore", "h11", "hpack", "asyncio")  # httpx logs full URLs, httpcore headers
+
+Write = Callable[[str], None]
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """The event's fields that are set, in their order."""
+    values = {field.name: getattr(event, field.name) for field in fields(event)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+class LogListener:
+    """Writes events at or above the level; progress at most every 10 % or 30 s."""
+
+    def __init__(self, render: Callable[[str, str, dict[str, Any]], str], level: str, write: Write) -> None:
+        """`render` makes the line from level, event name and fields; `write` puts it out."""
+        self._render = render
+        self._least = LEVELS[level]
+        self._write = write
+        self._shown: dict[tuple[str, str], tuple[str, float, float]] = {}
+
+    def __call__(self, record: Record) -> None:
+        """Log the event, unless it is below the level or one progress line too many."""
+        event = record.event
+        if LEVELS[event.level] < self._least or not self._wanted(record):
+            return
+        self.line(event.level, event.name, record.time, {**record.context, **event_fields(event)})
+
+    def line(self, level: str, name: str, time: float, values: dict[str, Any]) -> None:
+        """Put one line out."""
+        self._write(self._render(level, name, {"timestamp": rfc3339(time), **values}) + "\n")
+
+    def _wanted(self, record: Record) -> bool:
+        event = record.event
+        if not isinstance(event, events.SyncProgress):
+            return True
+        key = (record.context.get("account", ""), record.context.get("sync", ""))
+        status, progress, at = self._shown.get(key, ("", -1.0, 0.0))
+        now = event.progress or 0.0
+        moved = event.status != status or abs(now - progress) >= PROGRESS_STEP
+        if moved or record.time - at >= PROGRESS_SECONDS:
+            self._shown[key] = (event.status, now, record.time)
+            return True
+        return False
+
+
+def configure_logging(
+    format_: Literal["auto", "json", "console"], level: str, stream: TextIO, *, write: Write | None = None
+) -> LogListener:
+    """The listener for `stream`; `write` replaces the stream's own (bars print lines above themselves).
+
+    Also sends the standard library's warnings and log records the same way, with the HTTP libraries capped.
+    """
+    as_console = format_ == "console" or (format_ == "auto" and stream.isatty())
+    listener = LogListener(_console(stream) if as_console else _json(), level, write or stream.write)
+    _route_standard_library(listener)
+    return listener
+
+
+def _json() -> Callable[[str, str, dict[str, Any]], str]:
+    from structlog.processors import JSONRenderer
+
+    renderer = JSONRenderer()
+
+    def render(level: str, name: str, values: dict[str, Any]) -> str:
+        line: MutableMapping[str, Any] = {"timestamp": values["timestamp"], "level": level, "event": name, **values}
+        return str(renderer(None, name, line))
+
+    return render
+
+
+def _console(stream: TextIO) -> Callable[[str, str, dict[str, Any]], str]:
+    import os
+
+    from structlog.dev import ConsoleRenderer, plain_traceback
+
+    colours = stream.isatty() and not os.environ.get("NO_COLOR")
+    renderer = ConsoleRenderer(colors=colours, pad_event_to=18, sort_keys=False, exception_formatter=plain_traceback)
+
+    def render(level: str, name: str, values: dict[str, Any]) -> str:
+        shown = {key: value for key, value in values.items() if key not in ("run_id", "timestamp")}
+        time = values["timestamp"][11:19]
+        return str(renderer(None, name, {"timestamp": time, "level": level, "event": name, **shown}))
+
+    return render
+
+
+class _Route(logging.Handler):
+    """Library log records as our lines."""
+
+    def __init__(self, listener: LogListener) -> None:
+        super().__init__(logging.WARNING)
+        self._listener = listener
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log the message; of an exception only its kind, never its locals or text, which may hold anything."""
+        values: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
+        if record.exc_info and record.exc_info[0]:
+            values["error"] = record.exc_info[0].__name__
+        level = record.levelname.lower()
+        self._listener.line(level if level in LEVELS else "error", "library.message", record.created, values)
+
+
+def _route_standard_library(listener: LogListener) -> None:
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Route)]:
+        root.removeHandler(handler)
+    root.addHandler(_Route(listener))
+    root.setLevel(logging.WARNING)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if not sys.warnoptions:
+        logging.captureWarnings(True)

@@ -1,0 +1,109 @@
+"""The last guard over both output streams: every known secret is replaced, in each form it may be written in."""
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from typing import TextIO
+from urllib.parse import quote, quote_plus
+
+MIN_LENGTH = 4  # shorter secrets would blank out ordinary words
+HIDDEN = "***"
+
+
+class Redactor:
+    """Knows the run's secrets and takes them out of text."""
+
+    def __init__(self) -> None:
+        """No secret known yet."""
+        self._forms: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+
+    def add(self, secret: str) -> None:
+        """Hide `secret` from now on; those under 4 characters can not be told from ordinary text."""
+        if len(secret) < MIN_LENGTH or secret in self._forms:
+            return
+        self._forms.update(form for form in _forms(secret) if len(form) >= MIN_LENGTH)
+        longest_first = sorted(self._forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def clean(self, text: str) -> str:
+        """`text` with each known secret replaced by `***`."""
+        return self._pattern.sub(HIDDEN, text) if self._pattern else text
+
+
+def _forms(secret: str) -> Iterable[str]:
+    """Raw, URL-encoded, JSON-escaped and Base64, the latter with and without padding."""
+    raw = secret.encode()
+    yield secret
+    yield quote(secret, safe="")
+    yield quote(secret)
+    yield quote_plus(secret)
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    for encoded in (base64.b64encode(raw), base64.urlsafe_b64encode(raw)):
+        yield encoded.decode()
+        yield encoded.decode().rstrip("=")
+
+
+class RedactedStream:
+    """A text stream that passes on whole lines, cleaned, so that a secret split over two writes is caught too."""
+
+    def __init__(self, stream: TextIO, redactor: Redactor) -> None:
+        """`stream` gets what is written here; a stream that breaks is written to no more."""
+        self._stream = stream
+        self._redactor = redactor
+        self._pending = ""
+        self._broken = False
+
+    def write(self, text: str) -> int:
+        """Take `text`; whole lines go out at once, the rest with the next newline or at the end."""
+        self._pending += text
+        if self.isatty() and "\n" not in self._pending:
+            return len(text)  # cursor movements of bars wait for flush
+        whole, newline, self._pending = self._pending.rpartition("\n")
+        if newline:
+            self._out(whole + newline)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what is pending."""
+        if self._pending:
+            pending, self._pending = self._pending, ""
+            self._out(pending)
+        if not self._broken:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._broken = True
+
+    def _out(self, text: str) -> None:
+        if self._broken:
+            return
+        try:
+            self._stream.write(self._redactor.clean(text))
+        except (OSError, ValueError):  # closed, a full disk, nobody reads: the run matters more than its output
+            self._broken = True
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Take each line."""
+        for line in lines:
+            self.write(line)
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+        return not self._stream.closed and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The descriptor underneath."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        """The stream's encoding."""
+        return self._stream.encoding
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._stream.closed

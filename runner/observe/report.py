@@ -1,0 +1,114 @@
+"""The run's one JSON report, its schema, the table for people, and the line for Kubernetes."""
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, TextIO
+
+from runner import __version__
+from runner.clock import rfc3339
+from runner.errors import ExitCode
+from runner.models import RunResult, SyncResult
+
+SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
+TERMINATION_BYTES = 1024  # Kubernetes shows 4096 at most; one line is to be read at a glance
+
+
+def build_report(run: RunResult) -> dict[str, Any]:
+    """The report as data; `report.schema.json` describes it."""
+    return {
+        "report_version": 1,
+        "runner_version": __version__,
+        "run_id": run.run_id,
+        "exit_code": run.exit_code,
+        "meaning": ExitCode(run.exit_code).meaning,
+        "started_at": rfc3339(run.started_at),
+        "ended_at": rfc3339(run.ended_at),
+        "duration_seconds": round(run.ended_at - run.started_at, 3),
+        "base_url": run.base_url,
+        "profile": run.profile,
+        "totals": dict(sorted(Counter(result.outcome.value for result in run.results).items())),
+        "syncs": [_sync(result) for result in run.results],
+        "errors": list(run.errors),
+    }
+
+
+def _sync(result: SyncResult) -> dict[str, Any]:
+    job = result.job
+    return {
+        "account": result.account,
+        "name": result.name,
+        "sync_type": result.sync_type,
+        "outcome": result.outcome.value,
+        "job_id": job.job_id if job else None,
+        "status": job.status.value if job else None,
+        "progress": job.progress if job else None,
+        "total_items": job.total_items if job else None,
+        "processed_items": job.processed_items if job else None,
+        "started_at": None if result.started_at is None else rfc3339(result.started_at),
+        "duration_seconds": round(result.duration, 3),
+        "attempts": result.attempts,
+        "adopted": result.adopted,
+        "error": result.error,
+    }
+
+
+def schema() -> dict[str, Any]:
+    """The report's JSON Schema."""
+    loaded: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return loaded
+
+
+def write_report(report: dict[str, Any], target: str) -> str | None:
+    """Write the report to the file `target`, whole, or to standard output for `-`. Returns what went wrong, or None."""
+    text = json.dumps(report, indent=2) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return None
+    path = Path(target)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        return f"{path}: can not be written ({error.strerror})"
+    return None
+
+
+def termination_line(run: RunResult) -> str:
+    """One line that tells the run: code, meaning, and the first thing that went wrong."""
+    failed = [result for result in run.results if result.outcome.value != "completed"]
+    why = next((f"{one.name}: {one.error}" for one in failed if one.error), "") or "; ".join(run.errors)
+    done = len(run.results) - len(failed)
+    line = f"code {run.exit_code}: {ExitCode(run.exit_code).meaning}; {done} of {len(run.results)} syncs completed"
+    line = " ".join((f"{line}; {why}" if why else line).split())
+    return line.encode()[:TERMINATION_BYTES].decode(errors="ignore")
+
+
+def write_termination(path: Path, line: str) -> str | None:
+    """Write the line where the file exists, as Kubernetes makes it. Returns what went wrong, or None."""
+    if not path.exists():
+        return None
+    try:
+        path.write_text(line, encoding="utf-8")
+    except OSError as error:
+        return f"{path}: can not be written ({error.strerror})"
+    return None
+
+
+def print_summary(report: dict[str, Any], stream: TextIO) -> None:
+    """A table of the syncs, for people."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("sync", "outcome", "items", "seconds", "error", box=box.SIMPLE_HEAD)
+    for sync in report["syncs"]:
+        total, done = sync["total_items"], sync["processed_items"]
+        items = "" if total is None else f"{done}/{total}"
+        table.add_row(sync["name"], sync["outcome"], items, f"{sync['duration_seconds']:.1f}", sync["error"] or "")
+    Console(file=stream).print(table)
