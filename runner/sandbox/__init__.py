@@ -1,0 +1,1 @@
+"""The embedded API: an honest server of the contract, for the demo, the tests and trying things out."""

@@ -1,0 +1,42 @@
+"""What one sandbox is set up with."""
+
+import base64
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from runner.sandbox.faults import Fault
+
+Mfa = Literal["none", "totp", "challenge", "sms"]
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(18)
+
+
+def _seed() -> str:
+    return base64.b32encode(secrets.token_bytes(20)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    """Address, the first user, lifetimes in seconds, pace and faults. A port of 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8001
+    state: Path | None = None
+    data: Path | None = None
+    username: str = "demo"
+    password: str = field(default_factory=_password, repr=False)
+    totp_seed: str = field(default_factory=_seed, repr=False)
+    mfa: Mfa = "totp"
+    access_token_seconds: int = 900
+    lock_after: int = 5
+    lock_seconds: float = 300.0
+    job_seconds: float = 0.0
+    clock_offset: float = 0.0
+    seed: int = 7
+    kdf: Literal["normal", "fast"] = "normal"
+    faults: tuple[Fault, ...] = ()
+    admin_token: str = field(default_factory=_password, repr=False)
