@@ -24,6 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run the demo; leaves nothing behind, and ends with the run's own exit code."""
     need_extra()
     from runner.commands.run import perform
+    from runner.sandbox.command import write_secrets
     from runner.sandbox.server import SandboxServer
     from runner.sandbox.settings import SandboxSettings
 
@@ -32,11 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
         SandboxServer(SandboxSettings(port=0, job_seconds=arguments.job_seconds)) as server,
     ):
         secrets = Path(name) / "secrets"
-        secrets.mkdir(mode=0o700)
-        for secret, value in server.credentials.items():
-            path = secrets / secret
-            path.touch(mode=0o600)
-            path.write_text(value + "\n", encoding="utf-8")
+        write_secrets(secrets, server.credentials)
         settings = loaded(
             arguments,
             {
@@ -47,7 +44,6 @@ def execute(arguments: argparse.Namespace) -> int:
                 "state": {"dir": str(Path(name) / "state")},
             },
         ).settings
-        sys.stderr.flush()
         with outlets(settings, SystemClock(), with_metrics=True) as made:
             result = perform(settings, made)
         report.print_summary(report.build_report(result), sys.stdout)

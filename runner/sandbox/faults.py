@@ -64,6 +64,10 @@ class Faults:
         """One more."""
         self._faults.append(fault)
 
+    def all(self) -> list[Fault]:
+        """Those that are set."""
+        return self._faults
+
     def clear(self) -> None:
         """None any more."""
         self._faults.clear()

@@ -1,0 +1,97 @@
+"""The options of `sync-runner sandbox`, and what they make of it."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from runner.errors import UsageError
+
+SECRETS = ("username", "password", "totp_seed")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The sandbox's options."""
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
+    add("--port", type=int, default=8001, help="port to listen at; 0 takes a free one (default: 8001)")
+    add("--sandbox-state", type=Path, metavar="DIR", help="keep users, jobs and items here (default: temporary)")
+    add(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="activities/, health/, workouts/ to sync (default: a generated year)",
+    )
+    add("--username", default="demo", help="the user's name (default: demo)")
+    add("--password-file", type=Path, metavar="FILE", help="the user's password (default: random)")
+    add("--totp-seed-file", type=Path, metavar="FILE", help="the user's TOTP seed in Base32 (default: random)")
+    add("--mfa", choices=("none", "totp", "challenge", "sms"), default="totp", help="second factor (default: totp)")
+    add("--job-seconds", type=float, default=0.0, metavar="S", help="least length of a job (default: 0)")
+    add("--access-token-lifetime", type=int, default=900, metavar="S", help="in seconds (default: 900)")
+    add("--lock-after", type=int, default=5, metavar="N", help="lock an account after N failures (default: 5)")
+    add("--clock-offset", type=float, default=0.0, metavar="S", help="let the server's clock be wrong")
+    add("--seed", type=int, default=7, metavar="N", help="seed of the generated data (default: 7)")
+    add("--kdf", choices=("normal", "fast"), default="normal", help="cost of password hashes (default: normal)")
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="such as kind=status,endpoint=trigger,status=503,times=2",
+    )
+    add("--print-credentials", action="store_true", help="print base_url, credentials and admin token as JSON")
+    add("--write-secrets", type=Path, metavar="DIR", help="write username, password and totp_seed as files, mode 0600")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Serve until a signal comes. Raises UsageError."""
+    from runner.sandbox.faults import parse
+    from runner.sandbox.server import serve
+    from runner.sandbox.settings import SandboxSettings
+
+    given: dict[str, Any] = {}
+    for name, path in (("password", arguments.password_file), ("totp_seed", arguments.totp_seed_file)):
+        if path is not None:
+            given[name] = _secret(path)
+    try:
+        faults = tuple(parse(text) for text in arguments.fault)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--fault: {error}") from None
+    settings = SandboxSettings(
+        host=arguments.host,
+        port=arguments.port,
+        state=arguments.sandbox_state,
+        data=arguments.data_dir,
+        username=arguments.username,
+        mfa=arguments.mfa,
+        access_token_seconds=arguments.access_token_lifetime,
+        lock_after=arguments.lock_after,
+        job_seconds=arguments.job_seconds,
+        clock_offset=arguments.clock_offset,
+        seed=arguments.seed,
+        kdf=arguments.kdf,
+        faults=faults,
+        **given,
+    )
+    if arguments.write_secrets:
+        write_secrets(arguments.write_secrets, {name: getattr(settings, name) for name in SECRETS})
+    try:
+        serve(settings, print_credentials=arguments.print_credentials)
+    except OSError as error:
+        raise UsageError(f"sandbox: can not serve at {settings.host}:{settings.port} ({error.strerror})") from None
+    return 0
+
+
+def write_secrets(directory: Path, secrets: dict[str, str]) -> None:
+    """Each secret as a file of its name, mode 0600 in a directory of mode 0700."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, value in secrets.items():
+        path = directory / name
+        path.touch(mode=0o600)
+        path.write_text(value + "\n", encoding="utf-8")
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: can not be read ({type(error).__name__})") from None

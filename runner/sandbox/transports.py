@@ -1,0 +1,36 @@
+"""Finds the TCP connection under an ASGI request, so that it can be broken for real."""
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+from starlette.types import Scope
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_open: dict[tuple[str, int], asyncio.Transport] = {}
+
+
+class Protocol(H11Protocol):
+    """uvicorn's, with each connection kept findable by its peer's address."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Note it."""
+        super().connection_made(transport)
+        self._peer = tuple((transport.get_extra_info("peername") or ("", 0))[:2])
+        _open[self._peer] = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        _open.pop(self._peer, None)
+        super().connection_lost(exc)
+
+
+def reset(scope: Scope) -> None:
+    """Break the request's connection with a TCP reset."""
+    transport = _open.get(tuple(scope["client"]))
+    if transport is None:
+        return
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
