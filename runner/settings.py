@@ -188,9 +188,13 @@ class Settings(BaseSettings):
     """All settings of sync-runner. Strongest first: command line, SYNC_RUNNER_* variables, the YAML file, defaults."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True, case_sensitive=False,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
         hide_input_in_errors=True,
-    )  # fmt: skip
+    )
 
     base_url: Url = Field(description="The API's address, such as https://sync.example.org.")
     profile: str = Field(

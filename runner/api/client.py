@@ -25,7 +25,7 @@ from runner.observe import events
 from runner.observe.interface import Observer
 
 if TYPE_CHECKING:
-    import httpx
+    pass
 
 MAX_ANSWER = 8 << 20  # bytes; a list of 100 jobs is about 40 KiB
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

@@ -67,9 +67,16 @@ def configure_logging(
     Also sends the standard library's warnings and log records the same way, with the HTTP libraries capped.
     """
     as_console = format_ == "console" or (format_ == "auto" and stream.isatty())
-    listener = LogListener(_console(stream) if as_console else _json(), level, write or stream.write)
+    listener = LogListener(_console(stream) if as_console else _json(), level, write or _writer(stream))
     _route_standard_library(listener)
     return listener
+
+
+def _writer(stream: TextIO) -> Write:
+    def write(text: str) -> None:
+        stream.write(text)
+
+    return write
 
 
 def _json() -> Callable[[str, str, dict[str, Any]], str]:

@@ -14,7 +14,7 @@ from runner.observe.interface import Record
 from runner.settings import PushgatewaySettings
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    pass
 
 LAST_SUCCESS = "sync_runner_last_success_timestamp_seconds"
 _SYNC = ("account", "sync_type")
@@ -27,7 +27,7 @@ class MetricsListener:
         """All metrics, still empty."""
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self.registry = CollectorRegistry()
         # Kept apart: it must survive runs in which a sync failed, so it is pushed and merged on its own.
         self._success_registry: CollectorRegistry = CollectorRegistry()
@@ -166,7 +166,7 @@ class MetricsListener:
 
         host, _, port = listen.rpartition(":")
         try:
-            server, thread = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry=_Both(self))  # type: ignore[arg-type]
+            server, thread = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry=_Both(self))
         except (OSError, OverflowError) as error:
             return lambda: None, f"{listen}: can not listen ({getattr(error, 'strerror', None) or 'no such port'})"
 

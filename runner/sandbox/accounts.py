@@ -5,21 +5,19 @@ import secrets
 import sqlite3
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from runner.sandbox.settings import SandboxSettings
 from runner.sandbox.state import State
 
 
-@dataclass(frozen=True, slots=True)
 class Refusal(Exception):
     """A request that is refused: status and what the body says besides `success: false`."""
 
-    status: int
-    error: str
-    more: dict[str, Any] | None = None
-    headers: dict[str, str] | None = None
+    def __init__(self, status: int, error: str, more: dict[str, Any] | None = None) -> None:
+        """`more` goes into the body."""
+        super().__init__(error)
+        self.status, self.error, self.more = status, error, more or {}
 
 
 class Accounts:

@@ -245,7 +245,7 @@ def _unstorable(value: Any) -> bool:
 
 def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    return JSONResponse({"success": False, "error": error.error, **(error.more or {})}, error.status, error.headers)
+    return JSONResponse({"success": False, "error": error.error, **error.more}, error.status)
 
 
 def _http_error(_request: Request, error: Exception) -> Response:

@@ -37,7 +37,7 @@ def parse(path: Path) -> dict[str, Any]:
         return _json(path)
     except ValueError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - parsers of foreign files raise anything
         raise ValueError(f"{path.name}: can not be parsed ({type(error).__name__})") from None
 
 
@@ -57,7 +57,7 @@ def _tcx(path: Path) -> dict[str, Any]:
     from defusedxml import ElementTree
 
     names = {"t": "http://www.garmin.com/xmlschemas/TrainingCenterDatabase/v2"}
-    lap = ElementTree.parse(path).getroot().find("t:Activities/t:Activity/t:Lap", names)
+    lap = ElementTree.parse(path).find("t:Activities/t:Activity/t:Lap", names)
     if lap is None:
         raise ValueError(f"{path.name}: no lap")
     metres = float(lap.findtext("t:DistanceMeters", "nan", names))

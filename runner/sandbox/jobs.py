@@ -76,7 +76,7 @@ class Jobs:
         if not self._state.run(
             "UPDATE jobs SET status='running', start_time=? WHERE job_id=? AND status='pending'", _now(), job_id
         ):
-            return
+            return None
         window = body.get("date_range") or {}
         todo = data.items(self._directory, kind, window.get("start_date"), window.get("end_date"))
         if not body.get("force_full_sync"):
@@ -120,8 +120,9 @@ class Jobs:
         return int(error is not None)
 
     def _end(self, job_id: str, status: str, reason: str | None) -> None:
+        full = "progress=CASE WHEN ?='completed' THEN 100 ELSE progress END"
         self._state.run(
-            f"UPDATE jobs SET status=?, end_time=?, error_message=?, progress=CASE WHEN ?='completed' THEN 100 ELSE progress END WHERE job_id=? AND {_ACTIVE}",
+            f"UPDATE jobs SET status=?, end_time=?, error_message=?, {full} WHERE job_id=? AND {_ACTIVE}",
             status, _now(), reason, status, job_id,
         )  # fmt: skip
 

@@ -63,7 +63,7 @@ class SandboxServer:
     ) -> None:
         """Stop and clean up."""
         server, thread = self._stop
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         thread.join(5.0)
         self._stack.close()
 

@@ -260,7 +260,7 @@ class _Progress:
     def close(self, result: SyncResult) -> None:
         """Write the end into the ledger and tell it. A job that goes on stays open, for the next run to adopt."""
         goes_on = self.job is not None and not self.job.status.terminal
-        if not goes_on and not (result.outcome is Outcome.UNKNOWN):
+        if not goes_on and result.outcome is not Outcome.UNKNOWN:
             self._record(result.outcome, result.error)
         job = self.job
         self.observer.emit(
