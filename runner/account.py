@@ -67,11 +67,10 @@ def accounts(settings: Settings) -> tuple[AccountPlan, ...]:
 
 
 @asynccontextmanager
-async def open_account(plan: AccountPlan, around: Surroundings, observer: Observer) -> AsyncIterator[Account]:
-    """The account, ready to work. Raises SecretError or UsageError before anything is sent."""
+async def open_client(around: Surroundings) -> AsyncIterator[Client]:
+    """The one client of a run, whose connections all accounts share. Raises UsageError before anything is sent."""
     settings = around.settings
     check_base_url(settings.base_url, allow_http=settings.tls.allow_http)
-    credentials = _credentials(plan, around, observer)
     client = Client(
         settings.base_url,
         clock=around.clock,
@@ -80,26 +79,33 @@ async def open_account(plan: AccountPlan, around: Surroundings, observer: Observ
         tls=tls_context(settings.base_url, settings.tls.ca_file),
     )
     try:
-        store = open_store(
-            settings.state.dir,
-            settings.base_url,
-            credentials.username,
-            around.clock,
-            lambda problem: observer.emit(events.StoreProblem(problem)),
-        )
-        keeper = SessionKeeper(
-            client=client,
-            auth=around.profile.auth,
-            base_url=settings.base_url,
-            credentials=credentials,
-            store=store,
-            clock=around.clock,
-            learn=around.learn,
-        )
-        target = f"{settings.base_url} {credentials.username}"
-        yield Account(plan.name, target, keeper, JobApi(client, around.profile, keeper, plan.name))
+        yield client
     finally:
         await client.close()
+
+
+def open_account(plan: AccountPlan, around: Surroundings, client: Client, observer: Observer) -> Account:
+    """The account, ready to work. Raises SecretError or UsageError before anything is sent."""
+    settings = around.settings
+    credentials = _credentials(plan, around, observer)
+    store = open_store(
+        settings.state.dir,
+        settings.base_url,
+        credentials.username,
+        around.clock,
+        lambda problem: observer.emit(events.StoreProblem(problem)),
+    )
+    keeper = SessionKeeper(
+        client=client,
+        auth=around.profile.auth,
+        base_url=settings.base_url,
+        credentials=credentials,
+        store=store,
+        clock=around.clock,
+        learn=around.learn,
+    )
+    target = f"{settings.base_url} {credentials.username}"
+    return Account(plan.name, target, keeper, JobApi(client, around.profile, keeper, plan.name))
 
 
 def _credentials(plan: AccountPlan, around: Surroundings, observer: Observer) -> Credentials:

@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from runner import __version__
-from runner.errors import ExitCode, RunnerError
+from runner.errors import ExitCode, RunnerError, UsageError, defect
 
 COMMANDS: dict[str, str] = {
     "run": "run the syncs to completion (the default command)",
@@ -40,28 +40,32 @@ examples:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line. Returns the exit code; foreseen errors become one line, unforeseen ones code 1."""
+    log_format = os.environ.get("SYNC_RUNNER_LOG__FORMAT") or "auto"
     try:
         parsed = parse(arguments)
-    except SystemExit as leave:  # argparse: --help and --version (0), usage errors (2)
-        return int(leave.code or 0)
-    module = importlib.import_module(f"runner.commands.{parsed.command}")
-    execute: Callable[[argparse.Namespace], int] = module.execute
-    try:
+        log_format = parsed.log_format or log_format
+        module = importlib.import_module(f"runner.commands.{parsed.command}")
+        execute: Callable[[argparse.Namespace], int] = module.execute
         return int(execute(parsed))
+    except SystemExit as leave:  # --help and --version (0), or SIGTERM
+        return int(leave.code or 0)
     except RunnerError as error:
         for line in str(error).splitlines():
-            _complain(line)
+            _complain(line, log_format)
         return int(error.exit_code)
     except KeyboardInterrupt:
         return int(ExitCode.SIGINT)
-    except BrokenPipeError:
+    except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.DEFECT)
+    except Exception as error:  # noqa: BLE001 - Python's own traceback would print values, and secrets among them
+        _complain(defect(error), log_format)
         return int(ExitCode.DEFECT)
 
 
-def _complain(line: str) -> None:
+def _complain(line: str, log_format: str) -> None:
     """One error line: readable on a terminal, a JSON object elsewhere, as all on standard error is."""
-    if sys.stderr.isatty():
+    if log_format == "console" or (log_format != "json" and sys.stderr.isatty()):
         sys.stderr.write(f"sync-runner: {line}\n")
         return
     import json
@@ -73,8 +77,16 @@ def _complain(line: str) -> None:
     sys.stderr.write(json.dumps(record) + "\n")
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours: one line in the form of all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The parsed command line; without a command it is `run`. Raises SystemExit as argparse does."""
+    """The parsed command line; without a command it is `run`. Raises UsageError, or SystemExit after --help."""
     words = list(arguments)
     if not any(word in COMMANDS or word in ("-h", "--help", "--version") for word in words):
         words.append("run") if not words else words.insert(_first_own(words), "run")
@@ -106,10 +118,10 @@ def _first_own(words: Sequence[str]) -> int:
     return min(index, len(words))
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def _parser(chosen: str | None) -> _Parser:
     """The parser; only the chosen command's own options are built, the others' modules are not even imported."""
     common = _common()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sync-runner",
         description="Runs the sync jobs of an API behind a password and a one-time code, with nobody at the keyboard.",
         epilog=_EPILOG,
@@ -132,9 +144,9 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _common(*, suppress: bool = False) -> argparse.ArgumentParser:
+def _common(*, suppress: bool = False) -> _Parser:
     """Options that every command takes, before or after its name."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = _Parser(add_help=False, allow_abbrev=False)
     group = parser.add_argument_group("settings")
     default: Any = argparse.SUPPRESS if suppress else None
 

@@ -127,3 +127,13 @@ class ContractError(RunnerError):
     """An answer does not fit the profile: wrong shape, unknown status word, an impossible state change."""
 
     exit_code = ExitCode.CONTRACT
+
+
+def defect(error: BaseException) -> str:
+    """What to tell of an unforeseen error: its kind and where it arose. Never its text or locals, which may hold anything."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    at = next((frame for frame in reversed(frames) if "/runner/" in frame.filename), frames[-1] if frames else None)
+    place = "" if at is None else f" at {at.filename.rpartition('/runner/')[2]}:{at.lineno} in {at.name}"
+    return f"unexpected {type(error).__name__}{place}; this is a defect of sync-runner, please report it"

@@ -3,8 +3,11 @@
 The intent stands before the trigger leaves and the job after its answer, so that a killed run's job is found again.
 """
 
+import fcntl
+import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,31 +53,45 @@ class Entry:
     error: str | None = None
 
 
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time: SQLite's own waiting does not cover the switch to a write-ahead log."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class Ledger:
     """The remembered syncs; safe for several processes (write-ahead log, short transactions)."""
 
     def __init__(self, directory: Path | None) -> None:
         """Open `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError when it can not be."""
-        path = ":memory:" if directory is None else str(directory / "ledger.sqlite3")
+        self._path = ":memory:" if directory is None else str(directory / "ledger.sqlite3")
         try:
-            if directory is not None:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
-            self._prepare(path)
+            if directory is None:
+                self._open()
+                return
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _alone(directory / "ledger.lock"):
+                self._open()
         except (OSError, sqlite3.Error) as error:
             raise UsageError(
-                f"{path}: the ledger can not be opened ({error}); check state.dir, or move the file away"
+                f"{self._path}: the ledger can not be opened ({error}); check state.dir, or move the file away"
             ) from None
 
-    def _prepare(self, path: str) -> None:
-        if path != ":memory:":
-            Path(path).chmod(0o600)
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
+        if self._path != ":memory:":
+            Path(self._path).chmod(0o600)
             self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise UsageError(
-                f"{path}: written by a newer sync-runner (schema {version}); use that one, or another state.dir"
+                f"{self._path}: written by a newer sync-runner (schema {version}); use that one, or another state.dir"
             )
         if version < SCHEMA:
             self._db.executescript(_TABLE)
@@ -85,24 +102,30 @@ class Ledger:
         self._db.close()
 
     def intend(self, entry: Entry) -> None:
-        """Remember, before the trigger leaves, that it is about to."""
-        self._db.execute(
+        """Remember, before the trigger leaves, that it is about to. Raises UsageError, as all that writes does."""
+        self._write(
             "INSERT OR REPLACE INTO syncs (key, target, account, name, sync_type, run_id, intended_at) VALUES (?,?,?,?,?,?,?)",
             (entry.key, entry.target, entry.account, entry.name, entry.sync_type, entry.run_id, entry.intended_at),
         )
 
     def triggered(self, key: str, job_id: str) -> None:
         """Remember the job that the API gave."""
-        self._db.execute("UPDATE syncs SET job_id=? WHERE key=?", (job_id, key))
+        self._write("UPDATE syncs SET job_id=? WHERE key=?", (job_id, key))
 
     def ended(
         self, key: str, outcome: str, at: float, *, processed: int | None = None, error: str | None = None
     ) -> None:
         """Remember how it ended, at Unix time `at`."""
-        self._db.execute(
+        self._write(
             "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHERE key=?",
             (outcome, at, processed, error, key),
         )
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise UsageError(f"{self._path}: can not be written ({error}); check space and rights of state.dir") from None
 
     def open_entry(self, target: str, name: str) -> Entry | None:
         """The newest sync of that name that has no end: a killed run's, or another process's."""

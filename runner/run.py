@@ -3,15 +3,16 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from runner.account import Account, AccountPlan, Surroundings, accounts, open_account
+from runner.account import Account, AccountPlan, Surroundings, accounts, open_account, open_client
+from runner.api.client import Client
 from runner.clock import Deadline
-from runner.errors import ExitCode, RunnerError
+from runner.errors import ExitCode, RunnerError, defect
 from runner.ledger import Ledger
 from runner.models import Outcome, RunResult, SyncResult
 from runner.observe import events
@@ -26,7 +27,7 @@ SIGNALS = {signal.SIGTERM: ExitCode.SIGTERM, signal.SIGINT: ExitCode.SIGINT}
 
 @dataclass(slots=True)
 class Interrupt:
-    """Whether a signal came, and what it stops. A second signal ends the process at once."""
+    """Whether a signal came, and what it stops. A second signal ends the process at once, also after the run."""
 
     observer: Observer
     action: str
@@ -42,9 +43,15 @@ class Interrupt:
         for task in self.tasks:
             task.cancel()
 
+    def late(self, number: int, _frame: object) -> None:
+        """A signal while the report is written: what is left takes seconds and is finished; the next signal ends it."""
+        if self.code is not None:
+            os._exit(128 + number)
+        self.code = SIGNALS[signal.Signals(number)]
+
 
 @contextmanager
-def _obeying(interrupt: Interrupt) -> Any:
+def _obeying(interrupt: Interrupt) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, interrupt, number)
@@ -53,6 +60,7 @@ def _obeying(interrupt: Interrupt) -> Any:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+            signal.signal(number, interrupt.late)
 
 
 async def run(around: Surroundings, observer: Observer, run_id: str) -> RunResult:
@@ -66,12 +74,13 @@ async def run(around: Surroundings, observer: Observer, run_id: str) -> RunResul
     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
     interrupt = Interrupt(observer, settings.on_interrupt)
     try:
-        with _obeying(interrupt):
-            work = [
-                _Work(one, around, ledger, deadline, observer.bind(account=one.name), run_id, interrupt)
-                for one in plans
-            ]
-            results = await asyncio.gather(*(one.run() for one in work))
+        async with open_client(around) as client:
+            with _obeying(interrupt):
+                work = [
+                    _Work(one, around, client, ledger, deadline, observer.bind(account=one.name), run_id, interrupt)
+                    for one in plans
+                ]
+                results = await asyncio.gather(*(one.run() for one in work))
     finally:
         ledger.close()
     flat = tuple(result for per_account in results for result in per_account)
@@ -98,6 +107,7 @@ class _Work:
 
     plan: AccountPlan
     around: Surroundings
+    client: Client
     ledger: Ledger
     deadline: Deadline
     observer: Observer
@@ -108,14 +118,20 @@ class _Work:
     async def run(self) -> list[SyncResult]:
         """Every sync's result, in the plan's order. What fails here never touches another account."""
         try:
-            async with open_account(self.plan, self.around, self.observer) as account:
-                planned = _planned(self.plan, self.around, self._last_success(account.target))
-                await self._all(planned, account)
-                return [self.results[sync.name] for sync in planned]
+            account = open_account(self.plan, self.around, self.client, self.observer)
+            planned = _planned(self.plan, self.around, self._last_success(account.target))
+            await self._all(planned, account)
+            return [self.results[sync.name] for sync in planned]
         except RunnerError as error:
-            return [
-                self._without_job(sync.name, sync.type, outcome.of_error(error), str(error)) for sync in self.plan.syncs
-            ]
+            return self._none_begun(outcome.of_error(error), str(error))
+        except Exception as error:  # noqa: BLE001 - a defect met with one account must not stop the others
+            return self._none_begun(Outcome.DEFECT, defect(error))
+
+    def _none_begun(self, ended: Outcome, error: str) -> list[SyncResult]:
+        return [
+            self.results.get(sync.name) or self._without_job(sync.name, sync.type, ended, error)
+            for sync in self.plan.syncs
+        ]
 
     def _last_success(self, target: str) -> Callable[[str], float | None]:
         def at(name: str) -> float | None:
@@ -153,14 +169,16 @@ class _Work:
             await ended[name].wait()
         async with free:
             reason = self._reason_to_skip(sync)
-            observer = self.observer.bind(sync=sync.name, sync_type=sync.sync_type)
             if reason:
                 result = self._without_job(sync.name, sync.sync_type, *reason)
-                observer.emit(events.SyncEnded(result.outcome.value, 0.0, 0, error=result.error))
             else:
+                observer = self.observer.bind(sync=sync.name, sync_type=sync.sync_type)
                 task = asyncio.create_task(execute(sync, shared, self.deadline, observer))
                 self.interrupt.tasks.add(task)
-                result = await task
+                try:
+                    result = await task
+                except Exception as error:  # noqa: BLE001 - see `run`
+                    result = self._without_job(sync.name, sync.sync_type, Outcome.DEFECT, defect(error))
                 self.interrupt.tasks.discard(task)
             self.results[sync.name] = result
             ended[sync.name].set()
@@ -186,4 +204,5 @@ class _Work:
         return result.outcome is not Outcome.DEADLINE or self.deadline.passed
 
     def _without_job(self, name: str, sync_type: str, ended: Outcome, error: str) -> SyncResult:
+        self.observer.bind(sync=name, sync_type=sync_type).emit(events.SyncEnded(ended.value, 0.0, 0, error=error))
         return SyncResult(self.plan.name, name, sync_type, ended, error=error, started_at=None)

@@ -6,7 +6,7 @@ Secrets are not settings: this model only says where they are (`secrets.py` read
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -251,6 +251,7 @@ def load(overrides: dict[str, Any], config: Path | None = None) -> Loaded:
     if config is None and os.environ.get(f"{ENV_PREFIX}CONFIG"):
         config = Path(os.environ[f"{ENV_PREFIX}CONFIG"])
     file = document.read(config) if config else document.Document("", {}, {})
+    in_file = file.where if config else None
     layers = [
         (file.data, file.where),
         (_from_environment(), lambda place: ENV_PREFIX + "__".join(map(str, place)).upper()),
@@ -265,7 +266,7 @@ def load(overrides: dict[str, Any], config: Path | None = None) -> Loaded:
     try:
         return Loaded(Settings(**merged), sources)
     except ValidationError as error:
-        raise UsageError(_explain(error, sources)) from None
+        raise UsageError(_explain(error, sources, in_file)) from None
 
 
 def _from_environment() -> dict[str, Any]:
@@ -319,13 +320,19 @@ def _put(target: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
     target[place[-1]] = value
 
 
-def _explain(error: ValidationError, sources: dict[tuple[str, ...], str]) -> str:
+def _explain(
+    error: ValidationError,
+    sources: dict[tuple[str, ...], str],
+    in_file: Callable[[Iterable[str | int]], str] | None,
+) -> str:
     """One line for each fault: place, key, what is wrong, what to do. Never the value: it could be a secret."""
     lines = []
     for fault in error.errors(include_input=False, include_url=False, include_context=False):
         place = tuple(str(part) for part in fault["loc"])
         key = ".".join(place)
         source = next((sources[place[:n]] for n in range(len(place), 0, -1) if place[:n] in sources), "")
+        if in_file and source == in_file(place[:1]):
+            source = in_file(fault["loc"])  # the very line of a list's item
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             message = "no such setting" + _nearest(place)

@@ -8,10 +8,10 @@ import asyncio
 import json
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from runner import __version__
@@ -24,10 +24,8 @@ from runner.models import JSON
 from runner.observe import events
 from runner.observe.interface import Observer
 
-if TYPE_CHECKING:
-    pass
-
 MAX_ANSWER = 8 << 20  # bytes; a list of 100 jobs is about 40 KiB
+Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -131,6 +129,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """`request_timeout` in seconds bounds one exchange, from connecting to the last byte."""
+        from http.cookiejar import CookieJar, DefaultCookiePolicy
+
         import httpx
 
         self._base_url = base_url
@@ -141,6 +141,7 @@ class Client:
             verify=tls,
             timeout=httpx.Timeout(request_timeout),
             follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # accounts share the client, never a cookie
             headers={
                 "User-Agent": f"sync-runner/{__version__}",
                 "Accept": "application/json",
@@ -159,27 +160,47 @@ class Client:
 
         Raises Unreachable when no answer came or the server kept failing, DeadlineExceeded when time ran out.
         """
+        return await self.repeat(
+            call.endpoint,
+            lambda attempt: self.exchange(call, attempt, deadline, observer),
+            why=lambda failure: retry.reason(failure, safety),
+            deadline=deadline,
+            observer=observer,
+        )
+
+    async def repeat(
+        self,
+        endpoint: str,
+        once: Callable[[int], Awaitable[Answer]],
+        *,
+        why: Why,
+        deadline: Deadline,
+        observer: Observer,
+    ) -> Answer:
+        """Do `once` (it gets the number of the try, from 1) as often as `why` gives a reason and the policy allows.
+
+        For requests that must be made anew for each try; `send` is for all others. Raises as `send` does.
+        """
         import tenacity
+
+        attempt = 0
+
+        async def counted() -> Answer:
+            nonlocal attempt
+            attempt += 1
+            return await once(attempt)
 
         tries = tenacity.AsyncRetrying(
             sleep=self._clock.sleep,
             stop=tenacity.stop_after_attempt(self._policy.attempts),
             wait=self._next_wait,
-            before_sleep=lambda state: _announce(state, call, safety, deadline, observer),
-            retry=lambda state: _retry_reason(state, safety) is not None,
+            before_sleep=lambda state: _announce(state, endpoint, why, deadline, observer),
+            retry=lambda state: _retry_reason(state, why) is not None,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
-        attempt = 0
-
-        async def once() -> Answer:
-            nonlocal attempt
-            attempt += 1
-            return await self._exchange(call, attempt, deadline, observer)
-
-        answer: Answer = await tries(once)
-        failing = retry.reason(answer.status, safety)
-        if failing:
-            raise Unreachable(f"{call.endpoint}: the API kept answering {answer.status} in {attempt} tries", sent=False)
+        answer: Answer = await tries(counted)
+        if why(answer.status):
+            raise Unreachable(f"{endpoint}: the API kept answering {answer.status} in {attempt} tries", sent=False)
         return answer
 
     def _next_wait(self, state: Any) -> float:
@@ -191,8 +212,8 @@ class Client:
             asked = retry.retry_after(answer.headers.get("retry-after"), server_now)
         return retry.wait(self._policy, state.attempt_number, asked)
 
-    async def _exchange(self, call: Call, attempt: int, deadline: Deadline, observer: Observer) -> Answer:
-        """One exchange, observed."""
+    async def exchange(self, call: Call, attempt: int, deadline: Deadline, observer: Observer) -> Answer:
+        """One exchange, observed. Raises Unreachable, DeadlineExceeded or ContractError."""
         began = self._clock.monotonic()
         code, problem = "error", None
         try:
@@ -251,23 +272,23 @@ class Client:
         return Answer(response.status_code, headers, body, is_json, sent_at, received_at)
 
 
-def _announce(state: Any, call: Call, safety: Safety, deadline: Deadline, observer: Observer) -> None:
+def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:
     """Tell of the wait before the next try; end the tries where the deadline comes first."""
     seconds = state.upcoming_sleep
-    why = _retry_reason(state, safety) or ""
+    reason = _retry_reason(state, why) or ""
     if seconds >= deadline.left:
         raise DeadlineExceeded(
-            f"{call.endpoint}: {deadline.what} ends in {deadline.left:.1f} s, before the next try "
-            f"({why}; it would come in {seconds:.1f} s)"
+            f"{endpoint}: {deadline.what} ends in {deadline.left:.1f} s, before the next try "
+            f"({reason}; it would come in {seconds:.1f} s)"
         )
-    observer.emit(events.RetryScheduled(call.endpoint, why, state.attempt_number, round(seconds, 3)))
+    observer.emit(events.RetryScheduled(endpoint, reason, state.attempt_number, round(seconds, 3)))
 
 
-def _retry_reason(state: Any, safety: Safety) -> str | None:
+def _retry_reason(state: Any, why: Why) -> str | None:
     if state.outcome.failed:
         error = state.outcome.exception()
-        return retry.reason(error, safety) if isinstance(error, Unreachable) else None
-    return retry.reason(state.outcome.result().status, safety)
+        return why(error) if isinstance(error, Unreachable) else None
+    return why(state.outcome.result().status)
 
 
 def _cause(error: Exception) -> str:

@@ -18,7 +18,7 @@ from runner.auth import totp
 from runner.auth.store import Store, Stored
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
-from runner.errors import AuthenticationError, ContractError, LoginRefused, SecretError, Unreachable
+from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, LoginRefused, SecretError, Unreachable
 from runner.models import Session
 from runner.observe import events
 from runner.observe.interface import Observer
@@ -27,6 +27,7 @@ MAX_CODES = 2  # one-time codes in one run: one, and one more where the first me
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
 MAX_SKEW = 3600.0  # seconds: beyond that the Date header is more likely wrong than our clock
 COOLDOWN = 300.0  # seconds after the first refused login; doubles with each further one
+TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
 MAX_COOLDOWN = 6 * 3600.0
 
 
@@ -231,20 +232,51 @@ class SessionKeeper:
         raise ContractError("login: the API sent the login in a circle")
 
     async def _send_step(self, step: Step, values: dict[str, Any], deadline: Deadline, observer: Observer) -> Answer:
-        """Send one step; a code in it is recorded as used before it leaves, and given back if it never left."""
-        before = self._store.load()
-        if step.wants_code:
-            values["code"] = await self._next_code(deadline, observer)
-        call = prepare("login", step.request, values)
+        """Send one step, made anew for each try: a code is stale by the next one.
+
+        Where the answer was lost the step is sent once more, with the next code; never a third time, for the server
+        may have counted each as a failure.
+        """
+        lost = 0
+
+        async def once(attempt: int) -> Answer:
+            nonlocal lost
+            before = self._store.load()
+            if step.wants_code:
+                values["code"] = await self._next_code(deadline, observer)
+            try:
+                answer = await self._client.exchange(
+                    prepare("login", step.request, values), attempt, deadline, observer
+                )
+            except Unreachable as error:
+                lost += error.sent
+                if step.wants_code and not error.sent:
+                    self._give_back(before)
+                raise
+            if step.wants_code and answer.status in TURNED_AWAY:
+                self._give_back(before)
+            self._measure_skew(answer, observer)
+            lost += answer.status in retry.MAYBE_TAKEN
+            return answer
+
+        def why(failure: Unreachable | int) -> str | None:
+            no_code_left = step.wants_code and self._codes >= MAX_CODES
+            return None if lost > 1 or no_code_left else retry.reason(failure, Safety.REPEATABLE)
+
         try:
-            answer = await self._client.send(call, safety=Safety.ONCE, deadline=deadline, observer=observer)
+            answer = await self._client.repeat("login", once, why=why, deadline=deadline, observer=observer)
         except Unreachable as error:
             observer.emit(events.LoginFailed("login", str(error)))
-            if step.wants_code and not error.sent:
-                self._store.save(before)
             raise
-        self._measure_skew(answer, observer)
+        if answer.status in retry.MAYBE_TAKEN | retry.NOT_TAKEN and _rule(step, answer) is None:
+            observer.emit(events.LoginFailed("login", f"the API answered {answer.status}"))
+            raise Unreachable(f"login: the API answered {answer.status}")
         return answer
+
+    def _give_back(self, before: Stored) -> None:
+        """The code was certainly not looked at: it may be used again."""
+        self._store.save(replace(self._store.load(), last_step=before.last_step))
+        self._codes -= 1
 
     async def _next_code(self, deadline: Deadline, observer: Observer) -> str:
         seed = self._credentials.seed
@@ -252,6 +284,11 @@ class SessionKeeper:
             raise SecretError(
                 "login: the API wants a one-time code; mount the account's TOTP seed (Base32 or otpauth:// URI) "
                 "as the secret `totp_seed`"
+            )
+        if self._codes >= MAX_CODES:
+            raise AuthenticationError(
+                f"login: {MAX_CODES} one-time codes were sent in this run already; more could lock the account. "
+                "Does the API take back its tokens? See the log"
             )
         stored = self._store.load()
         now = self._clock.time() + stored.skew
@@ -261,8 +298,9 @@ class SessionKeeper:
         choice = totp.choose_step(seed, now, last)
         if choice.wait > 0:
             if choice.wait >= deadline.left:
-                raise Unreachable(
-                    f"login: the next one-time code comes in {choice.wait:.0f} s, after {deadline.what}", sent=False
+                raise DeadlineExceeded(
+                    f"login: the next one-time code comes in {choice.wait:.0f} s, but {deadline.what} ends in "
+                    f"{deadline.left:.0f} s"
                 )
             observer.emit(events.CodeWait(round(choice.wait, 3), choice.reason))
             await self._clock.sleep(choice.wait)

@@ -129,7 +129,10 @@ class FileStore:
     @asynccontextmanager
     async def lock(self, deadline: Deadline) -> AsyncIterator[None]:
         """Hold the account's lock file. Raises DeadlineExceeded when another process holds it too long."""
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SecretError(f"{self._lock}: can not be opened ({error.strerror}); check state.dir") from None
         try:
             pause = 0.005
             while not _try_lock(descriptor):

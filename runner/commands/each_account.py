@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from runner.account import Account, Surroundings, accounts, open_account
+from runner.account import Account, Surroundings, accounts, open_account, open_client
 from runner.api import profile
 from runner.clock import Deadline, SystemClock
 from runner.commands.outlets import outlets
@@ -35,15 +35,16 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
         around = Surroundings.of(settings, profile.load(settings.profile), clock, made.learn)
 
         async def all_accounts() -> None:
-            for plan in accounts(settings):
-                observer = made.observer.bind(account=plan.name)
-                deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
-                try:
-                    async with open_account(plan, around, observer) as account:
+            async with open_client(around) as client:
+                for plan in accounts(settings):
+                    observer = made.observer.bind(account=plan.name)
+                    deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
+                    try:
+                        account = open_account(plan, around, client, observer)
                         await work(Visit(account, settings, deadline, observer))
-                except RunnerError as error:
-                    codes.append(int(error.exit_code))
-                    observer.emit(events.RunFailed(int(error.exit_code), str(error)))
+                    except RunnerError as error:
+                        codes.append(int(error.exit_code))
+                        observer.emit(events.RunFailed(int(error.exit_code), str(error)))
 
         asyncio.run(all_accounts())
     return max(codes)

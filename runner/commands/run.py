@@ -2,16 +2,19 @@
 
 import argparse
 import asyncio
+import signal
 from typing import Any
 
+from runner import __version__
 from runner.account import Surroundings, accounts
 from runner.api import profile
 from runner.clock import SystemClock
 from runner.commands.outlets import Outlets, outlets
 from runner.commands.settings_from import loaded
-from runner.errors import RunnerError, UsageError
+from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.models import RunResult
 from runner.observe import events
+from runner.run import SIGNALS, run
 from runner.settings import Settings
 
 
@@ -40,32 +43,34 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def perform(settings: Settings, made: Outlets) -> RunResult:
     """The run with its outlets; also what `demo` does."""
-    from runner.run import run
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        result = _result(settings, made)
+        made.finish(result, settings)
+        return result
+    finally:
+        for number, disposition in before.items():
+            signal.signal(number, disposition)
 
+
+def _result(settings: Settings, made: Outlets) -> RunResult:
     clock = made.observer.clock
     started_at = clock.time()
     try:
-        spelled = profile.load(settings.profile)
-        around = Surroundings.of(settings, spelled, clock, made.learn)
+        around = Surroundings.of(settings, profile.load(settings.profile), clock, made.learn)
         plans = accounts(settings)
-        made.observer.emit(
-            events.RunStarted(
-                _version(), settings.base_url, settings.profile, len(plans), sum(len(one.syncs) for one in plans)
-            )
-        )
-        result = asyncio.run(run(around, made.observer, made.run_id))
+        syncs = sum(len(one.syncs) for one in plans)
+        made.observer.emit(events.RunStarted(__version__, settings.base_url, settings.profile, len(plans), syncs))
+        return asyncio.run(run(around, made.observer, made.run_id))
     except RunnerError as error:
-        result = _failed(settings, made, started_at, error)
-    made.finish(result, settings)
-    return result
-
-
-def _failed(settings: Settings, made: Outlets, started_at: float, error: RunnerError) -> RunResult:
-    code = int(error.exit_code)
-    for line in str(error).splitlines():
-        made.observer.emit(events.RunFailed(code, line))
-    now = made.observer.clock.time()
-    return RunResult(made.run_id, code, started_at, now, settings.base_url, settings.profile, (), (str(error),))
+        code, problem = error.exit_code, str(error)
+    except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too
+        code, problem = ExitCode.DEFECT, defect(error)
+    for line in problem.splitlines():
+        made.observer.emit(events.RunFailed(int(code), line))
+    return RunResult(
+        made.run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile, (), (problem,)
+    )
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -76,9 +81,3 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
         return {}
     common = {"start": arguments.start, "end": arguments.end, "force_full": arguments.force_full}
     return {"syncs": [{"type": name, **common} for name in arguments.types]}
-
-
-def _version() -> str:
-    from runner import __version__
-
-    return __version__

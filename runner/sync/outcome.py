@@ -10,6 +10,7 @@ from runner.errors import (
     OutcomeUnknown,
     RunnerError,
     Unreachable,
+    UsageError,
 )
 from runner.models import Outcome
 
@@ -24,6 +25,7 @@ _CODES = {
     Outcome.AUTHENTICATION: ExitCode.AUTHENTICATION,
     Outcome.INTERRUPTED: ExitCode.SIGTERM,
     Outcome.DEFECT: ExitCode.DEFECT,
+    Outcome.CONFIGURATION: ExitCode.USAGE,
 }
 
 # Where nothing completed, the first of these that occurred names the run: what a person must look at comes first.
@@ -31,6 +33,7 @@ _GRAVEST = (
     Outcome.DEFECT,
     Outcome.UNKNOWN,
     Outcome.AUTHENTICATION,
+    Outcome.CONFIGURATION,
     Outcome.CONTRACT,
     Outcome.DEADLINE,
     Outcome.UNREACHABLE,
@@ -44,6 +47,7 @@ _GRAVEST = (
 def of_error(error: RunnerError) -> Outcome:
     """The outcome of a sync that ended by `error`."""
     kinds: tuple[tuple[type[RunnerError], Outcome], ...] = (
+        (UsageError, Outcome.CONFIGURATION),
         (AuthenticationError, Outcome.AUTHENTICATION),
         (DeadlineExceeded, Outcome.DEADLINE),
         (Unreachable, Outcome.UNREACHABLE),
@@ -54,12 +58,12 @@ def of_error(error: RunnerError) -> Outcome:
 
 
 def exit_code(outcomes: Iterable[Outcome], *, interrupted: ExitCode | None = None) -> ExitCode:
-    """The run's code. An interrupt names itself; an unknown trigger or a defect is told even where others completed."""
+    """The run's code. An interrupt that stopped something names itself, then a defect or an unknown trigger does."""
     seen = set(outcomes)
-    if interrupted is not None:
-        return interrupted
     if seen <= {Outcome.COMPLETED}:
         return ExitCode.COMPLETED
+    if interrupted is not None:
+        return interrupted
     for outcome in (Outcome.DEFECT, Outcome.UNKNOWN):
         if outcome in seen:
             return _CODES[outcome]
