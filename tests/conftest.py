@@ -1,0 +1,43 @@
+"""Places to test at: a sandbox on a real socket with its user's secrets."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.sandbox import data
+from runner.sandbox.server import SandboxServer
+from runner.sandbox.settings import SandboxSettings
+from tests.command_line import Desk
+
+
+@pytest.fixture(scope="session")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated year of data, shared by all sandboxes of this process: they only read it."""
+    directory = tmp_path_factory.mktemp("year") / "data"
+    data.generate(directory, 7)
+    return directory
+
+
+@pytest.fixture
+def desk_with(year: Path, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+    """Makes a desk with a sandbox set up as asked."""
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> Desk:
+            server = stack.enter_context(
+                SandboxServer(SandboxSettings(**{"port": 0, "data": year, "kdf": "fast", **settings}))
+            )
+            home = tmp_path / f"desk-{server.settings.port}-{len(list(tmp_path.iterdir()))}"
+            home.mkdir()
+            return Desk(server, home)
+
+        yield make
+
+
+@pytest.fixture
+def desk(desk_with: Callable[..., Desk]) -> Desk:
+    """A desk with a sandbox that wants a one-time code and whose jobs take no longer than their work."""
+    return desk_with()
