@@ -125,7 +125,9 @@ class Ledger:
         try:
             self._db.execute(statement, values)
         except sqlite3.Error as error:
-            raise UsageError(f"{self._path}: can not be written ({error}); check space and rights of state.dir") from None
+            raise UsageError(
+                f"{self._path}: can not be written ({error}); check space and rights of state.dir"
+            ) from None
 
     def open_entry(self, target: str, name: str) -> Entry | None:
         """The newest sync of that name that has no end: a killed run's, or another process's."""

@@ -81,14 +81,18 @@ def _contents(path: Path) -> tuple[bytes, int]:
         raise SecretError(
             f"{path}: can not be read ({error.strerror}); check the mount and its owner and mode"
         ) from None
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise SecretError(f"{path}: not a regular file; put the secret into a plain file")
-        raw = stream.read(MAX_BYTES + 1)
+        raw = bytearray()
+        while len(raw) <= MAX_BYTES and (part := os.read(descriptor, MAX_BYTES + 1 - len(raw))):
+            raw += part
+    finally:
+        os.close(descriptor)
     if len(raw) > MAX_BYTES:
         raise SecretError(f"{path}: larger than {MAX_BYTES} bytes; this is no password or seed")
-    return raw, about.st_mode
+    return bytes(raw), about.st_mode
 
 
 def _without_newline(text: str) -> str:

@@ -154,14 +154,16 @@ class FileStore:
         except OSError as error:
             fault = "is a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
             raise SecretError(f"{self._path}: {fault}; remove it, a fresh login follows") from None
-        with os.fdopen(descriptor, "rb") as stream:
+        try:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):
                 raise SecretError(f"{self._path}: not a regular file; remove it, a fresh login follows")
             if about.st_mode & 0o077:
                 os.fchmod(descriptor, 0o600)
                 self._warn(f"{self._path}: was open to other users (mode {about.st_mode & 0o777:04o}); closed to 0600")
-            return stream.read(MAX_BYTES + 1), about.st_mtime
+            return _read_all(descriptor), about.st_mtime
+        finally:
+            os.close(descriptor)
 
     def _sync_directory(self) -> None:
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -180,6 +182,13 @@ class FileStore:
         for path in sorted(self._directory.glob(f"{self._path.stem}.corrupt-*"))[:-KEPT_CORRUPT]:
             with suppress(OSError):
                 path.unlink()
+
+
+def _read_all(descriptor: int) -> bytes:
+    raw = bytearray()
+    while len(raw) <= MAX_BYTES and (part := os.read(descriptor, MAX_BYTES + 1)):
+        raw += part
+    return bytes(raw)
 
 
 def _try_lock(descriptor: int) -> bool:

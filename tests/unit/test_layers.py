@@ -1,0 +1,119 @@
+"""Imports point down the layers of docs/architecture.md, and heavy packages stay out of the start."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import runner
+
+ROOT = Path(runner.__file__).parent
+
+# From the ground up; a module may import from its own layer and those before it. `sandbox` stands aside.
+LAYERS: list[set[str]] = [
+    {"runner", "runner.errors", "runner.clock", "runner.models", "runner.document"},
+    {"runner.settings", "runner.secrets", "runner.ledger"},
+    {"runner.observe"},
+    {"runner.api"},
+    {"runner.auth"},
+    {"runner.sync"},
+    {"runner.account", "runner.run"},
+    {"runner.commands"},
+    {"runner.cli"},
+    {"runner.__main__"},
+]
+SANDBOX = "runner.sandbox"
+MAY_USE_SANDBOX = {"runner.commands.sandbox", "runner.commands.demo"}
+SANDBOX_MAY_USE = {"runner", "runner.errors", "runner.clock"}
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(path: Path) -> set[str]:
+    """Every runner module that the file imports, at its top or within."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            deeper = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if _exists(name) else node.module for name in deeper}
+    return {name for name in found if name.split(".")[0] == "runner"}
+
+
+def _exists(name: str) -> bool:
+    path = ROOT.parent / Path(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def _layer(name: str) -> int:
+    for index, layer in enumerate(LAYERS):
+        if name in layer or (name != "runner" and ".".join(name.split(".")[:2]) in layer):
+            return index
+    raise AssertionError(f"{name} stands in no layer")
+
+
+def _modules() -> dict[str, set[str]]:
+    return {_name(path): _imports(path) for path in ROOT.rglob("*.py")}
+
+
+def test_every_import_points_down() -> None:
+    modules = _modules()
+    assert len(modules) > 40
+    wrong = [
+        f"{name} imports {used}"
+        for name, imports in modules.items()
+        if not name.startswith(SANDBOX)
+        for used in imports
+        if not used.startswith(SANDBOX) and _layer(used) > _layer(name)
+    ]
+    assert wrong == []
+
+
+def test_nothing_but_its_own_commands_imports_the_sandbox() -> None:
+    wrong = [
+        f"{name} imports {used}"
+        for name, imports in _modules().items()
+        if not name.startswith(SANDBOX) and name not in MAY_USE_SANDBOX
+        for used in imports
+        if used.startswith(SANDBOX)
+    ]
+    assert wrong == []
+
+
+def test_the_sandbox_shares_nothing_with_the_runner_that_it_judges() -> None:
+    wrong = [
+        f"{name} imports {used}"
+        for name, imports in _modules().items()
+        if name.startswith(SANDBOX)
+        for used in imports
+        if not used.startswith(SANDBOX) and used not in SANDBOX_MAY_USE
+    ]
+    assert wrong == []
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    script = (
+        "import sys; from runner.cli import run; run([sys.argv[1]]);"
+        "print([name for name in sys.argv[2:] if name in sys.modules], file=sys.stderr)"
+    )
+    heavy = ["pydantic", "httpx", "yaml", "rich", "structlog", "prometheus_client", "asyncio", "pyotp", "starlette"]
+    for option in ("--help", "--version"):
+        ended = subprocess.run(
+            [sys.executable, "-c", script, option, *heavy], capture_output=True, text=True, check=True
+        )
+        assert ended.stderr.strip() == "[]"
+
+
+def test_a_run_with_json_logs_never_imports_what_only_people_need() -> None:
+    script = (
+        "import sys; from runner.cli import run;"
+        "code = run(['--base-url', 'http://127.0.0.1:1', '--secrets-dir', '/nowhere', 'run', 'health']);"
+        "print(code, [name for name in sys.argv[1:] if name in sys.modules])"
+    )
+    heavy = ["starlette", "uvicorn", "argon2", "jwt", "jsonschema", "cryptography"]
+    ended = subprocess.run([sys.executable, "-c", script, *heavy], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "3 []"
