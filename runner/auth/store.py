@@ -206,7 +206,7 @@ def _encoded(stored: Stored) -> bytes:
 def _decoded(raw: bytes) -> Stored:
     """Raises ValueError, TypeError or KeyError for anything that `_encoded` did not write."""
     data = json.loads(raw)
-    if data.pop("schema") != SCHEMA:
+    if not isinstance(data, dict) or data.pop("schema") != SCHEMA:
         raise ValueError
     session = data.pop("session")
     stored = Stored(session=None if session is None else Session(**session), **data)

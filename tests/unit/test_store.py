@@ -1,0 +1,196 @@
+"""The token store: whole files, never through a link, never wedged by a broken one."""
+
+import asyncio
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from runner.auth.store import FileStore, MemoryStore, Stored, open_store
+from runner.clock import Deadline, SystemClock
+from runner.errors import DeadlineExceeded, SecretError
+from runner.models import Session
+
+CLOCK = SystemClock()
+SESSION = Session("token", refresh_token="again", expires_at=5.0, mfa_verified=True)
+
+
+def _store(directory: Path, warnings: list[str] | None = None) -> FileStore:
+    told: list[str] = [] if warnings is None else warnings
+    store = open_store(directory, "https://x.example", "user", CLOCK, told.append)
+    assert isinstance(store, FileStore)
+    return store
+
+
+def _file(directory: Path) -> Path:
+    return next((directory / "sessions").glob("*.json"))
+
+
+def test_what_is_saved_is_loaded_by_the_next_process(tmp_path: Path) -> None:
+    stored = Stored(SESSION, last_step=7, failures=1, cooldown_until=9.0, skew=-3.5)
+    _store(tmp_path).save(stored)
+    assert _store(tmp_path).load() == stored
+
+
+def test_only_the_user_may_read_it(tmp_path: Path) -> None:
+    os.umask(0)
+    _store(tmp_path / "state").save(Stored(SESSION))
+    assert _file(tmp_path / "state").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "state" / "sessions").stat().st_mode & 0o777 == 0o700
+
+
+def test_accounts_and_apis_do_not_share_a_file(tmp_path: Path) -> None:
+    one = open_store(tmp_path, "https://x.example", "a", CLOCK, print)
+    one.save(Stored(SESSION))
+    assert open_store(tmp_path, "https://x.example", "b", CLOCK, print).load() == Stored()
+    assert open_store(tmp_path, "https://y.example", "a", CLOCK, print).load() == Stored()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"schema": 1}',
+        b'{"schema": 99, "session": null}',
+        b'{"schema": 1, "session": null, "last_step": "7"}',
+        b'{"schema": 1, "session": {"access_token": 5}}',
+        b'{"schema": 1, "session": null, "surprise": 1}',
+        b"[" * 100_000,
+        b"x" * (2 << 20),
+    ],
+)
+def test_a_broken_file_is_set_aside_and_its_steps_count_as_used(tmp_path: Path, content: bytes) -> None:
+    _store(tmp_path).save(Stored(SESSION))
+    _file(tmp_path).write_bytes(content)
+    written = _file(tmp_path).stat().st_mtime
+    warnings: list[str] = []
+    loaded = _store(tmp_path, warnings).load()
+    assert loaded == Stored(assume_used_until=written)
+    assert "set aside" in warnings[0]
+    aside = list((tmp_path / "sessions").glob("*.corrupt-*"))
+    assert [path.read_bytes() for path in aside] == [content]
+    assert _store(tmp_path).load() == Stored()
+
+
+def test_a_file_cut_off_anywhere_never_breaks_a_run(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    store.save(Stored(SESSION, last_step=7))
+    whole = _file(tmp_path).read_bytes()
+    for length in range(len(whole)):
+        _store(tmp_path).save(Stored(SESSION, last_step=7))
+        _file(tmp_path).write_bytes(whole[:length])
+        assert _store(tmp_path).load().session is None
+    assert len(list((tmp_path / "sessions").glob("*.corrupt-*"))) <= 4
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    store.save(Stored(SESSION))
+    path = _file(tmp_path)
+    target = tmp_path / "target"
+    target.write_text("the user's")
+    path.unlink()
+    path.symlink_to(target)
+    with pytest.raises(SecretError, match="is a link, which is not followed"):
+        store.load()
+    store.save(Stored(SESSION))
+    assert target.read_text() == "the user's"
+    assert not path.is_symlink()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    store._lock.symlink_to(tmp_path / "elsewhere")
+
+    async def hold() -> None:
+        async with store.lock(Deadline(CLOCK)):
+            pass
+
+    with pytest.raises(SecretError, match="can not be opened"):
+        asyncio.run(hold())
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_directory_or_pipe_in_its_place_is_told(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    os.mkfifo(store._path)
+    with pytest.raises(SecretError, match="not a regular file"):
+        store.load()
+
+
+def test_a_file_open_to_others_is_closed(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    store.save(Stored(SESSION))
+    _file(tmp_path).chmod(0o644)
+    warnings: list[str] = []
+    assert _store(tmp_path, warnings).load().session == SESSION
+    assert stat.S_IMODE(_file(tmp_path).stat().st_mode) == 0o600
+    assert "mode 0644" in warnings[0]
+
+
+def test_a_failed_save_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _store(tmp_path)
+    store.save(Stored(SESSION))
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SecretError, match="No space left on device"):
+        store.save(Stored())
+    monkeypatch.undo()
+    assert store.load().session == SESSION
+    assert list((tmp_path / "sessions").glob(".*.tmp")) == []
+
+
+def test_a_killed_writers_leftovers_are_removed_when_they_are_old(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    old, young = (tmp_path / "sessions" / f".{store._path.name}.{name}.tmp" for name in ("old", "young"))
+    old.write_text("")
+    young.write_text("")
+    os.utime(old, (1, 1))
+    _store(tmp_path)
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_held_lock_is_waited_for_until_the_deadline_and_no_longer(tmp_path: Path) -> None:
+    first, second = _store(tmp_path), _store(tmp_path)
+
+    async def both() -> None:
+        async with first.lock(Deadline(CLOCK)):
+            with pytest.raises(DeadlineExceeded, match="another sync-runner held the login lock"):
+                async with second.lock(Deadline.after(CLOCK, 0.05, "the run's deadline")):
+                    raise AssertionError("two hold the lock")
+        async with second.lock(Deadline.after(CLOCK, 5.0, "the run's deadline")):
+            pass
+
+    asyncio.run(both())
+    assert first._lock.exists()
+
+
+def test_without_a_directory_all_is_kept_in_memory() -> None:
+    store = open_store(None, "https://x.example", "user", CLOCK, print)
+    store.save(Stored(SESSION))
+    assert isinstance(store, MemoryStore)
+    assert store.load().session == SESSION
+
+
+def test_a_directory_that_can_not_be_written_is_told_and_memory_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    warnings: list[str] = []
+    store = open_store(tmp_path / "file", "https://x.example", "user", CLOCK, warnings.append)
+    assert isinstance(store, MemoryStore)
+    assert "memory only" in warnings[0]
+
+
+def test_no_repr_shows_a_token(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    store.save(Stored(SESSION))
+    assert "token" not in repr(SESSION)
+    assert json.loads(_file(tmp_path).read_text())["session"]["access_token"] == "token"
