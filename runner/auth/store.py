@@ -97,13 +97,20 @@ class FileStore:
         try:
             return _decoded(raw)
         except (ValueError, TypeError, KeyError, RecursionError):
-            aside = self._path.with_suffix(f".corrupt-{self._clock.time():.0f}")
-            with suppress(FileNotFoundError):  # another process was faster
-                self._path.rename(aside)
-            self._drop_old_corrupt()
-            self._warn(f"{self._path}: not a readable token file; set aside as {aside.name}, a fresh login follows")
-            # Its last step is lost: every step up to its last writing counts as used.
-            return Stored(assume_used_until=mtime)
+            return self._set_aside(mtime)
+
+    def _set_aside(self, mtime: float) -> Stored:
+        aside = self._path.with_suffix(f".corrupt-{self._clock.time():.0f}")
+        # Its last step is lost: every step up to its last writing counts as used, for all who come after too.
+        state = Stored(assume_used_until=mtime)
+        try:
+            self._path.rename(aside)
+        except FileNotFoundError:  # another process was faster
+            return state
+        self.save(state)
+        self._drop_old_corrupt()
+        self._warn(f"{self._path}: not a readable token file; set aside as {aside.name}, a fresh login follows")
+        return state
 
     def save(self, stored: Stored) -> None:
         """Replace the file whole. Raises SecretError naming file and fault; the old file then stands as it was."""

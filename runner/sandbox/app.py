@@ -54,7 +54,7 @@ class Sandbox:
         import time
 
         self._offset = settings.clock_offset
-        self._clock = time.time
+        self.clock = time.time
         self.settings = settings
         self.faults = Faults(settings.faults)
         self.state = State(state_dir / "sandbox.sqlite3")
@@ -74,7 +74,7 @@ class Sandbox:
 
     def now(self) -> float:
         """The server's idea of the time, in Unix seconds."""
-        return self._clock() + self._offset
+        return self.clock() + self._offset
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
