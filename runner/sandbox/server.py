@@ -7,12 +7,14 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import uvicorn
 
+from runner.clock import rfc3339
 from runner.sandbox import data
 from runner.sandbox.app import Sandbox
 from runner.sandbox.settings import SandboxSettings
@@ -100,5 +102,15 @@ def serve(settings: SandboxSettings, *, print_credentials: bool) -> None:
             found |= {"totp_seed": settings.totp_seed, "admin_token": sandbox.settings.admin_token}
             sys.stdout.write(json.dumps(found) + "\n")
             sys.stdout.flush()
-        sys.stderr.write(f"sandbox: serving at http://{host}:{port}\n")
+        _tell(f"serving at http://{host}:{port}")
         server.run(sockets=[listening])
+
+
+def _tell(message: str) -> None:
+    """One line: readable on a terminal, a JSON object elsewhere, as the runner's own lines."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"sandbox: {message}\n")
+    else:
+        line = {"timestamp": rfc3339(time.time()), "level": "info", "event": "sandbox.serving", "message": message}
+        sys.stderr.write(json.dumps(line) + "\n")
+    sys.stderr.flush()
