@@ -87,10 +87,21 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The parsed command line; without a command it is `run`. Raises UsageError, or SystemExit after --help."""
-    words = list(arguments)
+    words = _joined(arguments)
     if not any(word in COMMANDS or word in ("-h", "--help", "--version") for word in words):
         words.append("run") if not words else words.insert(_first_own(words), "run")
     return _parser(next((word for word in words if word in COMMANDS), None)).parse_args(words)
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """`--start -7d` as `--start=-7d`: argparse would take `-7d` for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in ("--start", "--end") and word[:1] == "-" and word[1:2].isdigit():
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _first_own(words: Sequence[str]) -> int:

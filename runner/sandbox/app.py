@@ -35,6 +35,8 @@ _ENDPOINTS = {
     "/api/v1/garmin/sync/status": "status",
     **{f"/api/v1/garmin/{kind}": "trigger" for kind in TYPES},
 }
+# The contract has no 400 for these: a token or job that is not even well-formed is one that does not exist.
+_UNFIT = {"/api/auth/cli/refresh": 401, "/api/sync/cli/cancel": 404}
 _SINGLE_WORDS = {
     "pending": "in_progress",
     "running": "in_progress",
@@ -124,9 +126,9 @@ class Sandbox:
         query = request.query_params
         limit = query.get("limit", "10")
         if not limit.isascii() or not limit.isdigit() or len(limit) > 3 or not 1 <= int(limit) <= 100:
-            raise Refusal(400, "limit must be 1 to 100")
+            raise Refusal(404, "limit must be 1 to 100")
         if query.get("status", "pending") not in _SINGLE_WORDS:
-            raise Refusal(400, "unknown status")
+            raise Refusal(404, "there are no jobs of such a status")
         jobs = self.jobs.show(user, query.get("job_id"), query.get("status"), int(limit))
         return JSONResponse({"success": True, "jobs": jobs})
 
@@ -194,10 +196,12 @@ class Sandbox:
     async def admin_users(self, request: Request) -> Response:
         """Add or change a user."""
         self._admin(request)
-        body = json.loads(await request.body())
-        await asyncio.to_thread(
-            self.accounts.put, body["username"], body["password"], body.get("totp_seed", ""), body.get("mfa", "totp")
-        )
+        try:
+            body = json.loads(await request.body())
+            user = body["username"], body["password"], body.get("totp_seed", ""), body.get("mfa", "totp")
+        except (ValueError, TypeError, KeyError):
+            raise Refusal(400, "give username, password and perhaps totp_seed and mfa as JSON") from None
+        await asyncio.to_thread(self.accounts.put, *user)
         return JSONResponse({"success": True})
 
     async def admin_expire(self, request: Request) -> Response:
@@ -214,20 +218,20 @@ class Sandbox:
         return self.accounts.user_of(request.headers.get("authorization", ""))
 
     async def _body(self, request: Request) -> dict[str, Any]:
+        """The body, valid by the contract. What is not gets the refusal that the contract has for the endpoint."""
+        endpoint = request.url.path
+        status = _UNFIT.get(endpoint, 400)
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-            raise Refusal(400, "the body must be application/json")
+            raise Refusal(status, "the body must be application/json")
         try:
             body = json.loads(await request.body(), parse_constant=_no_constant)
         except (ValueError, RecursionError):
-            raise Refusal(400, "the body is not JSON") from None
-        fault = next(self._validators[request.url.path].iter_errors(body), None)
+            raise Refusal(status, "the body is not JSON") from None
+        fault = next(self._validators[endpoint].iter_errors(body), None)
         if fault is not None:
-            raise Refusal(
-                400, f"the body does not fit at `{'.'.join(map(str, fault.path)) or '.'}` ({fault.validator})"
-            )
-        if _unstorable(body):
-            raise Refusal(400, "the body holds text that can not be stored")
-        found: dict[str, Any] = body
+            place = ".".join(map(str, fault.path)) or "."
+            raise Refusal(status, f"the body does not fit at `{place}` ({fault.validator})")
+        found: dict[str, Any] = _storable(body)
         return found
 
 
@@ -235,12 +239,13 @@ def _no_constant(_name: str) -> None:
     raise ValueError
 
 
-def _unstorable(value: Any) -> bool:
+def _storable(value: Any) -> Any:
+    """Half characters (lone surrogates), which JSON allows and no database takes, written out."""
     if isinstance(value, str):
-        return "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return any(_unstorable(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(_unstorable(part) for part in value)
+        return {_storable(key): _storable(part) for key, part in value.items()}
+    return [_storable(part) for part in value] if isinstance(value, list) else value
 
 
 def _refused(_request: Request, error: Exception) -> Response:
