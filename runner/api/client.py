@@ -25,6 +25,7 @@ from runner.observe import events
 from runner.observe.interface import Observer
 
 MAX_ANSWER = 8 << 20  # bytes; a list of 100 jobs is about 40 KiB
+CONNECT_SECONDS = 10.0
 Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -139,7 +140,8 @@ class Client:
         self._timeout = request_timeout
         self._http = httpx.AsyncClient(
             verify=tls,
-            timeout=httpx.Timeout(request_timeout),
+            # Connecting gets less than the whole: what ends there was certainly not sent, and may be sent again.
+            timeout=httpx.Timeout(request_timeout, connect=min(CONNECT_SECONDS, 0.8 * request_timeout)),
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # accounts share the client, never a cookie
             headers={
