@@ -246,6 +246,11 @@ class Client:
             raise Unreachable(
                 f"{call.endpoint}: can not connect to {self._host} ({_cause(error)})", sent=False
             ) from None
+        except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeEncodeError):
+            raise ContractError(
+                f"{call.endpoint}: the request can not be written; a value for its path or headers (a token, an id) "
+                "holds characters that HTTP does not allow there"
+            ) from None
         except httpx.HTTPError as error:
             raise Unreachable(f"{call.endpoint}: the connection broke ({type(error).__name__})") from None
 

@@ -77,7 +77,10 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         serve(settings, print_credentials=arguments.print_credentials)
     except OSError as error:
-        raise UsageError(f"sandbox: can not serve at {settings.host}:{settings.port} ({error.strerror})") from None
+        what = error.filename or f"can not serve at {settings.host}:{settings.port}"
+        raise UsageError(f"sandbox: {what} ({error.strerror})") from None
+    except OverflowError:
+        raise UsageError(f"--port: {settings.port} is no port; give 0 to 65535") from None
     return 0
 
 

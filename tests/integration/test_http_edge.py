@@ -21,7 +21,7 @@ from runner.clock import Deadline, SystemClock
 from runner.errors import ContractError, DeadlineExceeded, RunnerError, Unreachable, UsageError
 from runner.observe import events
 from runner.observe.interface import Observer, Record
-from tests.raw_server import RawServer, http, reset
+from tests.raw_server import Behaviour, RawServer, http, reset
 
 CLOCK = SystemClock()
 CALL = Call("status", "GET", "/jobs?token=geheim", {"Authorization": "Bearer geheim"})
@@ -242,7 +242,7 @@ def test_what_was_never_sent_is_known_as_such(asker: Asker, base_url: str, told:
 
 
 def test_no_error_shows_query_header_or_body(asker: Asker) -> None:
-    answers = [
+    answers: list[bytes | Behaviour] = [
         reset,
         http(b"geheim", "302 Found", Location="/geheim"),
         http(b"geheim", "503 geheim"),
@@ -255,6 +255,13 @@ def test_no_error_shows_query_header_or_body(asker: Asker) -> None:
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert "geheim" not in repr(CALL)
     assert all("geheim" not in repr(record) for record in asker.records)
+
+
+@pytest.mark.parametrize("token", ["line\nbreak", "nul\0", "smörgås€", " edge "])
+def test_a_token_that_does_not_fit_into_a_header_is_told_and_not_shown(asker: Asker, token: str) -> None:
+    with RawServer(http()) as server, pytest.raises(ContractError, match="holds characters that HTTP") as caught:
+        asker.ask(server.base_url, call=Call("status", "GET", "/", {"Authorization": f"Bearer {token}"}))
+    assert token not in str(caught.value)
 
 
 def test_cookies_of_one_answer_do_not_go_with_the_next_request(asker: Asker) -> None:
