@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass, replace
 
 from runner.clock import Clock, Deadline
-from runner.errors import ContractError, OutcomeUnknown, RunnerError, Unreachable
+from runner.errors import ContractError, OutcomeUnknown, RunnerError, Unreachable, UsageError
 from runner.ledger import Entry, Ledger
 from runner.models import Job, JobStatus, Outcome, SyncResult
 from runner.observe import events
@@ -160,7 +160,7 @@ class _Progress:
                     break
         if isinstance(answer, Conflict):
             answer = await self._adopt(answer)
-        ledger.triggered(key, answer.job_id)
+        self._note_job(key, answer)
         return answer
 
     async def _send_trigger(self, key: str) -> Job | Conflict:
@@ -172,7 +172,7 @@ class _Progress:
             done, _ = await asyncio.wait({sent}, timeout=SETTLE_SECONDS)
             if done and sent.exception() is None and isinstance(answer := sent.result(), Job):
                 self.job = answer
-                self.shared.ledger.triggered(key, answer.job_id)
+                self._note_job(key, answer)
             sent.cancel()
             raise
 
@@ -275,7 +275,18 @@ class _Progress:
             )
         )
 
+    def _note_job(self, key: str, job: Job) -> None:
+        """From here on a ledger that fails is told and no more: the job runs, and watching it matters most."""
+        try:
+            self.shared.ledger.triggered(key, job.job_id)
+        except UsageError as problem:
+            self.observer.emit(events.StoreProblem(str(problem)))
+
     def _record(self, ended: Outcome, error: str | None) -> None:
-        if self.key:
-            processed = self.job.processed_items if self.job else None
+        if not self.key:
+            return
+        processed = self.job.processed_items if self.job else None
+        try:
             self.shared.ledger.ended(self.key, ended.value, self.shared.clock.time(), processed=processed, error=error)
+        except UsageError as problem:
+            self.observer.emit(events.StoreProblem(str(problem)))

@@ -1,0 +1,75 @@
+"""A whole run in this process, for the many cases where starting one each would cost more than it shows."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.account import Surroundings
+from runner.api import profile
+from runner.clock import Clock, SystemClock
+from runner.models import RunResult
+from runner.observe.interface import Event, Observer, Record
+from runner.run import run
+from runner.settings import load
+
+
+@dataclass
+class Told:
+    """What a run was told to do, how it ended, and every event on the way."""
+
+    result: RunResult
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return self.result.exit_code
+
+    @property
+    def outcomes(self) -> list[str]:
+        """How each sync ended."""
+        return [one.outcome.value for one in self.result.results]
+
+    @property
+    def errors(self) -> str:
+        """Every sync's error."""
+        return "\n".join(one.error or "" for one in self.result.results)
+
+    def named(self, name: str) -> list[Any]:
+        """The events of that name."""
+        return [event for event in self.events if event.name == name]
+
+
+def run_here(
+    base_url: str,
+    secrets: Path,
+    syncs: Any,
+    *,
+    state: Path | None = None,
+    spelled: str = "garminsync",
+    clock: Clock | None = None,
+    **settings: Any,
+) -> Told:
+    """Run `syncs` to their end; settings as nested dictionaries."""
+    clock = clock or SystemClock()
+    given: dict[str, Any] = {
+        "base_url": base_url,
+        "secrets_dir": str(secrets),
+        "syncs": syncs,
+        "state": {"dir": str(state) if state else None},
+        "retry": {"wait": 0.005, "max_wait": 0.02, **settings.pop("retry", {})},
+        "poll": {"min": 0.01, **settings.pop("poll", {})},
+        **settings,
+    }
+    if state is None:
+        del given["state"]
+    loaded = load(given).settings
+    events: list[Event] = []
+
+    def note(record: Record) -> None:
+        events.append(record.event)
+
+    around = Surroundings.of(loaded, profile.load(spelled), clock, lambda _secret: None)
+    observer = Observer(clock, [note])
+    return Told(asyncio.run(run(around, observer, "run")), events)

@@ -1,0 +1,315 @@
+"""Never twice, never lost: triggers, adoption, watching and cancelling, judged by the server's own record."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.api import profile
+from runner.ledger import Entry, Ledger
+from tests.command_line import Desk
+from tests.in_process import Told, run_here
+
+MakeDesk = Callable[..., Desk]
+
+
+@pytest.fixture
+def desk(desk_with: MakeDesk) -> Desk:
+    """A desk without a second factor: these tests are about jobs."""
+    return desk_with(mfa="none")
+
+
+@pytest.fixture(autouse=True)
+def _dispositions_kept() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, disposition in before.items():
+        signal.signal(number, disposition)
+
+
+def _run(desk: Desk, syncs: Any = "health", **settings: Any) -> Told:
+    return run_here(desk.server.base_url, desk.secrets, syncs, **settings)
+
+
+def _spelling(tmp_path: Path, *changes: tuple[str, str]) -> str:
+    """The built-in profile with some of its text changed, as a file of the user's."""
+    text = profile.locate("garminsync").read_text()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+NO_KEY = ("    idempotent: true\n", "")
+NO_HEADER = ('      headers: {Idempotency-Key: "${idempotency_key}"}\n', "")
+NO_CONFLICT_ID = ("    conflict_job_id: job_id\n", "")
+NO_LISTING = (
+    "  running:\n    request: {path: /api/sync/cli/status, query: {limit: 100}}\n    jobs: jobs\n",
+    "",
+)
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_after"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_lost_trigger_answer_never_starts_a_second_job(desk: Desk, kind: str, times: int) -> None:
+    desk.fault(kind=kind, endpoint="trigger", times=times)
+    told = _run(desk)
+    assert told.code == 0
+    assert len(desk.jobs()) == 1
+    assert len(told.named("sync.trigger_doubt")) == times
+
+
+def test_a_trigger_lost_three_times_is_found_in_the_listing(desk_with: MakeDesk) -> None:
+    desk = desk_with(mfa="none", job_seconds=3.0)
+    desk.fault(kind="reset_after", endpoint="trigger", times=3)
+    told = _run(desk)
+    assert (told.code, told.result.results[0].adopted) == (0, True)
+    assert len(desk.jobs()) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_an_ambiguous_status_is_doubt_and_not_failure(desk: Desk, status: int) -> None:
+    desk.fault(kind="status", status=status, endpoint="trigger")
+    assert _run(desk).code == 0
+    assert len(desk.jobs()) == 1
+
+
+def test_without_a_key_a_lost_trigger_is_looked_up(desk_with: MakeDesk, tmp_path: Path) -> None:
+    desk = desk_with(mfa="none", job_seconds=2.0)
+    desk.fault(kind="reset_after", endpoint="trigger")
+    told = _run(desk, spelled=_spelling(tmp_path, NO_KEY, NO_HEADER))
+    assert (told.code, told.result.results[0].adopted) == (0, True)
+    assert len(desk.jobs()) == 1
+
+
+def test_without_a_key_and_with_nothing_running_the_outcome_is_unknown(desk: Desk, tmp_path: Path) -> None:
+    desk.fault(kind="reset_before", endpoint="trigger")
+    told = _run(desk, spelled=_spelling(tmp_path, NO_KEY, NO_HEADER))
+    assert told.code == 8
+    assert desk.jobs() == []
+
+
+def test_a_running_job_is_adopted_whether_the_conflict_names_it_or_not(desk_with: MakeDesk, tmp_path: Path) -> None:
+    for number, changes in enumerate(((), (NO_CONFLICT_ID,))):
+        desk = desk_with(mfa="none", job_seconds=1.5)
+        other = threading.Thread(target=desk.run, args=("run", "health"))
+        other.start()
+        desk.until("running")
+        told = _run(desk, spelled=_spelling(tmp_path, *changes))
+        other.join()
+        assert (told.code, told.result.results[0].adopted) == (0, True), number
+        assert len(desk.jobs()) == 1
+
+
+def test_a_conflict_without_any_job_is_a_contract_error(desk: Desk, tmp_path: Path) -> None:
+    desk.fault(kind="status", status=409, endpoint="trigger", times=-1)
+    told = _run(desk)
+    assert told.code == 9
+    assert "names and lists none" in told.errors
+
+
+def test_a_failed_job_is_triggered_again_as_often_as_asked(desk: Desk) -> None:
+    desk.fault(kind="job_fails", times=2)
+    told = _run(desk, retry={"job_attempts": 3})
+    assert (told.code, told.result.results[0].attempts) == (0, 3)
+    assert [job["status"] for job in desk.jobs()] == ["failed", "failed", "completed"]
+    assert len(told.named("sync.retried")) == 2
+
+
+def _remember(state: Path, desk: Desk, key: str, job_id: str | None, age: float = 1.0) -> None:
+    ledger = Ledger(state)
+    target = f"{desk.server.base_url} {desk.server.settings.username}"
+    ledger.intend(Entry(key, target, "default", "health", "health", "earlier", time.time() - age))
+    if job_id:
+        ledger.triggered(key, job_id)
+    ledger.close()
+
+
+def test_a_killed_runs_job_is_adopted(desk_with: MakeDesk) -> None:
+    desk = desk_with(mfa="none", job_seconds=2.0)
+    first = desk.start("run", "health")
+    job = desk.until("running")
+    first.signal(signal.SIGKILL)
+    assert first.finish().code == -9
+    told = _run(desk, state=desk.state)
+    assert (told.code, told.outcomes) == (0, ["completed"])
+    assert [one["job_id"] for one in desk.jobs()] == [job["job_id"]]
+
+
+def test_a_killed_runs_intent_is_completed_with_its_own_key(desk: Desk) -> None:
+    _remember(desk.state, desk, "the-key", None)
+    assert _run(desk, state=desk.state).code == 0
+    assert [job["idempotency_key"] for job in desk.jobs()] == ["the-key"]
+
+
+def test_a_key_that_the_server_may_have_forgotten_is_not_used_again(desk: Desk) -> None:
+    _remember(desk.state, desk, "old-key", None, age=7200.0)
+    assert _run(desk, state=desk.state).code == 0
+    assert [job["idempotency_key"] for job in desk.jobs()] != ["old-key"]
+
+
+def test_a_job_that_ended_meanwhile_is_written_down_and_a_new_one_started(desk: Desk) -> None:
+    ended = _run(desk, state=None).result.results[0].job
+    assert ended is not None
+    _remember(desk.state, desk, "k", ended.job_id)
+    assert _run(desk, state=desk.state).code == 0
+    assert len(desk.jobs()) == 2
+    assert [entry.outcome for entry in Ledger(desk.state).recent(5)] == ["completed", "completed"]
+
+
+def test_a_job_that_the_api_forgot_does_not_wedge_later_runs(desk: Desk) -> None:
+    _remember(desk.state, desk, "k", "no-such-job")
+    assert _run(desk, state=desk.state).code == 0
+    assert sorted(entry.outcome or "" for entry in Ledger(desk.state).recent(5)) == ["completed", "unknown"]
+
+
+def test_last_success_is_the_start_of_the_next_run(desk: Desk) -> None:
+    syncs = [{"type": "health", "start": "last-success"}]
+    assert _run(desk, syncs, state=desk.state).named("sync.started")[0].start_date is None
+    second = _run(desk, syncs, state=desk.state).named("sync.started")[0].start_date
+    assert second == time.strftime("%Y-%m-%d", time.gmtime())
+
+
+def test_a_failed_sync_skips_those_that_come_after_it_and_no_others(desk: Desk) -> None:
+    desk.fault(kind="job_fails", sync_type="health", times=-1)
+    syncs = [{"type": "activities", "after": ["health"]}, {"type": "health"}, {"type": "workouts"}]
+    told = _run(desk, syncs)
+    assert dict(zip((one.name for one in told.result.results), told.outcomes, strict=True)) == {
+        "health": "failed",
+        "activities": "skipped",
+        "workouts": "completed",
+    }
+    assert "`health`, which it comes after, did not complete" in told.errors
+
+
+def test_on_failure_stop_skips_the_rest(desk: Desk) -> None:
+    desk.fault(kind="job_fails", sync_type="health", times=-1)
+    told = _run(desk, "health,workouts", on_failure="stop")
+    assert told.outcomes == ["failed", "skipped"]
+
+
+def test_syncs_run_at_once_where_that_is_set(desk_with: MakeDesk) -> None:
+    desk = desk_with(mfa="none", job_seconds=1.0)
+    assert _run(desk, "activities,health,workouts", concurrency=3).code == 0
+    starts = sorted(job["start_time"] for job in desk.jobs())
+    ends = sorted(job["end_time"] for job in desk.jobs())
+    assert starts[-1] < ends[0]
+
+
+def test_a_stalled_job_is_reported_once(desk: Desk) -> None:
+    desk.fault(kind="job_stalls")
+    told = _run(desk, poll={"stall": 0.1, "max": 0.05}, deadline={"sync": 0.8})
+    assert told.code == 6
+    assert len(told.named("sync.stalled")) == 1
+
+
+def test_a_token_that_expires_in_mid_job_is_renewed_and_the_job_watched_on(desk_with: MakeDesk) -> None:
+    desk = desk_with(mfa="none", job_seconds=1.0)
+    desk.fault(kind="expire_tokens", endpoint="status", skip=2)
+    told = _run(desk)
+    assert told.code == 0
+    assert len(desk.jobs()) == 1
+    assert [event.method for event in told.named("session.started")] == ["login", "refresh"]
+
+
+def test_a_token_that_is_refused_again_and_again_ends_the_sync(desk: Desk) -> None:
+    desk.fault(kind="expire_tokens", endpoint="status", times=-1)
+    told = _run(desk)
+    assert told.code == 3
+    assert "refuses a token it has just given" in told.errors
+
+
+@pytest.mark.parametrize("endpoint", ["trigger", "status"])
+def test_an_unexpected_answer_is_a_contract_error_that_says_what_came(desk: Desk, endpoint: str) -> None:
+    desk.fault(kind="status", status=418, endpoint=endpoint, times=-1)
+    told = _run(desk)
+    assert told.code == 9
+    assert f"{endpoint}: the API answered 418: a fault was asked for" in told.errors
+
+
+def test_a_job_that_vanishes_is_a_contract_error(desk: Desk) -> None:
+    desk.fault(kind="status", status=404, endpoint="status", times=-1)
+    told = _run(desk)
+    assert told.code == 9
+    assert "does not know job" in told.errors
+
+
+def test_an_unknown_status_word_is_told_with_those_that_are_known(desk: Desk, tmp_path: Path) -> None:
+    words = "  words: {pending: [new], running: [busy], completed: [good], failed: [bad], cancelled: [gone]}\n"
+    told = _run(desk, spelled=_spelling(tmp_path, ("jobs:\n  sync_types", f"jobs:\n{words}  sync_types")))
+    assert told.code == 9
+    assert "pending" in told.errors
+    assert "busy" in told.errors
+
+
+class _Hurry(threading.Thread):
+    """Sends this process a signal when the server has a job in that state."""
+
+    def __init__(self, desk: Desk, number: signal.Signals, status: str = "running") -> None:
+        super().__init__(daemon=True)
+        self._desk, self._number, self._status = desk, number, status
+        self.start()
+
+    def run(self) -> None:
+        self._desk.until(self._status)
+        os.kill(os.getpid(), self._number)
+
+
+def test_a_signal_cancels_every_running_job_and_starts_no_more(desk_with: MakeDesk) -> None:
+    desk = desk_with(mfa="none", job_seconds=600.0)
+    _Hurry(desk, signal.SIGTERM)
+    told = _run(desk, "activities,health,workouts", concurrency=2)
+    assert told.code == 143
+    assert set(told.outcomes) == {"interrupted"}
+    assert {job["status"] for job in desk.jobs()} == {"cancelled"}
+    assert len(desk.jobs()) <= 2
+
+
+def test_a_job_that_can_not_be_cancelled_is_told_and_stays_open_for_the_next_run(desk_with: MakeDesk) -> None:
+    desk = desk_with(mfa="none", job_seconds=600.0)
+    desk.fault(kind="status", status=418, endpoint="cancel", times=-1)
+    _Hurry(desk, signal.SIGINT)
+    told = _run(desk, state=desk.state)
+    assert told.code == 130
+    assert "could not be cancelled (cancel: the API answered 418" in told.errors
+    assert Ledger(desk.state).recent(1)[0].outcome is None
+
+
+def test_detach_leaves_the_job_to_the_next_run(desk_with: MakeDesk) -> None:
+    desk = desk_with(mfa="none", job_seconds=600.0)
+    _Hurry(desk, signal.SIGTERM)
+    told = _run(desk, state=desk.state, on_interrupt="detach")
+    assert "goes on at the API and is adopted by the next run" in told.errors
+    assert [job["status"] for job in desk.jobs()] == ["running"]
+
+
+def test_a_signal_while_the_trigger_is_under_way_still_cancels_its_job(desk_with: MakeDesk) -> None:
+    desk = desk_with(mfa="none", job_seconds=600.0)
+    desk.fault(kind="drip", endpoint="trigger", seconds=0.01)  # the job runs before its answer is there
+    _Hurry(desk, signal.SIGTERM)
+    told = _run(desk)
+    assert told.code == 143
+    assert [job["status"] for job in desk.jobs()] == ["cancelled"]
+
+
+def test_a_ledger_that_can_not_be_written_stops_the_run_before_anything_is_triggered(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Ledger._open
+
+    def full(self: Ledger) -> None:
+        opened(self)
+        self._db.execute("PRAGMA query_only=1")
+
+    monkeypatch.setattr(Ledger, "_open", full)
+    told = _run(desk, state=desk.state)
+    assert told.code == 2
+    assert "check space and rights of state.dir" in told.errors
+    assert desk.jobs() == []
