@@ -30,7 +30,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY runner runner
 RUN tools/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
  && tools/bin/python -m pip --python /opt/sync-runner/bin/python install --quiet --no-compile \
-      --no-deps --no-index --find-links dist sync-runner
+      --no-deps --no-index --find-links dist sync-runner \
+ && tools/bin/python -m pip --python /opt/sync-runner/bin/python check
 COPY container/lay-out.sh ./
 
 FROM build AS runner-files
