@@ -41,10 +41,10 @@ def images(engine: None) -> None:
     docker("build", "--network", "host", "--tag", SANDBOX, "--target", "sandbox", ".")
 
 
-@pytest.fixture(scope="module")
-def here(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A sandbox without faults."""
-    with place(tmp_path_factory.mktemp("place")) as found:
+@pytest.fixture
+def here(images: None, tmp_path: Path) -> Iterator[Place]:
+    """A sandbox without faults, and a user for this test alone: a code that another test has used is refused."""
+    with place(tmp_path / "place") as found:
         yield found
 
 

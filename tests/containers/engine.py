@@ -142,7 +142,7 @@ def place(directory: Path, *sandbox_options: str) -> Iterator[Place]:
             )
             .with_tmpfs_mount("/tmp")
             .with_kwargs(read_only=True, cap_drop=["ALL"])
-            .waiting_for(LogMessageWaitStrategy("sandbox.started"))
+            .waiting_for(LogMessageWaitStrategy("sandbox.serving"))
         )
         with sandbox:
             yield Place(network.name, mounted, credentials)

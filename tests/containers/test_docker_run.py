@@ -118,11 +118,12 @@ def test_a_wrong_seed_is_code_3_and_names_the_secret(here: Place, tmp_path: Path
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(("signal", "code"), [("TERM", 143), ("INT", 130)])
 def test_a_signal_to_the_first_process_cancels_the_job_and_shows_in_the_exit_code(
-    signal: str, code: int, tmp_path: Path
+    signal: str, code: int, tmp_path: Path, volume: str
 ) -> None:
     name = f"sync-runner-test-{uuid.uuid4().hex[:8]}"
+    state = ["--volume", f"{volume}:{STATE}"]
     with place(tmp_path, "--job-seconds", "600") as there:
-        docker("run", "--detach", "--name", name, *HARDENED, *there.options(), RUNNER, "run", "health")
+        docker("run", "--detach", "--name", name, *HARDENED, *there.options(), *state, RUNNER, "run", "health")
         try:
             awaited("the trigger", lambda: "sync.triggered" in docker("logs", name).stderr)
             docker("kill", "--signal", signal, name)
@@ -130,7 +131,7 @@ def test_a_signal_to_the_first_process_cancels_the_job_and_shows_in_the_exit_cod
             lines = json_lines(docker("logs", name).stderr)
         finally:
             docker("rm", "--force", "--volumes", name)
-        (job,) = [json.loads(line) for line in there.run("status", "--json").out.splitlines()]
+        (job,) = [json.loads(line) for line in there.run("status", "--json", options=state).out.splitlines()]
     assert [line["event"] for line in lines][-1] == "run.ended"
     assert job["status"] == "cancelled"
 
