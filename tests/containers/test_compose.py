@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.containers.engine import ROOT, awaited, json_lines, new_credentials, write_secrets
+from tests.containers.engine import ROOT, awaited, docker, json_lines, new_credentials, write_secrets
 
 SERVICES = ("runner", "sandbox", "pushgateway", "prometheus")
 EXAMPLE = ROOT / "examples" / "compose" / "secrets"
@@ -37,7 +37,8 @@ class Project:
 
     def log_lines(self, service: str) -> list[dict[str, Any]]:
         """What a service wrote, each line a JSON object."""
-        return json_lines(self.compose("logs", "--no-log-prefix", "--no-color", service).stdout)
+        logged = docker("logs", self.compose("ps", "--all", "--quiet", service).stdout.strip())
+        return json_lines(logged.stdout + logged.stderr)
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         """Prometheus' answer to a query; empty while it is still starting."""
