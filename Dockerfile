@@ -46,6 +46,7 @@ RUN tools/bin/python -m pip --python /opt/sync-runner/bin/python install --quiet
 # From scratch, so that what was taken out of the base is gone and not merely hidden by a later layer. This layer depends
 # on the base alone: images of several versions share it.
 FROM scratch AS runtime
+# hadolint ignore=DL3067
 COPY --from=trimmed / /
 ENV PATH=/opt/sync-runner/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo test check test-containers image lock clean
+.PHONY: help demo test lint check test-containers image lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -22,15 +22,18 @@ $(VENV)/.dev: $(VENV)/.runtime
 demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox API, show the report
 	$(BIN)/sync-runner demo
 
-test: $(VENV)/.dev ## Every test that needs no Docker
-	$(BIN)/python -m pytest -n auto --ignore tests/containers
+test: $(VENV)/.dev ## Every test that needs no Docker; PYTEST_ARGS are handed on
+	$(BIN)/python -m pytest -n auto --ignore tests/containers $(PYTEST_ARGS)
 
-check: $(VENV)/.dev ## Style, types, tests with branch coverage of at least 95 %
+lint: $(VENV)/.dev ## Style, types and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+check: lint ## Style, types, tests with branch coverage of at least 95 %
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n auto --ignore tests/containers --cov --cov-report=term
+	$(MAKE) --no-print-directory test PYTEST_ARGS="--cov --cov-report=term"
 
 test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs
