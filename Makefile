@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo test check test-containers image lock clean
+.PHONY: help demo test lint check test-containers image lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -21,25 +22,30 @@ $(VENV)/.dev: $(VENV)/.runtime
 demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox API, show the report
 	$(BIN)/sync-runner demo
 
-test: $(VENV)/.dev ## Every test that needs no Docker
-	$(BIN)/python -m pytest -n auto --ignore tests/containers
+test: $(VENV)/.dev ## Every test that needs no Docker; PYTEST_ARGS are handed on
+	$(BIN)/python -m pytest -n auto --ignore tests/containers $(PYTEST_ARGS)
 
-check: $(VENV)/.dev ## Style, types, tests with branch coverage of at least 95 %
+lint: $(VENV)/.dev ## Style, types and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+check: lint ## Style, types, tests with branch coverage of at least 95 %
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n auto --ignore tests/containers --cov --cov-report=term
+	$(MAKE) --no-print-directory test PYTEST_ARGS="--cov --cov-report=term"
 
 test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs
 
-image: ## Build the container image
-	docker build --network host -t sync-runner:dev .
+image: ## Build the container image; its times are the commit's, so that a second build gives the same layers
+	docker build --network host -t sync-runner:dev \
+	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
-lock: $(VENV)/.dev ## Pin and hash every dependency of the image
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra sandbox pyproject.toml -o requirements-sandbox.lock
+lock: $(VENV)/.dev ## Pin and hash every dependency of the images
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
+	$(COMPILE) --group build -o requirements-build.lock
 
 clean: ## Remove what was built
 	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

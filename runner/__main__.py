@@ -1,5 +1,6 @@
 """`python -m runner` and the console script: nothing but the way in."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -13,7 +14,12 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Unwind; but leave at once from within an import, which may turn the exception into another one (pydantic's does)."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(128 + number)
+        frame = frame.f_back
     raise SystemExit(128 + number)
 
 

@@ -1,6 +1,7 @@
 """`sandbox`: the embedded API, an extra of the package."""
 
 import argparse
+import sys
 
 from runner.errors import UsageError
 
@@ -15,8 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes."""
     need_extra()
+    from runner.observe.logs import configure_logging
     from runner.sandbox import command
 
+    # The web server's own warnings (a connection reset by a fault, say) in the form of all our lines.
+    configure_logging(arguments.log_format or "auto", "warning", sys.stderr)
     return command.execute(arguments)
 
 

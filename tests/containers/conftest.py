@@ -1,0 +1,66 @@
+"""Every test here needs an engine. Without one it is skipped and says so; where CI asks for them, that is a failure."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.containers.engine import PUSHGATEWAY, RUNNER, SANDBOX, Place, docker, place
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what stands in this directory."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.containers)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> None:
+    """An engine that answers."""
+    try:
+        problem = docker("version", check=False).stderr.strip()
+        answers = docker("info", check=False).returncode == 0
+    except FileNotFoundError:
+        problem, answers = "there is no `docker` command", False
+    if answers:
+        return
+    reason = f"no container engine answers: {problem.splitlines()[-1] if problem else 'docker info failed'}"
+    if os.environ.get("CI") or os.environ.get("SYNC_RUNNER_REQUIRE_CONTAINERS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def images(engine: None) -> None:
+    """Both images, built from this tree."""
+    docker("build", "--network", "host", "--tag", RUNNER, "--target", "runner", ".")
+    docker("build", "--network", "host", "--tag", SANDBOX, "--target", "sandbox", ".")
+
+
+@pytest.fixture
+def here(images: None, tmp_path: Path) -> Iterator[Place]:
+    """A sandbox without faults, and a user for this test alone: a code that another test has used is refused."""
+    with place(tmp_path / "place") as found:
+        yield found
+
+
+@pytest.fixture
+def volume(engine: None) -> Iterator[str]:
+    """An empty named volume."""
+    name = docker("volume", "create").stdout.strip()
+    yield name
+    docker("volume", "rm", "--force", name)
+
+
+@pytest.fixture
+def pushgateway(here: Place) -> Iterator[str]:
+    """A Pushgateway in the sandbox's network; its address."""
+    container = docker(
+        "run", "--detach", "--network", here.network, "--network-alias", "pushgateway", PUSHGATEWAY
+    ).stdout.strip()  # fmt: skip
+    yield "http://pushgateway:9091"
+    docker("rm", "--force", "--volumes", container)

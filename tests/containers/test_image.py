@@ -1,0 +1,95 @@
+"""What is in the image, and what is not."""
+
+import json
+from typing import Any
+
+import pytest
+
+from runner import __version__
+from tests.containers.engine import RUNNER, SANDBOX, docker
+
+BASE = "python:3.13-slim-trixie"
+MOST_OVER_BASE = 60 * 1000 * 1000
+
+pytestmark = pytest.mark.usefixtures("images")
+
+
+def inspected(image: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(docker("image", "inspect", image).stdout)[0]
+    return found
+
+
+def in_image(code: str, image: str = RUNNER) -> str:
+    return docker("run", "--rm", "--entrypoint", "python", image, "-c", code).stdout.strip()
+
+
+def test_it_starts_the_runner_as_a_user_by_number_and_has_no_health_check() -> None:
+    config = inspected(RUNNER)["Config"]
+    assert config["Entrypoint"] == ["sync-runner"]
+    assert config["User"] == "65532:0"
+    assert list(config["Volumes"]) == ["/var/lib/sync-runner"]
+    assert not config.get("Healthcheck")
+    assert config["Labels"]["org.opencontainers.image.version"] == __version__
+    assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert docker("run", "--rm", RUNNER, "--version").stdout == f"sync-runner {__version__}\n"
+
+
+@pytest.mark.parametrize("image", [RUNNER, SANDBOX])
+def test_it_holds_no_installer_and_no_compiler(image: str) -> None:
+    code = """
+import importlib.util, pathlib, shutil
+tools = [name for name in ("pip", "pip3", "cc", "gcc", "g++", "ld", "as", "make") if shutil.which(name)]
+modules = [name for name in ("pip", "ensurepip", "hatchling", "setuptools") if importlib.util.find_spec(name)]
+print(tools + modules + [str(path) for path in pathlib.Path("/").glob("usr/**/pip/__init__.py")])
+"""
+    assert in_image(code, image) == "[]"
+
+
+def test_the_default_image_is_without_the_sandbox_packages_and_says_what_is_missing() -> None:
+    done = docker("run", "--rm", RUNNER, "sandbox", check=False)
+    assert done.returncode == 2
+    assert "starlette" in json.loads(done.stderr)["error"]
+
+
+@pytest.mark.parametrize("image", [RUNNER, SANDBOX])
+def test_all_code_is_byte_compiled_and_needs_no_look_at_its_source(image: str) -> None:
+    code = """
+import importlib.util, pathlib, sysconfig
+roots = [pathlib.Path("/opt/sync-runner/lib"), pathlib.Path(sysconfig.get_path("stdlib"))]
+sources = [path for root in roots for path in root.rglob("*.py")]
+stale = []
+for path in sources:
+    compiled = pathlib.Path(importlib.util.cache_from_source(str(path)))
+    # PEP 552: flags 1 are a hash that is not checked.
+    if not compiled.exists() or int.from_bytes(compiled.read_bytes()[4:8], "little") != 1:
+        stale.append(str(path))
+print(len(sources) > 500, stale)
+"""
+    assert in_image(code, image) == "True []"
+
+
+def test_nothing_in_it_can_be_changed_by_its_user_but_the_state() -> None:
+    code = """
+import os
+writable = []
+for root, directories, files in os.walk("/"):
+    directories[:] = [name for name in directories if os.path.join(root, name) not in ("/proc", "/sys", "/dev")]
+    writable += [path for name in files if os.access(path := os.path.join(root, name), os.W_OK)]
+    writable += [root] if os.access(root, os.W_OK) else []
+print(sorted(writable))
+"""
+    found = docker("run", "--rm", "--user", "12345:23456", "--entrypoint", "python", RUNNER, "-c", code).stdout
+    assert set(json.loads(found.replace("'", '"'))) == {"/tmp", "/run/lock", "/var/lib/sync-runner", "/var/tmp"}
+
+
+def test_it_adds_at_most_60_mb_to_its_base() -> None:
+    assert inspected(RUNNER)["Size"] - inspected(BASE)["Size"] <= MOST_OVER_BASE
+
+
+def test_a_second_build_gives_the_same_layers() -> None:
+    again = "sync-runner:test-again"
+    docker("build", "--network", "host", "--no-cache", "--tag", again, ".")
+    try:
+        assert inspected(again)["RootFS"] == inspected(RUNNER)["RootFS"]
+    finally:
+        docker("rmi", again)
