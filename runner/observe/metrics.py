@@ -36,7 +36,6 @@ class MetricsListener:
         def gauge(name: str, about: str, labels: Iterable[str] = ()) -> Any:
             return Gauge(f"sync_runner_{name}", about, tuple(labels), registry=run)
 
-        self._run_duration = gauge("run_duration_seconds", "How long the last run took.")
         self._duration = gauge("sync_duration_seconds", "How long the syncs of this type took in the last run.", _SYNC)
         self._processed = gauge("sync_items_processed", "Items that the last run's syncs processed.", _SYNC)
         # A counter by its name: https://prometheus.io/docs/practices/naming/ keeps `_total` for them.
@@ -108,16 +107,15 @@ class MetricsListener:
             self._total.labels(account, kind).inc(total)
 
     def finish(self, run: RunResult) -> None:
-        """Set what only the run's result tells. The last run's end and code come in here, so that no scrape sees 0."""
+        """Set what only the run's result tells. These metrics come in here, so that no scrape sees them as 0."""
         from prometheus_client import Gauge
 
-        ended = Gauge(
-            "sync_runner_last_run_timestamp_seconds", "When the last run ended, in Unix seconds.", registry=self.of_run
-        )
-        ended.set(run.ended_at)
-        code = Gauge("sync_runner_last_run_exit_code", "Exit code of the last run.", registry=self.of_run)
-        code.set(run.exit_code)
-        self._run_duration.set(run.ended_at - run.started_at)
+        for name, about, value in (
+            ("last_run_timestamp_seconds", "When the last run ended, in Unix seconds.", run.ended_at),
+            ("last_run_exit_code", "Exit code of the last run.", run.exit_code),
+            ("run_duration_seconds", "How long the last run took.", run.ended_at - run.started_at),
+        ):
+            Gauge(f"sync_runner_{name}", about, registry=self.of_run).set(value)
         for result in run.results:
             if (result.account, result.name) not in self._told:  # a sync that never had its turn
                 self._count(result.account, result.sync_type, result.outcome.value, result.duration)

@@ -42,6 +42,7 @@ _KINDS = {
     "sync": "ran",
 }
 _COLUMNS = ("account", "sync", "outcome", "items", "seconds", "attempts", "error")
+_NUMBERS = ("items", "seconds", "attempts")
 
 
 def page(report: dict[str, Any], timeline: Timeline) -> str:
@@ -85,7 +86,7 @@ def _facts(report: dict[str, Any]) -> Iterator[str]:
 def _table(syncs: list[dict[str, Any]]) -> Iterator[str]:
     if not syncs:
         return
-    yield "<h2>Syncs</h2><table><thead><tr>" + "".join(f"<th>{name}</th>" for name in _COLUMNS) + "</tr></thead><tbody>"
+    yield "<h2>Syncs</h2><table><thead><tr>" + "".join(map(_head, _COLUMNS)) + "</tr></thead><tbody>"
     for sync in syncs:
         total, done = sync["total_items"], sync["processed_items"]
         items = "" if total is None else f"{done}/{total}"
@@ -97,9 +98,13 @@ def _table(syncs: list[dict[str, Any]]) -> Iterator[str]:
     yield "</tbody></table>"
 
 
+def _head(name: str) -> str:
+    return f'<th class="n">{name}</th>' if name in _NUMBERS else f"<th>{name}</th>"
+
+
 def _cell(name: str, text: str) -> str:
     kinds = [
-        "n" if name in ("items", "seconds", "attempts") else "",
+        "n" if name in _NUMBERS else "",
         ("good" if text == "completed" else "bad") if name == "outcome" else "",
         "" if text else "none",
     ]

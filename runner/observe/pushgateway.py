@@ -122,7 +122,7 @@ def stale(groups: list[tuple[Labels, float]], mine: Labels, keep: list[Labels], 
 def _path(labels: Labels) -> str:
     """The address of a group. What could change a path (a slash, dots, nothing at all) goes as Base64."""
     parts = ["/metrics"]
-    for name, value in labels.items():
+    for name, value in sorted(labels.items(), key=lambda pair: pair[0] != "job"):  # the Pushgateway wants `job` first
         if re.fullmatch(r"[A-Za-z0-9_-]+", value):
             parts.append(f"/{name}/{value}")
         else:
