@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test check test-containers image lock clean
+.PHONY: help demo test check test-containers image docs lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -36,6 +36,10 @@ test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 
 image: ## Build the container image
 	docker build --network host -t sync-runner:dev .
+
+docs: $(VENV)/.runtime ## Write what is written from code: docs/events.md, .env.example
+	$(BIN)/python -m runner.observe.reference > docs/events.md
+	$(BIN)/sync-runner config init --env > .env.example
 
 lock: $(VENV)/.dev ## Pin and hash every dependency of the image
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock

@@ -27,6 +27,7 @@ class Outlets:
     observer: Observer
     redactor: Redactor
     run_id: str
+    progress: Any = None
     metrics: Any = None
     timeline: Any = None
     notifier: Any = None
@@ -44,6 +45,8 @@ class Outlets:
         """
         from runner.observe.report import build_report
 
+        if self.progress is not None:
+            self.progress.stop()  # what comes now may go to the same terminal
         report = build_report(result, self.redactor.clean)
         if self.notifier is not None:
             self.notifier.ended(report)
@@ -118,7 +121,7 @@ def _listen(made: Outlets, listeners: list[Listener], settings: Settings, *, wit
     if with_metrics and _bars_wanted(settings.log):
         from runner.observe.progress import ProgressListener
 
-        progress = ProgressListener(sys.stderr)
+        progress = made.progress = ProgressListener(sys.stderr, made.observer.clock.time)
     listeners.append(configure_logging(settings.log, sys.stderr, write=progress.write if progress else None))
     if progress:
         listeners.append(progress)

@@ -18,16 +18,28 @@ Write = Callable[[str], None]
 
 
 def event_fields(event: Event) -> dict[str, Any]:
-    """The event's fields that are set, in their order."""
+    """The event's fields that are set, in their order; numbers to the thousandth."""
     values = {field.name: getattr(event, field.name) for field in fields(event)}
-    return {name: value for name, value in values.items() if value is not None}
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 class LogListener:
     """Writes events at or above the level; a sync's progress only where it grew enough, or after some time."""
 
-    def __init__(self, render: Callable[[str, str, dict[str, Any]], str], settings: LogSettings, write: Write) -> None:
-        """`render` makes the line from level, event name and fields; `write` puts it out."""
+    def __init__(
+        self,
+        render: Callable[[str, str, dict[str, Any]], str],
+        settings: LogSettings,
+        write: Write,
+        *,
+        bars: bool = False,
+    ) -> None:
+        """`render` makes the line from level, event name and fields; `write` puts it out. `bars` show the progress."""
+        self._bars = bars and settings.level != "debug"
         self._render = render
         self._least = LEVELS[settings.level]
         self._step, self._every = settings.progress_step, settings.progress_every
@@ -49,6 +61,8 @@ class LogListener:
         event = record.event
         if not isinstance(event, events.SyncProgress):
             return True
+        if self._bars:
+            return False
         key = (record.context.get("account", ""), record.context.get("sync", ""))
         status, progress, at = self._shown.get(key, ("", -1.0, 0.0))
         now = event.progress or 0.0
@@ -60,12 +74,14 @@ class LogListener:
 
 
 def configure_logging(settings: LogSettings, stream: TextIO, *, write: Write | None = None) -> LogListener:
-    """The listener for `stream`; `write` replaces the stream's own (bars print lines above themselves).
+    """The listener for `stream`; where bars are drawn, `write` is theirs: it prints lines above them.
 
     Also sends the standard library's warnings and log records the same way, with the HTTP libraries capped.
     """
     as_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
-    listener = LogListener(_console(stream) if as_console else _json(), settings, write or _writer(stream))
+    listener = LogListener(
+        _console(stream) if as_console else _json(), settings, write or _writer(stream), bars=bool(write)
+    )
     _route_standard_library(listener)
     return listener
 

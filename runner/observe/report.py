@@ -125,10 +125,18 @@ def print_summary(report: dict[str, Any], stream: TextIO) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("sync", "outcome", "items", "seconds", "error", box=box.SIMPLE_HEAD)
+    console = Console(file=stream, highlight=False, emoji=False)
+    table = Table("sync", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("outcome", no_wrap=True)
+    wide = console.width >= 60
+    for column in ("items", "seconds") if wide else ():
+        table.add_column(column, no_wrap=True, justify="right")
+    table.add_column("error", overflow="fold")
     for sync in report["syncs"]:
         total, done = sync["total_items"], sync["processed_items"]
         items = "" if total is None else f"{done}/{total}"
-        table.add_row(sync["name"], sync["outcome"], items, f"{sync['duration_seconds']:.1f}", sync["error"] or "")
-    Console(file=stream).print(table)
+        numbers = (items, f"{sync['duration_seconds']:.1f}") if wide else ()
+        table.add_row(*(Text(cell) for cell in (sync["name"], sync["outcome"], *numbers, sync["error"] or "")))
+    console.print(table)

@@ -151,9 +151,9 @@ def sandbox_runner(directory: Path, **values: Any) -> Iterator[Runner]:
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Iterator[Runner]:
+def runner(tmp_path: Path, year: Path) -> Iterator[Runner]:
     """The command, with a quick sandbox."""
-    with sandbox_runner(tmp_path) as made:
+    with sandbox_runner(tmp_path, data=year) as made:
         yield made
 
 
