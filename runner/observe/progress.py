@@ -118,7 +118,7 @@ class Board:
         from rich.table import Table
 
         many = len({account for account, _sync in self._rows}) > 1
-        table = Table.grid(padding=(0, 1, 0, 0), expand=True)
+        table = Table.grid(padding=(0, 1, 0, 0), expand="bar" in wanted)
         for column in wanted:
             if column == "bar":
                 table.add_column(ratio=1, min_width=4)
