@@ -48,52 +48,69 @@ class Outlets:
         if self.progress is not None:
             self.progress.stop()  # what comes now may go to the same terminal
         report = build_report(result, self.redactor.clean)
-        if self.notifier is not None:
-            self.notifier.ended(report)
+        notifier = self.notifier
+        if notifier is not None:
+            self._try("notification", lambda: notifier.ended(report))
         if self.metrics is not None:
-            self.metrics.finish(result)
             self._emit_metrics(result, settings)
         self._write_reports(report, settings)
-        if self.notifier is not None:
-            for problem in self.notifier.wait():
-                self._try("notification", problem)
+        if notifier is not None:
+            for problem in notifier.wait():
+                self.observer.emit(events.EmitFailed("notification", problem))
 
     def _emit_metrics(self, result: RunResult, settings: Settings) -> None:
-        metrics = settings.metrics
+        metrics, made = settings.metrics, self.metrics
+        self._try("metrics", lambda: made.finish(result))
         if metrics.textfile:
-            self._try("textfile", self.metrics.write_textfile(metrics.textfile))
+            path = metrics.textfile
+            self._try("textfile", lambda: made.write_textfile(path))
         if metrics.pushgateway.url:
             from runner.observe.pushgateway import push
 
             current = [{"account": one.account, "sync_type": one.sync_type} for one in result.results]
-            self._try("pushgateway", push(self.metrics, metrics.pushgateway, current, self.push_password))
+            self._try("pushgateway", lambda: push(made, metrics.pushgateway, current, self.push_password))
 
     def _write_reports(self, report: dict[str, Any], settings: Settings) -> None:
-        from runner.observe.report import termination_line, write_report, write_termination, write_whole
+        from runner.observe.report import termination_line, write_report, write_termination
 
         wanted = settings.report
-        if wanted.file:
-            self._try("report", write_report(report, wanted.file))
-        if wanted.junit:
-            from runner.observe.junit import junit
-
-            self._try("junit", write_whole(wanted.junit, junit(report)))
-        if wanted.html:
-            from runner.observe.page import page
-
-            self._try("html", write_whole(wanted.html, page(report, self.timeline.cleaned(self.redactor.clean))))
+        file, junit, html = wanted.file, wanted.junit, wanted.html
+        if file:
+            self._try("report", lambda: write_report(report, file))
+        if junit:
+            self._try("junit", lambda: _write_junit(report, junit))
+        if html:
+            self._try("html", lambda: self._write_page(report, html))
         if wanted.github != "never":
             from runner.observe import github
 
             if github.wanted(wanted.github, os.environ):
-                self._try("github", github.write(report, os.environ, sys.stderr))
-        if wanted.termination_log:
-            line = termination_line(report)
-            self._try("termination log", write_termination(wanted.termination_log, line))
+                self._try("github", lambda: github.write(report, os.environ, sys.stderr))
+        log = wanted.termination_log
+        if log:
+            self._try("termination log", lambda: write_termination(log, termination_line(report)))
 
-    def _try(self, target: str, problem: str | None) -> None:
+    def _write_page(self, report: dict[str, Any], path: Path) -> str | None:
+        from runner.observe.page import page
+        from runner.observe.report import write_whole
+
+        return write_whole(path, page(report, self.timeline.cleaned(self.redactor.clean)))
+
+    def _try(self, target: str, emit: Callable[[], str | None]) -> None:
+        """Emit, and log what went wrong. Even a defect there must not change how the run ends."""
+        try:
+            problem = emit()
+        except Exception as error:  # noqa: BLE001
+            problem = f"unexpected {type(error).__name__}: a defect of the runner"
         if problem:
             self.observer.emit(events.EmitFailed(target, problem))
+
+
+def _write_junit(report: dict[str, Any], path: Path) -> str | None:
+    from runner.observe.junit import junit
+    from runner.observe.report import write_whole
+
+    return write_whole(path, junit(report))
 
 
 @contextmanager

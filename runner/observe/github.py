@@ -27,7 +27,7 @@ def write(report: dict[str, Any], environment: Mapping[str, str], stream: TextIO
         if not environment.get(variable):
             continue
         try:
-            with Path(environment[variable]).open("a", encoding="utf-8") as file:
+            with Path(environment[variable]).open("a", encoding="utf-8", errors="replace") as file:
                 file.write(text)
         except OSError as error:
             problems.append(f"{variable}: can not be written ({error.strerror})")
@@ -52,7 +52,7 @@ def summary(report: dict[str, Any]) -> str:
     text = "\n".join(head) + "\n"
     for number, sync in enumerate(report["syncs"]):
         row = _row(sync) + "\n"
-        if len((text + row + end).encode()) > SUMMARY_BYTES - 200:
+        if len((text + row + end).encode(errors="replace")) > SUMMARY_BYTES - 200:
             text += f"\n{len(report['syncs']) - number} more syncs are in the report.\n"
             break
         text += row

@@ -68,7 +68,9 @@ class Notifier:
         if self._webhook_url and result in self._settings.webhook.when:
             hook = self._settings.webhook
             body = fill(hook.body, webhook_values(report), as_json="json" in hook.content_type)
-            self._put(Message("webhook", self._webhook_url, body.encode()[:MAX_BODY], hook.content_type))
+            self._put(
+                Message("webhook", self._webhook_url, body.encode(errors="replace")[:MAX_BODY], hook.content_type)
+            )
 
     def wait(self) -> list[str]:
         """Wait for what is still to be sent, no longer than the budget. Returns what went wrong."""
@@ -83,7 +85,7 @@ class Notifier:
         if not self._ping_url or kind not in self._settings.ping.when:
             return
         url = f"{self._ping_url.rstrip('/')}{_PATHS[kind]}?rid={self._run_id}"
-        self._put(Message(f"ping {kind}", url, text.encode()[:MAX_BODY], "text/plain; charset=utf-8"))
+        self._put(Message(f"ping {kind}", url, text.encode(errors="replace")[:MAX_BODY], "text/plain; charset=utf-8"))
 
     def _put(self, message: Message) -> None:
         self._waiting.append(message.name)

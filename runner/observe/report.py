@@ -84,7 +84,13 @@ def write_whole(path: Path, text: str) -> str | None:
     temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
+            "w",
+            encoding="utf-8",
+            errors="replace",
+            dir=path.parent,
+            prefix=f".{path.name}.",
+            suffix=".tmp",
+            delete=False,
         ) as file:
             temporary = Path(file.name)
             file.write(text)
@@ -106,7 +112,7 @@ def termination_line(report: dict[str, Any]) -> str:
     done = len(report["syncs"]) - len(failed)
     line = f"code {report['exit_code']}: {report['meaning']}; {done} of {len(report['syncs'])} syncs completed"
     line = " ".join((f"{line}; {why}" if why else line).split())
-    return line.encode()[:TERMINATION_BYTES].decode(errors="ignore")
+    return line.encode(errors="replace")[:TERMINATION_BYTES].decode(errors="ignore")
 
 
 def write_termination(path: Path, line: str) -> str | None:
@@ -114,7 +120,7 @@ def write_termination(path: Path, line: str) -> str | None:
     if not path.exists():
         return None
     try:  # in place: Kubernetes mounts the file itself, which can not be replaced
-        path.write_text(line, encoding="utf-8")
+        path.write_text(line, encoding="utf-8", errors="replace")
     except OSError as error:
         return f"{path}: can not be written ({error.strerror})"
     return None
