@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo test lint check test-containers image lock clean
+.PHONY: help demo test lint check test-containers image docs lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -41,6 +41,10 @@ test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 image: ## Build the container image; its times are the commit's, so that a second build gives the same layers
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
+
+docs: $(VENV)/.runtime ## Write what is written from code: docs/events.md, .env.example
+	$(BIN)/python -m runner.observe.reference > docs/events.md
+	$(BIN)/sync-runner config init --env > .env.example
 
 lock: $(VENV)/.dev ## Pin and hash every dependency of the images
 	$(COMPILE) pyproject.toml -o requirements.lock

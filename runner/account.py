@@ -13,7 +13,7 @@ from runner.auth.session import Credentials, SessionKeeper
 from runner.auth.store import open_store
 from runner.auth.totp import parse_seed
 from runner.clock import Clock
-from runner.observe import events
+from runner.observe import correlation, events
 from runner.observe.interface import Observer
 from runner.secrets import SecretReader
 from runner.settings import Settings, SyncSettings
@@ -49,11 +49,14 @@ class Surroundings:
     clock: Clock
     learn: Callable[[str], None]
     environment: dict[str, str]
+    run_id: str = ""
 
     @classmethod
-    def of(cls, settings: Settings, profile: Profile, clock: Clock, learn: Callable[[str], None]) -> "Surroundings":
-        """With the process's environment."""
-        return cls(settings, profile, clock, learn, dict(os.environ))
+    def of(
+        cls, settings: Settings, profile: Profile, clock: Clock, learn: Callable[[str], None], run_id: str = ""
+    ) -> "Surroundings":
+        """With the process's environment. `run_id` goes with every request."""
+        return cls(settings, profile, clock, learn, dict(os.environ), run_id)
 
 
 def accounts(settings: Settings) -> tuple[AccountPlan, ...]:
@@ -77,6 +80,7 @@ async def open_client(around: Surroundings) -> AsyncIterator[Client]:
         policy=Policy(settings.retry.attempts, settings.retry.wait, settings.retry.max_wait),
         request_timeout=settings.deadline.request,
         tls=tls_context(settings.base_url, settings.tls.ca_file),
+        headers=correlation.headers(around.run_id, around.environment),
     )
     try:
         yield client

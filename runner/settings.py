@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -49,6 +49,42 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _words(value: Any) -> Any:
+    """`start,failure`, or a list."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, str):
+        import json
+
+        return json.loads(value)
+    return value
+
+
+WEBHOOK_VALUES = (
+    "text", "run_id", "exit_code", "meaning", "result", "completed", "failed", "total", "duration_seconds", "base_url",
+    "error",
+)  # fmt: skip
+
+
+def _webhook_body(value: str) -> str:
+    from string import Template
+
+    template = Template(value)
+    unknown = sorted(set(template.get_identifiers()) - set(WEBHOOK_VALUES))
+    if unknown or not template.is_valid():
+        what = f"no value `{unknown[0]}`" if unknown else "a $ that begins no ${name}; write $$ for a dollar"
+        raise ValueError(f"{what}; known: {', '.join(WEBHOOK_VALUES)}")
+    return value
+
+
+def _prom_file(value: Path) -> Path:
+    if value.suffix != ".prom":
+        raise ValueError("must end in .prom: the node exporter reads no other file")
+    return value
+
+
+_Word = TypeVar("_Word")
+Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 Url = Annotated[str, AfterValidator(_http_url)]
 
@@ -149,7 +185,13 @@ class LogSettings(_Section):
         default="auto", description="auto: readable on a terminal, else JSON."
     )
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level shown.")
-    progress: Literal["auto", "always", "never"] = Field(default="auto", description="Live bars; auto: on a terminal.")
+    progress: Literal["auto", "always", "never"] = Field(
+        default="auto", description="Live bars; auto: on a terminal that shows readable lines."
+    )
+    progress_every: Duration = Field(default=30.0, gt=0, description="Log a running sync's progress so often at least.")
+    progress_step: float = Field(
+        default=10.0, gt=0, le=100, description="Log a running sync's progress each time it grew by so many per cent."
+    )
 
 
 class PushgatewaySettings(_Section):
@@ -159,6 +201,15 @@ class PushgatewaySettings(_Section):
     job: str = Field(default="sync_runner", min_length=1, description="The `job` grouping label.")
     instance: str | None = Field(default=None, description="The `instance` grouping label, where several runners push.")
     timeout: Duration = Field(default=2.0, gt=0, le=30, description="How long a push may take at most.")
+    username: str | None = Field(default=None, min_length=1, description="The user for basic authentication.")
+    password_file: Path | None = Field(default=None, description="The secret file with that user's password.")
+    ca_file: Path | None = Field(default=None, description="CA bundle (PEM) to trust instead of the system's.")
+    stale_after: Duration | None = Field(
+        default=None,
+        gt=0,
+        description="Delete groups of this job that nobody renewed for so long, such as 90d, but never the last "
+        "success of a sync of this run; not given: never.",
+    )
 
 
 class MetricsSettings(_Section):
@@ -169,7 +220,7 @@ class MetricsSettings(_Section):
         pattern=r"^[^\s]*:\d{1,5}$",
         description="Serve /metrics here while the run lasts, such as :9464 or 127.0.0.1:9464.",
     )
-    textfile: Path | None = Field(
+    textfile: Annotated[Path, AfterValidator(_prom_file)] | None = Field(
         default=None, description="Write a node-exporter textfile here at the end (must end in .prom)."
     )
     pushgateway: PushgatewaySettings = PushgatewaySettings()
@@ -179,9 +230,56 @@ class ReportSettings(_Section):
     """The run's summaries."""
 
     file: str | None = Field(default=None, description="The JSON report: a file, or - for standard output.")
+    junit: Path | None = Field(default=None, description="A JUnit XML file: one test case a sync.")
+    html: Path | None = Field(default=None, description="One HTML page with a timeline of the run; needs no network.")
+    github: Literal["auto", "always", "never"] = Field(
+        default="auto", description="Step summary, outputs and annotations; auto: in a GitHub Actions step."
+    )
     termination_log: Path | None = Field(
         default=Path("/dev/termination-log"), description="One line for Kubernetes; written only where the file exists."
     )
+
+
+PingKind = Literal["start", "success", "failure", "log"]
+
+
+class PingSettings(_Section):
+    """Pings in the style of healthchecks.io: URL/start, URL, URL/fail, URL/log."""
+
+    url: Url | None = Field(default=None, description="The check's address, such as https://hc-ping.com/UUID.")
+    url_file: Path | None = Field(default=None, description="A secret file with that address, instead of url.")
+    when: Words[PingKind] = Field(
+        default=("start", "success", "failure", "log"),
+        description="Which pings are sent; log: a run that a signal ended.",
+    )
+
+
+class WebhookSettings(_Section):
+    """One POST at the end of the run, with a body of your own."""
+
+    url: Url | None = Field(default=None, description="Where the body is posted.")
+    url_file: Path | None = Field(
+        default=None, description="A secret file with that address, instead of url; may hold a query."
+    )
+    when: Words[Literal["success", "failure"]] = Field(
+        default=("failure",), description="After which runs; failure: every exit code but 0."
+    )
+    body: Annotated[str, AfterValidator(_webhook_body)] = Field(
+        default='{"text": "${text}"}',
+        description="The body; ${text}, ${run_id}, ${exit_code}, ${meaning}, ${result}, ${completed}, ${failed}, "
+        "${total}, ${duration_seconds}, ${base_url}, ${error} are filled in, JSON stays well-formed; $$ is a dollar.",
+    )
+    content_type: str = Field(default="application/json", description="The body's Content-Type.")
+
+
+class NotifySettings(_Section):
+    """Who is told of the run. A failure to tell is logged and changes nothing else."""
+
+    budget: Duration = Field(
+        default=2.0, gt=0, le=30, description="Longest time for all pings and posts at the end, retries included."
+    )
+    ping: PingSettings = PingSettings()
+    webhook: WebhookSettings = WebhookSettings()
 
 
 class Settings(BaseSettings):
@@ -224,6 +322,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     report: ReportSettings = ReportSettings()
+    notify: NotifySettings = NotifySettings()
 
     @classmethod
     def settings_customise_sources(

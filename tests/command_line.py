@@ -46,7 +46,7 @@ class Running:
     """A process on its way."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("SYNC_RUNNER_")}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "runner", *arguments],
             env={**clean, **environment},

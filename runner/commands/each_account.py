@@ -32,7 +32,7 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
     clock = SystemClock()
     codes = [0]
     with outlets(settings, clock) as made:
-        around = Surroundings.of(settings, profile.load(settings.profile), clock, made.learn)
+        around = Surroundings.of(settings, profile.load(settings.profile), clock, made.learn, made.run_id)
 
         async def all_accounts() -> None:
             async with open_client(around) as client:

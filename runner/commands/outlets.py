@@ -1,19 +1,23 @@
 """What a command shows and leaves behind: listeners while it works; metrics, report and termination line at its end."""
 
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runner.clock import Clock
+from runner.errors import SecretError
 from runner.models import RunResult
 from runner.observe import events
 from runner.observe.interface import Listener, Observer
 from runner.observe.logs import configure_logging
 from runner.observe.redact import RedactedStream, Redactor
-from runner.settings import Settings
+from runner.secrets import SecretReader
+from runner.settings import LogSettings, Settings
 
 
 @dataclass(slots=True)
@@ -23,7 +27,11 @@ class Outlets:
     observer: Observer
     redactor: Redactor
     run_id: str
+    progress: Any = None
     metrics: Any = None
+    timeline: Any = None
+    notifier: Any = None
+    push_password: str | None = None
     closers: list[Callable[[], object]] = field(default_factory=list)
 
     def learn(self, secret: str) -> None:
@@ -31,28 +39,78 @@ class Outlets:
         self.redactor.add(secret)
 
     def finish(self, result: RunResult, settings: Settings) -> None:
-        """Metrics, report and termination line; a failure of one is logged and changes nothing else."""
-        from runner.observe import report
+        """Metrics, notifications, reports, termination line; a failure of one is logged and changes nothing else.
 
+        What goes over the network runs side by side: after a SIGTERM there are few seconds.
+        """
+        from runner.observe.report import build_report
+
+        if self.progress is not None:
+            self.progress.stop()  # what comes now may go to the same terminal
+        report = build_report(result, self.redactor.clean)
+        notifier = self.notifier
+        if notifier is not None:
+            self._try("notification", lambda: notifier.ended(report))
         if self.metrics is not None:
-            self.metrics.finish(result)
-            self._emit_metrics(settings)
-        if settings.report.file:
-            self._try("report", report.write_report(report.build_report(result), settings.report.file))
-        if settings.report.termination_log:
-            line = report.termination_line(result)
-            self._try("termination log", report.write_termination(settings.report.termination_log, line))
+            self._emit_metrics(result, settings)
+        self._write_reports(report, settings)
+        if notifier is not None:
+            for problem in notifier.wait():
+                self.observer.emit(events.EmitFailed("notification", problem))
 
-    def _emit_metrics(self, settings: Settings) -> None:
-        metrics = settings.metrics
+    def _emit_metrics(self, result: RunResult, settings: Settings) -> None:
+        metrics, made = settings.metrics, self.metrics
+        self._try("metrics", lambda: made.finish(result))
         if metrics.textfile:
-            self._try("textfile", self.metrics.write_textfile(metrics.textfile))
+            path = metrics.textfile
+            self._try("textfile", lambda: made.write_textfile(path))
         if metrics.pushgateway.url:
-            self._try("pushgateway", self.metrics.push(metrics.pushgateway))
+            from runner.observe.pushgateway import push
 
-    def _try(self, target: str, problem: str | None) -> None:
+            current = [{"account": one.account, "sync_type": one.sync_type} for one in result.results]
+            self._try("pushgateway", lambda: push(made, metrics.pushgateway, current, self.push_password))
+
+    def _write_reports(self, report: dict[str, Any], settings: Settings) -> None:
+        from runner.observe.report import termination_line, write_report, write_termination
+
+        wanted = settings.report
+        file, junit, html = wanted.file, wanted.junit, wanted.html
+        if file:
+            self._try("report", lambda: write_report(report, file))
+        if junit:
+            self._try("junit", lambda: _write_junit(report, junit))
+        if html:
+            self._try("html", lambda: self._write_page(report, html))
+        if wanted.github != "never":
+            from runner.observe import github
+
+            if github.wanted(wanted.github, os.environ):
+                self._try("github", lambda: github.write(report, os.environ, sys.stderr))
+        log = wanted.termination_log
+        if log:
+            self._try("termination log", lambda: write_termination(log, termination_line(report)))
+
+    def _write_page(self, report: dict[str, Any], path: Path) -> str | None:
+        from runner.observe.page import page
+        from runner.observe.report import write_whole
+
+        return write_whole(path, page(report, self.timeline.cleaned(self.redactor.clean)))
+
+    def _try(self, target: str, emit: Callable[[], str | None]) -> None:
+        """Emit, and log what went wrong. Even a defect there must not change how the run ends."""
+        try:
+            problem = emit()
+        except Exception as error:  # noqa: BLE001
+            problem = f"unexpected {type(error).__name__}: a defect of the runner"
         if problem:
             self.observer.emit(events.EmitFailed(target, problem))
+
+
+def _write_junit(report: dict[str, Any], path: Path) -> str | None:
+    from runner.observe.junit import junit
+    from runner.observe.report import write_whole
+
+    return write_whole(path, junit(report))
 
 
 @contextmanager
@@ -77,25 +135,27 @@ def outlets(settings: Settings, clock: Clock, *, with_metrics: bool = False) -> 
 
 def _listen(made: Outlets, listeners: list[Listener], settings: Settings, *, with_metrics: bool) -> None:
     progress = None
-    wanted = settings.log.progress
-    if with_metrics and (wanted == "always" or (wanted == "auto" and sys.stderr.isatty())):
+    if with_metrics and _bars_wanted(settings.log):
         from runner.observe.progress import ProgressListener
 
-        progress = ProgressListener(sys.stderr)
-    listeners.append(
-        configure_logging(
-            settings.log.format,
-            settings.log.level,
-            sys.stderr,
-            write=progress.write if progress else None,
-        )
-    )
+        progress = made.progress = ProgressListener(sys.stderr, made.observer.clock.time)
+    listeners.append(configure_logging(settings.log, sys.stderr, write=progress.write if progress else None))
     if progress:
         listeners.append(progress)
         progress.start()
         made.closers.append(progress.stop)
-    if not with_metrics:
-        return
+    if with_metrics:
+        _listen_for_the_end(made, listeners, settings)
+
+
+def _bars_wanted(log: LogSettings) -> bool:
+    if log.progress == "auto":
+        return log.format != "json" and sys.stderr.isatty()
+    return log.progress == "always"
+
+
+def _listen_for_the_end(made: Outlets, listeners: list[Listener], settings: Settings) -> None:
+    """What a run leaves behind: metrics, timeline, notifications."""
     from runner.observe.metrics import MetricsListener
 
     made.metrics = MetricsListener()
@@ -106,3 +166,35 @@ def _listen(made: Outlets, listeners: list[Listener], settings: Settings, *, wit
             made.observer.emit(events.EmitFailed("metrics endpoint", problem))
         else:
             made.closers.append(closer)
+    if settings.report.html:
+        from runner.observe.timeline import Timeline
+
+        made.timeline = Timeline()
+        listeners.append(made.timeline)
+    made.push_password = _secret(made, settings.metrics.pushgateway.password_file)
+    ping, hook = settings.notify.ping, settings.notify.webhook
+    ping_url = _secret(made, ping.url_file) or ping.url
+    webhook_url = _secret(made, hook.url_file) or hook.url
+    if ping_url or webhook_url:
+        from runner.observe.notify import Notifier
+
+        made.notifier = Notifier(settings.notify, made.run_id, ping_url=ping_url, webhook_url=webhook_url)
+        made.notifier.started()
+
+
+def _secret(made: Outlets, path: Path | None) -> str | None:
+    """The secret in the file, hidden from now on; None where it is unfit: the syncs matter more than who is told."""
+    if path is None:
+        return None
+    reader = SecretReader(
+        path.parent,
+        environment={},
+        warn=lambda name, warning: made.observer.emit(events.SecretWarning(name, warning)),
+    )
+    try:
+        secret = reader.require(path.name)
+    except SecretError as error:
+        made.observer.emit(events.EmitFailed(path.name, str(error)))
+        return None
+    made.learn(secret)
+    return secret

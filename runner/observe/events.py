@@ -184,7 +184,9 @@ class TriggerDoubt(Event):
 
 @dataclass(frozen=True, slots=True)
 class SyncProgress(Event):
-    """The job moved on. Every status answer is told; the log shows one each 10 % or 30 s."""
+    """The job moved on. Every status answer is told; the log shows new states, and else what `log.progress_step` and
+    `log.progress_every` let through.
+    """
 
     name: ClassVar[str] = "sync.progress"
     job_id: str

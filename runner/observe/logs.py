@@ -4,33 +4,45 @@ import logging
 import sys
 from collections.abc import Callable, MutableMapping
 from dataclasses import fields
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from runner.clock import rfc3339
 from runner.observe import events
 from runner.observe.interface import Event, Record
+from runner.settings import LogSettings
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-PROGRESS_STEP = 10.0  # per cent between two progress lines of a sync
-PROGRESS_SECONDS = 30.0
 _CHATTY = ("httpx", "httpcore", "h11", "hpack", "asyncio")  # httpx logs full URLs, httpcore headers
 
 Write = Callable[[str], None]
 
 
 def event_fields(event: Event) -> dict[str, Any]:
-    """The event's fields that are set, in their order."""
+    """The event's fields that are set, in their order; numbers to the thousandth."""
     values = {field.name: getattr(event, field.name) for field in fields(event)}
-    return {name: value for name, value in values.items() if value is not None}
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 class LogListener:
-    """Writes events at or above the level; progress at most every 10 % or 30 s."""
+    """Writes events at or above the level; a sync's progress only where it grew enough, or after some time."""
 
-    def __init__(self, render: Callable[[str, str, dict[str, Any]], str], level: str, write: Write) -> None:
-        """`render` makes the line from level, event name and fields; `write` puts it out."""
+    def __init__(
+        self,
+        render: Callable[[str, str, dict[str, Any]], str],
+        settings: LogSettings,
+        write: Write,
+        *,
+        bars: bool = False,
+    ) -> None:
+        """`render` makes the line from level, event name and fields; `write` puts it out. `bars` show the progress."""
+        self._bars = bars and settings.level != "debug"
         self._render = render
-        self._least = LEVELS[level]
+        self._least = LEVELS[settings.level]
+        self._step, self._every = settings.progress_step, settings.progress_every
         self._write = write
         self._shown: dict[tuple[str, str], tuple[str, float, float]] = {}
 
@@ -49,25 +61,27 @@ class LogListener:
         event = record.event
         if not isinstance(event, events.SyncProgress):
             return True
+        if self._bars:
+            return False
         key = (record.context.get("account", ""), record.context.get("sync", ""))
         status, progress, at = self._shown.get(key, ("", -1.0, 0.0))
         now = event.progress or 0.0
-        moved = event.status != status or abs(now - progress) >= PROGRESS_STEP
-        if moved or record.time - at >= PROGRESS_SECONDS:
+        moved = event.status != status or abs(now - progress) >= self._step
+        if moved or record.time - at >= self._every:
             self._shown[key] = (event.status, now, record.time)
             return True
         return False
 
 
-def configure_logging(
-    format_: Literal["auto", "json", "console"], level: str, stream: TextIO, *, write: Write | None = None
-) -> LogListener:
-    """The listener for `stream`; `write` replaces the stream's own (bars print lines above themselves).
+def configure_logging(settings: LogSettings, stream: TextIO, *, write: Write | None = None) -> LogListener:
+    """The listener for `stream`; where bars are drawn, `write` is theirs: it prints lines above them.
 
     Also sends the standard library's warnings and log records the same way, with the HTTP libraries capped.
     """
-    as_console = format_ == "console" or (format_ == "auto" and stream.isatty())
-    listener = LogListener(_console(stream) if as_console else _json(), level, write or _writer(stream))
+    as_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    listener = LogListener(
+        _console(stream) if as_console else _json(), settings, write or _writer(stream), bars=bool(write)
+    )
     _route_standard_library(listener)
     return listener
 

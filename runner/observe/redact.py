@@ -81,7 +81,9 @@ class RedactedStream:
         if self._broken:
             return
         try:
-            self._stream.write(self._redactor.clean(text))
+            self._stream.write(
+                self._redactor.clean(text).encode(errors="replace").decode()
+            )  # lone surrogates of an API
         except (OSError, ValueError):  # closed, a full disk, nobody reads: the run matters more than its output
             self._broken = True
 

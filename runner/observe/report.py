@@ -1,9 +1,14 @@
-"""The run's one JSON report, its schema, the table for people, and the line for Kubernetes."""
+"""The run's one JSON report, its schema, the table for people, and the line for Kubernetes.
+
+JUnit, HTML and GitHub's forms (`junit.py`, `page.py`, `github.py`) are made from this report too.
+"""
 
 import json
 import os
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,8 +21,11 @@ SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 TERMINATION_BYTES = 1024  # Kubernetes shows 4096 at most; one line is to be read at a glance
 
 
-def build_report(run: RunResult) -> dict[str, Any]:
-    """The report as data; `report.schema.json` describes it."""
+def build_report(run: RunResult, clean: Callable[[str], str] = str) -> dict[str, Any]:
+    """The report as data; `report.schema.json` describes it.
+
+    `clean` takes secrets out of what the API or an error said; names from the configuration stay as they are.
+    """
     return {
         "report_version": 1,
         "runner_version": __version__,
@@ -30,19 +38,19 @@ def build_report(run: RunResult) -> dict[str, Any]:
         "base_url": run.base_url,
         "profile": run.profile,
         "totals": dict(sorted(Counter(result.outcome.value for result in run.results).items())),
-        "syncs": [_sync(result) for result in run.results],
-        "errors": list(run.errors),
+        "syncs": [_sync(result, clean) for result in run.results],
+        "errors": [clean(error) for error in run.errors],
     }
 
 
-def _sync(result: SyncResult) -> dict[str, Any]:
+def _sync(result: SyncResult, clean: Callable[[str], str]) -> dict[str, Any]:
     job = result.job
     return {
         "account": result.account,
         "name": result.name,
         "sync_type": result.sync_type,
         "outcome": result.outcome.value,
-        "job_id": job.job_id if job else None,
+        "job_id": clean(job.job_id) if job else None,
         "status": job.status.value if job else None,
         "progress": job.progress if job else None,
         "total_items": job.total_items if job else None,
@@ -51,7 +59,7 @@ def _sync(result: SyncResult) -> dict[str, Any]:
         "duration_seconds": round(result.duration, 3),
         "attempts": result.attempts,
         "adopted": result.adopted,
-        "error": result.error,
+        "error": None if result.error is None else clean(result.error),
     }
 
 
@@ -68,33 +76,51 @@ def write_report(report: dict[str, Any], target: str) -> str | None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return None
-    path = Path(target)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return write_whole(Path(target), text)
+
+
+def write_whole(path: Path, text: str) -> str | None:
+    """Write `text` so that a reader sees the old file or the new one, never a part. Returns what went wrong, or None."""
+    temporary: Path | None = None
     try:
-        temporary.write_text(text, encoding="utf-8")
+        with tempfile.NamedTemporaryFile(
+            "w",
+            encoding="utf-8",
+            errors="replace",
+            dir=path.parent,
+            prefix=f".{path.name}.",
+            suffix=".tmp",
+            delete=False,
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # read by other users: a CI server, the node exporter
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         return f"{path}: can not be written ({error.strerror})"
     return None
 
 
-def termination_line(run: RunResult) -> str:
+def termination_line(report: dict[str, Any]) -> str:
     """One line that tells the run: code, meaning, and the first thing that went wrong."""
-    failed = [result for result in run.results if result.outcome.value != "completed"]
-    why = next((f"{one.name}: {one.error}" for one in failed if one.error), "") or "; ".join(run.errors)
-    done = len(run.results) - len(failed)
-    line = f"code {run.exit_code}: {ExitCode(run.exit_code).meaning}; {done} of {len(run.results)} syncs completed"
+    failed = [sync for sync in report["syncs"] if sync["outcome"] != "completed"]
+    why = next((f"{one['name']}: {one['error']}" for one in failed if one["error"]), "") or "; ".join(report["errors"])
+    done = len(report["syncs"]) - len(failed)
+    line = f"code {report['exit_code']}: {report['meaning']}; {done} of {len(report['syncs'])} syncs completed"
     line = " ".join((f"{line}; {why}" if why else line).split())
-    return line.encode()[:TERMINATION_BYTES].decode(errors="ignore")
+    return line.encode(errors="replace")[:TERMINATION_BYTES].decode(errors="ignore")
 
 
 def write_termination(path: Path, line: str) -> str | None:
     """Write the line where the file exists, as Kubernetes makes it. Returns what went wrong, or None."""
     if not path.exists():
         return None
-    try:
-        path.write_text(line, encoding="utf-8")
+    try:  # in place: Kubernetes mounts the file itself, which can not be replaced
+        path.write_text(line, encoding="utf-8", errors="replace")
     except OSError as error:
         return f"{path}: can not be written ({error.strerror})"
     return None
@@ -105,10 +131,18 @@ def print_summary(report: dict[str, Any], stream: TextIO) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("sync", "outcome", "items", "seconds", "error", box=box.SIMPLE_HEAD)
+    console = Console(file=stream, highlight=False, emoji=False)
+    table = Table("sync", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("outcome", no_wrap=True)
+    wide = console.width >= 60
+    for column in ("items", "seconds") if wide else ():
+        table.add_column(column, no_wrap=True, justify="right")
+    table.add_column("error", overflow="fold")
     for sync in report["syncs"]:
         total, done = sync["total_items"], sync["processed_items"]
         items = "" if total is None else f"{done}/{total}"
-        table.add_row(sync["name"], sync["outcome"], items, f"{sync['duration_seconds']:.1f}", sync["error"] or "")
-    Console(file=stream).print(table)
+        numbers = (items, f"{sync['duration_seconds']:.1f}") if wide else ()
+        table.add_row(*(Text(cell) for cell in (sync["name"], sync["outcome"], *numbers, sync["error"] or "")))
+    console.print(table)

@@ -275,6 +275,11 @@ class Faulty:
             "method": scope["method"],
             "at": self._sandbox.now(),
             "status": None,
+            **{
+                name.decode(): value.decode("latin-1")
+                for name, value in scope["headers"]
+                if name in (b"x-request-id", b"traceparent")
+            },
         }
         if endpoint == "admin":
             await self._app(scope, receive, self._dated(send, {}))
