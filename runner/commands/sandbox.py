@@ -18,9 +18,10 @@ def execute(arguments: argparse.Namespace) -> int:
     need_extra()
     from runner.observe.logs import configure_logging
     from runner.sandbox import command
+    from runner.settings import LogSettings
 
     # The web server's own warnings (a connection reset by a fault, say) in the form of all our lines.
-    configure_logging(arguments.log_format or "auto", "warning", sys.stderr)
+    configure_logging(LogSettings(format=arguments.log_format or "auto", level="warning"), sys.stderr)
     return command.execute(arguments)
 
 
