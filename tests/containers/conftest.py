@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.engine import PUSHGATEWAY, RUNNER, SANDBOX, Place, docker, place
+from tests.containers.engine import RUNNER, SANDBOX, Place, docker, place, pushgateway_in
 
 HERE = Path(__file__).parent
 
@@ -59,8 +59,5 @@ def volume(engine: None) -> Iterator[str]:
 @pytest.fixture
 def pushgateway(here: Place) -> Iterator[str]:
     """A Pushgateway in the sandbox's network; its address."""
-    container = docker(
-        "run", "--detach", "--network", here.network, "--network-alias", "pushgateway", PUSHGATEWAY
-    ).stdout.strip()  # fmt: skip
-    yield "http://pushgateway:9091"
-    docker("rm", "--force", "--volumes", container)
+    with pushgateway_in(here) as address:
+        yield address

@@ -81,7 +81,7 @@ def write_secrets(directory: Path, values: dict[str, str]) -> Path:
     """Secret files that any user of a container can read, as Compose mounts them."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, value in values.items():
-        (directory / name).write_text(value + "\n", encoding="utf-8")
+        (directory / name).write_text(value.removesuffix("\n") + "\n", encoding="utf-8")
         (directory / name).chmod(0o444)
     directory.chmod(0o755)
     return directory
@@ -123,9 +123,9 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(directory: Path, *sandbox_options: str) -> Iterator[Place]:
+def place(directory: Path, *sandbox_options: str, credentials: dict[str, str] | None = None) -> Iterator[Place]:
     """A sandbox in a network without a way out, for as long as the block lasts. Its log lines are checked too."""
-    credentials = new_credentials()
+    credentials = credentials or new_credentials()
     mounted = write_secrets(directory / "secrets", credentials)
     with Network(docker_network_kw={"internal": True}) as network:
         sandbox = (
@@ -147,3 +147,32 @@ def place(directory: Path, *sandbox_options: str) -> Iterator[Place]:
         with sandbox:
             yield Place(network.name, mounted, credentials)
             json_lines(sandbox.get_logs()[1].decode())
+
+
+@contextlib.contextmanager
+def pushgateway_in(where: Place) -> Iterator[str]:
+    """A Pushgateway in the sandbox's network; its address."""
+    container = docker(
+        "run", "--detach", "--network", where.network, "--network-alias", "pushgateway", PUSHGATEWAY
+    ).stdout.strip()  # fmt: skip
+    try:
+        yield "http://pushgateway:9091"
+    finally:
+        docker("rm", "--force", "--volumes", container)
+
+
+def last_successes(where: Place, gateway: str) -> dict[str, str]:
+    """When each sync type last completed, as the Pushgateway tells."""
+    lines = where.fetch(f"{gateway}/metrics").splitlines()
+    found = [line for line in lines if line.startswith("sync_runner_last_success_timestamp_seconds{")]
+    return {line.split('sync_type="')[1].split('"')[0]: line.split()[-1] for line in found}
+
+
+def kubernetes_layout(directory: Path, files: dict[str, str]) -> Path:
+    """Files as Kubernetes mounts a Secret or ConfigMap: links into `..data`, itself a link to a dated directory."""
+    version = "..2026_01_31_06_00_00.123456789"
+    write_secrets(directory / version, files)
+    (directory / "..data").symlink_to(version)
+    for name in files:
+        (directory / name).symlink_to(f"..data/{name}")
+    return directory

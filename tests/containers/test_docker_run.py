@@ -14,6 +14,8 @@ from tests.containers.engine import (
     awaited,
     docker,
     json_lines,
+    kubernetes_layout,
+    last_successes,
     new_credentials,
     place,
     write_secrets,
@@ -49,12 +51,8 @@ def test_two_containers_on_one_volume_use_no_code_twice(here: Place, volume: str
 
 
 def test_secrets_are_read_through_the_links_of_a_kubernetes_volume(here: Place, tmp_path: Path) -> None:
-    version = "..2026_01_31_06_00_00.123456789"
-    write_secrets(tmp_path / "mount" / version, here.credentials)
-    (tmp_path / "mount" / "..data").symlink_to(version)
-    for name in here.credentials:
-        (tmp_path / "mount" / name).symlink_to(f"..data/{name}")
-    assert here.run("run", "health", secrets_dir=tmp_path / "mount").code == 0
+    mounted = kubernetes_layout(tmp_path / "mount", here.credentials)
+    assert here.run("run", "health", secrets_dir=mounted).code == 0
 
 
 def test_credentials_from_an_environment_file_work_with_a_warning_each(here: Place, tmp_path: Path) -> None:
@@ -164,10 +162,3 @@ def test_metrics_reach_a_pushgateway_and_a_failed_run_keeps_the_last_success(
     assert [line.split()[-1] for line in text.splitlines() if line.startswith("sync_runner_last_run_exit_code{")] == [
         "3"
     ]
-
-
-def last_successes(where: Place, gateway: str) -> dict[str, str]:
-    """When each sync type last completed, as the Pushgateway tells."""
-    lines = where.fetch(f"{gateway}/metrics").splitlines()
-    found = [line for line in lines if line.startswith("sync_runner_last_success_timestamp_seconds{")]
-    return {line.split('sync_type="')[1].split('"')[0]: line.split()[-1] for line in found}
