@@ -42,8 +42,8 @@ image: ## Build the container image; its times are the commit's, so that a secon
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
-docs: $(VENV)/.runtime ## Write what is written from code: docs/events.md, .env.example
-	$(BIN)/python -m runner.observe.reference > docs/events.md
+docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, .env.example
+	$(BIN)/python -m runner.observe.reference docs
 	$(BIN)/sync-runner config init --env > .env.example
 
 lock: $(VENV)/.dev ## Pin and hash every dependency of the images

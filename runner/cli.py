@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         return int(leave.code or 0)
     except RunnerError as error:
         for line in str(error).splitlines():
-            _complain(line, log_format)
+            _complain(line, error.exit_code, log_format)
         return int(error.exit_code)
     except KeyboardInterrupt:
         return int(ExitCode.SIGINT)
@@ -59,11 +59,11 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.DEFECT)
     except Exception as error:  # noqa: BLE001 - Python's own traceback would print values, and secrets among them
-        _complain(defect(error), log_format)
+        _complain(defect(error), ExitCode.DEFECT, log_format)
         return int(ExitCode.DEFECT)
 
 
-def _complain(line: str, log_format: str) -> None:
+def _complain(line: str, code: ExitCode, log_format: str) -> None:
     """One error line: readable on a terminal, a JSON object elsewhere, as all on standard error is."""
     if log_format == "console" or (log_format != "json" and sys.stderr.isatty()):
         sys.stderr.write(f"sync-runner: {line}\n")
@@ -73,7 +73,8 @@ def _complain(line: str, log_format: str) -> None:
 
     from runner.clock import rfc3339
 
-    record = {"timestamp": rfc3339(time.time()), "level": "error", "event": "run.failed", "error": line}
+    told = {"timestamp": rfc3339(time.time()), "level": "error", "event": "run.failed"}
+    record = {**told, "exit_code": int(code), "error": line}
     sys.stderr.write(json.dumps(record) + "\n")
 
 

@@ -15,6 +15,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 def test_the_reference_is_what_the_code_says() -> None:
     assert (DOCS / "events.md").read_text() == reference.markdown(), "run `make docs`"
+    assert json.loads((DOCS / "events.schema.json").read_text()) == reference.schema(), "run `make docs`"
     for kind in ALL:
         assert f"## `{kind.name}`" in reference.markdown()
 

@@ -1,0 +1,205 @@
+"""Alert rules and dashboard, in a real Prometheus that scrapes a real Pushgateway after real runs."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.errors import ExitCode
+from tests.integration.observe.conftest import (
+    Runner,
+    background,
+    free_port,
+    get,
+    need,
+    pushgateway_command,
+    sandbox_runner,
+    settings,
+    until,
+)  # fmt: skip
+from tests.integration.observe.test_metrics_out import DESIGN
+
+ROOT = Path(__file__).parents[3]
+MONITORING = ROOT / "k8s" / "monitoring"
+
+
+def test_promtool_finds_no_fault_in_the_rules_and_their_own_tests_pass() -> None:
+    for words in (["check", "rules", "rules.yaml"], ["test", "rules", "rules_test.yaml"]):
+        done = subprocess.run([need("promtool"), *words], cwd=MONITORING, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def rules() -> list[dict[str, Any]]:
+    """The alert rules."""
+    read = yaml.safe_load((MONITORING / "rules.yaml").read_text())
+    return [rule for group in read["groups"] for rule in group["rules"] if "alert" in rule]
+
+
+def test_every_alert_has_a_test_that_fires_and_one_that_does_not() -> None:
+    tested: dict[str, set[bool]] = {}
+    for test in yaml.safe_load((MONITORING / "rules_test.yaml").read_text())["tests"]:
+        for case in test["alert_rule_test"]:
+            tested.setdefault(case["alertname"], set()).add(bool(case["exp_alerts"]))
+    assert tested == {rule["alert"]: {True, False} for rule in rules()}
+
+
+def test_the_runbook_has_a_whole_section_for_each_exit_code_and_alert_and_no_other() -> None:
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    sections = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n?)*)", text, re.MULTILINE))
+    codes = {f"Exit code {code}: {code.meaning}" for code in ExitCode}
+    alerts = {f"Alert {rule['alert']}" for rule in rules()}
+    assert set(sections) == codes | alerts
+    for head, body in sections.items():
+        for part in ("**Means:**", "**Look:**", "**Do:**"):
+            assert part in body, (head, part)
+    for rule in rules():
+        assert rule["annotations"]["runbook"] == f"docs/runbook.md#alert-{rule['alert'].lower()}"
+
+
+DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())
+
+
+def test_the_dashboard_is_well_formed() -> None:
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for one, other in combinations([panel["gridPos"] for panel in panels], 2):
+        apart_x = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        apart_y = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert apart_x or apart_y, (one, other)
+    for panel in panels:
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        assert panel["title"] and panel["targets"]
+        for target in panel["targets"]:
+            assert target["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(panels)))
+    assert used == {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+    metrics = set(re.findall(r"sync_runner_(\w+?)(?:_bucket)?\{", json.dumps(panels)))
+    assert metrics == set(DESIGN)
+
+
+class Prometheus:
+    """A Prometheus and what it says."""
+
+    def __init__(self, url: str, pushgateway: str) -> None:
+        self.url, self.pushgateway = url, pushgateway
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The result of an instant query."""
+        body = get(f"{self.url}/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
+        assert body is not None, expression
+        found: list[dict[str, Any]] = json.loads(body)["data"]["result"]
+        return found
+
+    def scraped(self, expression: str) -> list[dict[str, Any]]:
+        """The result once there is one."""
+        return until(lambda: self.query(expression) or None, f"result of {expression}")
+
+    def firing(self) -> set[str]:
+        """The names of the alerts that fire."""
+        alerts = json.loads(get(f"{self.url}/api/v1/alerts") or "{}")["data"]["alerts"]
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """One that scrapes a Pushgateway each second, with our rules for runs that are due every second."""
+    directory = tmp_path_factory.mktemp("prometheus")
+    pushgateway, url = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+    text = (MONITORING / "rules.yaml").read_text()
+    assert text.count("vector(3600)") == 1
+    (directory / "rules.yaml").write_text(re.sub(r"for: \w+", "for: 0s", text.replace("vector(3600)", "vector(1)")))
+    scrape = {
+        "job_name": "pushgateway", "honor_labels": True,
+        "static_configs": [{"targets": [pushgateway.removeprefix("http://")]}],
+    }  # fmt: skip
+    (directory / "prometheus.yml").write_text(
+        yaml.safe_dump(
+            {
+                "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms"},
+                "rule_files": ["rules.yaml"],
+                "scrape_configs": [scrape],
+            }
+        )
+    )
+    command = [
+        need("prometheus"), "--config.file=prometheus.yml", f"--storage.tsdb.path={directory / 'data'}",
+        f"--web.listen-address={url.removeprefix('http://')}",
+    ]  # fmt: skip
+    with (
+        background(pushgateway_command(pushgateway, directory), lambda: get(f"{pushgateway}/-/ready"), directory),
+        background(command, lambda: get(f"{url}/-/ready"), directory),
+    ):
+        yield Prometheus(url, pushgateway)
+
+
+def test_every_query_of_the_dashboard_returns_data_after_the_demo(prometheus: Prometheus) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SYNC_RUNNER_")}
+    words = settings(metrics__pushgateway__url=prometheus.pushgateway, metrics__pushgateway__job="demo")
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "demo", "--job-seconds", "0", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    prometheus.scraped('sync_runner_last_run_exit_code{job="demo"}')
+    queries = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    queries += [one["expr"].replace("> 0", ">= 0") for one in DASHBOARD["annotations"]["list"]]
+    assert len(queries) >= 17
+    for query in queries:
+        filled = query.replace("$job", "demo").replace("$account", ".*")
+        assert prometheus.query(filled), filled
+    for name in DESIGN:
+        series = name + ("_bucket" if DESIGN[name][0] == "histogram" else "")
+        assert prometheus.query(f'sync_runner_{series}{{job="demo"}}'), name
+
+
+def test_alerts_fire_for_a_run_that_stops_succeeding_and_for_a_refused_login(
+    prometheus: Prometheus, tmp_path: Path, year: Path
+) -> None:
+    with sandbox_runner(tmp_path, data=year) as runner:
+        words = ["run", "health", *settings(metrics__pushgateway__url=prometheus.pushgateway)]
+        assert runner.run(*words).code == 0
+        runner.fault(kind="job_fails")
+        assert runner.run(*words).code == 4
+        until(
+            lambda: True if {"SyncRunnerNotSucceeded", "SyncRunnerFailing"} <= prometheus.firing() else None,
+            "alert for a sync that does not succeed",
+        )
+        (runner.secrets / "password").write_text("wrong")
+        assert runner.run(*words).code == 3
+        until(lambda: True if "SyncRunnerLoginRefused" in prometheus.firing() else None, "alert for a refused login")
+        until(lambda: True if "SyncRunnerFailing" not in prometheus.firing() else None, "end of the other alert")
+
+
+def test_prometheus_holds_the_designs_series_after_a_run_that_sigterm_ended(
+    prometheus: Prometheus, tmp_path: Path, year: Path
+) -> None:
+    with sandbox_runner(tmp_path, data=year) as runner:
+        words = settings(metrics__pushgateway__url=prometheus.pushgateway, metrics__pushgateway__job="ended")
+        assert runner.run("run", "activities", *words).code == 0
+        _end_by_sigterm(runner, words)
+    prometheus.scraped('sync_runner_last_run_exit_code{job="ended"} == 143')
+    for name in DESIGN:
+        series = name + ("_bucket" if DESIGN[name][0] == "histogram" else "")
+        assert prometheus.scraped(f'sync_runner_{series}{{job="ended"}}'), name
+
+
+def _end_by_sigterm(runner: Runner, words: list[str]) -> None:
+    runner.fault(kind="job_stalls")
+    with runner.start("run", "health", *words) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if '"sync.progress"' in line)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 143
