@@ -122,7 +122,11 @@ class Runner:
     def run(self, *words: str) -> Done:
         """The process, ended."""
         with self.start(*words) as process:
-            out, err = process.communicate(timeout=60)
+            try:
+                out, err = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         return Done(process.returncode, out, err)
 
     def fault(self, **values: Any) -> None:
