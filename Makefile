@@ -46,6 +46,14 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, .env.e
 	$(BIN)/python -m runner.observe.reference docs
 	$(BIN)/sync-runner config init --env > .env.example
 
+sbom: $(VENV)/.dev ## List what the image holds of Python packages: dist/sbom.cdx.json (CycloneDX)
+	$(PYTHON) -m venv --clear build/sbom
+	build/sbom/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	build/sbom/bin/python -m pip uninstall --quiet --yes pip setuptools
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --output-file dist/sbom.cdx.json build/sbom/bin/python
+
 lock: $(VENV)/.dev ## Pin and hash every dependency of the images
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock

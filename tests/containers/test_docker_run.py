@@ -93,6 +93,15 @@ def test_an_api_that_is_not_there_is_code_7(here: Place) -> None:
     assert "sandbox" in ended.told or "connect" in ended.told.lower()
 
 
+def test_a_defect_is_code_1_in_one_line(here: Place, tmp_path: Path) -> None:
+    """A package of the runner is hidden below an empty directory, as if the image had been built wrongly."""
+    (tmp_path / "empty").mkdir(mode=0o755)
+    hidden = "/opt/sync-runner/lib/python3.13/site-packages/runner/sync"
+    ended = here.run("run", "health", options=["--volume", f"{tmp_path / 'empty'}:{hidden}:ro"])
+    assert ended.code == 1
+    assert "this is a defect of sync-runner" in ended.told
+
+
 def test_nothing_to_run_is_code_2_and_says_what_to_do(here: Place) -> None:
     ended = here.run()
     assert ended.code == 2

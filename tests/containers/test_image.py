@@ -1,12 +1,13 @@
 """What is in the image, and what is not."""
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
 
 from runner import __version__
-from tests.containers.engine import RUNNER, SANDBOX, docker
+from tests.containers.engine import ROOT, RUNNER, SANDBOX, docker
 
 BASE = "python:3.13-slim-trixie"
 MOST_OVER_BASE = 60 * 1000 * 1000
@@ -93,3 +94,12 @@ def test_a_second_build_gives_the_same_layers() -> None:
         assert inspected(again)["RootFS"] == inspected(RUNNER)["RootFS"]
     finally:
         docker("rmi", again)
+
+
+def test_the_bill_of_materials_lists_exactly_what_is_installed() -> None:
+    done = subprocess.run(["make", "sbom"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = json.loads((ROOT / "dist" / "sbom.cdx.json").read_text(encoding="utf-8"))["components"]
+    code = "import importlib.metadata as m, json; print(json.dumps([[d.name, d.version] for d in m.distributions()]))"
+    installed = {name: version for name, version in json.loads(in_image(code)) if name != "sync-runner"}
+    assert {one["name"]: one["version"] for one in listed} == installed
