@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.command_line import Desk
 
+LAST_DAY = date(2026, 6, 30)
+
 
 @pytest.fixture(scope="session")
 def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated year of data, shared by all sandboxes of this process: they only read it."""
     directory = tmp_path_factory.mktemp("year") / "data"
-    data.generate(directory, 7)
+    data.generate(directory, 7, LAST_DAY)
     return directory
 
 

@@ -1,6 +1,7 @@
 """The options of `sync-runner sandbox`, and what they make of it."""
 
 import argparse
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lock-after", type=int, default=5, metavar="N", help="lock an account after N failures (default: 5)")
     add("--clock-offset", type=float, default=0.0, metavar="S", help="let the server's clock be wrong")
     add("--seed", type=int, default=7, metavar="N", help="seed of the generated data (default: 7)")
+    add(
+        "--last-day",
+        type=date.fromisoformat,
+        metavar="DAY",
+        help="the generated year ends here, such as 2026-06-30 (default: today)",
+    )
     add("--kdf", choices=("normal", "fast"), default="normal", help="cost of password hashes (default: normal)")
     add(
         "--fault",
@@ -49,6 +56,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from runner.sandbox.settings import SandboxSettings
 
     given: dict[str, Any] = {}
+    if arguments.last_day:
+        given["last_day"] = arguments.last_day
     for name, path in (("password", arguments.password_file), ("totp_seed", arguments.totp_seed_file)):
         if path is not None:
             given[name] = _secret(path)

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-LAST_DAY = date(2026, 6, 30)  # the generated year ends here, whatever today is: the data is the same for a seed
 DAYS = 365
 
 
@@ -81,13 +80,13 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
-def generate(directory: Path, seed: int) -> None:
-    """Write a year of activities, daily health summaries and workouts; the same for the same seed."""
+def generate(directory: Path, seed: int, last_day: date) -> None:
+    """Write a year of activities, daily health summaries and workouts up to `last_day`; the same for the same seed."""
     rng = random.Random(seed)
     for name in ("activities", "health", "workouts"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     for number in range(DAYS):
-        day = LAST_DAY - timedelta(days=DAYS - 1 - number)
+        day = last_day - timedelta(days=DAYS - 1 - number)
         _write(directory / "health" / f"{day}.json", _health(rng, day))
         if rng.random() < 0.4:
             kind = rng.choice(("gpx", "tcx"))

@@ -80,7 +80,7 @@ def prepare(settings: SandboxSettings, stack: contextlib.ExitStack) -> tuple[San
         state.mkdir(parents=True, exist_ok=True)
     directory = settings.data or state / "data"
     if settings.data is None and not directory.exists():
-        data.generate(directory, settings.seed)
+        data.generate(directory, settings.seed, settings.last_day)
     sandbox = Sandbox(settings, state, directory)
     stack.callback(sandbox.state.close)
     listening = socket.create_server((settings.host, settings.port), backlog=2048)

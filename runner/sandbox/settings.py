@@ -3,6 +3,7 @@
 import base64
 import secrets
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,10 @@ Mfa = Literal["none", "totp", "challenge", "sms"]
 
 def _password() -> str:
     return secrets.token_urlsafe(18)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _seed() -> str:
@@ -37,6 +42,7 @@ class SandboxSettings:
     job_seconds: float = 0.0
     clock_offset: float = 0.0
     seed: int = 7
+    last_day: date = field(default_factory=_today)
     kdf: Literal["normal", "fast"] = "normal"
     faults: tuple[Fault, ...] = ()
     admin_token: str = field(default_factory=_password, repr=False)

@@ -116,12 +116,14 @@ def user_at() -> Iterator[MakeUser]:
 
 @pytest.fixture
 def user(desk: Desk, user_at: MakeUser) -> User:
-    """A user with password and one-time code."""
-    return user_at(desk)
+    """A user with password and one-time code, in the middle of a time step: no test depends on when it runs."""
+    made = user_at(desk)
+    _mid_step(made.clock)
+    return made
 
 
 def _mid_step(clock: LinkedClock) -> None:
-    """Move to the middle of a time step, so that no test depends on when it runs."""
+    """Move to 10 s into a time step."""
     clock.pass_time(30 - clock.time() % 30 + 10)
 
 
@@ -216,7 +218,6 @@ def test_a_rejected_token_is_renewed_once_for_all_that_share_it(user: User) -> N
 
 
 def test_a_code_is_never_used_twice_the_second_login_waits_for_the_next_step(user: User) -> None:
-    _mid_step(user.clock)
     user.log_in()
     user.store.save(replace(user.store.load(), session=None))
     user.log_in()
@@ -234,7 +235,6 @@ def test_near_the_end_of_a_step_the_next_one_is_waited_for(user: User) -> None:
 
 
 def test_a_wait_that_passes_the_deadline_is_not_begun(user: User) -> None:
-    _mid_step(user.clock)
     user.log_in()
     user.store.save(replace(user.store.load(), session=None))
     with pytest.raises(DeadlineExceeded, match="the next one-time code comes in"):
@@ -247,7 +247,6 @@ def _walk_with_fault_on_the_code(user: User, **fault: Any) -> None:
 
 
 def test_a_code_whose_answer_was_lost_is_not_sent_again_the_next_one_is(user: User) -> None:
-    _mid_step(user.clock)
     _walk_with_fault_on_the_code(user, kind="reset_after")
     session = user.log_in()
     assert session.mfa_verified
@@ -259,7 +258,6 @@ def test_a_code_whose_answer_was_lost_is_not_sent_again_the_next_one_is(user: Us
     ("kind", "more"), [("reset_after", {}), ("status", {"status": 503}), ("status", {"status": 502})]
 )
 def test_two_codes_are_the_most_that_one_run_sends(user: User, kind: str, more: dict[str, Any]) -> None:
-    _mid_step(user.clock)
     _walk_with_fault_on_the_code(user, kind=kind, times=-1, **more)
     with pytest.raises(Unreachable):
         user.log_in()
@@ -268,7 +266,6 @@ def test_two_codes_are_the_most_that_one_run_sends(user: User, kind: str, more: 
 
 
 def test_a_code_that_was_turned_away_by_the_rate_limit_may_still_be_used(user: User) -> None:
-    _mid_step(user.clock)
     _walk_with_fault_on_the_code(user, kind="status", status=429, retry_after="2", times=3)
     assert user.log_in().mfa_verified
     assert user.seen("login") == [401, 429, 429, 429, 200]
@@ -338,7 +335,6 @@ def test_a_date_header_that_can_not_be_true_is_not_believed(user: User) -> None:
 
 
 def test_a_lost_code_record_counts_all_steps_up_to_its_writing_as_used(user: User, tmp_path: Path) -> None:
-    _mid_step(user.clock)
     user.store = open_store(tmp_path, user.desk.server.base_url, "demo", user.clock, print)
     user.log_in()
     next((tmp_path / "sessions").glob("*.json")).write_text("{")

@@ -5,6 +5,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from runner.sandbox.faults import Fault, parse
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.command_line import sync_runner
+from tests.conftest import LAST_DAY
 from tests.linked_clock import LinkedClock
 
 MakeClient = Callable[..., "ApiClient"]
@@ -257,7 +259,7 @@ def test_activities_come_as_gpx_and_tcx_and_both_are_read(api: ApiClient, year: 
 
 
 def test_a_broken_item_fails_with_its_reason_and_the_rest_goes_on(client_of: MakeClient, tmp_path: Path) -> None:
-    data.generate(tmp_path / "data", 3)
+    data.generate(tmp_path / "data", 3, LAST_DAY)
     files = sorted((tmp_path / "data" / "activities").iterdir())
     files[0].write_text("<gpx>")
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><gpx>&b;</gpx>'
@@ -275,13 +277,22 @@ def test_a_broken_item_fails_with_its_reason_and_the_rest_goes_on(client_of: Mak
 
 def test_the_generator_gives_the_same_year_for_the_same_seed(tmp_path: Path) -> None:
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
-        data.generate(tmp_path / name, seed)
+        data.generate(tmp_path / name, seed, LAST_DAY)
 
     def content(name: str) -> dict[str, bytes]:
         return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
 
     assert content("a") == content("b")
     assert content("a") != content("c")
+
+
+def test_the_generated_year_ends_today_unless_told_otherwise(client_of: MakeClient, tmp_path: Path) -> None:
+    api = client_of(mfa="none", data=None, state=tmp_path / "now").enter()
+    today = time.strftime("%Y-%m-%d", time.gmtime(api.server.sandbox.clock()))
+    window = {"start_date": (date.fromisoformat(today) - timedelta(days=6)).isoformat(), "end_date": today}
+    assert api.run("health", date_range=window)["total_items"] in (6, 7)  # a test may run over midnight
+    old = client_of(mfa="none", data=None, state=tmp_path / "then", last_day=date(2020, 2, 29)).enter()
+    assert old.run("health", date_range={"start_date": "2020-02-29"})["total_items"] == 1
 
 
 def test_latency_delays_an_answer(api: ApiClient) -> None:
