@@ -91,7 +91,13 @@ async def open_client(around: Surroundings) -> AsyncIterator[Client]:
 def open_account(plan: AccountPlan, around: Surroundings, client: Client, observer: Observer) -> Account:
     """The account, ready to work. Raises SecretError or UsageError before anything is sent."""
     settings = around.settings
-    credentials = _credentials(plan, around, observer)
+    reader = SecretReader(
+        plan.secrets_dir,
+        environment=around.environment,
+        use_environment=plan.use_environment,
+        warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
+    )
+    credentials = _credentials(reader, around.learn)
     store = open_store(
         settings.state.dir,
         settings.base_url,
@@ -107,21 +113,16 @@ def open_account(plan: AccountPlan, around: Surroundings, client: Client, observ
         store=store,
         clock=around.clock,
         learn=around.learn,
+        reread=lambda: _credentials(reader, around.learn),
     )
     target = f"{settings.base_url} {credentials.username}"
     return Account(plan.name, target, keeper, JobApi(client, around.profile, keeper, plan.name))
 
 
-def _credentials(plan: AccountPlan, around: Surroundings, observer: Observer) -> Credentials:
-    reader = SecretReader(
-        plan.secrets_dir,
-        environment=around.environment,
-        use_environment=plan.use_environment,
-        warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
-    )
+def _credentials(reader: SecretReader, learn: Callable[[str], None]) -> Credentials:
     username, password = reader.require("username"), reader.require("password")
-    seed_text = reader.read("totp_seed")
-    for secret in (username, password, seed_text):
+    seed, refresh_token = reader.read("totp_seed"), reader.read("refresh_token")
+    for secret in (username, password, seed, refresh_token):
         if secret:
-            around.learn(secret)
-    return Credentials(username, password, parse_seed(seed_text) if seed_text else None)
+            learn(secret)
+    return Credentials(username, password, parse_seed(seed) if seed else None, refresh_token)

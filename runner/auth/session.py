@@ -4,6 +4,7 @@ What a refused login, a used code and a skewed clock mean is decided here; the w
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +39,7 @@ class Credentials:
     username: str
     password: str
     seed: Seed | None = None
+    refresh_token: str | None = None
 
     def __repr__(self) -> str:
         return "Credentials(***)"
@@ -56,8 +58,12 @@ class SessionKeeper:
         store: Store,
         clock: Clock,
         learn: Callable[[str], None] = lambda _secret: None,
+        reread: Callable[[], Credentials] | None = None,
     ) -> None:
-        """`learn` is told each new secret (token, code), so that the redactor knows it."""
+        """`learn` is told each new secret (token, code), so that the redactor knows it.
+
+        `reread` reads the secrets again: after a refused login once, for they may have been rotated meanwhile.
+        """
         self._client = client
         self._auth = auth
         parts = urlsplit(base_url)
@@ -66,6 +72,7 @@ class SessionKeeper:
         self._store = store
         self._clock = clock
         self._learn = learn
+        self._reread = reread
         self._mutex = asyncio.Lock()
         self._session: Session | None = None
         self._codes = 0
@@ -127,11 +134,19 @@ class SessionKeeper:
             self._keep(session)
             observer.emit(events.SessionReused(self._left(session)))
             return session
-        if session and session.refresh_token and self._auth.refresh:
-            renewed = await self._refresh(session.refresh_token, session, deadline, observer)
+        old = session or self._given(stored)
+        if old and old.refresh_token and self._auth.refresh:
+            renewed = await self._refresh(old.refresh_token, old, deadline, observer)
             if renewed:
                 return renewed
         return await self._login(deadline, observer)
+
+    def _given(self, stored: Stored) -> Session | None:
+        """The session that a mounted refresh token stands for, unless it was used already."""
+        token = self._credentials.refresh_token
+        if token is None or stored.used_refresh_token == _fingerprint(token):
+            return None
+        return Session("", refresh_token=token)
 
     def _left(self, session: Session) -> float | None:
         return None if session.expires_at is None else round(session.expires_at - self._clock.time(), 1)
@@ -148,7 +163,7 @@ class SessionKeeper:
         self._keep(old)
         before = self._store.load()
         # Taken out of the store before it is sent: a rotating server revokes the family when one is seen twice.
-        self._store.save(replace(before, session=None))
+        self._store.save(replace(before, session=None, used_refresh_token=_fingerprint(token)))
         values = {"refresh_token": token, "access_token": old.access_token}
         call = prepare("refresh", self._auth.refresh.request, values)
         try:
@@ -174,10 +189,35 @@ class SessionKeeper:
         try:
             answer, used_code = await self._walk(deadline, observer)
         except LoginRefused as error:
-            self._note_refusal(observer, error)
-            raise
+            if not self._rotated(observer):
+                self._note_refusal(observer, error)
+                raise
+            answer, used_code = await self._walk_again(deadline, observer)
         session = self._read_session(answer, mfa=used_code)
         return self._started(session, "login", began, observer)
+
+    async def _walk_again(self, deadline: Deadline, observer: Observer) -> tuple[Answer, bool]:
+        try:
+            return await self._walk(deadline, observer)
+        except LoginRefused as error:
+            self._note_refusal(observer, error)
+            raise
+
+    def _rotated(self, observer: Observer) -> bool:
+        """Read the secrets again, once; true where they changed since they were read, for the same user."""
+        reread, self._reread = self._reread, None
+        if reread is None:
+            return False
+        try:
+            fresh = reread()
+        except SecretError as error:
+            observer.emit(events.LoginFailed("login", str(error)))
+            return False
+        if fresh == self._credentials or fresh.username != self._credentials.username:
+            return False
+        self._credentials = fresh
+        observer.emit(events.SecretsRotated())
+        return True
 
     def _check_cooldown(self) -> None:
         stored = self._store.load()
@@ -352,6 +392,11 @@ class SessionKeeper:
         spent = round(self._clock.monotonic() - began, 3)
         observer.emit(events.LoggedIn(method, session.mfa_verified, spent, self._left(session)))
         return session
+
+
+def _fingerprint(token: str) -> str:
+    """Tells a token again without keeping it. Tokens are random, so that a plain hash gives nothing away."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _rule(step: Step, answer: Answer) -> spelling.Answer | None:

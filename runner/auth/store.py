@@ -37,6 +37,7 @@ class Stored:
     cooldown_until: float = 0.0
     skew: float = 0.0
     assume_used_until: float = 0.0
+    used_refresh_token: str | None = None  # SHA-256 of the last one that was sent
 
 
 class Store(Protocol):

@@ -93,6 +93,13 @@ class LoginFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsRotated(Event):
+    """A login was refused, and the mounted secrets have changed since they were read: it is tried with the new ones."""
+
+    name: ClassVar[str] = "login.secrets_rotated"
+
+
+@dataclass(frozen=True, slots=True)
 class CodeWait(Event):
     """The runner waits for the next time step (the last one is used, or nearly over)."""
 

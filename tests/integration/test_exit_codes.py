@@ -261,3 +261,16 @@ def test_the_readme_and_the_help_tell_every_code() -> None:
     assert shown.code == 0
     for code in ExitCode:
         assert f"{code:>3}  {code.meaning}" in shown.stdout
+
+
+def test_a_password_rotated_in_mid_run_is_found_in_the_mount(desk: Desk) -> None:
+    right = desk.server.settings.password
+    (desk.secrets / "password").write_text("of yesterday")
+    desk.fault(kind="latency", endpoint="login", seconds=2.0)
+    running = desk.start("run", "health")
+    while not any(one["endpoint"] == "login" for one in desk.record()["requests"]):
+        assert running.process.poll() is None
+    (desk.secrets / "password").write_text(right)
+    ended = running.finish()
+    assert ended.code == ExitCode.COMPLETED
+    assert ended.events("login.secrets_rotated")

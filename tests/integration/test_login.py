@@ -393,3 +393,61 @@ def _in_time() -> Iterator[None]:
     began = time.monotonic()
     yield
     assert time.monotonic() - began < 60, "a test really slept"
+
+
+def test_secrets_that_were_rotated_are_read_again_after_a_refusal_and_tried_once(user: User) -> None:
+    right = user.password or user.desk.server.settings.password
+    user.password = "of yesterday"
+    keeper = user.keeper()
+    known = keeper._credentials
+    reads: list[Credentials] = []
+
+    def reread() -> Credentials:
+        reads.append(replace(known, password=right))
+        return reads[-1]
+
+    keeper._reread = reread
+    assert user.log_in(keeper).mfa_verified
+    assert len(reads) == 1
+    assert "login.secrets_rotated" in user.names()
+    assert user.store.load().failures == 0
+
+
+@pytest.mark.parametrize("then", ["the same", "also wrong", "another user", "unreadable"])
+def test_secrets_that_did_not_change_for_the_better_are_not_sent_again_and_again(user: User, then: str) -> None:
+    user.password = "wrong"
+    keeper = user.keeper()
+    known = keeper._credentials
+
+    def reread() -> Credentials:
+        if then == "unreadable":
+            raise SecretError("/run/secrets/password: empty")
+        return {
+            "the same": known,
+            "also wrong": replace(known, password="still wrong"),
+            "another user": replace(known, username="other"),
+        }[then]
+
+    keeper._reread = reread
+    for _ in range(2):
+        with pytest.raises(LoginRefused):
+            user.log_in(keeper)
+    assert len(user.seen("login")) == (2 if then == "also wrong" else 1)
+    assert user.store.load().failures == 1
+
+
+def test_a_mounted_refresh_token_spares_the_login_and_is_sent_once(user: User, user_at: MakeUser) -> None:
+    token = user.log_in().refresh_token
+    other = user_at(user.desk, clock=user.clock)
+    keeper = other.keeper()
+    keeper._credentials = replace(keeper._credentials, refresh_token=token)
+    other.log_in(keeper)
+    assert user.seen("login") == [401, 200]
+    assert user.seen("refresh") == [200]
+    other.store.save(replace(other.store.load(), session=None))
+    user.clock.pass_time(60)  # the other store knows nothing of the code that was used
+    again = other.keeper()
+    again._credentials = keeper._credentials
+    other.log_in(again)
+    assert user.seen("refresh") == [200]
+    assert user.seen("login") == [401, 200, 401, 200]
