@@ -55,8 +55,8 @@ sbom: $(VENV)/.dev ## List what the image holds of Python packages: dist/sbom.cd
 	  --output-file dist/sbom.cdx.json build/sbom/bin/python
 
 lock: $(VENV)/.dev ## Pin and hash every dependency of the images
-	$(COMPILE) pyproject.toml -o requirements.lock
-	$(COMPILE) --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
+	$(COMPILE) --extra encryption pyproject.toml -o requirements.lock
+	$(COMPILE) --extra encryption --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
 	$(COMPILE) --group build -o requirements-build.lock
 
 clean: ## Remove what was built

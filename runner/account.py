@@ -10,7 +10,8 @@ from runner.api.client import Client, check_base_url, tls_context
 from runner.api.profile import Profile
 from runner.api.retry import Policy
 from runner.auth.session import Credentials, SessionKeeper
-from runner.auth.store import open_store
+from runner.auth.store import Store, account_key, open_store
+from runner.auth.stored import Codec
 from runner.auth.totp import parse_seed
 from runner.clock import Clock
 from runner.observe import correlation, events
@@ -98,13 +99,7 @@ def open_account(plan: AccountPlan, around: Surroundings, client: Client, observ
         warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
     )
     credentials = _credentials(reader, around.learn)
-    store = open_store(
-        settings.state.dir,
-        settings.base_url,
-        credentials.username,
-        around.clock,
-        lambda problem: observer.emit(events.StoreProblem(problem)),
-    )
+    store = _store(reader, around, credentials.username, observer)
     keeper = SessionKeeper(
         client=client,
         auth=around.profile.auth,
@@ -126,3 +121,23 @@ def _credentials(reader: SecretReader, learn: Callable[[str], None]) -> Credenti
         if secret:
             learn(secret)
     return Credentials(username, password, parse_seed(seed) if seed else None, refresh_token)
+
+
+def _store(reader: SecretReader, around: Surroundings, username: str, observer: Observer) -> Store:
+    """Where the account's session is kept, encrypted where the secret `state_key` is given."""
+    settings = around.settings
+    state_key = reader.read("state_key")
+    if state_key:
+        around.learn(state_key)
+    codec = Codec(state_key.split(",") if state_key else ())
+
+    def warn(problem: str) -> None:
+        observer.emit(events.StoreProblem(problem))
+
+    if settings.state.kubernetes_secret is None:
+        return open_store(settings.state.dir, settings.base_url, username, around.clock, warn, codec)
+    from runner.auth.kubernetes_store import Cluster, KubernetesStore
+
+    cluster = Cluster.of_pod(around.environment)
+    key = account_key(settings.base_url, username)
+    return KubernetesStore(cluster, settings.state.kubernetes_secret, key, around.clock, warn, codec)

@@ -18,7 +18,7 @@ from runner import document
 from runner.errors import UsageError
 
 ENV_PREFIX = "SYNC_RUNNER_"
-SECRET_NAMES = ("username", "password", "totp_seed", "refresh_token")
+SECRET_NAMES = ("username", "password", "totp_seed", "refresh_token", "state_key")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -175,6 +175,11 @@ class StateSettings(_Section):
 
     dir: Path | None = Field(
         default=None, description="Directory for tokens, used codes and the ledger; none: memory only."
+    )
+    kubernetes_secret: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+        description="Name of a Kubernetes Secret of this pod's namespace to keep tokens and used codes in, instead of dir.",
     )
 
 

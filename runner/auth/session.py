@@ -16,7 +16,8 @@ from runner.api.client import LOOPBACK, Answer, Client, prepare
 from runner.api.profile import Auth, Step
 from runner.api.retry import Safety
 from runner.auth import totp
-from runner.auth.store import Store, Stored
+from runner.auth.store import Store
+from runner.auth.stored import Stored
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
 from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, LoginRefused, SecretError, Unreachable

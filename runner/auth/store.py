@@ -1,4 +1,4 @@
-"""What is kept of one account between runs: its session, the last used time step, the cool-down. A file, or memory.
+"""Where an account's state is kept between runs: a file, or memory.
 
 The file is replaced whole (temporary file, fsync, rename), mode 0600, never reached through a link; the lock file
 beside it is permanent, so that two processes can never hold locks on two different files of the same name.
@@ -7,37 +7,21 @@ beside it is permanent, so that two processes can never hold locks on two differ
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import random
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from runner.auth.stored import Codec, Stored
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, SecretError
-from runner.models import Session
 
-SCHEMA = 1
 MAX_BYTES = 1 << 20
 KEPT_CORRUPT = 3  # set-aside files kept for a look; older ones go
 STALE_SECONDS = 3600.0  # a temporary file that old is a killed writer's
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One account's state. Times are Unix seconds. Steps that began up to `assume_used_until` count as used."""
-
-    session: Session | None = None
-    last_step: int | None = None
-    failures: int = 0
-    cooldown_until: float = 0.0
-    skew: float = 0.0
-    assume_used_until: float = 0.0
-    used_refresh_token: str | None = None  # SHA-256 of the last one that was sent
 
 
 class Store(Protocol):
@@ -78,15 +62,15 @@ class FileStore:
     """State in one file of the state directory, shared by processes."""
 
     def __init__(
-        self, directory: Path, base_url: str, username: str, clock: Clock, warn: Callable[[str], None]
+        self, directory: Path, name: str, clock: Clock, warn: Callable[[str], None], codec: Codec | None = None
     ) -> None:
         """`directory` must exist. `warn` is told of files that were set aside."""
-        name = hashlib.sha256(f"{base_url}\n{username}".encode()).hexdigest()[:32]
         self._directory = directory
         self._path = directory / f"{name}.json"
         self._lock = directory / f"{name}.lock"
         self._clock = clock
         self._warn = warn
+        self._codec = codec or Codec()
         self._remove_stale()
 
     def load(self) -> Stored:
@@ -96,8 +80,10 @@ class FileStore:
         except FileNotFoundError:
             return Stored()
         try:
-            return _decoded(raw)
-        except (ValueError, TypeError, KeyError, RecursionError):
+            return self._codec.decode(raw)
+        except SecretError as error:
+            raise SecretError(f"{self._path}: {error}") from None
+        except ValueError:
             return self._set_aside(mtime)
 
     def _set_aside(self, mtime: float) -> Stored:
@@ -120,7 +106,7 @@ class FileStore:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(_encoded(stored))
+                    stream.write(self._codec.encode(stored))
                     stream.flush()
                     os.fsync(stream.fileno())
                 temporary.replace(self._path)
@@ -207,36 +193,18 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _encoded(stored: Stored) -> bytes:
-    return json.dumps({"schema": SCHEMA, **asdict(stored)}).encode()
-
-
-def _decoded(raw: bytes) -> Stored:
-    """Raises ValueError, TypeError or KeyError for anything that `_encoded` did not write."""
-    data = json.loads(raw)
-    if not isinstance(data, dict) or data.pop("schema") != SCHEMA:
-        raise ValueError
-    session = data.pop("session")
-    stored = Stored(session=None if session is None else Session(**session), **data)
-    for part in (stored, stored.session):
-        if part is not None:
-            _check_types(part)
-    return replace(stored)
-
-
-def _check_types(part: Any) -> None:
-    kinds = {"int": int, "float": int | float, "bool": bool, "str": str, "int | None": int, "str | None": str}
-    kinds |= {"float | None": int | float}
-    for field in fields(part):
-        value = getattr(part, field.name)
-        name = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-        wanted = kinds.get(name, kinds.get(str(field.type)))
-        if wanted is not None and value is not None and not isinstance(value, wanted):
-            raise TypeError(field.name)
+def account_key(base_url: str, username: str) -> str:
+    """The name under which an account's state is kept: a hash, so that no file name tells a user's name."""
+    return hashlib.sha256(f"{base_url}\n{username}".encode()).hexdigest()[:32]
 
 
 def open_store(
-    directory: Path | None, base_url: str, username: str, clock: Clock, warn: Callable[[str], None]
+    directory: Path | None,
+    base_url: str,
+    username: str,
+    clock: Clock,
+    warn: Callable[[str], None],
+    codec: Codec | None = None,
 ) -> Store:
     """The account's store in `directory`/sessions; in memory, with a warning, where that can not be written."""
     if directory is None:
@@ -249,4 +217,4 @@ def open_store(
     except OSError as error:
         warn(f"{sessions}: can not be written ({error.strerror}); sessions are kept in memory only")
         return MemoryStore()
-    return FileStore(sessions, base_url, username, clock, warn)
+    return FileStore(sessions, account_key(base_url, username), clock, warn, codec)

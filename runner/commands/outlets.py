@@ -11,6 +11,7 @@ from typing import Any
 
 from runner.clock import Clock
 from runner.errors import SecretError
+from runner.hygiene import seal_process
 from runner.models import RunResult
 from runner.observe import events
 from runner.observe.interface import Listener, Observer
@@ -116,6 +117,7 @@ def _write_junit(report: dict[str, Any], path: Path) -> str | None:
 @contextmanager
 def outlets(settings: Settings, clock: Clock, *, with_metrics: bool = False) -> Iterator[Outlets]:
     """Set up logs, bars, metrics and the redactor; take all down at the end."""
+    seal_process()
     redactor = Redactor()
     plain = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = RedactedStream(plain[0], redactor), RedactedStream(plain[1], redactor)

@@ -1,5 +1,6 @@
 """Every exit code, by the real command line over a real socket."""
 
+import base64
 import http.server
 import signal
 import socket
@@ -274,3 +275,16 @@ def test_a_password_rotated_in_mid_run_is_found_in_the_mount(desk: Desk) -> None
     ended = running.finish()
     assert ended.code == ExitCode.COMPLETED
     assert ended.events("login.secrets_rotated")
+
+
+def test_a_session_is_kept_encrypted_where_a_key_is_mounted(desk: Desk) -> None:
+    (desk.secrets / "state_key").write_text(base64.b64encode(bytes(32)).decode())
+    assert desk.run("run", "health").code == 0
+    kept = next((desk.state / "sessions").glob("*.json")).read_text()
+    assert '"sealed"' in kept
+    assert "access_token" not in kept
+    assert desk.run("run", "workouts").events("session.reused")
+    (desk.secrets / "state_key").unlink()
+    ended = desk.run("run", "health")
+    assert ended.code == ExitCode.AUTHENTICATION
+    assert "mount its key as the secret `state_key`" in ended.errors

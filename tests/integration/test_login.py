@@ -107,7 +107,7 @@ def user_at() -> Iterator[MakeUser]:
     with ExitStack() as stack:
 
         def make(desk: Desk, **options: Any) -> User:
-            user = User(desk, **{"clock": LinkedClock(desk.server), **options})
+            user = User(desk, clock=options.pop("clock", None) or LinkedClock(desk.server), **options)
             stack.callback(user.close)
             return user
 

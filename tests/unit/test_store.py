@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.auth.store import FileStore, MemoryStore, Stored, open_store
+from runner.auth.store import FileStore, MemoryStore, open_store
+from runner.auth.stored import Stored
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, SecretError
 from runner.models import Session

@@ -1,0 +1,80 @@
+"""The written form of the kept state: read back exactly, refused when broken, sealed with a key."""
+
+import base64
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.auth.stored import Codec, Stored
+from runner.errors import SecretError, UsageError
+from runner.models import Session
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+OTHER = base64.b64encode(os.urandom(32)).decode()
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+SESSIONS = st.builds(
+    Session, TEXT, TEXT, st.none() | TEXT, st.none() | st.floats(0, 1e12), st.floats(0, 1e12), st.floats(0, 1e12),
+    st.none() | TEXT, st.none() | TEXT, st.none() | TEXT, st.booleans(),
+)  # fmt: skip
+STATES = st.builds(
+    Stored, st.none() | SESSIONS, st.none() | st.integers(), st.integers(0), st.floats(0, 1e12), st.floats(-3600, 3600),
+    st.floats(0, 1e12), st.none() | TEXT,
+)  # fmt: skip
+
+
+@given(STATES)
+def test_what_is_written_is_read_back_exactly(stored: Stored) -> None:
+    assert Codec().decode(Codec().encode(stored)) == stored
+    sealed = Codec([KEY])
+    assert sealed.decode(sealed.encode(stored)) == stored
+
+
+@given(
+    st.binary(max_size=200)
+    | STATES.map(Codec().encode).flatmap(lambda raw: st.integers(0, len(raw) - 1).map(lambda n: raw[:n]))
+)
+def test_anything_else_is_refused_and_breaks_nothing(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        Codec().decode(raw)
+
+
+def test_a_sealed_state_shows_nothing_and_can_not_be_changed() -> None:
+    raw = Codec([KEY]).encode(Stored(Session("the-access-token", refresh_token="the-refresh-token")))
+    assert b"the-" not in raw
+    assert b"token" not in raw.replace(b"gAAAA", b"")
+    sealed = json.loads(raw)
+    flipped = sealed["sealed"][:50] + ("A" if sealed["sealed"][50] != "A" else "B") + sealed["sealed"][51:]
+    with pytest.raises(SecretError, match="another key, or was changed"):
+        Codec([KEY]).decode(json.dumps({**sealed, "sealed": flipped}).encode())
+
+
+def test_the_key_can_be_rotated_and_a_wrong_or_missing_one_is_told() -> None:
+    old = Codec([OTHER]).encode(Stored(last_step=7))
+    assert Codec([KEY, OTHER]).decode(old) == Stored(last_step=7)
+    assert Codec([KEY]).decode(Codec([KEY, OTHER]).encode(Stored(last_step=8))) == Stored(last_step=8)
+    with pytest.raises(SecretError, match="another key"):
+        Codec([KEY]).decode(old)
+    with pytest.raises(SecretError, match="mount its key as the secret `state_key`"):
+        Codec().decode(old)
+
+
+def test_a_plain_state_is_taken_over_when_a_key_is_given() -> None:
+    assert Codec([KEY]).decode(Codec().encode(Stored(last_step=7))) == Stored(last_step=7)
+
+
+@pytest.mark.parametrize("key", ["", "short", "A" * 43 + "!", base64.b64encode(bytes(16)).decode(), KEY + ",x"])
+def test_a_key_that_can_not_be_used_says_how_to_make_one(key: str) -> None:
+    with pytest.raises(SecretError, match="openssl rand -base64 32") as caught:
+        Codec(key.split(","))
+    assert key == "" or key not in str(caught.value)
+
+
+def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
+    with pytest.raises(UsageError, match=r"sync-runner\[encryption\]"):
+        Codec([KEY])
