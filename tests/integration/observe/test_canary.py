@@ -162,7 +162,7 @@ CASES: dict[str, Callable[[Runner, Listening], None]] = {
 }
 EXPECTED = {
     "wrong password": {3}, "wrong seed": {3}, "seed that is none": {3}, "job fails": {4}, "one job fails": {5},
-    "API down at login": {6, 7}, "API down at status": {6, 7}, "trigger's answer lost": {0}, "login's answer lost": {6, 7},
+    "API down at login": {7}, "API down at status": {7}, "trigger's answer lost": {0}, "login's answer lost": {7},
     "answer that is no contract": {5, 9}, "job stalls": {6},
 }  # fmt: skip
 LEVELS = [("debug", "json"), ("debug", "console")]
