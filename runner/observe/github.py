@@ -49,14 +49,20 @@ def summary(report: dict[str, Any]) -> str:
         f"Run `{report['run_id']}`, {report['duration_seconds']:.1f} s, sync-runner {report['runner_version']}",
     ]
     end = "\n".join(tail) + "\n\n"
-    text = "\n".join(head) + "\n"
+    lines = ["\n".join(head) + "\n"]
+    room = SUMMARY_BYTES - 200 - _size(lines[0]) - _size(end)
     for number, sync in enumerate(report["syncs"]):
         row = _row(sync) + "\n"
-        if len((text + row + end).encode(errors="replace")) > SUMMARY_BYTES - 200:
-            text += f"\n{len(report['syncs']) - number} more syncs are in the report.\n"
+        room -= _size(row)
+        if room < 0:
+            lines.append(f"\n{len(report['syncs']) - number} more syncs are in the report.\n")
             break
-        text += row
-    return text + end
+        lines.append(row)
+    return "".join([*lines, end])
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="replace"))
 
 
 def _row(sync: dict[str, Any]) -> str:

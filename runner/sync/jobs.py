@@ -121,16 +121,23 @@ class JobApi:
         observer: Observer,
     ) -> Answer:
         """Send with the session; where the API says it expired, once more with a new one."""
-        session = await self._keeper.session(deadline, observer)
+        session = await self._session(deadline, observer)
         call = prepare(endpoint, request, values)
         answer = await self._signed(call, session, safety, deadline, observer)
         if not self._keeper.expired(answer):
             return answer
-        session = await self._keeper.session(deadline, observer, rejected=session)
+        session = await self._session(deadline, observer, rejected=session)
         answer = await self._signed(call, session, safety, deadline, observer)
         if self._keeper.expired(answer):
             raise AuthenticationError(f"{endpoint}: the API refuses a token it has just given ({answer.status})")
         return answer
+
+    async def _session(self, deadline: Deadline, observer: Observer, *, rejected: Session | None = None) -> Session:
+        """The account's session. A lost answer to the login leaves no doubt about the request that was to follow it."""
+        try:
+            return await self._keeper.session(deadline, observer, rejected=rejected)
+        except Unreachable as error:
+            raise Unreachable(str(error), sent=False) from None
 
     async def _signed(
         self, call: Call, session: Session, safety: Safety, deadline: Deadline, observer: Observer

@@ -1,5 +1,6 @@
 """The three ways out for metrics, with the real promtool, Pushgateway and OpenMetrics parser."""
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -144,6 +145,37 @@ def test_a_failed_sync_leaves_its_last_success_as_it_was(runner: Runner, pushgat
         assert value(after, "syncs_total", sync_type="health") == 1
         assert value(after, "syncs_total", result="failed") == 1
     lint(file.read_text())
+
+
+def test_skew_logins_and_retries_are_counted(runner: Runner, tmp_path: Path) -> None:
+    file = tmp_path / "out.prom"
+    words = ["run", "health", *settings(metrics__textfile=file, retry__wait="10ms", state__dir=tmp_path / "state")]
+    runner.server.sandbox._offset = -45.0
+    runner.fault(kind="status", endpoint="status", status=503)
+    assert runner.run(*words).code == 0
+    text = file.read_text()
+    assert -47 <= value(text, "clock_skew_seconds", account="default") <= -43
+    assert value(text, "retries_total", endpoint="status", reason="unavailable") == 1
+    assert value(text, "http_requests_total", endpoint="status", code="503") == 1
+    assert value(text, "logins_total", method="login", result="success") == 1
+    assert runner.run(*words).code == 0
+    assert value(file.read_text(), "logins_total", method="cached", result="success") == 1
+    (runner.secrets / "password").write_text("wrong")
+    shutil.rmtree(tmp_path / "state")
+    assert runner.run(*words).code == 3
+    assert value(file.read_text(), "logins_total", method="login", result="failure") == 1
+    assert value(file.read_text(), "syncs_total", result="authentication") == 1
+
+
+def test_a_textfile_that_can_not_be_read_or_is_none_is_told_or_replaced(runner: Runner, tmp_path: Path) -> None:
+    file = tmp_path / "out.prom"
+    file.write_text("{{{ no metrics \x00")
+    assert runner.run("run", "health", *settings(metrics__textfile=file)).code == 0
+    assert value(file.read_text(), "last_run_exit_code") == 0
+    file.unlink()
+    file.mkdir()
+    done = runner.run("run", "health", *settings(metrics__textfile=file))
+    assert (done.code, [line["target"] for line in done.events("emit.failed")]) == (0, ["textfile"])
 
 
 def test_a_run_ended_by_sigterm_is_pushed_too(runner: Runner, pushgateway: str) -> None:
