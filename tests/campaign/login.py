@@ -1,0 +1,314 @@
+"""Login under load, crash and failing system calls, judged by the server's record. `python -m tests.campaign.login NAME`.
+
+Each campaign returns its figures, and fails where a promise is broken.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from runner.api import profile
+from runner.api.client import Client, tls_context
+from runner.api.retry import Policy
+from runner.auth.session import Credentials, SessionKeeper
+from runner.auth.store import FileStore, open_store
+from runner.auth.stored import Stored
+from runner.auth.totp import parse_seed
+from runner.clock import Deadline, SystemClock
+from runner.models import Session
+from runner.observe.interface import Observer
+from runner.sandbox.server import SandboxServer
+from runner.sandbox.settings import SandboxSettings
+from tests.command_line import Desk
+
+CLOCK = SystemClock()
+Figures = dict[str, Any]
+
+
+@contextmanager
+def desk_of(**settings: Any) -> Iterator[Desk]:
+    """A desk of its own, and nothing left of it afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as home,
+        SandboxServer(SandboxSettings(port=0, kdf="fast", **settings)) as server,
+    ):
+        yield Desk(server, Path(home))
+
+
+def parallel(processes: int = 20) -> Figures:
+    """Cold runs of one account at once, where three refused codes lock it: one login, and all end with code 0."""
+    with desk_of(lock_after=3) as desk:
+        _ = desk.secrets
+        running = [desk.start("check") for _ in range(processes)]
+        codes = Counter(one.finish().code for one in running)
+        record = desk.record()
+    logins = Counter(one["status"] for one in record["requests"] if one["endpoint"] == "login")
+    (user,) = record["users"]
+    assert codes == {0: processes}, codes
+    assert (user["failures"], user["locked_until"]) == (0, 0), user
+    assert logins == {401: 1, 200: 1}, logins  # the password, then the code: once for all
+    return {"processes": processes, "codes": dict(codes), "codes refused": 0, "logins": logins[200], "lock-outs": 0}
+
+
+def skew(minutes: float = 10.0) -> Figures:
+    """A machine whose clock is wrong, by libfaketime: the code is made for the server's clock at the first try."""
+    refused = 0
+    for offset in (-minutes, minutes):
+        with desk_of(lock_after=2) as desk:
+            environment = {
+                "FAKETIME": f"{offset * 60:+.0f}s",
+                "LD_PRELOAD": _faketime(),
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+            ended = desk.start("check", **environment).finish()
+            assert ended.code == 0, ended.stderr
+            (told,) = ended.events("login.clock_skew")[:1]
+            assert abs(told["skew_seconds"] + offset * 60) < 5, told
+            refused += sum(user["failures"] for user in desk.record()["users"])
+    assert refused == 0
+    return {"skew in minutes": [-minutes, minutes], "refused logins": refused}
+
+
+def _faketime() -> str:
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        raise SystemExit("libfaketime is not installed")
+    return str(found[0])
+
+
+def refresh(rounds: int = 20, processes: int = 256) -> Figures:
+    """Processes that find one expired session at once: one refreshes, the others use what it got; no family revoked."""
+    with desk_of(mfa="none", access_token_seconds=86_400) as desk:
+        state = desk.home / "state"
+        store = open_store(state, desk.server.base_url, desk.server.settings.username, CLOCK, print)
+        assert asyncio.run(_session(desk, state)) is not None
+        began = time.monotonic()
+        for number in range(1, rounds + 1):
+            kept = store.load()
+            assert kept.session is not None
+            store.save(replace(kept, session=replace(kept.session, expires_at=CLOCK.time() - 1)))
+            tokens = _at_once(desk, state, processes)
+            assert len(tokens) == 1, f"round {number}: {len(tokens)} different tokens"
+            seen = Counter(one["endpoint"] for one in desk.record()["requests"])
+            assert (seen["refresh"], seen["login"]) == (number, 1), (number, seen)
+        revoked = sum(session["revoked"] for session in desk.record()["sessions"])
+        assert revoked == 0
+        assert list((state / "sessions").glob("*.corrupt*")) == []
+    took = round((time.monotonic() - began) / rounds, 2)
+    return {
+        "rounds": rounds,
+        "processes": processes,
+        "refreshes a round": 1,
+        "revoked": 0,
+        "corrupt": 0,
+        "seconds a round": took,
+    }
+
+
+def _at_once(desk: Desk, state: Path, processes: int) -> set[str]:
+    """Fork, let all begin together, and gather the tokens that they got."""
+    start_read, start_write = os.pipe()
+    end_read, end_write = os.pipe()
+    children = []
+    for _ in range(processes):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.close(start_write)
+                os.read(start_read, 1)  # ends when the parent closes its side
+                session = asyncio.run(_session(desk, state))
+                os.write(end_write, session.access_token[-40:].encode() + b"\n")
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    os.close(start_read)
+    os.close(start_write)
+    os.close(end_write)
+    raw = b""
+    while part := os.read(end_read, 65536):
+        raw += part
+    os.close(end_read)
+    codes = Counter(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+    assert codes == {0: processes}, codes
+    lines = raw.decode().split()
+    assert len(lines) == processes
+    return set(lines)
+
+
+async def _session(desk: Desk, state: Path) -> Session:
+    known = desk.server.credentials
+    base_url = desk.server.base_url
+    client = Client(
+        base_url, clock=CLOCK, policy=Policy(), request_timeout=60.0, tls=tls_context(base_url, None)
+    )  # fmt: skip
+    keeper = SessionKeeper(
+        client=client,
+        auth=profile.load("garminsync").auth,
+        base_url=base_url,
+        credentials=Credentials(known["username"], known["password"], parse_seed(known["totp_seed"])),
+        store=open_store(state, base_url, known["username"], CLOCK, print),
+        clock=CLOCK,
+    )
+    try:
+        return await keeper.session(Deadline.after(CLOCK, 120.0, "the test's deadline"), Observer(CLOCK))
+    finally:
+        await client.close()
+
+
+def crash(kills: int = 1000, seed: int = 1) -> Figures:
+    """Writers killed at random moments: what is read is the last state that was confirmed, or the one after it."""
+    rng = random.Random(seed)
+    between = 0
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        store = FileStore(directory, "account", CLOCK, _no_warning)
+        store.save(_numbered(0))
+        confirmed = 0
+        for _ in range(kills):
+            read, write = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.close(read)
+                number = confirmed
+                while True:
+                    number += 1
+                    store.save(_numbered(number))
+                    os.write(write, number.to_bytes(8, "big"))
+            os.close(write)
+            time.sleep(rng.uniform(0.0, 0.01))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raw = b""
+            while part := os.read(read, 65536):
+                raw += part
+            os.close(read)
+            confirmed = int.from_bytes(raw[-8:], "big") if raw else confirmed
+            found = FileStore(directory, "account", CLOCK, _no_warning).load()
+            assert found.last_step in (confirmed, confirmed + 1), (found.last_step, confirmed)
+            assert found == _numbered(found.last_step)
+            between += found.last_step == confirmed + 1
+            confirmed = found.last_step
+        left = len(list(directory.glob(".*.tmp")))
+    return {"kills": kills, "old or new": kills, "neither": 0, "new but not confirmed": between, "left over": left}
+
+
+def _numbered(number: int) -> Stored:
+    return Stored(Session(f"token-{number}" * 50, refresh_token=f"refresh-{number}" * 50), last_step=number)
+
+
+def _no_warning(text: str) -> None:
+    raise AssertionError(text)
+
+
+_WRITER = """
+import os, sys
+from pathlib import Path
+from runner.auth.store import FileStore
+from runner.clock import SystemClock
+from runner.errors import RunnerError
+from tests.campaign.login import _numbered
+store = FileStore(Path(sys.argv[1]), "account", SystemClock(), print)
+os.getsid(0)
+try:
+    store.save(_numbered(2))
+except RunnerError as error:
+    print(error)
+    os._exit(3)
+os.getsid(0)
+os._exit(0)
+"""
+_ERRORS = ("ENOSPC", "EIO", "EACCES", "EINTR")
+
+
+def syscalls() -> Figures:
+    """Each system call of the store's write path fails in turn: the store is the old one or the new one, never neither."""
+    assert shutil.which("strace"), "strace is not installed"
+    calls = _write_path()
+    outcomes: Counter[str] = Counter()
+    for name, ordinal in calls:
+        for error in _ERRORS:
+            outcomes[_injected(name, ordinal, error)] += 1
+    assert sum(outcomes.values()) == len(calls) * len(_ERRORS)
+    return {"calls": [name for name, _ in calls], "errors": list(_ERRORS), "outcomes": dict(outcomes), "neither": 0}
+
+
+def _trace(directory: Path, *options: str) -> tuple[int, str, str]:
+    with tempfile.NamedTemporaryFile("r") as log:
+        done = subprocess.run(
+            ["strace", "-f", "-o", log.name, *options, sys.executable, "-c", _WRITER, str(directory)],
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr, log.read()
+
+
+def _write_path() -> list[tuple[str, int]]:
+    """The calls between the two markers, each with its ordinal among the calls of its name."""
+    with tempfile.TemporaryDirectory() as name:
+        FileStore(Path(name), "account", CLOCK, _no_warning).save(_numbered(1))
+        code, told, log = _trace(Path(name))
+        assert code == 0, told
+    seen: Counter[str] = Counter()
+    path: list[tuple[str, int]] = []
+    inside = False
+    for line in log.splitlines():
+        call = re.match(r"\d+\s+(\w+)\(", line)
+        if not call:
+            continue
+        seen[call[1]] += 1
+        if call[1] == "getsid":
+            inside = not inside
+        elif inside:
+            path.append((call[1], seen[call[1]]))
+    assert {"openat", "write", "fsync", "close"} <= {name for name, _ in path}, path
+    return path
+
+
+def _injected(name: str, ordinal: int, error: str) -> str:
+    with tempfile.TemporaryDirectory() as place:
+        directory = Path(place)
+        store = FileStore(directory, "account", CLOCK, _no_warning)
+        store.save(_numbered(1))
+        code, told, _ = _trace(directory, "-e", f"inject={name}:error={error}:when={ordinal}")
+        found = store.load()
+        assert found in (_numbered(1), _numbered(2)), (name, error)
+        assert "Traceback" not in told, (name, error, told)
+        if code == 0:
+            assert found == _numbered(2), (name, error, told)
+            return "went on with the new one"
+        assert code == 3, (name, error, code, told)
+        assert "can not be kept" in told, told
+        return "clear error, the old one stands" if found == _numbered(1) else "clear error, the new one stands"
+
+
+CAMPAIGNS = {"parallel": parallel, "skew": skew, "refresh": refresh, "crash": crash, "syscalls": syscalls}
+
+
+def main() -> None:
+    """Run the campaigns named, or all, and print each one's figures as a line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CAMPAIGNS))
+    for name in parser.parse_args().names or CAMPAIGNS:
+        began = time.monotonic()
+        figures = CAMPAIGNS[name]()
+        print(json.dumps({"campaign": name, **figures, "seconds": round(time.monotonic() - began, 1)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
