@@ -1,5 +1,5 @@
 # Two images from one file: `runner` (the default, last) and `sandbox` (the embedded API, for compose.yaml and tests).
-# Two builds of one commit give the same layers: every file that is not the base's own gets a fixed time, and byte code
+# Two builds of one commit give the same files and times: every file that is not the base's own gets a fixed time, and byte code
 # carries no time at all. Byte code is "unchecked": the interpreter need not compare it with sources that can not change.
 
 # The base without pip, and with its standard library byte-compiled: the published image comes without byte code, and a
