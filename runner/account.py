@@ -43,7 +43,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every account needs from outside. `learn` is told each secret, for the redactor."""
+    """What every account needs from outside. `learn` is told each secret; `clean` takes them out of a text again."""
 
     settings: Settings
     profile: Profile
@@ -51,13 +51,20 @@ class Surroundings:
     learn: Callable[[str], None]
     environment: dict[str, str]
     run_id: str = ""
+    clean: Callable[[str], str] = str
 
     @classmethod
     def of(
-        cls, settings: Settings, profile: Profile, clock: Clock, learn: Callable[[str], None], run_id: str = ""
+        cls,
+        settings: Settings,
+        profile: Profile,
+        clock: Clock,
+        learn: Callable[[str], None],
+        run_id: str = "",
+        clean: Callable[[str], str] = str,
     ) -> "Surroundings":
         """With the process's environment. `run_id` goes with every request."""
-        return cls(settings, profile, clock, learn, dict(os.environ), run_id)
+        return cls(settings, profile, clock, learn, dict(os.environ), run_id, clean)
 
 
 def accounts(settings: Settings) -> tuple[AccountPlan, ...]:
