@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from runner.account import Account, Surroundings, accounts, open_account, open_client
 from runner.api import profile
@@ -11,13 +10,13 @@ from runner.clock import Deadline, SystemClock
 from runner.commands.outlets import outlets
 from runner.commands.settings_from import loaded
 from runner.errors import RunnerError
+from runner.frozen import Frozen
 from runner.observe import events
 from runner.observe.interface import Observer
 from runner.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(Frozen):
     """One account, open, with what is needed to work with it. `clean` takes secrets out of what the API says."""
 
     account: Account
