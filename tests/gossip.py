@@ -10,6 +10,7 @@ from urllib.parse import quote, quote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runner.observe.redact import MIN_LENGTH
 from runner.sandbox import server as sandbox_server
 from runner.sandbox.app import Sandbox
 from runner.sandbox.server import SandboxServer
@@ -48,7 +49,7 @@ class Gossip:
     def hear(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Note what a request tells."""
         told = _fields(body)
-        self.heard += [value for value in told.values() if isinstance(value, str) and len(value) >= 6]
+        self.heard += [value for value in told.values() if isinstance(value, str) and len(value) >= MIN_LENGTH]
         self.heard += [value.decode("latin-1") for name, value in headers if name == b"authorization"]
         if "mfa_code" in told:
             self.listening.codes.add(told["mfa_code"])
@@ -113,7 +114,10 @@ class _Around:
 
 async def _send(whole: Whole, send: Send) -> None:
     status, headers, body = whole
-    lines = [(name.encode(), value.encode("latin-1")) for name, value in {**headers, "content-length": str(len(body))}.items()]
+    lines = [
+        (name.encode(), value.encode("latin-1"))
+        for name, value in {**headers, "content-length": str(len(body))}.items()
+    ]
     await send({"type": "http.response.start", "status": status, "headers": lines})
     await send({"type": "http.response.body", "body": body})
 

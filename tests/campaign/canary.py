@@ -17,25 +17,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from datetime import date
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from runner import cli
-from runner.commands import each_account, run as run_command
-from runner.observe.metrics import MetricsListener
+from runner.api.client import Client
+from runner.commands import each_account
+from runner.commands import run as run_command
 from runner.observe.redact import Redactor
 from runner.sandbox import data
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
-from tests.campaign.canary_cases import CASES, QuickClock, Stage
+from tests.campaign.canary_cases import CASES, RUN, QuickClock, Stage
 from tests.canary import Eavesdropper, Listening, canary
 from tests.gossip import Gossip, gossiping
 
 LEVEL = ("--log-level", "debug")
-FILES = ("report", "junit", "page", "textfile", "termination", "summary", "output")
+FILES = ("report", "junit", "page", "textfile", "termination", "summary")
 PLACES = frozenset({"stdout", "stderr", "pushgateway", "notifications", "arguments", "environment", *FILES})
 _children: list[tuple[str, str]] = []  # arguments and environment of each process that was started here
 
@@ -66,16 +67,11 @@ class Bench:
         sandbox = self.server.sandbox
         sandbox.accounts.put(stage.username, stage.password, stage.seed, stage.mfa)
         form = ("json", "console")[number // len(CASES) % 2]
-        out, err = io.StringIO(), io.StringIO()
         _children.clear()
         self.ear.heard.clear()
-        with stage.stack, _environment({**stage.environment, **_github(directory)}), redirect_stdout(out), redirect_stderr(err):
-            codes = []
-            for index, command in enumerate(stage.commands):
-                if index:
-                    stage.between()
-                    self.gossip.next_command()
-                codes.append(cli.run([*_common(stage, form), *command, *self._outlets(stage)]))
+        out, err = io.StringIO(), io.StringIO()
+        with stage.stack, self._surroundings(stage), redirect_stdout(out), redirect_stderr(err):
+            codes = [cli.run(words) for words in self._command_lines(stage, form)]
         if form == "json":
             for line in err.getvalue().splitlines():
                 assert line.startswith("::") or isinstance(json.loads(line), dict), line
@@ -83,6 +79,26 @@ class Bench:
         sandbox.faults.clear()
         sandbox.record.clear()
         return places, stage.listening, codes
+
+    def _command_lines(self, stage: Stage, form: str) -> Iterator[list[str]]:
+        for index, command in enumerate(stage.commands):
+            if index:
+                stage.between()
+                self.gossip.next_command()
+            yield [*_common(stage, form), *command, *self._outlets(stage)]
+
+    @contextmanager
+    def _surroundings(self, stage: Stage) -> Iterator[None]:
+        """The clock that nobody waits for, and a clean environment with what the case and GitHub put there."""
+        github = {"GITHUB_OUTPUT": stage.directory / "output", "GITHUB_STEP_SUMMARY": stage.directory / "summary"}
+        given = {**stage.environment, **{name: str(path) for name, path in github.items()}, "LC_ALL": "C"}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
+        with (
+            mock.patch.dict(os.environ, {**clean, **given}, clear=True),
+            mock.patch.object(run_command, "SystemClock", lambda: self.clock),
+            mock.patch.object(each_account, "SystemClock", lambda: self.clock),
+        ):
+            yield
 
     def _stage(self, directory: Path) -> Stage:
         listening = Listening()
@@ -133,36 +149,51 @@ def _common(stage: Stage, form: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _github(directory: Path) -> dict[str, str]:
-    return {"GITHUB_OUTPUT": str(directory / "output"), "GITHUB_STEP_SUMMARY": str(directory / "summary")}
-
-
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
-    with mock.patch.dict(os.environ, {**clean, **values}, clear=True):
-        yield
-
-
-@contextmanager
-def bench() -> Iterator[Bench]:
-    """A place to run at."""
+def bench(year: Path) -> Iterator[Bench]:
+    """A place to run at; `year` is data to sync, with days up to 2026-06-30."""
     sys.addaudithook(_watch)
-    with tempfile.TemporaryDirectory() as home:
-        data.generate(Path(home) / "data", 7, date(2026, 6, 30))
-        ear = Eavesdropper()
-        with gossiping(SandboxSettings(port=0, kdf="fast", data=Path(home) / "data")) as (server, gossip):
-            made = Bench(server, gossip, ear)
-            with (
-                mock.patch.object(run_command, "SystemClock", lambda: made.clock),
-                mock.patch.object(each_account, "SystemClock", lambda: made.clock),
-            ):
-                yield made
-        ear.close()
+    ear = Eavesdropper()
+    with gossiping(SandboxSettings(port=0, kdf="fast", data=year)) as (server, gossip):
+        yield Bench(server, gossip, ear)
+    ear.close()
+
+
+def planted(place: Bench, home: Path) -> set[tuple[str, str]]:
+    """What the scanner finds when the runner is broken: a blind redactor, a secret as a label, a child that is told one."""
+    found: set[tuple[str, str]] = set()
+
+    def broken(name: str, number: int, arrange: Callable[[Stage], None]) -> None:
+        directory = home / name
+        directory.mkdir()
+        with mock.patch.dict(CASES, {name: (arrange, set())}):
+            places, listening, _ = place.run(name, number, directory)
+        found.update(listening.leaks(places))
+
+    def blind(stage: Stage) -> None:
+        stage.stack.enter_context(mock.patch.object(Redactor, "add", lambda _self, _secret: None))
+        stage.fault(kind="job_fails", times=-1)
+        stage.commands = [RUN, ["status"]]
+
+    def labelled(stage: Stage) -> None:
+        stage.settings["account"] = stage.password
+
+    def told(stage: Stage) -> None:
+        def exchange(*_arguments: Any) -> None:
+            subprocess.run(["true", stage.password], env={"PASSWORD": stage.password})
+            raise KeyError
+
+        stage.stack.enter_context(mock.patch.object(Client, "exchange", exchange))
+
+    broken("blind", 0, blind)
+    broken("blind on a terminal", len(CASES) + 1, blind)
+    broken("labelled", 0, labelled)
+    broken("told", 0, told)
+    return found
 
 
 def runs(numbers: range) -> dict[str, Any]:
@@ -170,13 +201,22 @@ def runs(numbers: range) -> dict[str, Any]:
     cases = list(CASES)
     codes: Counter[int] = Counter()
     leaks: Counter[tuple[str, str, str]] = Counter()
-    with bench() as place, tempfile.TemporaryDirectory() as home:
+    memory = Path("/dev/shm")  # fsync costs nothing there
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as home, ExitStack() as stack:
+        data.generate(Path(home) / "data", 7, date(2026, 6, 30))
+        place = stack.enter_context(bench(Path(home) / "data"))
+        missed = PLACES - {where for where, _ in planted(place, Path(home))}
+        assert not missed, f"the scanner misses leaks in {missed}"
         for number in numbers:
             case = cases[number % len(cases)]
             directory = Path(home) / str(number)
             directory.mkdir()
             places, listening, ended = place.run(case, number, directory)
-            assert set(ended) <= CASES[case][1] | {0} and set(ended) & CASES[case][1], (case, ended, places["stderr"][-3000:])
+            assert set(ended) <= CASES[case][1] | {0} and set(ended) & CASES[case][1], (
+                case,
+                ended,
+                places["stderr"][-3000:],
+            )
             codes.update(ended)
             leaks.update((case, *leak) for leak in listening.leaks(places))
             shutil.rmtree(directory)
@@ -187,17 +227,26 @@ def main() -> None:
     """Run the campaign and print its figures as a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first run, to go on where another ended")
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
     began = time.monotonic()
-    parts = [range(first, asked.runs, asked.processes) for first in range(asked.processes)]
+    numbers = range(asked.first, asked.first + asked.runs)
+    parts = [numbers[part :: asked.processes] for part in range(asked.processes)]
     codes: Counter[int] = Counter()
     leaks: Counter[tuple[str, str, str]] = Counter()
     with ProcessPoolExecutor(asked.processes) as pool:
         for part in pool.map(runs, parts):
             codes.update(part["codes"])
             leaks.update(part["leaks"])
-    told = {"cases": len(CASES), "runs": asked.runs, "codes": dict(sorted(codes.items())), "leaks": leaks.total()}
+    told = {
+        "cases": len(CASES),
+        "first": asked.first,
+        "runs": asked.runs,
+        "planted and found": len(PLACES),
+        "codes": dict(sorted(codes.items())),
+        "leaks": leaks.total(),
+    }
     print(json.dumps({"campaign": "canary", **told, "seconds": round(time.monotonic() - began, 1)}))
     sys.exit("\n".join(map(str, leaks.most_common(50))) if leaks else 0)
 

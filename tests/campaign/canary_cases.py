@@ -7,7 +7,6 @@ import os
 import secrets as randomness
 import signal
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -102,6 +101,14 @@ def holding(name: str, content: Callable[[], str | bytes]) -> Arrange:
     return lambda stage: stage.secret(name, content())
 
 
+def both(*arrangements: Arrange) -> Arrange:
+    def arrange(stage: Stage) -> None:
+        for one in arrangements:
+            one(stage)
+
+    return arrange
+
+
 def saying(*commands: list[str], **settings: Any) -> Arrange:
     def arrange(stage: Stage) -> None:
         stage.commands = list(commands)
@@ -165,6 +172,7 @@ def corrupt(stage: Stage) -> None:
         for path in stage.state.glob("sessions/*.json"):
             path.write_text('{"schema": 1, "session": "' + stage.password)
             os.utime(path, (stage.clock.time(), stage.clock.time()))  # it was written before the time was moved on
+        stage.gossip.heard.clear()  # tokens that nobody knows any more can not be hidden
 
     stage.between = spoil_store
 
@@ -252,12 +260,10 @@ def chatty_library(stage: Stage) -> None:
     async def told(*arguments: Any, **named: Any) -> Any:
         logging.getLogger("library").error("sent %s", stage.password, exc_info=ValueError(stage.seed))
         logging.getLogger("httpx").debug("sent %s", stage.password)
-        warnings.warn(f"odd: {stage.password}", stacklevel=1)
+        logging.getLogger("py.warnings").warning("odd: %s", stage.password)
         return await exchange(*arguments, **named)
 
     stage.stack.enter_context(mock.patch.object(Client, "exchange", told))
-    stage.stack.enter_context(warnings.catch_warnings())
-    warnings.simplefilter("always")
 
 
 def interrupt(stage: Stage) -> None:
@@ -281,14 +287,14 @@ CASES: dict[str, tuple[Arrange, set[int]]] = {
     "encrypted state": (sealed, {0}),
     "other commands": (saying(RUN, ["status"], ["status", "--json"], ["status", "--offline"], ["check"], ["login"], ["logout"], ["login", "--force"]), {0}),
     "refreshed": (again_later, {0}),
-    "refresh refused": (lambda stage: (again_later(stage), stage.fault(kind="status", endpoint="refresh", status=401))[0], {0}),
-    "refresh lost": (lambda stage: (again_later(stage), stage.fault(kind="reset_after", endpoint="refresh"))[0], {0}),
-    "refresh without a token": (lambda stage: (again_later(stage), stage.gossip.spoils.update({"/refresh": odd_shape}))[0], {0}),
+    "refresh refused": (both(again_later, fault(kind="status", endpoint="refresh", status=401)), {0}),
+    "refresh lost": (both(again_later, fault(kind="reset_after", endpoint="refresh")), {0}),
+    "refresh without a token": (both(again_later, spoil("/refresh", odd_shape)), {0}),
     "mounted refresh token": (mounted_refresh_token, {0}),
     "rotated password": (rotated, {0}),
     "wrong username": (holding("username", canary), {3}),
     "wrong password": (holding("password", canary), {3}),
-    "cool-down": (lambda stage: (stage.secret("password", canary()), setattr(stage, "commands", [RUN, RUN, ["check"]]))[0], {3}),
+    "cool-down": (both(holding("password", canary), saying(RUN, RUN, ["check"])), {3}),
     "wrong seed": (holding("totp_seed", lambda: base64.b32encode(os.urandom(20)).decode()), {3}),
     "seed that is none": (holding("totp_seed", lambda: canary() + "!"), {3}),
     "URI of another kind": (holding("totp_seed", lambda: f"otpauth://hotp/x?secret={base64.b32encode(os.urandom(20)).decode()}"), {3}),
@@ -310,7 +316,7 @@ CASES: dict[str, tuple[Arrange, set[int]]] = {
     "login's answer a page": (spoil("/login", page), {9}),
     "login's answer encoded": (spoil("/login", odd_encoding), {9}),
     "login redirected": (spoil("/login", redirect), {9}),
-    "no token": (lambda stage: (wants("none")(stage), stage.gossip.spoils.update({"/login": odd_shape}))[0], {9}),
+    "no token": (both(wants("none"), spoil("/login", odd_shape)), {9}),
     "unreachable": (unreachable, {7}),
     "no TLS there": (no_tls, {7}),
     "user info in the address": (with_user_info, {2}),
@@ -325,8 +331,8 @@ CASES: dict[str, tuple[Arrange, set[int]]] = {
     "status a page": (spoil("/status", page), {9}),
     "status odd": (spoil("/status", odd_shape), {9}),
     "job fails": (fault(kind="job_fails", times=-1), {4}),
-    "one job fails": (lambda stage: (saying([*RUN, "workouts"])(stage), stage.fault(kind="job_fails", sync_type="health"))[0], {5}),
-    "job stalls": (lambda stage: (stage.fault(kind="job_stalls", times=-1), stage.settings.update({"deadline.sync": "2s"}))[0], {6}),
+    "one job fails": (both(saying(["run", "workouts", *RUN[1:]]), fault(kind="job_fails", sync_type="health")), {5}),
+    "job stalls": (both(fault(kind="job_stalls", times=-1), saying(RUN, **{"deadline.sync": "2s"})), {6}),
     "interrupted": (interrupt, {143}),
     "password in the YAML": (password_in_yaml, {2}),
     "password as a setting": (password_as_a_number, {2}),
