@@ -95,8 +95,18 @@ class SyncResult:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountResult:
+    """How one account's syncs ended together: the code that a run of it alone would have left with."""
+
+    account: str
+    exit_code: int
+    completed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
-    """The whole run, for report and metrics. Times are Unix seconds."""
+    """The whole run, for report and metrics. Times are Unix seconds; `shard` names its part of the accounts."""
 
     run_id: str
     exit_code: int
@@ -106,3 +116,5 @@ class RunResult:
     profile: str
     results: tuple[SyncResult, ...] = ()
     errors: tuple[str, ...] = ()
+    accounts: tuple[AccountResult, ...] = ()
+    shard: str | None = None

@@ -5,12 +5,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from runner.account import Account, Surroundings, accounts, open_account, open_client
+from runner.account import Account, Surroundings, open_account, open_client
 from runner.api import profile
 from runner.clock import Deadline, SystemClock
 from runner.commands.outlets import outlets
 from runner.commands.settings_from import loaded
 from runner.errors import RunnerError
+from runner.fleet import accounts
 from runner.observe import events
 from runner.observe.interface import Observer
 from runner.settings import Settings
@@ -36,7 +37,7 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
 
         async def all_accounts() -> None:
             async with open_client(around) as client:
-                for plan in accounts(settings):
+                for plan in accounts(settings, around.environment):
                     observer = made.observer.bind(account=plan.name)
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:

@@ -17,6 +17,7 @@ _PLACES = {
     "report": "report.file",
     "concurrency": "concurrency",
     "on_failure": "on_failure",
+    "shard": "shard",
 }
 
 

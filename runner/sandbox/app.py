@@ -61,7 +61,8 @@ class Sandbox:
         self.faults = Faults(settings.faults)
         self.state = State(state_dir / "sandbox.sqlite3")
         self.accounts = Accounts(settings, self.state, self.now)
-        self.accounts.put(settings.username, settings.password, settings.totp_seed, settings.mfa)
+        for user in (settings, *settings.users):
+            self.accounts.put(user.username, user.password, user.totp_seed, settings.mfa)
         self.jobs = Jobs(self.state, self.faults, data_dir, settings.job_seconds)
         self.record: list[dict[str, Any]] = []
         contract = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
@@ -191,7 +192,8 @@ class Sandbox:
             "sessions": "SELECT * FROM sessions",
         }
         found = {name: [dict(row) for row in self.state.all(sql)] for name, sql in tables.items()}
-        return JSONResponse({"requests": self.record, **found})
+        most = transports.most_connections(request.scope)
+        return JSONResponse({"requests": self.record, "most_connections": most, **found})
 
     async def admin_users(self, request: Request) -> Response:
         """Add or change a user."""
