@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -68,6 +68,7 @@ class Measured:
     """A run that has ended, with the most memory it held, in MiB."""
 
     code: int
+    log: str
     report: dict[str, Any]
     memory: float
     seconds: float
@@ -82,8 +83,9 @@ def measured(arguments: list[str]) -> Measured:
             memory = max(memory, _peak(process.pid))
             time.sleep(0.02)
         out.seek(0)
-        report = json.loads(out.read() or "{}")
-    return Measured(process.returncode, report, memory, time.monotonic() - began)
+        log.seek(0)
+        report, told = json.loads(out.read() or "{}"), log.read()
+    return Measured(process.returncode, told[-2000:], report, memory, time.monotonic() - began)
 
 
 def _peak(pid: int) -> float:
@@ -108,9 +110,9 @@ def one_process(size: int = 1000, connections: int = 20, accounts: int = 50) -> 
     with fleet_of(size) as fleet:
         limits = ["--set", f"limits.connections={connections}", "--set", f"limits.accounts={accounts}"]
         ended = measured(fleet.arguments(*limits))
+        assert ended.code == 0, ended.log
         jobs = done_once(fleet)
         most = fleet.desk.record()["most_connections"]
-    assert ended.code == 0, ended
     assert [one["exit_code"] for one in ended.report["accounts"]] == [0] * size
     assert most <= connections, most
     assert ended.memory <= MOST_MEMORY, ended.memory
@@ -124,8 +126,8 @@ def shards(size: int = 1000, count: int = 4) -> Figures:
     """The same accounts in shards, one after another: together they do exactly the same once."""
     with fleet_of(size) as fleet:
         ended = [measured(fleet.arguments("--shard", f"{index}/{count}")) for index in range(count)]
+        assert [one.code for one in ended] == [0] * count, ended[0].log
         jobs = done_once(fleet)
-    assert [one.code for one in ended] == [0] * count
     held = [{one["account"] for one in part.report["accounts"]} for part in ended]
     assert sum(map(len, held)) == len(set().union(*held)) == size, held
     return {
@@ -134,7 +136,7 @@ def shards(size: int = 1000, count: int = 4) -> Figures:
     }  # fmt: skip
 
 
-CAMPAIGNS = {"one_process": one_process, "shards": shards}
+CAMPAIGNS: dict[str, Callable[[int], Figures]] = {"one_process": one_process, "shards": shards}
 
 
 def main() -> None:
