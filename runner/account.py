@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from runner.api.client import Client, check_base_url, tls_context
 from runner.api.profile import Profile
@@ -14,6 +13,7 @@ from runner.auth.stored import Codec
 from runner.auth.totp import parse_seed
 from runner.clock import Clock
 from runner.fleet import AccountPlan
+from runner.frozen import Frozen
 from runner.observe import correlation, events
 from runner.observe.interface import Observer
 from runner.secrets import SecretReader
@@ -21,8 +21,7 @@ from runner.settings import Settings
 from runner.sync.jobs import JobApi
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Frozen):
     """An account at work. `target` names base URL and user in the ledger."""
 
     name: str
@@ -31,8 +30,7 @@ class Account:
     api: JobApi
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Frozen):
     """What every account needs from outside. `learn` is told each secret, for the redactor."""
 
     settings: Settings

@@ -2,17 +2,16 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import UsageError
+from runner.frozen import Frozen
 from runner.settings import Settings, SyncSettings
 
 INDEX = "JOB_COMPLETION_INDEX"  # what Kubernetes tells each pod of an Indexed Job, from 0
 
 
-@dataclass(frozen=True, slots=True)
-class AccountPlan:
+class AccountPlan(Frozen):
     """An account as configured: where its secrets are, and its syncs."""
 
     name: str
@@ -21,8 +20,7 @@ class AccountPlan:
     use_environment: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(Frozen):
     """One of `count` parts of the accounts, by its number from 0."""
 
     index: int

@@ -8,10 +8,10 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import UsageError
+from runner.frozen import Frozen
 
 SCHEMA = 1
 BUSY = 10.0  # seconds to wait for another process's write before giving up
@@ -35,8 +35,7 @@ CREATE INDEX IF NOT EXISTS syncs_by_target ON syncs (target, name, intended_at);
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Frozen):
     """One triggered sync as remembered. Times are Unix seconds; `outcome` is None while it is open."""
 
     key: str

@@ -18,8 +18,8 @@ def users(count: int) -> tuple[User, ...]:
 
 
 def write_accounts(directory: Path, known: Iterable[User]) -> Path:
-    """A folder of secret files for each, by the user's name."""
+    """A folder of secret files for each, named account-N for user-N."""
     for user in known:
         found = {"username": user.username, "password": user.password, "totp_seed": user.totp_seed}
-        write_secrets(directory / user.username, found)
+        write_secrets(directory / user.username.replace("user", "account"), found)
     return directory

@@ -6,7 +6,7 @@ What a refused login, a used code and a skewed clock mean is decided here; the w
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from runner.auth.stored import Stored
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
 from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, LoginRefused, SecretError, Unreachable
+from runner.frozen import Frozen
 from runner.models import Session
 from runner.observe import events
 from runner.observe.interface import Observer
@@ -33,8 +34,7 @@ TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not look
 MAX_COOLDOWN = 6 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Frozen):
     """What a login needs. Its repr shows nothing."""
 
     username: str

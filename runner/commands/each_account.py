@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from runner.account import Account, Surroundings, open_account, open_client
 from runner.api import profile
@@ -12,13 +11,13 @@ from runner.commands.outlets import outlets
 from runner.commands.settings_from import loaded
 from runner.errors import RunnerError
 from runner.fleet import accounts
+from runner.frozen import Frozen
 from runner.observe import events
 from runner.observe.interface import Observer
 from runner.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(Frozen):
     """One account, open, with what is needed to work with it."""
 
     account: Account

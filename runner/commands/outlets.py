@@ -16,18 +16,23 @@ from runner.models import RunResult
 from runner.observe import events
 from runner.observe.interface import Listener, Observer
 from runner.observe.logs import configure_logging
-from runner.observe.redact import RedactedStream, Redactor
+from runner.observe.redact import RedactedStream, Redactor, SturdyStream
 from runner.secrets import SecretReader
 from runner.settings import LogSettings, Settings
 
 
 @dataclass(slots=True)
 class Outlets:
-    """The listeners of one run. `learn` adds a secret to what both output streams hide."""
+    """The listeners of one run. `learn` adds a secret to what both output streams hide.
+
+    `stdout` and `stderr` are these streams for text whose values were cleaned already.
+    """
 
     observer: Observer
     redactor: Redactor
     run_id: str
+    stdout: Any
+    stderr: Any
     progress: Any = None
     metrics: Any = None
     timeline: Any = None
@@ -77,7 +82,7 @@ class Outlets:
         wanted = settings.report
         file, junit, html = wanted.file, wanted.junit, wanted.html
         if file:
-            self._try("report", lambda: write_report(report, file))
+            self._try("report", lambda: write_report(report, file, self.stdout))
         if junit:
             self._try("junit", lambda: _write_junit(report, junit))
         if html:
@@ -86,7 +91,7 @@ class Outlets:
             from runner.observe import github
 
             if github.wanted(wanted.github, os.environ):
-                self._try("github", lambda: github.write(report, os.environ, sys.stderr))
+                self._try("github", lambda: github.write(report, os.environ, self.stderr))
         log = wanted.termination_log
         if log:
             self._try("termination log", lambda: write_termination(log, termination_line(report)))
@@ -123,7 +128,8 @@ def outlets(settings: Settings, clock: Clock, *, with_metrics: bool = False) -> 
     sys.stdout, sys.stderr = RedactedStream(plain[0], redactor), RedactedStream(plain[1], redactor)
     run_id = str(uuid.uuid4())
     listeners: list[Listener] = []
-    made = Outlets(Observer(clock, listeners, {"run_id": run_id}), redactor, run_id)
+    observer = Observer(clock, listeners, {"run_id": run_id})
+    made = Outlets(observer, redactor, run_id, SturdyStream(plain[0]), SturdyStream(plain[1]))
     try:
         _listen(made, listeners, settings, with_metrics=with_metrics)
         yield made
@@ -140,8 +146,9 @@ def _listen(made: Outlets, listeners: list[Listener], settings: Settings, *, wit
     if with_metrics and _bars_wanted(settings.log):
         from runner.observe.progress import ProgressListener
 
-        progress = made.progress = ProgressListener(sys.stderr, made.observer.clock.time)
-    listeners.append(configure_logging(settings.log, sys.stderr, write=progress.write if progress else None))
+        progress = made.progress = ProgressListener(made.stderr, made.observer.clock.time)
+    write = progress.write if progress else None
+    listeners.append(configure_logging(settings.log, made.stderr, clean=made.redactor.clean, write=write))
     if progress:
         listeners.append(progress)
         progress.start()
