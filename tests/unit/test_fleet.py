@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as trying
 from hypothesis import strategies as st
 
 from runner.errors import UsageError
@@ -29,6 +30,7 @@ def test_every_account_is_in_exactly_one_shard(names: list[str], count: int) -> 
     assert set().union(*shards) == set(names)
 
 
+@trying(deadline=None)  # the first example loads the settings
 @given(st.text(min_size=1), NAMES, st.integers(1, 20))
 def test_an_account_keeps_its_shard_whatever_other_accounts_there_are(name: str, others: list[str], count: int) -> None:
     everybody = settings(accounts=listed(*dict.fromkeys([*others, name])), shard=f"{shard_of(name, count)}/{count}")
