@@ -76,6 +76,7 @@ class Job:
     error_message: str | None = None
     total_items: int | None = None
     processed_items: int | None = None
+    look_again: float | None = None  # seconds after which the API asks to look again (Retry-After)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from runner.models import Outcome, RunResult, SyncResult
 from runner.observe import events
 from runner.observe.interface import Observer
 from runner.sync import outcome
-from runner.sync.execute import Execution, Watching, execute
+from runner.sync.execute import execute
+from runner.sync.execution import Execution, Watching
 from runner.sync.plan import PlannedSync, plan, zone
 from runner.sync.states import Pace
 
@@ -187,6 +188,9 @@ class _Work:
         """Why a sync is not begun: a signal, a failed one before it, or an API that is plainly down."""
         if self.interrupt.code is not None:
             return Outcome.INTERRUPTED, "not started: the run was interrupted"
+        down = self.client.budget.down
+        if down:
+            return Outcome.SKIPPED, f"not started: the API is down ({down})"
         results = self.results
         failed = next((name for name in sync.after if results[name].outcome is not Outcome.COMPLETED), None)
         if failed:
