@@ -9,12 +9,12 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, UsageError
+from runner.frozen import Frozen
 from runner.lock import held, open_lock, try_lock
 
 T = TypeVar("T")
@@ -42,8 +42,7 @@ CREATE INDEX IF NOT EXISTS syncs_by_target ON syncs (target, name, intended_at);
 _FROM_1 = "ALTER TABLE syncs ADD COLUMN foreign_job INTEGER NOT NULL DEFAULT 0"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Frozen):
     """One triggered sync as remembered. Times are Unix seconds; `outcome` is None while it is open."""
 
     key: str
@@ -83,11 +82,13 @@ def _alone(lock: Path, patience: float) -> Iterator[None]:
 class Ledger:
     """The remembered syncs; safe for several processes (write-ahead log, short transactions)."""
 
-    def __init__(self, directory: Path | None, patience: float = BUSY) -> None:
+    def __init__(self, directory: Path | None, clean: Callable[[str], str] = str, patience: float = BUSY) -> None:
         """Open `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError when it can not be.
 
-        `patience` is how many seconds to wait for other processes that open it; LedgerBusy tells that it was over.
+        `clean` takes secrets out of errors, which may be the API's own words, before they are kept. `patience` is how
+        many seconds to wait for other processes that open it; LedgerBusy tells that it was over.
         """
+        self._clean = clean
         self._directory = directory
         self._path = ":memory:" if directory is None else str(directory / "ledger.sqlite3")
         try:
@@ -139,7 +140,7 @@ class Ledger:
         """Remember how it ended, at Unix time `at`."""
         self._write(
             "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHERE key=?",
-            (outcome, at, processed, error, key),
+            (outcome, at, processed, None if error is None else self._clean(error), key),
         )
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:

@@ -1,15 +1,13 @@
 """What the syncs of one account share. Data only."""
 
-from dataclasses import dataclass
-
 from runner.clock import Clock
+from runner.frozen import Frozen
 from runner.ledger import Ledger
 from runner.sync.jobs import JobApi
 from runner.sync.states import Pace
 
 
-@dataclass(frozen=True, slots=True)
-class Watching:
+class Watching(Frozen):
     """How jobs are watched and tried again. Times in seconds."""
 
     pace: Pace = Pace()
@@ -18,8 +16,7 @@ class Watching:
     sync_seconds: float | None = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Frozen):
     """What one account's syncs share. `target` names base URL and user in the ledger."""
 
     account: str
