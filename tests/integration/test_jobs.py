@@ -205,7 +205,7 @@ def test_syncs_run_at_once_where_that_is_set(desk_with: MakeDesk) -> None:
 
 def test_a_stalled_job_is_reported_once(desk: Desk) -> None:
     desk.fault(kind="job_stalls")
-    told = _run(desk, poll={"stall": 0.1, "max": 0.05}, deadline={"sync": 0.8})
+    told = _run(desk, poll={"stall": 0.1, "max": 0.05}, deadline={"sync": 4.0})
     assert told.code == 6
     assert len(told.named("sync.stalled")) == 1
 
