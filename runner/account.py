@@ -31,7 +31,7 @@ class Account(Frozen):
 
 
 class Surroundings(Frozen):
-    """What every account needs from outside. `learn` is told each secret, for the redactor."""
+    """What every account needs from outside. `learn` is told each secret; `clean` takes them out of a text again."""
 
     settings: Settings
     profile: Profile
@@ -39,13 +39,20 @@ class Surroundings(Frozen):
     learn: Callable[[str], None]
     environment: dict[str, str]
     run_id: str = ""
+    clean: Callable[[str], str] = str
 
     @classmethod
     def of(
-        cls, settings: Settings, profile: Profile, clock: Clock, learn: Callable[[str], None], run_id: str = ""
+        cls,
+        settings: Settings,
+        profile: Profile,
+        clock: Clock,
+        learn: Callable[[str], None],
+        run_id: str = "",
+        clean: Callable[[str], str] = str,
     ) -> "Surroundings":
         """With the process's environment. `run_id` goes with every request."""
-        return cls(settings, profile, clock, learn, dict(os.environ), run_id)
+        return cls(settings, profile, clock, learn, dict(os.environ), run_id, clean)
 
 
 @asynccontextmanager

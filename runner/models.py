@@ -75,6 +75,7 @@ class Job(Frozen):
     error_message: str | None = None
     total_items: int | None = None
     processed_items: int | None = None
+    look_again: float | None = None  # seconds after which the API asks to look again (Retry-After)
 
 
 class SyncResult(Frozen):

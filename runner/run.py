@@ -21,7 +21,8 @@ from runner.observe import events
 from runner.observe.interface import Observer
 from runner.settings import SyncSettings
 from runner.sync import outcome
-from runner.sync.execute import Execution, Watching, execute
+from runner.sync.execute import execute
+from runner.sync.execution import Execution, Watching
 from runner.sync.plan import PlannedSync, plan, zone
 from runner.sync.states import Pace
 
@@ -116,7 +117,7 @@ async def _all_accounts(
             if len(plans) > 1:
                 bound.emit(events.AccountEnded(account.exit_code, account.completed, account.total - account.completed))
 
-    ledger = Ledger(around.settings.state.dir)
+    ledger = Ledger(around.settings.state.dir, around.clean)
     try:
         async with open_client(around) as client:
             with _obeying(interrupt):
@@ -234,6 +235,9 @@ class _Work:
         """Why a sync is not begun: a signal, a failed one before it, or an API that is plainly down."""
         if self.interrupt.code is not None:
             return Outcome.INTERRUPTED, NOT_STARTED
+        down = self.client.budget.down
+        if down:
+            return Outcome.SKIPPED, f"not started: the API is down ({down})"
         results = self.results
         failed = next((name for name in sync.after if results[name].outcome is not Outcome.COMPLETED), None)
         if failed:

@@ -230,8 +230,22 @@ class PushgatewaySettings(_Section):
     )
 
 
+class OtlpSettings(_Section):
+    """Where metrics are exported to as OTLP at the end of the run; needs the extra `otlp`, which the image has."""
+
+    endpoint: Url | None = Field(
+        default=None, description="The collector, such as http://collector:4318; /v1/metrics is added."
+    )
+    instance: str | None = Field(default=None, description="service.instance.id, where several runners export.")
+    timeout: Duration = Field(default=2.0, gt=0, le=30, description="How long the export may take at most.")
+    headers_file: Path | None = Field(
+        default=None, description="A secret file with headers, in the form authorization=Bearer%20TOKEN,x-tenant=7."
+    )
+    ca_file: Path | None = Field(default=None, description="CA bundle (PEM) to trust instead of the system's.")
+
+
 class MetricsSettings(_Section):
-    """The three ways out for metrics; any mix."""
+    """The ways out for metrics; any mix."""
 
     listen: str | None = Field(
         default=None,
@@ -242,6 +256,7 @@ class MetricsSettings(_Section):
         default=None, description="Write a node-exporter textfile here at the end (must end in .prom)."
     )
     pushgateway: PushgatewaySettings = Field(default={}, validate_default=True)
+    otlp: OtlpSettings = Field(default={}, validate_default=True)
 
 
 class ReportSettings(_Section):

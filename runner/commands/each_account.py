@@ -18,12 +18,13 @@ from runner.settings import Settings
 
 
 class Visit(Frozen):
-    """One account, open, with what is needed to work with it."""
+    """One account, open, with what is needed to work with it. `clean` takes secrets out of what the API says."""
 
     account: Account
     settings: Settings
     deadline: Deadline
     observer: Observer
+    clean: Callable[[str], str]
 
 
 def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[None]]) -> int:
@@ -32,7 +33,8 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
     clock = SystemClock()
     codes = [0]
     with outlets(settings, clock) as made:
-        around = Surroundings.of(settings, profile.load(settings.profile), clock, made.learn, made.run_id)
+        spelled = profile.load(settings.profile)
+        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean)
 
         async def all_accounts() -> None:
             async with open_client(around) as client:
@@ -41,7 +43,7 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:
                         account = open_account(plan, around, client, observer)
-                        await work(Visit(account, settings, deadline, observer))
+                        await work(Visit(account, settings, deadline, observer, around.clean))
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
                         observer.emit(events.RunFailed(int(error.exit_code), str(error)))

@@ -53,7 +53,8 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     clock = made.observer.clock
     started_at = clock.time()
     try:
-        around = Surroundings.of(settings, profile.load(settings.profile), clock, made.learn, made.run_id)
+        spelled = profile.load(settings.profile)
+        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean)
         return asyncio.run(run(around, made.observer, made.run_id))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
