@@ -42,10 +42,11 @@ image: ## Build the container image; its times are the commit's, so that a secon
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
-docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, .env.example
+docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, .env.example, k8s/*/pod-failure-policy.yaml
 	$(BIN)/python -m runner.observe.reference docs
 	$(BIN)/python -m runner.observe.pictures docs/images
 	$(BIN)/sync-runner config init --env > .env.example
+	$(BIN)/python k8s/pod_failure_policy.py
 
 sbom: $(VENV)/.dev ## List what the image holds of Python packages: dist/sbom.cdx.json (CycloneDX)
 	$(PYTHON) -m venv --clear build/sbom
