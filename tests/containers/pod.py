@@ -17,7 +17,7 @@ Object = dict[str, Any]
 
 def objects_of(overlay: str) -> list[Object]:
     """Every object of an overlay."""
-    command = [KUBECTL, "kustomize", ROOT / "k8s" / "overlays" / overlay]
+    command = [str(KUBECTL), "kustomize", str(ROOT / "k8s" / "overlays" / overlay)]
     return list(yaml.safe_load_all(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
 
 
