@@ -22,6 +22,7 @@ from runner.sync.execute import Execution, Watching, execute
 from runner.sync.plan import PlannedSync, plan, zone
 from runner.sync.states import Pace
 
+LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
 SIGNALS = {signal.SIGTERM: ExitCode.SIGTERM, signal.SIGINT: ExitCode.SIGINT}
 
 
@@ -75,6 +76,7 @@ async def run(around: Surroundings, observer: Observer, run_id: str) -> RunResul
     interrupt = Interrupt(observer, settings.on_interrupt)
     try:
         async with open_client(around) as client:
+            asyncio.get_running_loop().call_later(LOAD_SECONDS, around.meanwhile)
             with _obeying(interrupt):
                 work = [
                     _Work(one, around, client, ledger, deadline, observer.bind(account=one.name), run_id, interrupt)

@@ -126,8 +126,12 @@ class Client:
         request_timeout: float,
         tls: ssl.SSLContext,
         headers: Mapping[str, str] | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte."""
+        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte.
+
+        `meanwhile` is called once, while the answer to the first request is awaited.
+        """
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx
@@ -136,6 +140,7 @@ class Client:
         self._clock = clock
         self._policy = policy
         self._timeout = request_timeout
+        self._meanwhile: Callable[[], None] | None = meanwhile
         self._http = httpx.AsyncClient(
             verify=tls,
             # Connecting gets less than the whole: what ends there was certainly not sent, and may be sent again.
@@ -181,6 +186,27 @@ class Client:
 
         For requests that must be made anew for each try; `send` is for all others. Raises as `send` does.
         """
+        first: Answer | Unreachable
+        try:
+            first = await once(1)
+            if why(first.status) is None:
+                return first
+        except Unreachable as error:
+            if why(error) is None:
+                raise
+            first = error
+        return await self._again(endpoint, first, once, why, deadline, observer)
+
+    async def _again(
+        self,
+        endpoint: str,
+        first: Answer | Unreachable,
+        once: Callable[[int], Awaitable[Answer]],
+        why: Why,
+        deadline: Deadline,
+        observer: Observer,
+    ) -> Answer:
+        """The further tries, after the first ended as told: few requests come so far, and most runs load no tenacity."""
         import tenacity
 
         attempt = 0
@@ -188,7 +214,11 @@ class Client:
         async def counted() -> Answer:
             nonlocal attempt
             attempt += 1
-            return await once(attempt)
+            if attempt > 1:
+                return await once(attempt)
+            if isinstance(first, Unreachable):
+                raise first
+            return first
 
         tries = tenacity.AsyncRetrying(
             sleep=self._clock.sleep,
@@ -259,7 +289,10 @@ class Client:
     async def _receive(self, call: Call) -> Answer:
         sent_at = self._clock.time()
         url = self._base_url + call.target
-        async with self._http.stream(call.method, url, headers=dict(call.headers), content=call.body) as response:
+        traced: dict[str, Any] = {} if self._meanwhile is None else {"trace": self._trace}
+        async with self._http.stream(
+            call.method, url, headers=dict(call.headers), content=call.body, extensions=traced
+        ) as response:
             received_at = self._clock.time()
             raw = bytearray()
             async for chunk in response.aiter_raw():
@@ -275,6 +308,12 @@ class Client:
         content = _decoded(bytes(raw), headers.get("content-encoding", ""), call.endpoint)
         body, is_json = _parsed(content)
         return Answer(response.status_code, headers, body, is_json, sent_at, received_at)
+
+    async def _trace(self, event: str, _details: Mapping[str, Any]) -> None:
+        """httpcore tells how far a request is; once the first has been sent, there is time for `meanwhile`."""
+        if event.endswith("send_request_body.complete") and self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
 
 
 def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:

@@ -58,7 +58,7 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     started_at = clock.time()
     try:
         spelled = profile.load(settings.profile)
-        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean)
+        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
         plans = accounts(settings)
         syncs = sum(len(one.syncs) for one in plans)
         made.observer.emit(events.RunStarted(__version__, settings.base_url, settings.profile, len(plans), syncs))
