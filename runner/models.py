@@ -75,6 +75,7 @@ class Job(Frozen):
     error_message: str | None = None
     total_items: int | None = None
     processed_items: int | None = None
+    look_again: float | None = None  # seconds after which the API asks to look again (Retry-After)
 
 
 class SyncResult(Frozen):
@@ -92,8 +93,17 @@ class SyncResult(Frozen):
     adopted: bool = False
 
 
+class AccountResult(Frozen):
+    """How one account's syncs ended together: the code that a run of it alone would have left with."""
+
+    account: str
+    exit_code: int
+    completed: int
+    total: int
+
+
 class RunResult(Frozen):
-    """The whole run, for report and metrics. Times are Unix seconds."""
+    """The whole run, for report and metrics. Times are Unix seconds; `shard` names its part of the accounts."""
 
     run_id: str
     exit_code: int
@@ -103,3 +113,5 @@ class RunResult(Frozen):
     profile: str
     results: tuple[SyncResult, ...] = ()
     errors: tuple[str, ...] = ()
+    accounts: tuple[AccountResult, ...] = ()
+    shard: str | None = None

@@ -1,15 +1,17 @@
 """Jobs over the wire: trigger, look up, list, cancel, in the profile's spelling, with a session that is kept good."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from runner.api.budget import Budget
 from runner.api.client import Answer, Call, Client, prepare
 from runner.api.profile import Jobs, Profile, Request, find, shape, text
 from runner.api.retry import Safety
 from runner.auth.session import SessionKeeper
 from runner.clock import Deadline
-from runner.errors import AuthenticationError, ContractError, Unreachable
+from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, RunnerError, Unreachable
 from runner.frozen import Frozen
 from runner.models import Job, Session
 from runner.observe.interface import Observer
@@ -31,6 +33,7 @@ class JobApi:
         self._profile = profile
         self._keeper = keeper
         self._account = account
+        self._user_id: str | None = None
 
     @property
     def spelling(self) -> Jobs:
@@ -38,7 +41,7 @@ class JobApi:
         return self._profile.jobs
 
     async def trigger(self, sync: PlannedSync, key: str, deadline: Deadline, observer: Observer) -> Job | Conflict:
-        """Ask for a job. Raises Unreachable with `sent` where the answer was lost and it may have been taken."""
+        """Ask for a job. Where the answer was lost or can not be read, the error's `sent` says that it may be taken."""
         trigger = self.spelling.trigger
         values = {
             "sync_type": sync.sync_type,
@@ -51,12 +54,19 @@ class JobApi:
         # Even with a key only what was certainly not taken is sent again here; `execute` decides about the rest.
         answer = await self._send("trigger", trigger.request, values, Safety.ONCE, deadline, observer)
         if answer.status in trigger.accepted and answer.is_json:
-            return self._profile.read_job(find(answer.body, trigger.job))
+            return self._new_job(answer)
         if answer.status in trigger.conflict:
             return Conflict(text(answer.body, trigger.conflict_job_id) if answer.is_json else None)
         if answer.status >= 500 or answer.status in trigger.accepted:
-            raise Unreachable(f"trigger: the API answered {answer.status}{'' if answer.is_json else ' without JSON'}")
+            without = "" if answer.is_json else " without JSON"
+            raise Unreachable(f"trigger: the API answered {answer.status}{without}", asked=answer.asked)
         raise _refused("trigger", answer)
+
+    def _new_job(self, answer: Answer) -> Job:
+        try:
+            return self._profile.read_job(find(answer.body, self.spelling.trigger.job))
+        except ContractError as error:
+            raise ContractError(f"trigger: {error}", sent=True) from None
 
     async def look(self, job: Job, deadline: Deadline, observer: Observer) -> Job:
         """The job as it is now. Raises ContractError when the API does not know it any more."""
@@ -69,10 +79,10 @@ class JobApi:
         if found is None:
             raise ContractError(f"status: the API does not know job {job.job_id[:80]} (shape: {shape(answer.body)})")
         now = self._profile.read_job(found, job_id=job.job_id)
-        return replace(now, sync_type=now.sync_type or job.sync_type)
+        return replace(now, sync_type=now.sync_type or job.sync_type, look_again=answer.asked)
 
-    async def running(self, sync_type: str, deadline: Deadline, observer: Observer) -> list[Job] | None:
-        """The jobs of that type that have not ended; None where the API can not tell."""
+    async def listed(self, sync_type: str, deadline: Deadline, observer: Observer) -> list[Job] | None:
+        """The jobs of that type and of this user, newest first; None where the API has no listing."""
         listing = self.spelling.running
         if listing is None:
             return None
@@ -80,7 +90,20 @@ class JobApi:
             "list", listing.request, {"sync_type": sync_type}, Safety.REPEATABLE, deadline, observer
         )
         jobs = self._read_list(_body("list", answer), listing.jobs)
-        return [job for job in jobs if job.sync_type == sync_type and not job.status.terminal]
+        return [job for job in jobs if job.sync_type == sync_type and self._mine(job)]
+
+    def _mine(self, job: Job) -> bool:
+        """Whether the job is this user's, as far as both are told."""
+        return None in (job.user_id, self._user_id) or job.user_id == self._user_id
+
+    def server_time(self, at: float) -> float:
+        """Our Unix time `at` by the server's clock, as far as its skew is known."""
+        return at + self._keeper.stored.skew
+
+    @property
+    def budget(self) -> Budget:
+        """The retries that are left to the run."""
+        return self._client.budget
 
     async def recent(self, limit: int, deadline: Deadline, observer: Observer) -> list[Job]:
         """The newest jobs. Raises ContractError where the profile has no listing."""
@@ -134,10 +157,17 @@ class JobApi:
 
     async def _session(self, deadline: Deadline, observer: Observer, *, rejected: Session | None = None) -> Session:
         """The account's session. A lost answer to the login leaves no doubt about the request that was to follow it."""
+        left = None if deadline.left == float("inf") else deadline.left
         try:
-            return await self._keeper.session(deadline, observer, rejected=rejected)
-        except Unreachable as error:
-            raise Unreachable(str(error), sent=False) from None
+            async with asyncio.timeout(left):  # another sync may be at the login, with more time than this one
+                session = await self._keeper.session(deadline, observer, rejected=rejected)
+        except TimeoutError:
+            raise DeadlineExceeded(f"login: no session before {deadline.what} ended") from None
+        except RunnerError as error:
+            error.sent = False
+            raise
+        self._user_id = session.user_id
+        return session
 
     async def _signed(
         self, call: Call, session: Session, safety: Safety, deadline: Deadline, observer: Observer
