@@ -1,6 +1,6 @@
 """The data model: tokens, sessions, jobs, results. Plain frozen data; what decides and what sends stands elsewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -56,6 +56,7 @@ class Session:
     user_id: str | None = None
     scope: str | None = None
     mfa_verified: bool = False
+    carried: dict[str, str] = field(default_factory=dict)  # what the login gave beside the token, such as a CSRF token
 
     def __repr__(self) -> str:
         """Never shows the tokens: a repr ends up in tracebacks."""
@@ -76,6 +77,7 @@ class Job:
     error_message: str | None = None
     total_items: int | None = None
     processed_items: int | None = None
+    carried: dict[str, str] = field(default_factory=dict)  # what the trigger's answer gave for later requests
 
 
 @dataclass(frozen=True, slots=True)

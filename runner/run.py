@@ -11,6 +11,7 @@ from typing import Any
 
 from runner.account import Account, AccountPlan, Surroundings, accounts, open_account, open_client
 from runner.api.client import Client
+from runner.api.profile import asking
 from runner.clock import Deadline
 from runner.errors import ExitCode, RunnerError, defect
 from runner.ledger import Ledger
@@ -95,7 +96,7 @@ def _planned(
     one: AccountPlan, around: Surroundings, last_success: Callable[[str], float | None]
 ) -> tuple[PlannedSync, ...]:
     for sync in one.syncs:
-        around.profile.check_type(sync.type)
+        asking.check(around.profile, sync, around.settings.params)
     time_zone = zone(around.settings.time_zone)
     today = datetime.fromtimestamp(around.clock.time(), UTC).astimezone(time_zone).date()
     return plan(one.syncs, today=today, time_zone=time_zone, last_success=last_success)

@@ -9,15 +9,15 @@ import json
 import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from runner import __version__
-from runner.api import retry, template
-from runner.api.profile import Request
+from runner.api import retry
+from runner.api.profile.models import RateLimit
 from runner.api.retry import Policy, Safety
+from runner.api.wire import Answer, Call, cookies, in_http
 from runner.clock import Clock, Deadline
 from runner.errors import ContractError, DeadlineExceeded, Unreachable, UsageError
 from runner.models import JSON
@@ -27,66 +27,8 @@ from runner.observe.interface import Observer
 MAX_ANSWER = 8 << 20  # bytes; a list of 100 jobs is about 40 KiB
 CONNECT_SECONDS = 10.0
 Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
+USUAL_LIMIT = RateLimit()  # 429 and Retry-After
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
-
-    `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: JSON
-    is_json: bool
-    sent_at: float
-    received_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts."""
-
-    endpoint: str
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes | None = None
-
-    def __repr__(self) -> str:
-        """Only what holds no secret."""
-        return f"Call({self.endpoint})"
-
-
-def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
-    """The request with `values` filled in. Raises ContractError where the profile's template lacks a value."""
-    try:
-        target = template.fill(request.path, {key: _quoted(value) for key, value in values.items()})
-        query = template.fill(request.query, values) or {}
-        headers = template.fill(request.headers, values) or {}
-        payload = template.fill(request.json_, values)
-        form = template.fill(request.form, values)
-    except KeyError as missing:
-        raise ContractError(
-            f"{endpoint}: the profile wants a value `{missing.args[0]}` that the API did not give"
-        ) from None
-    if query:
-        target += "?" + urlencode({key: template.as_text(value) for key, value in query.items()})
-    headers = {key: template.as_text(value) for key, value in headers.items()}
-    body = None
-    if form is not None:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-        body = urlencode({key: template.as_text(value) for key, value in form.items()}).encode()
-    elif payload is not None:
-        headers["Content-Type"] = "application/json"
-        body = json.dumps(payload).encode()
-    return Call(endpoint, request.method, target, headers, body)
-
-
-def _quoted(value: Any) -> Any:
-    return None if value is None else quote(template.as_text(value), safe="")
 
 
 def check_base_url(base_url: str, *, allow_http: bool) -> None:
@@ -128,6 +70,7 @@ class Client:
         request_timeout: float,
         tls: ssl.SSLContext,
         headers: Mapping[str, str] | None = None,
+        rate_limit: RateLimit = USUAL_LIMIT,
     ) -> None:
         """`request_timeout` in seconds bounds one exchange, from connecting to the last byte."""
         from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -138,6 +81,7 @@ class Client:
         self._clock = clock
         self._policy = policy
         self._timeout = request_timeout
+        self._rate_limit = rate_limit
         self._http = httpx.AsyncClient(
             verify=tls,
             # Connecting gets less than the whole: what ends there was certainly not sent, and may be sent again.
@@ -269,14 +213,15 @@ class Client:
                 if len(raw) > MAX_ANSWER:
                     raise ContractError(f"{call.endpoint}: the answer is larger than {MAX_ANSWER >> 20} MiB")
         headers = {name.lower(): value for name, value in response.headers.items()}
-        if 300 <= response.status_code < 400:
+        if 300 <= response.status_code < 400 and not call.takes_redirect:
             raise ContractError(
                 f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials; "
                 "set base_url to the address it redirects to"
             )
         content = _decoded(bytes(raw), headers.get("content-encoding", ""), call.endpoint)
         body, is_json = _parsed(content)
-        return Answer(response.status_code, headers, body, is_json, sent_at, received_at)
+        answer = Answer(response.status_code, headers, body, is_json, sent_at, received_at, cookies(response))
+        return in_http(answer, self._rate_limit)
 
 
 def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:

@@ -82,6 +82,7 @@ class _Progress:
 
     def __init__(self, shared: Execution, sync: PlannedSync, deadline: Deadline, observer: Observer) -> None:
         self.shared, self.sync, self.deadline, self.observer = shared, sync, deadline, observer
+        self.api = shared.api.about(sync)
         self.job: Job | None = None
         self.key: str | None = None
         self.attempts = 0
@@ -118,14 +119,12 @@ class _Progress:
 
     def _key_still_known(self, known: Entry) -> bool:
         age = self.shared.clock.time() - known.intended_at
-        return self.shared.api.spelling.trigger.idempotent and 0 <= age < KEY_SECONDS
+        return self.api.spelling.trigger.idempotent and 0 <= age < KEY_SECONDS
 
     async def _still_running(self, job_id: str) -> Job | None:
         """The earlier run's job while it runs; else its end is written down and None returned."""
         try:
-            job = await self.shared.api.look(
-                Job(job_id, JobStatus.PENDING, self.sync.sync_type), self.deadline, self.observer
-            )
+            job = await self.api.look(Job(job_id, JobStatus.PENDING, self.sync.sync_type), self.deadline, self.observer)
         except ContractError as error:
             self._record(Outcome.UNKNOWN, str(error))
             return None
@@ -165,7 +164,7 @@ class _Progress:
 
     async def _send_trigger(self, key: str) -> Job | Conflict:
         """Send the trigger; an interrupt meanwhile waits a little for the answer, so that the job can be cancelled."""
-        sent = asyncio.ensure_future(self.shared.api.trigger(self.sync, key, self.deadline, self.observer))
+        sent = asyncio.ensure_future(self.api.trigger(self.sync, key, self.deadline, self.observer))
         try:
             return await asyncio.shield(sent)
         except asyncio.CancelledError:
@@ -179,7 +178,7 @@ class _Progress:
     async def _look_up(self, error: Unreachable, lost: int) -> Job | None:
         """After a lost answer: the job if it is found, None where the trigger may safely be sent again."""
         self.observer.emit(events.TriggerDoubt(str(error)))
-        api = self.shared.api
+        api = self.api
         if api.spelling.trigger.idempotent and lost < LOST_ANSWERS:
             await self._pause(lost)
             return None
@@ -198,7 +197,7 @@ class _Progress:
     async def _adopt(self, conflict: Conflict) -> Job:
         """The job that is running already, watched instead of a second one."""
         self.adopted = True
-        api, kind = self.shared.api, self.sync.sync_type
+        api, kind = self.api, self.sync.sync_type
         if conflict.job_id:
             return await api.look(Job(conflict.job_id, JobStatus.PENDING, kind), self.deadline, self.observer)
         jobs = await api.running(kind, self.deadline, self.observer)
@@ -217,7 +216,7 @@ class _Progress:
         while not job.status.terminal:
             pause = states.next_look(job, clock.monotonic() - began, watching.pace)
             await clock.sleep(min(pause, self.deadline.left))
-            now = states.advance(job, await self.shared.api.look(job, self.deadline, self.observer))
+            now = states.advance(job, await self.api.look(job, self.deadline, self.observer))
             if (now.status, now.progress, now.processed_items) != (job.status, job.progress, job.processed_items):
                 moved_at, stalled = clock.monotonic(), False
             elif not stalled and clock.monotonic() - moved_at >= watching.stall:
@@ -249,7 +248,7 @@ class _Progress:
     async def _cancel(self, job: Job) -> str:
         deadline = Deadline.after(self.shared.clock, CANCEL_SECONDS, "the time to cancel")
         try:
-            now = await self.shared.api.cancel(job, deadline, self.observer)
+            now = await self.api.cancel(job, deadline, self.observer)
         except RunnerError as error:
             self.observer.emit(events.CancelSent(job.job_id, None, str(error)))
             return f"job {job.job_id} could not be cancelled ({error})"

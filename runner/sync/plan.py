@@ -1,9 +1,10 @@
 """The plan: the syncs of one account in order, with real dates. Pure."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from runner.errors import UsageError
@@ -20,6 +21,7 @@ class PlannedSync:
     end_date: str | None = None
     force_full: bool = False
     after: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 def zone(name: str) -> ZoneInfo:
@@ -59,6 +61,7 @@ def _plan_one(
         end_date=end.isoformat() if end else None,
         force_full=sync.force_full,
         after=sync.after,
+        params=sync.params,
     )
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.api.client import MAX_ANSWER, Answer, Call, Client, check_base_url, prepare, tls_context
-from runner.api.profile import Request
+from runner.api.client import MAX_ANSWER, Client, check_base_url, tls_context
+from runner.api.profile.models import Request
 from runner.api.retry import Policy, Safety
+from runner.api.wire import Answer, Call, prepare
 from runner.clock import Deadline, SystemClock
 from runner.errors import ContractError, DeadlineExceeded, RunnerError, Unreachable, UsageError
 from runner.observe import events
