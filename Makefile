@@ -61,8 +61,8 @@ mutation: $(VENV)/.dev ## Break the code in small ways; the tests must notice. M
 	$(BIN)/python -m tests.campaign.mutation $(foreach one,$(MUTANTS),'$(one)')
 
 lock: $(VENV)/.dev ## Pin and hash every dependency of the images
-	$(COMPILE) --extra encryption pyproject.toml -o requirements.lock
-	$(COMPILE) --extra encryption --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
+	$(COMPILE) --extra encryption --extra otlp pyproject.toml -o requirements.lock
+	$(COMPILE) --extra encryption --extra otlp --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
 	$(COMPILE) --group build -o requirements-build.lock
 
 clean: ## Remove what was built

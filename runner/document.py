@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.errors import UsageError
+from runner.frozen import Frozen
 
 MAX_BYTES = 1 << 20  # a configuration is a page or two; a megabyte of it is a mistake or an attack
 
 Place = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Frozen):
     """The data of a YAML file, its name, and the line (from 1) of each key and list item."""
 
     name: str

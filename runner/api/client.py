@@ -27,7 +27,6 @@ from runner.observe.interface import Observer
 MAX_ANSWER = 8 << 20  # bytes; a list of 100 jobs is about 40 KiB
 CONNECT_SECONDS = 10.0
 Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
-USUAL_LIMIT = RateLimit()  # 429 and Retry-After
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -70,9 +69,9 @@ class Client:
         request_timeout: float,
         tls: ssl.SSLContext,
         headers: Mapping[str, str] | None = None,
-        rate_limit: RateLimit = USUAL_LIMIT,
+        rate_limit: RateLimit | None = None,
     ) -> None:
-        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte."""
+        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte. `rate_limit`: if not as HTTP has it."""
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx
@@ -221,7 +220,7 @@ class Client:
         content = _decoded(bytes(raw), headers.get("content-encoding", ""), call.endpoint)
         body, is_json = _parsed(content)
         answer = Answer(response.status_code, headers, body, is_json, sent_at, received_at, cookies(response))
-        return in_http(answer, self._rate_limit)
+        return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
 
 
 def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -10,6 +10,7 @@ from runner.api import template
 from runner.api.profile.expressions import find
 from runner.api.profile.models import RateLimit, Request
 from runner.errors import ContractError
+from runner.frozen import Frozen
 from runner.models import JSON
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 EPOCH = 1e9  # a time to wait that is larger is no number of seconds but a moment in Unix seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Frozen):
     """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
 
     `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock.
@@ -34,8 +34,7 @@ class Answer:
     cookies: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Frozen):
     """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts.
 
     `takes_redirect`: an answer that redirects is an answer like others. It is never followed.

@@ -2,17 +2,16 @@
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from runner.api.profile.models import Auth
 from runner.auth.totp import Seed, parse_seed
+from runner.frozen import Frozen
 from runner.secrets import SecretReader
 
 OPTIONAL = frozenset({"totp_seed", "refresh_token"})  # only wanted where the API asks for them
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Frozen):
     """What a login needs. Its repr shows nothing."""
 
     username: str | None = None

@@ -29,6 +29,6 @@ class Keeper(Protocol):
         """Whether the answer says that the session is no longer good."""
         ...
 
-    def forget(self, *, cooldown: bool) -> None:
+    async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Drop what is kept of the session, and of refused logins where asked."""
         ...

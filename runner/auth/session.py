@@ -106,11 +106,11 @@ class SessionKeeper:
         """Whether the answer says that the token is no longer good."""
         return answer.status in self._auth.expired
 
-    def forget(self, *, cooldown: bool) -> None:
+    async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Drop the cached session, and the cool-down too where asked. The used time step is kept."""
-        stored = self._store.load()
-        kept = replace(stored, session=None)
-        self._store.save(replace(kept, failures=0, cooldown_until=0.0) if cooldown else kept)
+        async with self._store.lock(deadline):
+            kept = replace(self._store.load(), session=None)
+            self._store.save(replace(kept, failures=0, cooldown_until=0.0) if cooldown else kept)
         self._session = None
 
     def _good(self, session: Session, rejected: Session | None) -> bool:

@@ -57,7 +57,7 @@ class StaticKeeper:
         """Whether the answer says that the secrets are not accepted."""
         return answer.status in self._auth.expired
 
-    def forget(self, *, cooldown: bool) -> None:
+    async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Nothing is kept."""
 
     @property

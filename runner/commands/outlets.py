@@ -17,8 +17,9 @@ from runner.observe import events
 from runner.observe.interface import Listener, Observer
 from runner.observe.logs import configure_logging
 from runner.observe.redact import RedactedStream, Redactor, SturdyStream
+from runner.observe.sending import Emit, begun
 from runner.secrets import SecretReader
-from runner.settings import LogSettings, Settings
+from runner.settings import LogSettings, MetricsSettings, Settings
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Outlets:
     timeline: Any = None
     notifier: Any = None
     push_password: str | None = None
+    otlp_headers: dict[str, str] = field(default_factory=dict)
     closers: list[Callable[[], object]] = field(default_factory=list)
 
     def learn(self, secret: str) -> None:
@@ -67,14 +69,29 @@ class Outlets:
     def _emit_metrics(self, result: RunResult, settings: Settings) -> None:
         metrics, made = settings.metrics, self.metrics
         self._try("metrics", lambda: made.finish(result))
+        sending = list(self._begun(result, metrics))
         if metrics.textfile:
             path = metrics.textfile
             self._try("textfile", lambda: made.write_textfile(path))
-        if metrics.pushgateway.url:
+        for target, wait in sending:
+            self._try(target, wait)
+
+    def _begun(self, result: RunResult, metrics: MetricsSettings) -> Iterator[tuple[str, Emit]]:
+        """Each way over the network, on its way already."""
+        made, gateway, otlp = self.metrics, metrics.pushgateway, metrics.otlp
+        if gateway.url:
             from runner.observe.pushgateway import push
 
             current = [{"account": one.account, "sync_type": one.sync_type} for one in result.results]
-            self._try("pushgateway", lambda: push(made, metrics.pushgateway, current, self.push_password))
+            yield (
+                "pushgateway",
+                begun(gateway.url, gateway.timeout, lambda: push(made, gateway, current, self.push_password)),
+            )
+        if otlp.endpoint:
+            from runner.observe.otlp import export
+
+            moments = result.started_at, result.ended_at
+            yield "otlp", begun(otlp.endpoint, otlp.timeout, lambda: export(made, otlp, self.otlp_headers, *moments))
 
     def _write_reports(self, report: dict[str, Any], settings: Settings) -> None:
         from runner.observe.report import termination_line, write_report, write_termination
@@ -102,7 +119,7 @@ class Outlets:
 
         return write_whole(path, page(report, self.timeline.cleaned(self.redactor.clean)))
 
-    def _try(self, target: str, emit: Callable[[], str | None]) -> None:
+    def _try(self, target: str, emit: Emit) -> None:
         """Emit, and log what went wrong. Even a defect there must not change how the run ends."""
         try:
             problem = emit()
@@ -181,6 +198,8 @@ def _listen_for_the_end(made: Outlets, listeners: list[Listener], settings: Sett
         made.timeline = Timeline()
         listeners.append(made.timeline)
     made.push_password = _secret(made, settings.metrics.pushgateway.password_file)
+    if settings.metrics.otlp.endpoint:
+        made.otlp_headers = _headers(made, settings.metrics.otlp.headers_file)
     ping, hook = settings.notify.ping, settings.notify.webhook
     ping_url = _secret(made, ping.url_file) or ping.url
     webhook_url = _secret(made, hook.url_file) or hook.url
@@ -189,6 +208,22 @@ def _listen_for_the_end(made: Outlets, listeners: list[Listener], settings: Sett
 
         made.notifier = Notifier(settings.notify, made.run_id, ping_url=ping_url, webhook_url=webhook_url)
         made.notifier.started()
+
+
+def _headers(made: Outlets, path: Path | None) -> dict[str, str]:
+    """The headers in the secret file, their values hidden from now on; none where it is unfit."""
+    from runner.observe.otlp import headers_of
+
+    text = _secret(made, path)
+    try:
+        found = headers_of(text or "")
+    except ValueError as error:
+        made.observer.emit(events.EmitFailed(path.name if path else "", str(error)))
+        return {}
+    for value in found.values():
+        made.learn(value)
+        made.learn(value.split(" ")[-1])  # the token alone, without `Bearer`
+    return found
 
 
 def _secret(made: Outlets, path: Path | None) -> str | None:

@@ -6,7 +6,7 @@ password which is also one of our words (`level`, `info`) breaks neither keys no
 
 import base64
 import json
-import re
+from bisect import insort
 from collections.abc import Iterable
 from typing import Any, TextIO
 from urllib.parse import quote, quote_plus
@@ -20,24 +20,34 @@ class Redactor:
 
     def __init__(self) -> None:
         """No secret known yet."""
-        self._forms: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        # By their first characters: the cost of a text does not grow with the number of accounts, as a pattern's would.
+        self._forms: dict[str, list[str]] = {}
+        self._known: set[str] = set()
 
     def add(self, secret: str) -> None:
         """Hide `secret` from now on; those under 4 characters can not be told from ordinary text."""
-        if len(secret) < MIN_LENGTH or secret in self._forms:
+        if len(secret) < MIN_LENGTH or secret in self._known:
             return
-        self._forms.update(form for form in _forms(secret) if len(form) >= MIN_LENGTH)
-        longest_first = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        self._known.add(secret)
+        for form in {form for form in _forms(secret) if len(form) >= MIN_LENGTH}:
+            insort(self._forms.setdefault(form[:MIN_LENGTH], []), form, key=_longest_first)
 
     def clean(self, text: str) -> str:
         """`text` with each known secret replaced by `***`."""
-        return self._pattern.sub(HIDDEN, text) if self._pattern else text
+        begun = [at for at in range(len(text) - MIN_LENGTH + 1) if text[at : at + MIN_LENGTH] in self._forms]
+        parts: list[str] = []
+        done = 0
+        for at in begun:
+            forms = self._forms[text[at : at + MIN_LENGTH]] if at >= done else ()
+            form = next((form for form in forms if text.startswith(form, at)), None)
+            if form is not None:
+                parts += (text[done:at], HIDDEN)
+                done = at + len(form)
+        return "".join((*parts, text[done:]))
 
     def clean_lines(self, text: str) -> str:
         """`text` cleaned; of lines that are JSON objects only the values, so that they stay such with the same keys."""
-        if self._pattern is None or not text.startswith("{"):
+        if not self._forms or not text.startswith("{"):
             return self.clean(text)
         return "\n".join(map(self._clean_line, text.split("\n")))
 
@@ -57,18 +67,26 @@ class Redactor:
         return [self._values(inner) for inner in value] if isinstance(value, list) else value
 
 
+def _longest_first(form: str) -> int:
+    return -len(form)
+
+
 def _forms(secret: str) -> Iterable[str]:
-    """Raw, URL-encoded, JSON-escaped and Base64, the latter with and without padding."""
-    raw = secret.encode()
+    """Raw, URL-encoded, JSON-escaped, and Base64: alone, with and without padding, and as part of a longer text."""
+    raw = secret.encode(errors="surrogatepass")  # an API may give a token that is no text
     yield secret
-    yield quote(secret, safe="")
-    yield quote(secret)
-    yield quote_plus(secret)
+    yield quote(raw, safe="")
+    yield quote(raw)
+    yield quote_plus(raw)
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    for encoded in (base64.b64encode(raw), base64.urlsafe_b64encode(raw)):
-        yield encoded.decode()
-        yield encoded.decode().rstrip("=")
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        encoded = encode(raw).decode()
+        yield encoded
+        yield encoded.rstrip("=")
+        for before in range(3):  # `user:password` of basic auth; edge characters also hold bits of their neighbours
+            shifted = encode(bytes(before) + raw).decode()
+            yield shifted[(0, 2, 3)[before] : (before + len(raw)) // 3 * 4]
 
 
 class SturdyStream:

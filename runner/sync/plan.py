@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from runner.errors import UsageError
+from runner.frozen import Frozen
 from runner.settings import SyncSettings
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedSync:
+class PlannedSync(Frozen):
     """One sync to run. Dates are ISO days or None: the API's own choice."""
 
     name: str

@@ -30,7 +30,7 @@ def _types(value: Any) -> Any:
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Source(_Part):
@@ -271,7 +271,7 @@ class Jobs(_Part):
     running: Listing | None = None
     recent: Listing | None = None
     cancel: Cancel | None = None
-    fields: JobFields = JobFields()
+    fields: JobFields = Field(default_factory=JobFields)
     words: dict[Annotated[JobStatus, Field(strict=False)], Words] = {state: (state.value,) for state in JobStatus}
     progress: Literal["percent", "fraction", "items"] = "percent"
 
@@ -298,7 +298,7 @@ class Errors(_Part):
     when: Expression | None = Field(
         default=None, description="True of the body of an answer about jobs that is an error in spite of its status."
     )
-    rate_limit: RateLimit = RateLimit()
+    rate_limit: RateLimit = Field(default_factory=RateLimit)
 
 
 class Profile(_Part):
@@ -309,4 +309,4 @@ class Profile(_Part):
     parameters: dict[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], Parameter] = {}
     auth: Auth
     jobs: Jobs
-    errors: Errors = Errors()
+    errors: Errors = Field(default_factory=Errors)
