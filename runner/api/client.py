@@ -71,7 +71,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         rate_limit: RateLimit | None = None,
     ) -> None:
-        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte. `rate_limit`: if not as HTTP has it."""
+        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte. `rate_limit`: how it is told."""
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx
