@@ -6,7 +6,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from runner.api import template
+from runner.api import retry, template
 from runner.api.profile.expressions import find
 from runner.api.profile.models import RateLimit, Request
 from runner.errors import ContractError
@@ -32,6 +32,11 @@ class Answer(Frozen):
     sent_at: float
     received_at: float
     cookies: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> float | None:
+        """Seconds that the API asks to wait (Retry-After), None where it does not say."""
+        return retry.asked(self.headers, self.received_at)
 
 
 class Call(Frozen):

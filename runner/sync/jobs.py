@@ -1,9 +1,11 @@
 """Jobs over the wire: trigger, look up, list, cancel, in the profile's spelling, with a session that is kept good."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from runner.api.budget import Budget
 from runner.api.client import Client
 from runner.api.profile import Profile, asking, reading
 from runner.api.profile.expressions import find, shape
@@ -13,7 +15,7 @@ from runner.api.retry import Safety
 from runner.api.wire import Answer, Call, prepare
 from runner.auth.interface import Keeper
 from runner.clock import Deadline
-from runner.errors import AuthenticationError, ContractError, Unreachable
+from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, RunnerError, Unreachable
 from runner.frozen import Frozen
 from runner.models import Job, Session
 from runner.observe.interface import Observer
@@ -45,6 +47,7 @@ class JobApi:
         self._account = account
         self._params = params
         self._sync = sync
+        self._user_id: str | None = None
         self._found: dict[str, str] | None = None  # by the profile's lookups
 
     def about(self, sync: PlannedSync) -> "JobApi":
@@ -57,7 +60,7 @@ class JobApi:
         return self._profile.jobs
 
     async def trigger(self, sync: PlannedSync, key: str, deadline: Deadline, observer: Observer) -> Job | Conflict:
-        """Ask for a job. Raises Unreachable with `sent` where the answer was lost and it may have been taken."""
+        """Ask for a job. Where the answer was lost or can not be read, the error's `sent` says that it may be taken."""
         trigger = self.spelling.trigger
         values = await self._values(deadline, observer) | {
             "start_date": sync.start_date,
@@ -68,12 +71,16 @@ class JobApi:
         # Even with a key only what was certainly not taken is sent again here; `execute` decides about the rest.
         answer = await self._send("trigger", trigger.request, values, Safety.ONCE, deadline, observer)
         if answer.status in trigger.accepted and (answer.is_json or self._id_beside_body):
-            return self._begun(answer, key, values)
+            try:
+                return self._begun(answer, key, values)
+            except ContractError as error:
+                raise ContractError(f"trigger: {error}", sent=True) from None
         if answer.status in trigger.conflict:
             named = key if trigger.names_job else text(answer, _body_at(trigger.conflict_job_id))
             return Conflict(named)
         if answer.status >= 500 or answer.status in trigger.accepted:
-            raise Unreachable(f"trigger: the API answered {answer.status}{'' if answer.is_json else ' without JSON'}")
+            without = "" if answer.is_json else " without JSON"
+            raise Unreachable(f"trigger: the API answered {answer.status}{without}", asked=answer.asked)
         raise self._refused("trigger", answer)
 
     @property
@@ -101,17 +108,30 @@ class JobApi:
         if found is None:
             raise ContractError(f"status: the API does not know job {job.job_id[:80]} (shape: {shape(answer.body)})")
         now = reading.job(self.spelling, found, job_id=job.job_id)
-        return replace(now, sync_type=now.sync_type or job.sync_type, carried=job.carried)
+        return replace(now, sync_type=now.sync_type or job.sync_type, carried=job.carried, look_again=answer.asked)
 
-    async def running(self, sync_type: str, deadline: Deadline, observer: Observer) -> list[Job] | None:
-        """The jobs of that type that have not ended; None where the API can not tell."""
+    async def listed(self, sync_type: str, deadline: Deadline, observer: Observer) -> list[Job] | None:
+        """The jobs of that type and of this user, newest first; None where the API has no listing."""
         listing = self.spelling.running
         if listing is None:
             return None
         values = await self._values(deadline, observer)
         answer = await self._send("list", listing.request, values, Safety.REPEATABLE, deadline, observer)
         jobs = self._read_list(self._body("list", answer, listing.accepted), listing.jobs)
-        return [job for job in jobs if job.sync_type in (sync_type, None) and not job.status.terminal]
+        return [job for job in jobs if job.sync_type in (sync_type, None) and self._mine(job)]
+
+    def _mine(self, job: Job) -> bool:
+        """Whether the job is this user's, as far as both are told."""
+        return None in (job.user_id, self._user_id) or job.user_id == self._user_id
+
+    def server_time(self, at: float) -> float:
+        """Our Unix time `at` by the server's clock, as far as its skew is known."""
+        return at + self._keeper.stored.skew
+
+    @property
+    def budget(self) -> Budget:
+        """The retries that are left to the run."""
+        return self._client.budget
 
     async def recent(self, limit: int, deadline: Deadline, observer: Observer) -> list[Job]:
         """The newest jobs. Raises ContractError where the profile has no listing."""
@@ -165,8 +185,9 @@ class JobApi:
     ) -> dict[str, str]:
         try:
             answer = await self._send("lookup", lookup.request, values, Safety.REPEATABLE, deadline, observer)
-        except Unreachable as error:  # what is to follow was certainly not sent
-            raise Unreachable(str(error), sent=False) from None
+        except RunnerError as error:  # what is to follow was certainly not sent
+            error.sent = False
+            raise
         self._body("lookup", answer, lookup.accepted)
         found = {}
         for name, sources in lookup.carry.items():
@@ -205,10 +226,17 @@ class JobApi:
 
     async def _session(self, deadline: Deadline, observer: Observer, *, rejected: Session | None = None) -> Session:
         """The account's session. A lost answer to the login leaves no doubt about the request that was to follow it."""
+        left = None if deadline.left == float("inf") else deadline.left
         try:
-            return await self._keeper.session(deadline, observer, rejected=rejected)
-        except Unreachable as error:
-            raise Unreachable(str(error), sent=False) from None
+            async with asyncio.timeout(left):  # another sync may be at the login, with more time than this one
+                session = await self._keeper.session(deadline, observer, rejected=rejected)
+        except TimeoutError:
+            raise DeadlineExceeded(f"login: no session before {deadline.what} ended") from None
+        except RunnerError as error:
+            error.sent = False
+            raise
+        self._user_id = session.user_id
+        return session
 
     async def _signed(
         self, call: Call, session: Session, safety: Safety, deadline: Deadline, observer: Observer
