@@ -97,7 +97,7 @@ def _check(around: Surroundings, mine: Sequence[AccountPlan]) -> None:
         raise UsageError(
             "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
         )
-    for syncs in {one.syncs for one in everybody}:
+    for syncs in {id(one.syncs): one.syncs for one in everybody}.values():  # most share one plan
         _planned(syncs, around, lambda _name: None)
 
 
