@@ -160,18 +160,23 @@ class SessionKeeper:
         call = prepare("refresh", self._auth.refresh.request, values)
         try:
             answer = await self._client.send(call, safety=Safety.ONCE, deadline=deadline, observer=observer)
+            self._codes.measure_skew(answer, observer)
+            if answer.status not in self._auth.refresh.accepted:
+                observer.emit(events.LoginFailed("refresh", f"the API answered {answer.status}"))
+                return None
+            fields = self._auth.refresh.session or self._auth.session
+            session = self._read_session("refresh", fields, Walked({}, answer, old.carried, old.mfa_verified))
         except Unreachable as error:
             observer.emit(events.LoginFailed("refresh", str(error)))
             if not error.sent:
                 self._store.save(before)
                 raise
             return None
-        self._codes.measure_skew(answer, observer)
-        if answer.status not in self._auth.refresh.accepted:
-            observer.emit(events.LoginFailed("refresh", f"the API answered {answer.status}"))
+        except (
+            ContractError
+        ) as error:  # the token may be used up: a login is the way on, and tells the same if it is the API
+            observer.emit(events.LoginFailed("refresh", str(error)))
             return None
-        fields = self._auth.refresh.session or self._auth.session
-        session = self._read_session(fields, Walked({}, answer, old.carried, old.mfa_verified))
         if session.refresh_token is None:
             session = replace(session, refresh_token=token)
         return self._started(session, "refresh", began, observer)
@@ -191,7 +196,7 @@ class SessionKeeper:
                 self._note_refusal(observer, error)
                 raise
             walked = await self._walk_again(deadline, observer)
-        return self._started(self._read_session(self._auth.session, walked), "login", began, observer)
+        return self._started(self._read_session("login", self._auth.session, walked), "login", began, observer)
 
     async def _walk_again(self, deadline: Deadline, observer: Observer) -> Walked:
         try:
@@ -233,7 +238,7 @@ class SessionKeeper:
         observer.emit(events.LoginFailed("login", str(error)))
         observer.emit(events.CooldownStarted(length, failures))
 
-    def _read_session(self, fields: SessionFields | None, walked: Walked) -> Session:
+    def _read_session(self, endpoint: str, fields: SessionFields | None, walked: Walked) -> Session:
         """The session that the last answer gives. Raises ContractError where it gives none."""
         answer = walked.answer
         assert fields is not None
@@ -241,7 +246,7 @@ class SessionKeeper:
         token = reading.text(answer, fields.access_token, walked.carried)
         if not token:
             raise ContractError(
-                f"login: no access token at `{reading.named(fields.access_token)}` ({shape_of(answer)})"
+                f"{endpoint}: no access token at `{reading.named(fields.access_token)}` ({shape_of(answer)})"
             )
         lifetime = reading.seconds(answer, fields.expires_in)
         now = answer.sent_at  # the earliest moment it can have been issued
