@@ -172,9 +172,7 @@ class SessionKeeper:
                 self._store.save(before)
                 raise
             return None
-        except (
-            ContractError
-        ) as error:  # the token may be used up: a login is the way on, and tells the same if it is the API
+        except ContractError as error:  # the token may be used up: a login is the way on
             observer.emit(events.LoginFailed("refresh", str(error)))
             return None
         if session.refresh_token is None:
