@@ -12,6 +12,7 @@ from typing import Any
 from runner import __version__, fleet
 from runner.account import Account, Surroundings, open_account, open_client
 from runner.api.client import Client
+from runner.api.profile import asking
 from runner.clock import Deadline
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.fleet import AccountPlan
@@ -97,7 +98,7 @@ def _check(around: Surroundings, mine: Sequence[AccountPlan]) -> None:
         raise UsageError(
             "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
         )
-    for syncs in {one.syncs for one in everybody}:
+    for syncs in {id(one.syncs): one.syncs for one in everybody}.values():  # most share one plan
         _planned(syncs, around, lambda _name: None)
 
 
@@ -141,7 +142,7 @@ def _planned(
     syncs: Sequence[SyncSettings], around: Surroundings, last_success: Callable[[str], float | None]
 ) -> tuple[PlannedSync, ...]:
     for sync in syncs:
-        around.profile.check_type(sync.type)
+        asking.check(around.profile, sync, around.settings.params)
     time_zone = zone(around.settings.time_zone)
     today = datetime.fromtimestamp(around.clock.time(), UTC).astimezone(time_zone).date()
     return plan(syncs, today=today, time_zone=time_zone, last_success=last_success)

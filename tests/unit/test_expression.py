@@ -1,11 +1,14 @@
-"""The plain paths that are walked without jmespath find what jmespath finds."""
+"""Expressions of profiles: plain paths, walked without jmespath, find what jmespath finds; built-in ones are all good."""
 
 import jmespath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.api.expression import compiled
+from runner import document
+from runner.api import profile
+from runner.api.profile.expressions import checked, find
+from runner.errors import ContractError
 
 NAMES = st.sampled_from(["a", "b", "_c", "id"])
 PATHS = st.builds(
@@ -24,7 +27,8 @@ ANSWERS = st.recursive(
 
 @given(PATHS, ANSWERS)
 def test_a_plain_path_finds_what_jmespath_finds(path: str, answer: object) -> None:
-    assert compiled(path)(answer) == jmespath.search(path, answer)
+    assert checked(path) == path
+    assert find(answer, path) == jmespath.search(path, answer)
 
 
 @given(st.text("abA_.[]@09-| ", min_size=1, max_size=8), ANSWERS)
@@ -32,7 +36,12 @@ def test_any_text_is_taken_or_refused_as_jmespath_does(text: str, answer: object
     try:
         wanted = jmespath.search(text, answer)
     except jmespath.exceptions.JMESPathError:
-        with pytest.raises(ValueError):
-            compiled(text)(answer)
+        with pytest.raises((ValueError, ContractError)):
+            find(answer, checked(text))
     else:
-        assert compiled(text)(answer) == wanted
+        assert find(answer, text) == wanted
+
+
+@pytest.mark.parametrize("name", profile.built_ins())
+def test_a_built_in_profile_is_as_good_as_runs_take_it_to_be(name: str) -> None:
+    assert profile.parse(document.read(profile.locate(name))) == profile.load(name)
