@@ -25,11 +25,15 @@ demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox A
 test: $(VENV)/.dev ## Every test that needs no Docker; PYTEST_ARGS are handed on
 	$(BIN)/python -m pytest -n auto --ignore tests/containers $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev ## Style, types and the Dockerfile
+lint: $(VENV)/.dev ## Style, types, the Dockerfile and what other CI systems read
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint
+	$(BIN)/zizmor --offline --quiet .
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci examples/ci/gitlab.yml
 
 check: lint ## Style, types, tests with branch coverage of at least 95 %
 	$(BIN)/coverage erase
@@ -42,9 +46,10 @@ image: ## Build the container image; its times are the commit's, so that a secon
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
-docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, .env.example, k8s/*/pod-failure-policy.yaml
+docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, the profiles' schema, .env.example, failure policies
 	$(BIN)/python -m runner.observe.reference docs
 	$(BIN)/python -m runner.observe.pictures docs/images
+	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python k8s/pod_failure_policy.py
 

@@ -23,6 +23,7 @@ INTERRUPT_SECONDS = 4.5  # for the same after SIGTERM: 8 s in all, less what pus
 
 async def execute(sync: PlannedSync, shared: Execution, run_deadline: Deadline, observer: Observer) -> SyncResult:
     """Run `sync` to its end and tell how it ended. Raises nothing foreseen; a cancelled task cancels the job first."""
+    shared = replace(shared, api=shared.api.about(sync))
     clock = shared.clock
     began, started_at = clock.monotonic(), clock.time()
     deadline = Deadline.after(clock, shared.watching.sync_seconds, "the sync's deadline").sooner(run_deadline)
