@@ -25,11 +25,15 @@ demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox A
 test: $(VENV)/.dev ## Every test that needs no Docker; PYTEST_ARGS are handed on
 	$(BIN)/python -m pytest -n auto --ignore tests/containers $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev ## Style, types and the Dockerfile
+lint: $(VENV)/.dev ## Style, types, the Dockerfile and what other CI systems read
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint
+	$(BIN)/zizmor --offline --quiet .
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci examples/ci/gitlab.yml
 
 check: lint ## Style, types, tests with branch coverage of at least 95 %
 	$(BIN)/coverage erase
