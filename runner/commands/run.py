@@ -54,7 +54,7 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     started_at = clock.time()
     try:
         spelled = profile.load(settings.profile)
-        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean)
+        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
         return asyncio.run(run(around, made.observer, made.run_id))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
