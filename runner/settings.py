@@ -17,7 +17,9 @@ from runner.errors import UsageError
 from runner.frozen import Frozen
 
 ENV_PREFIX = "SYNC_RUNNER_"
-SECRET_NAMES = ("username", "password", "totp_seed", "refresh_token", "state_key")
+SECRET_NAMES = (
+    "username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret", "state_key",
+)  # fmt: skip
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -111,6 +113,7 @@ class SyncSettings(_Section):
     end: str | None = Field(default=None, description="Last day, in the same forms.")
     force_full: bool = Field(default=False, description="Ask for a full sync, not only what is new.")
     after: tuple[str, ...] = Field(default=(), description="Names of syncs that must have completed first.")
+    params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for this sync.")
 
     def model_post_init(self, _context: Any) -> None:
         """The type names the sync unless a name is given."""
@@ -349,6 +352,7 @@ class Settings(BaseSettings):
     syncs: Syncs = Field(
         default=(), description="What to run: `activities,health` or a list with type, start, end, ..."
     )
+    params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for every sync.")
     concurrency: int = Field(default=1, ge=1, le=1000, description="Syncs of one account that may run at once.")
     on_failure: Literal["continue", "stop"] = Field(
         default="continue", description="After a failed sync: go on, or skip the rest."
@@ -429,7 +433,7 @@ def _check_variable(variable: str) -> None:
     key = variable.upper().removeprefix(ENV_PREFIX).lower()
     secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
     known = {"__".join(place) for place in _known_places(Settings)} | secrets | {"config"}
-    if key not in known:
+    if key not in known and not key.startswith("params__"):
         import difflib
 
         near = difflib.get_close_matches(key, known, 1)
