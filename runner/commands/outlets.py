@@ -88,12 +88,13 @@ class Outlets:
         """Each way over the network, on its way already."""
         made, gateway, otlp = self.metrics.load(), metrics.pushgateway, metrics.otlp
         if gateway.url:
-            from runner.observe.pushgateway import push
+            from runner.observe.pushgateway import own_group, push
 
+            mine = own_group(gateway, result.shard)
             current = [{"account": one.account, "sync_type": one.sync_type} for one in result.results]
             yield (
                 "pushgateway",
-                begun(gateway.url, gateway.timeout, lambda: push(made, gateway, current, self.push_password)),
+                begun(gateway.url, gateway.timeout, lambda: push(made, mine, current, self.push_password)),
             )
         if otlp.endpoint:
             from runner.observe.otlp import export

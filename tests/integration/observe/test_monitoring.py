@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.integration.observe.conftest import (
 from tests.monitoring import DASHBOARD, DESIGN, MONITORING, Prometheus, quick_rules
 
 ROOT = Path(__file__).parents[3]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 
 
 def test_promtool_finds_no_fault_in_the_rules_and_their_own_tests_pass() -> None:
@@ -66,6 +68,47 @@ def test_the_runbook_has_a_whole_section_for_each_exit_code_and_alert_and_no_oth
             assert part in body, (head, part)
     for rule in rules():
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#alert-{rule['alert'].lower()}"
+
+
+def known(given: Any, kept: Any, at: str = "dashboard") -> Iterator[str]:
+    """What of `given` is not in `kept`, or is another value there."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        for key, value in given.items():
+            yield from known(value, kept[key], f"{at}.{key}") if key in kept else [f"{at}.{key}"]
+    elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        for index, (one, other) in enumerate(zip(given, kept, strict=True)):
+            yield from known(one, other, f"{at}[{index}]")
+    elif given != kept:
+        yield at
+
+
+def test_grafanas_own_model_of_its_schema_knows_everything_in_the_dashboard() -> None:
+    """Of the Grafana that compose.yaml names: what its model does not know is lost on the way through it."""
+    from grafana_foundation_sdk.cog import plugins
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    plugins.register_default_plugins()
+    through = json.loads(JSONEncoder().encode(Dashboard.from_json(json.loads(json.dumps(DASHBOARD)))))
+    assert list(known(DASHBOARD, through)) == []
+    strange = {**DASHBOARD, "panels": [{**DASHBOARD["panels"][0], "no such field": 1}]}
+    through = json.loads(JSONEncoder().encode(Dashboard.from_json(json.loads(json.dumps(strange)))))
+    assert list(known(strange, through)) == ["dashboard.panels[0].no such field"]
+    image = COMPOSE["services"]["grafana"]["image"]
+    assert version("grafana-foundation-sdk").partition("!")[2] == image.partition(":")[2]
+
+
+def test_compose_provisions_grafana_with_the_datasource_and_the_dashboard() -> None:
+    mounts = dict(mount.removesuffix(":ro").split(":") for mount in COMPOSE["services"]["grafana"]["volumes"])
+    assert all((ROOT / source).is_file() for source in mounts)
+    inside = {target: yaml.safe_load((ROOT / source).read_text()) for source, target in mounts.items()}
+    begin = "/etc/grafana/provisioning"
+    [datasources] = [read for target, read in inside.items() if target.startswith(f"{begin}/datasources/")]
+    [dashboards] = [read for target, read in inside.items() if target.startswith(f"{begin}/dashboards/")]
+    assert [one["url"] for one in datasources["datasources"]] == ["http://prometheus:9090"]
+    [provider] = dashboards["providers"]
+    provided = [read for target, read in inside.items() if str(Path(target).parent) == provider["options"]["path"]]
+    assert provided == [DASHBOARD]
 
 
 def test_the_dashboard_is_well_formed() -> None:
