@@ -13,9 +13,10 @@ from runner.models import Job
 BLIND_SHARE = 2**0.1 - 1  # of the time watched, between two looks that nothing guides: 10 for each doubling
 BLIND_STEPS = 20  # times the shortest pause: the least between such looks, a second by default
 LED_SHARE, LED_STEPS = 0.15, 80  # the same where two predictions agreed
-AGREE = 0.05  # how far they may differ, as a share of the job's length so far
+AGREE = 0.1  # how far they may differ, as a share of the job's length so far
 LATE_SHARE = 0.004  # of the predicted length: looked at so much after the predicted end, for progress told in steps
-BACK_OFF = 1.6  # after a prediction that proved too early, each further pause is at least so many times the last
+LAST_SHARE = 0.03  # of the time watched: a pause shorter than that is for a job that is all but over
+BACK_OFF = 1.6  # and where it was not, each further such pause is at least so many times the one before
 
 
 class Pace(Frozen):
@@ -32,36 +33,33 @@ class Pacer:
     pace: Pace
     first: tuple[float, float] | None = None  # time and progress where the line begins
     last: tuple[float, float] = (0.0, 0.0)
-    expected: float | None = None  # when the job should end, by the last look
-    pause: float = 0.0
+    expected: float | None = None  # when the job should end, by what was seen
+    early: int = 0  # looks in a row at which it should have ended
 
     def next_look(self, job: Job, watched: float) -> float:
         """Seconds from the time `watched` until the next look; `job` is what was seen then."""
-        before = self.expected
-        self._predict(progress(job), watched)
-        agreed = before is not None and self.expected is not None and abs(self.expected - before) <= AGREE * self.expected
-        share, steps = (LED_SHARE, LED_STEPS) if agreed else (BLIND_SHARE, BLIND_STEPS)
-        self.pause = self._within(max(steps * self.pace.min, share * watched), before, watched)
-        return self.pause
-
-    def _predict(self, done: float, watched: float) -> None:
-        """The end, by the line from where progress was first seen; the last stretch counts where it is the steeper."""
-        if watched <= 0 or done <= self.last[1]:
-            self.expected = None if done <= 0 else self.expected
-            return
-        ends = [_end(start, (watched, done)) for start in (self.first or (0.0, 0.0), self.last)]
-        self.expected = min(ends)
-        self.first, self.last = self.first or (watched, done), (watched, done)
-
-    def _within(self, longest: float, before: float | None, watched: float) -> float:
         if watched <= 0:
             return self.pace.min
-        pause = longest
+        share, steps = (LED_SHARE, LED_STEPS) if self._agrees(progress(job), watched) else (BLIND_SHARE, BLIND_STEPS)
+        pause = max(steps * self.pace.min, share * watched)
         if self.expected is not None:
-            pause = min(longest, max(self.expected * (1 + LATE_SHARE) - watched, self.pace.min / 2))
-            if before is not None and before <= watched:
-                pause = min(longest, max(pause, BACK_OFF * min(self.pause, pause)))
-        return min(max(pause, self.pace.min / 2), max(self.pace.max, self.pace.min))
+            left = self.expected * (1 + LATE_SHARE) - watched
+            self.early = self.early + 1 if left < LAST_SHARE * watched else 0
+            patience = max(self.pace.min, LATE_SHARE * watched) * BACK_OFF ** (self.early - 1)
+            pause = min(pause, max(left, patience))
+        return min(pause, max(self.pace.max, self.pace.min))
+
+    def _agrees(self, done: float, watched: float) -> bool:
+        """Draw the line again where the job moved on; true where it then ends about where it did before.
+
+        Of the line from the first progress seen and that of the last stretch, the one that ends sooner counts.
+        """
+        if done <= self.last[1]:
+            return False
+        before, now = self.expected, (watched, done)
+        self.expected = min(_end(self.first or (0.0, 0.0), now), _end(self.last, now))
+        self.first, self.last = self.first or now, now
+        return before is not None and abs(self.expected - before) <= AGREE * self.expected
 
 
 def progress(job: Job) -> float:
