@@ -83,7 +83,7 @@ def _check_text(raw: bytes, name: str) -> None:
     wrong = _NOT_YAML.search(text)
     if wrong:
         line = text.count("\n", 0, wrong.start()) + 1
-        raise UsageError(f"{name}:{line}: holds the control character U+{ord(wrong[0]):04X}; take it away")
+        raise UsageError(f"{name}:{line}: not valid YAML: the control character U+{ord(wrong[0]):04X}; take it away")
 
 
 def not_json(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:

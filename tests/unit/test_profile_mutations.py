@@ -189,7 +189,7 @@ _BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         (_GOOD.replace("accepted", "").replace("[400, 401, 403]", "[400, 401", 1).encode(), "not valid YAML"),
         (_GOOD.replace("GarminSync (CLI API)", "Garmin\xff").encode("latin-1"), ":4: not UTF-8 text"),
         (_GOOD.encode("utf-16"), ":1: not UTF-8 text"),
-        (_GOOD.replace("self-hosted", "self\0hosted").encode(), ":4: holds the control character U+0000"),
+        (_GOOD.replace("self-hosted", "self\0hosted").encode(), ":4: not valid YAML: the control character U+0000"),
         (_GOOD.replace("limit: 100", "limit: .nan").encode(), ": jobs.running.request.query.limit: no JSON number"),
         (_GOOD.replace("limit: 100", "limit: 2026-01-31").encode(), ": jobs.running.request.query.limit: a date"),
         (_GOOD.replace("limit: 100", "limit: 2026-99-31").encode(), ": jobs.running.request.query.limit: no date or number"),
