@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo test lint check test-containers image docs lock clean
+.PHONY: help demo test lint check test-containers image docs mutation lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -60,11 +60,15 @@ sbom: $(VENV)/.dev ## List what the image holds of Python packages: dist/sbom.cd
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --output-file dist/sbom.cdx.json build/sbom/bin/python
 
+MUTANTS ?= *
+mutation: $(VENV)/.dev ## Break the code in small ways; the tests must notice. MUTANTS='runner.auth.*' for a part
+	$(BIN)/python -m tests.campaign.mutation $(foreach one,$(MUTANTS),'$(one)')
+
 lock: $(VENV)/.dev ## Pin and hash every dependency of the images
-	$(COMPILE) --extra encryption pyproject.toml -o requirements.lock
-	$(COMPILE) --extra encryption --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
+	$(COMPILE) --extra encryption --extra otlp pyproject.toml -o requirements.lock
+	$(COMPILE) --extra encryption --extra otlp --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
 	$(COMPILE) --group build -o requirements-build.lock
 	$(COMPILE) tests/servers/requirements.in -o tests/servers/requirements.lock
 
 clean: ## Remove what was built
-	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build mutants .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

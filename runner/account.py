@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.api.client import Client, check_base_url, tls_context
@@ -14,6 +13,7 @@ from runner.auth.store import Store, account_key, open_store
 from runner.auth.stored import Codec
 from runner.auth.totp import parse_seed
 from runner.clock import Clock
+from runner.frozen import Frozen
 from runner.observe import correlation, events
 from runner.observe.interface import Observer
 from runner.secrets import SecretReader
@@ -21,8 +21,7 @@ from runner.settings import Settings, SyncSettings
 from runner.sync.jobs import JobApi
 
 
-@dataclass(frozen=True, slots=True)
-class AccountPlan:
+class AccountPlan(Frozen):
     """An account as configured: where its secrets are, and its syncs."""
 
     name: str
@@ -31,8 +30,7 @@ class AccountPlan:
     use_environment: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Frozen):
     """An account at work. `target` names base URL and user in the ledger."""
 
     name: str
@@ -41,9 +39,8 @@ class Account:
     api: JobApi
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every account needs from outside. `learn` is told each secret, for the redactor."""
+class Surroundings(Frozen):
+    """What every account needs from outside. `learn` is told each secret; `clean` takes them out of a text again."""
 
     settings: Settings
     profile: Profile
@@ -51,13 +48,20 @@ class Surroundings:
     learn: Callable[[str], None]
     environment: dict[str, str]
     run_id: str = ""
+    clean: Callable[[str], str] = str
 
     @classmethod
     def of(
-        cls, settings: Settings, profile: Profile, clock: Clock, learn: Callable[[str], None], run_id: str = ""
+        cls,
+        settings: Settings,
+        profile: Profile,
+        clock: Clock,
+        learn: Callable[[str], None],
+        run_id: str = "",
+        clean: Callable[[str], str] = str,
     ) -> "Surroundings":
         """With the process's environment. `run_id` goes with every request."""
-        return cls(settings, profile, clock, learn, dict(os.environ), run_id)
+        return cls(settings, profile, clock, learn, dict(os.environ), run_id, clean)
 
 
 def accounts(settings: Settings) -> tuple[AccountPlan, ...]:

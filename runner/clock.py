@@ -1,9 +1,10 @@
 """Time as an argument: the one clock the runner reads and sleeps by, and the real one. Tests hand in a fake."""
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
+
+from runner.frozen import Frozen
 
 
 class Clock(Protocol):
@@ -37,8 +38,7 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Frozen):
     """A moment on the monotonic clock; infinite when nothing limits the work."""
 
     clock: Clock

@@ -1,19 +1,18 @@
 """A YAML file as plain data that still knows on which line each key stands, for errors that point at the place."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.errors import UsageError
+from runner.frozen import Frozen
 
 MAX_BYTES = 1 << 20  # a configuration is a page or two; a megabyte of it is a mistake or an attack
 
 Place = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Frozen):
     """The data of a YAML file, its name, and the line (from 1) of each key and list item."""
 
     name: str

@@ -6,12 +6,12 @@ The intent stands before the trigger leaves and the job after its answer, so tha
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import UsageError
+from runner.frozen import Frozen
 
 SCHEMA = 1
 BUSY = 10.0  # seconds to wait for another process's write before giving up
@@ -35,8 +35,7 @@ CREATE INDEX IF NOT EXISTS syncs_by_target ON syncs (target, name, intended_at);
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Frozen):
     """One triggered sync as remembered. Times are Unix seconds; `outcome` is None while it is open."""
 
     key: str
@@ -67,8 +66,12 @@ def _alone(lock: Path) -> Iterator[None]:
 class Ledger:
     """The remembered syncs; safe for several processes (write-ahead log, short transactions)."""
 
-    def __init__(self, directory: Path | None) -> None:
-        """Open `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError when it can not be."""
+    def __init__(self, directory: Path | None, clean: Callable[[str], str] = str) -> None:
+        """Open `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError when it can not be.
+
+        `clean` takes secrets out of errors, which may be the API's own words, before they are kept.
+        """
+        self._clean = clean
         self._path = ":memory:" if directory is None else str(directory / "ledger.sqlite3")
         try:
             if directory is None:
@@ -118,7 +121,7 @@ class Ledger:
         """Remember how it ended, at Unix time `at`."""
         self._write(
             "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHERE key=?",
-            (outcome, at, processed, error, key),
+            (outcome, at, processed, None if error is None else self._clean(error), key),
         )
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:

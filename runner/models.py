@@ -1,8 +1,9 @@
 """The data model: tokens, sessions, jobs, results. Plain frozen data; what decides and what sends stands elsewhere."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from runner.frozen import Frozen
 
 JSON = Any  # a decoded JSON value: its shape is checked where it is read, by the profile
 
@@ -39,8 +40,7 @@ class Outcome(StrEnum):
     DEFECT = "defect"
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Frozen):
     """One authenticated user and the token that goes with it. `expires_at` is in Unix seconds; None: not told.
 
     Covers the data model's Authentication Token and User Session, which are one to one.
@@ -62,8 +62,7 @@ class Session:
         return f"Session(session_id={self.session_id!r}, expires_at={self.expires_at!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Frozen):
     """A sync job as the API last described it. `progress` is in per cent, None when not told."""
 
     job_id: str
@@ -78,8 +77,7 @@ class Job:
     processed_items: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SyncResult:
+class SyncResult(Frozen):
     """How one planned sync ended, for the report, the metrics and the exit code. Durations are in seconds."""
 
     account: str
@@ -94,8 +92,7 @@ class SyncResult:
     adopted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Frozen):
     """The whole run, for report and metrics. Times are Unix seconds."""
 
     run_id: str

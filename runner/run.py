@@ -69,7 +69,7 @@ async def run(around: Surroundings, observer: Observer, run_id: str) -> RunResul
     plans = accounts(settings)
     for one in plans:
         _planned(one, around, lambda _name: None)
-    ledger = Ledger(settings.state.dir)
+    ledger = Ledger(settings.state.dir, around.clean)
     started_at, began = clock.time(), clock.monotonic()
     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
     interrupt = Interrupt(observer, settings.on_interrupt)

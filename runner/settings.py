@@ -3,11 +3,9 @@
 Secrets are not settings: this model only says where they are (`secrets.py` reads them).
 """
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from runner import document
 from runner.errors import UsageError
+from runner.frozen import Frozen
 
 ENV_PREFIX = "SYNC_RUNNER_"
 SECRET_NAMES = ("username", "password", "totp_seed", "refresh_token", "state_key")
@@ -90,7 +89,7 @@ Url = Annotated[str, AfterValidator(_http_url)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class SyncSettings(_Section):
@@ -217,8 +216,22 @@ class PushgatewaySettings(_Section):
     )
 
 
+class OtlpSettings(_Section):
+    """Where metrics are exported to as OTLP at the end of the run; needs the extra `otlp`, which the image has."""
+
+    endpoint: Url | None = Field(
+        default=None, description="The collector, such as http://collector:4318; /v1/metrics is added."
+    )
+    instance: str | None = Field(default=None, description="service.instance.id, where several runners export.")
+    timeout: Duration = Field(default=2.0, gt=0, le=30, description="How long the export may take at most.")
+    headers_file: Path | None = Field(
+        default=None, description="A secret file with headers, in the form authorization=Bearer%20TOKEN,x-tenant=7."
+    )
+    ca_file: Path | None = Field(default=None, description="CA bundle (PEM) to trust instead of the system's.")
+
+
 class MetricsSettings(_Section):
-    """The three ways out for metrics; any mix."""
+    """The ways out for metrics; any mix."""
 
     listen: str | None = Field(
         default=None,
@@ -228,7 +241,8 @@ class MetricsSettings(_Section):
     textfile: Annotated[Path, AfterValidator(_prom_file)] | None = Field(
         default=None, description="Write a node-exporter textfile here at the end (must end in .prom)."
     )
-    pushgateway: PushgatewaySettings = PushgatewaySettings()
+    pushgateway: PushgatewaySettings = Field(default={}, validate_default=True)
+    otlp: OtlpSettings = Field(default={}, validate_default=True)
 
 
 class ReportSettings(_Section):
@@ -283,8 +297,8 @@ class NotifySettings(_Section):
     budget: Duration = Field(
         default=2.0, gt=0, le=30, description="Longest time for all pings and posts at the end, retries included."
     )
-    ping: PingSettings = PingSettings()
-    webhook: WebhookSettings = WebhookSettings()
+    ping: PingSettings = Field(default={}, validate_default=True)
+    webhook: WebhookSettings = Field(default={}, validate_default=True)
 
 
 class Settings(BaseSettings):
@@ -297,6 +311,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        defer_build=True,
     )
 
     base_url: Url = Field(description="The API's address, such as https://sync.example.org.")
@@ -319,15 +334,15 @@ class Settings(BaseSettings):
         default="cancel", description="On SIGTERM: cancel running jobs, or leave them to the next run."
     )
     time_zone: str = Field(default="UTC", description="IANA zone for relative dates, such as Europe/Berlin.")
-    deadline: DeadlineSettings = DeadlineSettings()
-    retry: RetrySettings = RetrySettings()
-    poll: PollSettings = PollSettings()
-    tls: TlsSettings = TlsSettings()
-    state: StateSettings = StateSettings()
-    log: LogSettings = LogSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    report: ReportSettings = ReportSettings()
-    notify: NotifySettings = NotifySettings()
+    deadline: DeadlineSettings = Field(default={}, validate_default=True)
+    retry: RetrySettings = Field(default={}, validate_default=True)
+    poll: PollSettings = Field(default={}, validate_default=True)
+    tls: TlsSettings = Field(default={}, validate_default=True)
+    state: StateSettings = Field(default={}, validate_default=True)
+    log: LogSettings = Field(default={}, validate_default=True)
+    metrics: MetricsSettings = Field(default={}, validate_default=True)
+    report: ReportSettings = Field(default={}, validate_default=True)
+    notify: NotifySettings = Field(default={}, validate_default=True)
 
     @classmethod
     def settings_customise_sources(
@@ -342,8 +357,7 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Frozen):
     """The effective settings and where each set value came from: a flag, a variable, or `file:line`."""
 
     settings: Settings
@@ -392,6 +406,8 @@ def _check_variable(variable: str) -> None:
     secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
     known = {"__".join(place) for place in _known_places(Settings)} | secrets | {"config"}
     if key not in known:
+        import difflib
+
         near = difflib.get_close_matches(key, known, 1)
         hint = f"; did you mean {ENV_PREFIX}{near[0].upper()}?" if near else "; `sync-runner config schema` lists all"
         raise UsageError(f"{variable}: no such setting{hint}")
@@ -449,6 +465,8 @@ def _explain(
 
 
 def _nearest(place: tuple[str, ...]) -> str:
+    import difflib
+
     names: Iterable[str]
     section = tuple(part for part in place[:-1] if not part.isdigit())
     lists: dict[tuple[str, ...], type[BaseModel]] = {

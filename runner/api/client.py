@@ -9,7 +9,6 @@ import json
 import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -20,6 +19,7 @@ from runner.api.profile import Request
 from runner.api.retry import Policy, Safety
 from runner.clock import Clock, Deadline
 from runner.errors import ContractError, DeadlineExceeded, Unreachable, UsageError
+from runner.frozen import Frozen
 from runner.models import JSON
 from runner.observe import events
 from runner.observe.interface import Observer
@@ -30,8 +30,7 @@ Why = Callable[[Unreachable | int], str | None]  # the reason to try again after
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Frozen):
     """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
 
     `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock.
@@ -45,8 +44,7 @@ class Answer:
     received_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Frozen):
     """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts."""
 
     endpoint: str

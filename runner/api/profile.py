@@ -42,7 +42,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Request(_Part):

@@ -5,12 +5,12 @@ Full jitter after Amazon's "Exponential Backoff And Jitter"; Retry-After after R
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from runner.errors import Unreachable
+from runner.frozen import Frozen
 
 RATE_LIMITED = frozenset({429})
 NOT_TAKEN = frozenset({425, 429, 503})  # the server says it did not take the request up
@@ -25,8 +25,7 @@ class Safety(Enum):
     ONCE = "a repeat could do the work twice: only again when it was certainly not taken"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Frozen):
     """Bounds of retrying one request: tries at most, and random waits in seconds."""
 
     attempts: int = 5

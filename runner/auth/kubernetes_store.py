@@ -11,7 +11,7 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +19,7 @@ from uuid import uuid4
 from runner.auth.stored import Codec, Stored
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, SecretError, Unreachable, UsageError
+from runner.frozen import Frozen
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 LEASE_SECONDS = 120.0  # a login takes a time step's wait and a few requests
@@ -27,8 +28,7 @@ TRIES = 4
 _LOCK = "sync-runner.io/lock-"
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(Frozen):
     """How a pod reaches its API server."""
 
     base_url: str

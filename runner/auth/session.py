@@ -6,7 +6,7 @@ What a refused login, a used code and a skewed clock mean is decided here; the w
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from runner.auth.stored import Stored
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
 from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, LoginRefused, SecretError, Unreachable
+from runner.frozen import Frozen
 from runner.models import Session
 from runner.observe import events
 from runner.observe.interface import Observer
@@ -33,8 +34,7 @@ TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not look
 MAX_COOLDOWN = 6 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Frozen):
     """What a login needs. Its repr shows nothing."""
 
     username: str
@@ -115,11 +115,11 @@ class SessionKeeper:
         """Whether the answer says that the token is no longer good."""
         return answer.status in self._auth.expired
 
-    def forget(self, *, cooldown: bool) -> None:
+    async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Drop the cached session, and the cool-down too where asked. The used time step is kept."""
-        stored = self._store.load()
-        kept = replace(stored, session=None)
-        self._store.save(replace(kept, failures=0, cooldown_until=0.0) if cooldown else kept)
+        async with self._store.lock(deadline):
+            kept = replace(self._store.load(), session=None)
+            self._store.save(replace(kept, failures=0, cooldown_until=0.0) if cooldown else kept)
         self._session = None
 
     def _good(self, session: Session, rejected: Session | None) -> bool:

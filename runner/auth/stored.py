@@ -4,17 +4,17 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from runner.errors import SecretError, UsageError
+from runner.frozen import Frozen
 from runner.models import Session
 
 SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Frozen):
     """One account's state. Times are Unix seconds. Steps that began up to `assume_used_until` count as used."""
 
     session: Session | None = None

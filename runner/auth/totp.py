@@ -3,11 +3,11 @@
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from runner.errors import SecretError
+from runner.frozen import Frozen
 
 Algorithm = Literal["SHA1", "SHA256", "SHA512"]
 MIN_KEY = 10  # bytes: 16 Base32 characters, which many services still issue
@@ -15,8 +15,7 @@ MARGIN = 2.0  # seconds: a code with less of its step left may arrive when it is
 FAR_AHEAD = 3600.0  # seconds: a record further ahead was made by a clock that has been set back since
 
 
-@dataclass(frozen=True, slots=True)
-class Seed:
+class Seed(Frozen):
     """A TOTP seed with its parameters; `period` in seconds. Its repr shows nothing."""
 
     key: bytes
@@ -28,8 +27,7 @@ class Seed:
         return "Seed(***)"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Frozen):
     """The step whose code to send, after `wait` seconds; `reason` says why it is not the current one at once."""
 
     step: int

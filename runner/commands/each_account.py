@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from runner.account import Account, Surroundings, accounts, open_account, open_client
 from runner.api import profile
@@ -11,19 +10,20 @@ from runner.clock import Deadline, SystemClock
 from runner.commands.outlets import outlets
 from runner.commands.settings_from import loaded
 from runner.errors import RunnerError
+from runner.frozen import Frozen
 from runner.observe import events
 from runner.observe.interface import Observer
 from runner.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One account, open, with what is needed to work with it."""
+class Visit(Frozen):
+    """One account, open, with what is needed to work with it. `clean` takes secrets out of what the API says."""
 
     account: Account
     settings: Settings
     deadline: Deadline
     observer: Observer
+    clean: Callable[[str], str]
 
 
 def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[None]]) -> int:
@@ -32,7 +32,8 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
     clock = SystemClock()
     codes = [0]
     with outlets(settings, clock) as made:
-        around = Surroundings.of(settings, profile.load(settings.profile), clock, made.learn, made.run_id)
+        spelled = profile.load(settings.profile)
+        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean)
 
         async def all_accounts() -> None:
             async with open_client(around) as client:
@@ -41,7 +42,7 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:
                         account = open_account(plan, around, client, observer)
-                        await work(Visit(account, settings, deadline, observer))
+                        await work(Visit(account, settings, deadline, observer, around.clean))
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
                         observer.emit(events.RunFailed(int(error.exit_code), str(error)))

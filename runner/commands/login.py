@@ -15,10 +15,10 @@ def execute(arguments: argparse.Namespace) -> int:
     """Log in each account where its kept session is not good."""
 
     async def work(visit: Visit) -> None:
-        if visit.settings.state.dir is None:
+        if visit.settings.state.dir is None and visit.settings.state.kubernetes_secret is None:
             raise UsageError("login: a session is kept only with a state directory; give --state-dir (state.dir)")
         if arguments.force:
-            visit.account.keeper.forget(cooldown=True)
+            await visit.account.keeper.forget(visit.deadline, cooldown=True)
         await visit.account.keeper.session(visit.deadline, visit.observer)
 
     return visit_each(arguments, work)

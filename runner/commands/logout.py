@@ -13,6 +13,6 @@ def execute(arguments: argparse.Namespace) -> int:
     """Forget each account's session."""
 
     async def work(visit: Visit) -> None:
-        visit.account.keeper.forget(cooldown=False)
+        await visit.account.keeper.forget(visit.deadline, cooldown=False)
 
     return visit_each(arguments, work)

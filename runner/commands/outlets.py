@@ -16,23 +16,30 @@ from runner.models import RunResult
 from runner.observe import events
 from runner.observe.interface import Listener, Observer
 from runner.observe.logs import configure_logging
-from runner.observe.redact import RedactedStream, Redactor
+from runner.observe.redact import RedactedStream, Redactor, SturdyStream
+from runner.observe.sending import Emit, begun
 from runner.secrets import SecretReader
-from runner.settings import LogSettings, Settings
+from runner.settings import LogSettings, MetricsSettings, Settings
 
 
 @dataclass(slots=True)
 class Outlets:
-    """The listeners of one run. `learn` adds a secret to what both output streams hide."""
+    """The listeners of one run. `learn` adds a secret to what both output streams hide.
+
+    `stdout` and `stderr` are these streams for text whose values were cleaned already.
+    """
 
     observer: Observer
     redactor: Redactor
     run_id: str
+    stdout: Any
+    stderr: Any
     progress: Any = None
     metrics: Any = None
     timeline: Any = None
     notifier: Any = None
     push_password: str | None = None
+    otlp_headers: dict[str, str] = field(default_factory=dict)
     closers: list[Callable[[], object]] = field(default_factory=list)
 
     def learn(self, secret: str) -> None:
@@ -62,14 +69,29 @@ class Outlets:
     def _emit_metrics(self, result: RunResult, settings: Settings) -> None:
         metrics, made = settings.metrics, self.metrics
         self._try("metrics", lambda: made.finish(result))
+        sending = list(self._begun(result, metrics))
         if metrics.textfile:
             path = metrics.textfile
             self._try("textfile", lambda: made.write_textfile(path))
-        if metrics.pushgateway.url:
+        for target, wait in sending:
+            self._try(target, wait)
+
+    def _begun(self, result: RunResult, metrics: MetricsSettings) -> Iterator[tuple[str, Emit]]:
+        """Each way over the network, on its way already."""
+        made, gateway, otlp = self.metrics, metrics.pushgateway, metrics.otlp
+        if gateway.url:
             from runner.observe.pushgateway import push
 
             current = [{"account": one.account, "sync_type": one.sync_type} for one in result.results]
-            self._try("pushgateway", lambda: push(made, metrics.pushgateway, current, self.push_password))
+            yield (
+                "pushgateway",
+                begun(gateway.url, gateway.timeout, lambda: push(made, gateway, current, self.push_password)),
+            )
+        if otlp.endpoint:
+            from runner.observe.otlp import export
+
+            moments = result.started_at, result.ended_at
+            yield "otlp", begun(otlp.endpoint, otlp.timeout, lambda: export(made, otlp, self.otlp_headers, *moments))
 
     def _write_reports(self, report: dict[str, Any], settings: Settings) -> None:
         from runner.observe.report import termination_line, write_report, write_termination
@@ -77,7 +99,7 @@ class Outlets:
         wanted = settings.report
         file, junit, html = wanted.file, wanted.junit, wanted.html
         if file:
-            self._try("report", lambda: write_report(report, file))
+            self._try("report", lambda: write_report(report, file, self.stdout))
         if junit:
             self._try("junit", lambda: _write_junit(report, junit))
         if html:
@@ -86,7 +108,7 @@ class Outlets:
             from runner.observe import github
 
             if github.wanted(wanted.github, os.environ):
-                self._try("github", lambda: github.write(report, os.environ, sys.stderr))
+                self._try("github", lambda: github.write(report, os.environ, self.stderr))
         log = wanted.termination_log
         if log:
             self._try("termination log", lambda: write_termination(log, termination_line(report)))
@@ -97,7 +119,7 @@ class Outlets:
 
         return write_whole(path, page(report, self.timeline.cleaned(self.redactor.clean)))
 
-    def _try(self, target: str, emit: Callable[[], str | None]) -> None:
+    def _try(self, target: str, emit: Emit) -> None:
         """Emit, and log what went wrong. Even a defect there must not change how the run ends."""
         try:
             problem = emit()
@@ -123,7 +145,8 @@ def outlets(settings: Settings, clock: Clock, *, with_metrics: bool = False) -> 
     sys.stdout, sys.stderr = RedactedStream(plain[0], redactor), RedactedStream(plain[1], redactor)
     run_id = str(uuid.uuid4())
     listeners: list[Listener] = []
-    made = Outlets(Observer(clock, listeners, {"run_id": run_id}), redactor, run_id)
+    observer = Observer(clock, listeners, {"run_id": run_id})
+    made = Outlets(observer, redactor, run_id, SturdyStream(plain[0]), SturdyStream(plain[1]))
     try:
         _listen(made, listeners, settings, with_metrics=with_metrics)
         yield made
@@ -140,8 +163,9 @@ def _listen(made: Outlets, listeners: list[Listener], settings: Settings, *, wit
     if with_metrics and _bars_wanted(settings.log):
         from runner.observe.progress import ProgressListener
 
-        progress = made.progress = ProgressListener(sys.stderr, made.observer.clock.time)
-    listeners.append(configure_logging(settings.log, sys.stderr, write=progress.write if progress else None))
+        progress = made.progress = ProgressListener(made.stderr, made.observer.clock.time)
+    write = progress.write if progress else None
+    listeners.append(configure_logging(settings.log, made.stderr, clean=made.redactor.clean, write=write))
     if progress:
         listeners.append(progress)
         progress.start()
@@ -174,6 +198,8 @@ def _listen_for_the_end(made: Outlets, listeners: list[Listener], settings: Sett
         made.timeline = Timeline()
         listeners.append(made.timeline)
     made.push_password = _secret(made, settings.metrics.pushgateway.password_file)
+    if settings.metrics.otlp.endpoint:
+        made.otlp_headers = _headers(made, settings.metrics.otlp.headers_file)
     ping, hook = settings.notify.ping, settings.notify.webhook
     ping_url = _secret(made, ping.url_file) or ping.url
     webhook_url = _secret(made, hook.url_file) or hook.url
@@ -182,6 +208,22 @@ def _listen_for_the_end(made: Outlets, listeners: list[Listener], settings: Sett
 
         made.notifier = Notifier(settings.notify, made.run_id, ping_url=ping_url, webhook_url=webhook_url)
         made.notifier.started()
+
+
+def _headers(made: Outlets, path: Path | None) -> dict[str, str]:
+    """The headers in the secret file, their values hidden from now on; none where it is unfit."""
+    from runner.observe.otlp import headers_of
+
+    text = _secret(made, path)
+    try:
+        found = headers_of(text or "")
+    except ValueError as error:
+        made.observer.emit(events.EmitFailed(path.name if path else "", str(error)))
+        return {}
+    for value in found.values():
+        made.learn(value)
+        made.learn(value.split(" ")[-1])  # the token alone, without `Bearer`
+    return found
 
 
 def _secret(made: Outlets, path: Path | None) -> str | None:

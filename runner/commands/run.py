@@ -57,7 +57,8 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     clock = made.observer.clock
     started_at = clock.time()
     try:
-        around = Surroundings.of(settings, profile.load(settings.profile), clock, made.learn, made.run_id)
+        spelled = profile.load(settings.profile)
+        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean)
         plans = accounts(settings)
         syncs = sum(len(one.syncs) for one in plans)
         made.observer.emit(events.RunStarted(__version__, settings.base_url, settings.profile, len(plans), syncs))

@@ -3,13 +3,11 @@
 `docs/events.md` is written from this module. A field that is None is left out of the log line.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from runner.observe.interface import Event
 
 
-@dataclass(frozen=True, slots=True)
 class RunStarted(Event):
     """The configuration is read and the run begins."""
 
@@ -21,7 +19,6 @@ class RunStarted(Event):
     syncs: int
 
 
-@dataclass(frozen=True, slots=True)
 class RunEnded(Event):
     """The run is over; `exit_code` is what the process leaves with, `result` its meaning."""
 
@@ -33,7 +30,6 @@ class RunEnded(Event):
     failed: int
 
 
-@dataclass(frozen=True, slots=True)
 class RunFailed(Event):
     """The run could not go on at all (configuration, secret, defect)."""
 
@@ -43,7 +39,6 @@ class RunFailed(Event):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
 class Interrupted(Event):
     """SIGTERM or SIGINT arrived: nothing new is triggered, what runs is cancelled or detached."""
 
@@ -53,7 +48,6 @@ class Interrupted(Event):
     action: str
 
 
-@dataclass(frozen=True, slots=True)
 class SecretWarning(Event):
     """A secret is usable but kept in a way that should change (environment, readable by others)."""
 
@@ -63,7 +57,6 @@ class SecretWarning(Event):
     warning: str
 
 
-@dataclass(frozen=True, slots=True)
 class SessionReused(Event):
     """A cached token is still valid: no login."""
 
@@ -71,7 +64,6 @@ class SessionReused(Event):
     expires_in_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class LoggedIn(Event):
     """A session was had. `method` is `login` or `refresh`."""
 
@@ -82,7 +74,6 @@ class LoggedIn(Event):
     expires_in_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class LoginFailed(Event):
     """A refresh or a login did not give a session."""
 
@@ -92,14 +83,12 @@ class LoginFailed(Event):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
 class SecretsRotated(Event):
     """A login was refused, and the mounted secrets have changed since they were read: it is tried with the new ones."""
 
     name: ClassVar[str] = "login.secrets_rotated"
 
 
-@dataclass(frozen=True, slots=True)
 class CodeWait(Event):
     """The runner waits for the next time step (the last one is used, or nearly over)."""
 
@@ -108,7 +97,6 @@ class CodeWait(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
 class ClockSkew(Event):
     """The server's clock differs from ours by `skew_seconds` (server minus local); codes are made for the server's."""
 
@@ -117,7 +105,6 @@ class ClockSkew(Event):
     skew_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
 class CooldownStarted(Event):
     """A refused login: until the cool-down is over, no login is tried, by any process."""
 
@@ -127,7 +114,6 @@ class CooldownStarted(Event):
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
 class StoreProblem(Event):
     """The token store or the ledger could not be read or written; the run goes on without it."""
 
@@ -136,7 +122,6 @@ class StoreProblem(Event):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
 class RequestDone(Event):
     """One HTTP exchange ended. `code` is the status, or `error` where no answer came."""
 
@@ -149,7 +134,6 @@ class RequestDone(Event):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class RetryScheduled(Event):
     """A request is sent again after `wait_seconds`. `reason`: connect, timeout, reset, rate_limited, server_error."""
 
@@ -161,7 +145,6 @@ class RetryScheduled(Event):
     wait_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
 class SyncStarted(Event):
     """A sync's turn has come; the trigger is about to be sent."""
 
@@ -171,7 +154,6 @@ class SyncStarted(Event):
     attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True)
 class SyncTriggered(Event):
     """The API took the trigger. `adopted`: the job was running already and is watched instead of a new one."""
 
@@ -180,7 +162,6 @@ class SyncTriggered(Event):
     adopted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class TriggerDoubt(Event):
     """The trigger's answer was lost: it is looked up before anything is sent again."""
 
@@ -189,7 +170,6 @@ class TriggerDoubt(Event):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
 class SyncProgress(Event):
     """The job moved on. Every status answer is told; the log shows new states, and else what `log.progress_step` and
     `log.progress_every` let through.
@@ -203,7 +183,6 @@ class SyncProgress(Event):
     total_items: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class SyncStalled(Event):
     """No progress for the set time; the runner goes on watching until the deadline."""
 
@@ -213,7 +192,6 @@ class SyncStalled(Event):
     stalled_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
 class SyncEnded(Event):
     """A sync is over; `result` is one of the outcomes in the README."""
 
@@ -227,7 +205,6 @@ class SyncEnded(Event):
     total_items: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class SyncRetried(Event):
     """The job failed at the server and is triggered again, as the settings ask."""
 
@@ -237,7 +214,6 @@ class SyncRetried(Event):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class CancelSent(Event):
     """The API was asked to cancel the job; `status` is the job's state in its answer."""
 
@@ -247,7 +223,6 @@ class CancelSent(Event):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class EmitFailed(Event):
     """Metrics, report or termination message could not be delivered; the exit code stays as it is."""
 

@@ -4,22 +4,21 @@ Logs, metrics, progress, timeline and notifications are listeners; the engine kn
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from runner.clock import Clock
+from runner.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Frozen):
     """Something that happened; subclasses in `events.py` name it and carry its fields."""
 
     name: ClassVar[str]
     level: ClassVar[str] = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Frozen):
     """An event with the moment it happened (Unix seconds) and what it belongs to (run_id, account, sync, ...)."""
 
     time: float
@@ -30,8 +29,7 @@ class Record:
 Listener = Callable[[Record], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Observer:
+class Observer(Frozen):
     """Hands every event to every listener, stamped with time and context."""
 
     clock: Clock

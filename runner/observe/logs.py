@@ -12,6 +12,11 @@ from runner.observe.interface import Event, Record
 from runner.settings import LogSettings
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+# Values in our own words or the configuration's, as metrics and report show them: they hold nothing that others said.
+OURS = frozenset({
+    "timestamp", "level", "event", "run_id", "account", "sync", "sync_type", "version", "base_url", "profile", "result",
+    "signal", "action", "secret", "target", "method", "endpoint", "code", "reason", "status", "start_date", "end_date",
+})  # fmt: skip
 _CHATTY = ("httpx", "httpcore", "h11", "hpack", "asyncio")  # httpx logs full URLs, httpcore headers
 
 Write = Callable[[str], None]
@@ -36,9 +41,14 @@ class LogListener:
         settings: LogSettings,
         write: Write,
         *,
+        clean: Callable[[str], str] = str,
         bars: bool = False,
     ) -> None:
-        """`render` makes the line from level, event name and fields; `write` puts it out. `bars` show the progress."""
+        """`render` makes the line from level, event name and fields; `write` puts it out. `bars` show the progress.
+
+        `clean` takes secrets out of every text that is not `OURS`.
+        """
+        self._clean = clean
         self._bars = bars and settings.level != "debug"
         self._render = render
         self._least = LEVELS[settings.level]
@@ -55,7 +65,11 @@ class LogListener:
 
     def line(self, level: str, name: str, time: float, values: dict[str, Any]) -> None:
         """Put one line out."""
-        self._write(self._render(level, name, {"timestamp": rfc3339(time), **values}) + "\n")
+        cleaned = {
+            key: self._clean(value) if isinstance(value, str) and key not in OURS else value
+            for key, value in values.items()
+        }
+        self._write(self._render(level, name, {"timestamp": rfc3339(time), **cleaned}) + "\n")
 
     def _wanted(self, record: Record) -> bool:
         event = record.event
@@ -73,15 +87,17 @@ class LogListener:
         return False
 
 
-def configure_logging(settings: LogSettings, stream: TextIO, *, write: Write | None = None) -> LogListener:
+def configure_logging(
+    settings: LogSettings, stream: TextIO, *, clean: Callable[[str], str] = str, write: Write | None = None
+) -> LogListener:
     """The listener for `stream`; where bars are drawn, `write` is theirs: it prints lines above them.
 
-    Also sends the standard library's warnings and log records the same way, with the HTTP libraries capped.
+    `clean` takes secrets out of what others said. Also sends the standard library's warnings and log records the same
+    way, with the HTTP libraries capped.
     """
     as_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
-    listener = LogListener(
-        _console(stream) if as_console else _json(), settings, write or _writer(stream), bars=bool(write)
-    )
+    render = _console(stream) if as_console else _json()
+    listener = LogListener(render, settings, write or _writer(stream), clean=clean, bars=bool(write))
     _route_standard_library(listener)
     return listener
 

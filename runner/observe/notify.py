@@ -7,11 +7,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from string import Template
 from typing import Any
 from urllib.parse import urlsplit
 
+from runner.frozen import Frozen
 from runner.observe.report import termination_line
 from runner.settings import NotifySettings, PingKind
 
@@ -21,8 +21,7 @@ _INTERRUPTED = (130, 143)
 _PATHS: dict[PingKind, str] = {"start": "/start", "success": "", "failure": "/fail", "log": "/log"}
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Frozen):
     """One POST. `name` is what a fault is told under; the address may hold a token and is never told."""
 
     name: str

@@ -1,11 +1,10 @@
-"""The push of a run's metrics to a Prometheus Pushgateway at its end, within a set time.
+"""The push of a run's metrics to a Prometheus Pushgateway at its end. `sending.py` bounds it.
 
 The run's metrics replace their group (PUT). Each last success has a group of its own, so that a run in which that sync
 failed leaves it as it was. Stale groups are deleted where a setting asks for it.
 """
 
 import re
-import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
@@ -23,19 +22,9 @@ Labels = dict[str, str]
 def push(
     metrics: MetricsListener, settings: PushgatewaySettings, current: Iterable[Labels], password: str | None = None
 ) -> str | None:
-    """Push within the set time. `current` names this run's syncs: account and sync_type. Returns the fault, or None."""
-    problem: list[str | None] = [f"no answer within {settings.timeout:g} s"]
-    bodies = list(_bodies(metrics, settings))
+    """Push. `current` names this run's syncs: account and sync_type. Returns the fault, or None."""
     keep = [{**_group(settings), **labels} for labels in current]
-
-    def work() -> None:
-        problem[0] = _push(settings, bodies, keep, password)
-
-    # A daemon thread bounds the whole push, name look-up and a dripping answer included.
-    worker = threading.Thread(target=work, name="push", daemon=True)
-    worker.start()
-    worker.join(settings.timeout)
-    return problem[0] and f"{settings.url}: {problem[0]}"
+    return _push(settings, list(_bodies(metrics, settings)), keep, password)
 
 
 def _group(settings: PushgatewaySettings) -> Labels:
@@ -64,7 +53,7 @@ def _push(
     url = settings.url or ""
     try:
         tls = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
-        with httpx.Client(base_url=url, timeout=settings.timeout, auth=auth, verify=tls) as client:
+        with httpx.Client(base_url=url, timeout=None, auth=auth, verify=tls) as client:  # `sending.py` bounds it
             for path, body in bodies:
                 answer = client.put(path, content=body, headers={"Content-Type": "text/plain; version=0.0.4"})
                 if answer.status_code >= 300:

@@ -5,7 +5,6 @@ JUnit, HTML and GitHub's forms (`junit.py`, `page.py`, `github.py`) are made fro
 
 import json
 import os
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -69,12 +68,12 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def write_report(report: dict[str, Any], target: str) -> str | None:
-    """Write the report to the file `target`, whole, or to standard output for `-`. Returns what went wrong, or None."""
+def write_report(report: dict[str, Any], target: str, stdout: TextIO) -> str | None:
+    """Write the report to the file `target`, whole, or to `stdout` for `-`. Returns what went wrong, or None."""
     text = json.dumps(report, indent=2) + "\n"
     if target == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        stdout.write(text)
+        stdout.flush()
         return None
     return write_whole(Path(target), text)
 

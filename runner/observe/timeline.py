@@ -1,9 +1,10 @@
 """What happened when, for the report's page: a listener that keeps one span for each login, wait, retry and sync."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from runner.frozen import Frozen
 from runner.observe import events
 from runner.observe.interface import Record
 
@@ -11,8 +12,7 @@ Kind = Literal["queued", "login", "wait", "retry", "sync"]
 MOST = 5000  # spans kept; a page with more is no page any more
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Frozen):
     """From `start` to `end` (Unix seconds), `kind` of work was done for the account's sync."""
 
     account: str

@@ -2,10 +2,11 @@
 
 import asyncio
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from runner.clock import Clock, Deadline
 from runner.errors import ContractError, OutcomeUnknown, RunnerError, Unreachable, UsageError
+from runner.frozen import Frozen
 from runner.ledger import Entry, Ledger
 from runner.models import Job, JobStatus, Outcome, SyncResult
 from runner.observe import events
@@ -21,8 +22,7 @@ SETTLE_SECONDS = 2.0  # how long an interrupt waits for the answer to a trigger 
 CANCEL_SECONDS = 4.0  # for the cancel request after SIGTERM: 8 s in all, less what push and report need
 
 
-@dataclass(frozen=True, slots=True)
-class Watching:
+class Watching(Frozen):
     """How jobs are watched and tried again. Times in seconds."""
 
     pace: Pace = Pace()
@@ -31,8 +31,7 @@ class Watching:
     sync_seconds: float | None = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Frozen):
     """What one account's syncs share."""
 
     account: str

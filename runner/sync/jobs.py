@@ -1,7 +1,7 @@
 """Jobs over the wire: trigger, look up, list, cancel, in the profile's spelling, with a session that is kept good."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from runner.api.client import Answer, Call, Client, prepare
@@ -10,13 +10,13 @@ from runner.api.retry import Safety
 from runner.auth.session import SessionKeeper
 from runner.clock import Deadline
 from runner.errors import AuthenticationError, ContractError, Unreachable
+from runner.frozen import Frozen
 from runner.models import Job, Session
 from runner.observe.interface import Observer
 from runner.sync.plan import PlannedSync
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(Frozen):
     """The API says that such a job is running already; `job_id` where it tells which."""
 
     job_id: str | None

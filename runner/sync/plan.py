@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from runner.errors import UsageError
+from runner.frozen import Frozen
 from runner.settings import SyncSettings
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedSync:
+class PlannedSync(Frozen):
     """One sync to run. Dates are ISO days or None: the API's own choice."""
 
     name: str

@@ -1,8 +1,7 @@
 """The job state machine and the pace of watching. Pure: data in, decision out."""
 
-from dataclasses import dataclass
-
 from runner.errors import ContractError
+from runner.frozen import Frozen
 from runner.models import Job, JobStatus
 
 # What may be seen after what. A look can miss states in between, so `pending` may be followed by any; what the data
@@ -29,8 +28,7 @@ def advance(before: Job | None, now: Job) -> Job:
     return now
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Frozen):
     """Bounds of the time between two looks at a job, in seconds."""
 
     min: float = 0.25

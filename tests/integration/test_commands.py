@@ -81,6 +81,23 @@ def test_status_shows_jobs_of_the_api_and_of_the_ledger(desk_with: MakeDesk) -> 
     assert len(rows) == 1
 
 
+@pytest.mark.parametrize(
+    "words", [("status",), ("status", "--json"), ("status", "--offline"), ("status", "--offline", "--json")]
+)
+def test_status_hides_what_the_api_repeats_of_the_secrets(desk_with: MakeDesk, words: tuple[str, ...]) -> None:
+    desk = desk_with(mfa="none", password="a canary of a password " * 10)
+    desk.server.sandbox.state.run(
+        "CREATE TRIGGER gossip AFTER UPDATE OF status ON jobs BEGIN "
+        f"UPDATE jobs SET error_message='no: {desk.server.settings.password}' WHERE number=NEW.number; END"
+    )
+    desk.fault(kind="job_fails", times=-1)
+    assert desk.run("run", "health").code == 4
+    shown = desk.run(*words).stdout
+    assert "no: ***" in shown
+    assert "canary" not in shown
+    assert b"canary" not in (desk.state / "ledger.sqlite3").read_bytes()
+
+
 @pytest.mark.parametrize("limit", ["0", "101", "many"])
 def test_status_refuses_a_limit_that_can_not_be(desk: Desk, limit: str) -> None:
     assert desk.run("status", "--limit", limit).code == 2

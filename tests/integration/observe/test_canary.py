@@ -24,6 +24,7 @@ from runner.observe.events import ALL
 from runner.observe.interface import Record
 from runner.observe.logs import LogListener, _json
 from runner.observe.reference import schema
+from runner.observe.report import schema as report_schema
 from runner.sandbox.accounts import Refusal
 from runner.settings import LogSettings
 from tests.integration.observe.conftest import Runner, sandbox_runner, settings
@@ -260,6 +261,27 @@ def test_no_secret_comes_out_by_any_way(
         assert len(eavesdropper.heard) >= 4 * (number + 1)
     assert leaks == []
     assert codes <= EXPECTED.get(case, {0}), codes
+
+
+@pytest.mark.parametrize("password", ["level", "error", "event", "info", "default", "2026", "1"])
+def test_a_password_that_is_one_of_our_words_breaks_no_line_no_report_and_no_annotation(
+    password: str, tmp_path: Path, year: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with sandbox_runner(tmp_path, data=year, password=password, mfa="totp") as runner:
+        gossip(runner, Listening())
+        runner.fault(kind="job_fails", times=-1)
+        words = settings(report__github="always", log__level="debug")
+        assert cli.run([*runner.command()[3:], "run", "health", *words, "--report", "-"]) == 4
+    out, err = capfd.readouterr()
+    assert check_lines(err)["sync.ended"] == 1
+    report = json.loads(out)
+    jsonschema.validate(report, report_schema())
+    [sync] = report["syncs"]
+    assert (sync["account"], sync["outcome"]) == ("default", "failed")
+    told = sync["error"].partition(": ")[2]
+    assert password == "1" or (password not in told and "***" in told), told
+    [annotation] = [line for line in err.splitlines() if line.startswith("::")]
+    assert annotation.startswith("::error title=default%3A health failed::")
 
 
 def test_the_lines_of_a_busy_run_with_faults_fit_their_schemas(

@@ -1,0 +1,55 @@
+"""Frozen data: what `@dataclass(frozen=True)` gives, with methods that are written once instead of generated for each class.
+
+Generating them takes 0.6 ms a class, and a run loads fifty such classes before its first request.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields
+from typing import Any, ClassVar, NoReturn, dataclass_transform
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+class Frozen:
+    """The parent of plain data: `class Point(Frozen): x: int; y: int = 0`. `fields`, `replace` and `asdict` work on it."""
+
+    _names: ClassVar[tuple[str, ...]]
+    _required: ClassVar[frozenset[str]]
+    _factories: ClassVar[Mapping[str, Callable[[], Any]]]
+
+    def __init_subclass__(cls) -> None:
+        """Let dataclasses read the fields, and generate nothing."""
+        declared = fields(dataclass(init=False, repr=False, eq=False)(cls))  # type: ignore[arg-type]
+        cls._names = tuple(one.name for one in declared)
+        cls._factories = {one.name: one.default_factory for one in declared if one.default_factory is not MISSING}
+        cls._required = frozenset(
+            one.name for one in declared if one.default is MISSING and one.default_factory is MISSING
+        )
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        """The fields by place or by name. A default stays the class's attribute; one from a factory is made here."""
+        given = {**dict(zip(self._names, values, strict=False)), **named}
+        if len(given) != len(values) + len(named) or not self._required <= given.keys() <= {*self._names}:
+            raise TypeError(f"{type(self).__name__} is made of {', '.join(self._names)}; given: {', '.join(given)}")
+        for name, make in self._factories.items():
+            if name not in given:
+                given[name] = make()
+        vars(self).update(given)
+
+    def __setattr__(self, name: str, _value: object) -> NoReturn:
+        """Raises FrozenInstanceError."""
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is the same kind of data with the same values."""
+        return isinstance(other, Frozen) and type(self) is type(other) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        """As a tuple of the values."""
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        """Every field by its name."""
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._names)})"
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self._names)
