@@ -47,9 +47,10 @@ image: ## Build the container image; its times are the commit's, so that a secon
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
-docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, .env.example
+docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, docs/profiles/profile.schema.json, .env.example
 	$(BIN)/python -m runner.observe.reference docs
 	$(BIN)/python -m runner.observe.pictures docs/images
+	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
 
 sbom: $(VENV)/.dev ## List what the image holds of Python packages: dist/sbom.cdx.json (CycloneDX)

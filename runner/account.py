@@ -3,31 +3,24 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from runner.api.client import Client, check_base_url, tls_context
 from runner.api.profile import Profile
 from runner.api.retry import Policy
-from runner.auth.session import Credentials, SessionKeeper
+from runner.auth.credentials import Credentials, read_credentials
+from runner.auth.interface import Keeper
+from runner.auth.session import SessionKeeper
+from runner.auth.static import StaticKeeper
 from runner.auth.store import Store, account_key, open_store
 from runner.auth.stored import Codec
-from runner.auth.totp import parse_seed
 from runner.clock import Clock
+from runner.fleet import AccountPlan
 from runner.frozen import Frozen
 from runner.observe import correlation, events
 from runner.observe.interface import Observer
 from runner.secrets import SecretReader
-from runner.settings import Settings, SyncSettings
+from runner.settings import Settings
 from runner.sync.jobs import JobApi
-
-
-class AccountPlan(Frozen):
-    """An account as configured: where its secrets are, and its syncs."""
-
-    name: str
-    secrets_dir: Path
-    syncs: tuple[SyncSettings, ...]
-    use_environment: bool
 
 
 class Account(Frozen):
@@ -35,7 +28,7 @@ class Account(Frozen):
 
     name: str
     target: str
-    keeper: SessionKeeper
+    keeper: Keeper
     api: JobApi
 
 
@@ -64,16 +57,6 @@ class Surroundings(Frozen):
         return cls(settings, profile, clock, learn, dict(os.environ), run_id, clean)
 
 
-def accounts(settings: Settings) -> tuple[AccountPlan, ...]:
-    """The configured accounts; a single one may also take its secrets from the environment."""
-    if not settings.accounts:
-        return (AccountPlan(settings.account, settings.secrets_dir, settings.syncs, True),)
-    return tuple(
-        AccountPlan(one.name, one.secrets_dir, settings.syncs if one.syncs is None else one.syncs, False)
-        for one in settings.accounts
-    )
-
-
 @asynccontextmanager
 async def open_client(around: Surroundings) -> AsyncIterator[Client]:
     """The one client of a run, whose connections all accounts share. Raises UsageError before anything is sent."""
@@ -86,6 +69,8 @@ async def open_client(around: Surroundings) -> AsyncIterator[Client]:
         request_timeout=settings.deadline.request,
         tls=tls_context(settings.base_url, settings.tls.ca_file),
         headers=correlation.headers(around.run_id, around.environment),
+        connections=settings.limits.connections,
+        rate_limit=around.profile.errors.rate_limit,
     )
     try:
         yield client
@@ -102,32 +87,43 @@ def open_account(plan: AccountPlan, around: Surroundings, client: Client, observ
         use_environment=plan.use_environment,
         warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
     )
-    credentials = _credentials(reader, around.learn)
-    store = _store(reader, around, credentials.username, observer)
-    keeper = SessionKeeper(
+    credentials = read_credentials(reader, around.profile.auth, around.learn)
+    identity = credentials.identity or plan.name
+    keeper = _keeper(reader, plan, around, client, credentials, identity, observer)
+    api = JobApi(client, around.profile, keeper, plan.name, settings.params)
+    return Account(plan.name, f"{settings.base_url} {identity}", keeper, api)
+
+
+def _keeper(
+    reader: SecretReader,
+    plan: AccountPlan,
+    around: Surroundings,
+    client: Client,
+    credentials: Credentials,
+    identity: str,
+    observer: Observer,
+) -> Keeper:
+    auth = around.profile.auth
+
+    def reread() -> Credentials:
+        return read_credentials(reader, auth, around.learn)
+
+    if auth.static:
+        return StaticKeeper(auth=auth, credentials=credentials, account=plan.name, reread=reread)
+    return SessionKeeper(
         client=client,
-        auth=around.profile.auth,
-        base_url=settings.base_url,
+        auth=auth,
+        base_url=around.settings.base_url,
         credentials=credentials,
-        store=store,
+        store=_store(reader, around, identity, observer),
         clock=around.clock,
         learn=around.learn,
-        reread=lambda: _credentials(reader, around.learn),
+        reread=reread,
+        account=plan.name,
     )
-    target = f"{settings.base_url} {credentials.username}"
-    return Account(plan.name, target, keeper, JobApi(client, around.profile, keeper, plan.name))
 
 
-def _credentials(reader: SecretReader, learn: Callable[[str], None]) -> Credentials:
-    username, password = reader.require("username"), reader.require("password")
-    seed, refresh_token = reader.read("totp_seed"), reader.read("refresh_token")
-    for secret in (username, password, seed, refresh_token):
-        if secret:
-            learn(secret)
-    return Credentials(username, password, parse_seed(seed) if seed else None, refresh_token)
-
-
-def _store(reader: SecretReader, around: Surroundings, username: str, observer: Observer) -> Store:
+def _store(reader: SecretReader, around: Surroundings, identity: str, observer: Observer) -> Store:
     """Where the account's session is kept, encrypted where the secret `state_key` is given."""
     settings = around.settings
     state_key = reader.read("state_key")
@@ -139,9 +135,9 @@ def _store(reader: SecretReader, around: Surroundings, username: str, observer: 
         observer.emit(events.StoreProblem(problem))
 
     if settings.state.kubernetes_secret is None:
-        return open_store(settings.state.dir, settings.base_url, username, around.clock, warn, codec)
+        return open_store(settings.state.dir, settings.base_url, identity, around.clock, warn, codec)
     from runner.auth.kubernetes_store import Cluster, KubernetesStore
 
     cluster = Cluster.of_pod(around.environment)
-    key = account_key(settings.base_url, username)
+    key = account_key(settings.base_url, identity)
     return KubernetesStore(cluster, settings.state.kubernetes_secret, key, around.clock, warn, codec)

@@ -1,6 +1,7 @@
 """A YAML file as plain data that still knows on which line each key stands, for errors that point at the place."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,23 @@ def parse(raw: bytes, name: str) -> Document:
     if not isinstance(data, dict):
         raise UsageError(f"{name}:1: the file must hold keys and values, such as `base_url: https://sync.example.org`")
     return Document(name, data, lines)
+
+
+def not_json(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+    """Where YAML's dates, sets, NaN and keys of other kinds stand, which no JSON could carry, and what to do."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if not isinstance(key, str):
+                yield (*place, str(key)), f"the key `{str(key)[:40]}` is no text; write it in quotes"
+            else:
+                yield from not_json(value, (*place, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from not_json(value, (*place, index))
+    elif isinstance(data, float) and not math.isfinite(data):
+        yield place, "no JSON number; write it in quotes if it is text"
+    elif data is not None and not isinstance(data, str | bool | int | float):
+        yield place, f"a {type(data).__name__}, which JSON has not; write it in quotes"
 
 
 def _collect(node: Any, place: Place, lines: dict[Place, int], name: str) -> None:

@@ -6,11 +6,12 @@
     |   |-- SecretError              a secret is missing or unusable
     |   `-- LoginRefused             the API said no to the credentials, or a cool-down is on
     |-- DeadlineExceeded         6   a request's, sync's or run's time is up
-    |-- Unreachable              7   the API could not be reached or kept failing (`sent`: may it have been taken?)
+    |-- Unreachable              7   the API could not be reached or kept failing
     |-- OutcomeUnknown           8   a trigger may or may not have been taken
     `-- ContractError            9   the API broke its contract, or the profile does not fit
 
-Messages say what happened, where, and what to do next; they never hold a secret.
+Messages say what happened, where, and what to do next; they never hold a secret. `sent` tells whether the request that
+ended so may have been taken: a trigger is then looked up before it is sent again.
 """
 
 from enum import IntEnum
@@ -79,6 +80,11 @@ class RunnerError(Exception):
 
     exit_code = ExitCode.DEFECT
 
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        """`sent`: the request may have been taken, so that sending it again could do its work twice."""
+        super().__init__(message)
+        self.sent = sent
+
 
 class UsageError(RunnerError):
     """The command line, configuration or profile is wrong: nothing was sent."""
@@ -111,10 +117,10 @@ class Unreachable(RunnerError):
 
     exit_code = ExitCode.UNREACHABLE
 
-    def __init__(self, message: str, *, sent: bool = True) -> None:
-        """`sent` false: the request certainly never reached the server, so sending it again is safe."""
-        super().__init__(message)
-        self.sent = sent
+    def __init__(self, message: str, *, sent: bool = True, asked: float | None = None) -> None:
+        """`sent` false: it certainly never reached the server. `asked`: seconds to wait, by the API's own word."""
+        super().__init__(message, sent=sent)
+        self.asked = asked
 
 
 class OutcomeUnknown(RunnerError):

@@ -3,18 +3,23 @@
 The intent stands before the trigger leaves and the job after its answer, so that a killed run's job is found again.
 """
 
-import fcntl
+import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from runner.errors import UsageError
+from runner.clock import Clock, Deadline
+from runner.errors import DeadlineExceeded, UsageError
 from runner.frozen import Frozen
+from runner.lock import held, open_lock, try_lock
 
-SCHEMA = 1
-BUSY = 10.0  # seconds to wait for another process's write before giving up
+T = TypeVar("T")
+SCHEMA = 2
+BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS syncs (
@@ -29,10 +34,12 @@ CREATE TABLE IF NOT EXISTS syncs (
     outcome TEXT,                   -- NULL while open
     ended_at REAL,
     processed_items INTEGER,
-    error TEXT
+    error TEXT,
+    foreign_job INTEGER NOT NULL DEFAULT 0  -- 1: another's job that was watched; its dates are not ours
 );
 CREATE INDEX IF NOT EXISTS syncs_by_target ON syncs (target, name, intended_at);
 """
+_FROM_1 = "ALTER TABLE syncs ADD COLUMN foreign_job INTEGER NOT NULL DEFAULT 0"
 
 
 class Entry(Frozen):
@@ -50,14 +57,23 @@ class Entry(Frozen):
     ended_at: float | None = None
     processed_items: int | None = None
     error: str | None = None
+    foreign: bool = False
+
+
+class LedgerBusy(UsageError):
+    """Another process is just writing: worth another try."""
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path, patience: float) -> Iterator[None]:
     """One process at a time: SQLite's own waiting does not cover the switch to a write-ahead log."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock(lock)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        give_up = time.monotonic() + patience
+        while not try_lock(descriptor):
+            if time.monotonic() >= give_up:
+                raise LedgerBusy(f"{lock}: another process holds the ledger; end it, or use another state.dir")
+            time.sleep(0.01)
         yield
     finally:
         os.close(descriptor)
@@ -66,27 +82,29 @@ def _alone(lock: Path) -> Iterator[None]:
 class Ledger:
     """The remembered syncs; safe for several processes (write-ahead log, short transactions)."""
 
-    def __init__(self, directory: Path | None, clean: Callable[[str], str] = str) -> None:
+    def __init__(self, directory: Path | None, clean: Callable[[str], str] = str, patience: float = BUSY) -> None:
         """Open `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError when it can not be.
 
-        `clean` takes secrets out of errors, which may be the API's own words, before they are kept.
+        `clean` takes secrets out of errors, which may be the API's own words, before they are kept. `patience` is how
+        many seconds to wait for other processes that open it; LedgerBusy tells that it was over.
         """
         self._clean = clean
+        self._directory = directory
         self._path = ":memory:" if directory is None else str(directory / "ledger.sqlite3")
         try:
             if directory is None:
-                self._open()
+                self._open(patience)
                 return
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _alone(directory / "ledger.lock"):
-                self._open()
+            with _alone(directory / "ledger.lock", patience):
+                self._open(patience)
         except (OSError, sqlite3.Error) as error:
-            raise UsageError(
+            raise _error(error)(
                 f"{self._path}: the ledger can not be opened ({error}); check state.dir, or move the file away"
             ) from None
 
-    def _open(self) -> None:
-        self._db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
+    def _open(self, patience: float) -> None:
+        self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None)
         if self._path != ":memory:":
             Path(self._path).chmod(0o600)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -97,8 +115,9 @@ class Ledger:
                 f"{self._path}: written by a newer sync-runner (schema {version}); use that one, or another state.dir"
             )
         if version < SCHEMA:
-            self._db.executescript(_TABLE)
+            self._db.executescript(_FROM_1 if version == 1 else _TABLE)
             self._db.execute(f"PRAGMA user_version={SCHEMA}")
+        self._db.execute("PRAGMA busy_timeout=0")  # from here on others are waited for by `patiently`, signals obeyed
 
     def close(self) -> None:
         """Close the file."""
@@ -111,9 +130,9 @@ class Ledger:
             (entry.key, entry.target, entry.account, entry.name, entry.sync_type, entry.run_id, entry.intended_at),
         )
 
-    def triggered(self, key: str, job_id: str) -> None:
-        """Remember the job that the API gave."""
-        self._write("UPDATE syncs SET job_id=? WHERE key=?", (job_id, key))
+    def triggered(self, key: str, job_id: str, *, foreign: bool = False) -> None:
+        """Remember the job that the API gave; `foreign` where it is another's, adopted because it runs."""
+        self._write("UPDATE syncs SET job_id=?, foreign_job=? WHERE key=?", (job_id, foreign, key))
 
     def ended(
         self, key: str, outcome: str, at: float, *, processed: int | None = None, error: str | None = None
@@ -128,7 +147,7 @@ class Ledger:
         try:
             self._db.execute(statement, values)
         except sqlite3.Error as error:
-            raise UsageError(
+            raise _error(error)(
                 f"{self._path}: can not be written ({error}); check space and rights of state.dir"
             ) from None
 
@@ -137,8 +156,14 @@ class Ledger:
         return self._one("target=? AND name=? AND outcome IS NULL ORDER BY intended_at DESC", (target, name))
 
     def last_success(self, target: str, name: str) -> Entry | None:
-        """The newest completed sync of that name."""
-        return self._one("target=? AND name=? AND outcome='completed' ORDER BY intended_at DESC", (target, name))
+        """The newest completed sync of that name; not by another's job, which may have covered other days."""
+        return self._one(
+            "target=? AND name=? AND outcome='completed' AND NOT foreign_job ORDER BY intended_at DESC", (target, name)
+        )
+
+    def of_job(self, target: str, job_id: str) -> Entry | None:
+        """The sync whose job that is."""
+        return self._one("target=? AND job_id=? ORDER BY intended_at DESC", (target, job_id))
 
     def recent(self, limit: int) -> list[Entry]:
         """The newest syncs of all accounts, newest first."""
@@ -149,5 +174,49 @@ class Ledger:
         return found[0] if found else None
 
     def _many(self, where: str, values: tuple[object, ...]) -> list[Entry]:
-        with closing(self._db.execute(f"SELECT * FROM syncs WHERE {where}", values)) as rows:
-            return [Entry(*row) for row in rows]
+        try:
+            with closing(self._db.execute(f"SELECT * FROM syncs WHERE {where}", values)) as rows:
+                return [Entry(*(*row[:-1], bool(row[-1]))) for row in rows]
+        except sqlite3.Error as error:
+            raise _error(error)(f"{self._path}: can not be read ({error}); move the file away") from None
+
+    @asynccontextmanager
+    async def alone(self, target: str, name: str, clock: Clock, deadline: Deadline) -> AsyncIterator[None]:
+        """Hold the sync against other processes, from the look into the ledger until the job stands in it.
+
+        Raises DeadlineExceeded, or UsageError where the directory can not be written.
+        """
+        if self._directory is None:
+            yield
+            return
+        digest = hashlib.sha256(f"{target}\n{name}".encode()).hexdigest()[:32]
+        path = self._directory / f"trigger-{digest}.lock"
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(held(path, f"the trigger of `{name}`", clock, deadline))
+            except OSError as error:
+                raise UsageError(f"{path}: can not be opened ({error.strerror}); check state.dir") from None
+            yield
+
+
+def _error(error: Exception) -> type[UsageError]:
+    """What to raise for it: SQLite says whether it is only that another process is at it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return LedgerBusy if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else UsageError
+
+
+async def patiently(act: Callable[[], T], clock: Clock, deadline: Deadline) -> T:
+    """What `act` gives, tried again while another process is writing: for `BUSY` seconds, within the deadline.
+
+    Raises what `act` raises, LedgerBusy when the patience is over, DeadlineExceeded when the deadline is.
+    """
+    give_up = Deadline.after(clock, BUSY, "the patience").sooner(deadline)
+    while True:
+        try:
+            return act()
+        except LedgerBusy as busy:
+            if deadline.passed:
+                raise DeadlineExceeded(f"{busy}; {deadline.what} is over") from None
+            if give_up.passed:
+                raise
+        await clock.sleep(min(0.02, give_up.left))

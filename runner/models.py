@@ -1,5 +1,6 @@
 """The data model: tokens, sessions, jobs, results. Plain frozen data; what decides and what sends stands elsewhere."""
 
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
@@ -56,6 +57,7 @@ class Session(Frozen):
     user_id: str | None = None
     scope: str | None = None
     mfa_verified: bool = False
+    carried: dict[str, str] = field(default_factory=dict)  # what the login gave beside the token, such as a CSRF token
 
     def __repr__(self) -> str:
         """Never shows the tokens: a repr ends up in tracebacks."""
@@ -75,6 +77,8 @@ class Job(Frozen):
     error_message: str | None = None
     total_items: int | None = None
     processed_items: int | None = None
+    look_again: float | None = None  # seconds after which the API asks to look again (Retry-After)
+    carried: dict[str, str] = field(default_factory=dict)  # what the trigger's answer gave for later requests
 
 
 class SyncResult(Frozen):
@@ -92,8 +96,17 @@ class SyncResult(Frozen):
     adopted: bool = False
 
 
+class AccountResult(Frozen):
+    """How one account's syncs ended together: the code that a run of it alone would have left with."""
+
+    account: str
+    exit_code: int
+    completed: int
+    total: int
+
+
 class RunResult(Frozen):
-    """The whole run, for report and metrics. Times are Unix seconds."""
+    """The whole run, for report and metrics. Times are Unix seconds; `shard` names its part of the accounts."""
 
     run_id: str
     exit_code: int
@@ -103,3 +116,5 @@ class RunResult(Frozen):
     profile: str
     results: tuple[SyncResult, ...] = ()
     errors: tuple[str, ...] = ()
+    accounts: tuple[AccountResult, ...] = ()
+    shard: str | None = None

@@ -17,7 +17,9 @@ from runner.errors import UsageError
 from runner.frozen import Frozen
 
 ENV_PREFIX = "SYNC_RUNNER_"
-SECRET_NAMES = ("username", "password", "totp_seed", "refresh_token", "state_key")
+SECRET_NAMES = (
+    "username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret", "state_key",
+)  # fmt: skip
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -76,6 +78,13 @@ def _webhook_body(value: str) -> str:
     return value
 
 
+def _shard(value: str) -> str:
+    index, _, count = value.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count) <= 1000):
+        raise ValueError("give the part and how many there are, such as 0/4; the last of four is 3/4")
+    return value
+
+
 def _prom_file(value: Path) -> Path:
     if value.suffix != ".prom":
         raise ValueError("must end in .prom: the node exporter reads no other file")
@@ -104,6 +113,7 @@ class SyncSettings(_Section):
     end: str | None = Field(default=None, description="Last day, in the same forms.")
     force_full: bool = Field(default=False, description="Ask for a full sync, not only what is new.")
     after: tuple[str, ...] = Field(default=(), description="Names of syncs that must have completed first.")
+    params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for this sync.")
 
     def model_post_init(self, _context: Any) -> None:
         """The type names the sync unless a name is given."""
@@ -141,6 +151,13 @@ class DeadlineSettings(_Section):
     request: Duration = Field(default=30.0, gt=0, description="One HTTP request, from connecting to the last byte.")
     sync: Duration | None = Field(default=3600.0, description="One sync, from trigger to end.")
     run: Duration | None = Field(default=7200.0, description="The whole run.")
+
+
+class LimitSettings(_Section):
+    """How much may happen at once; `concurrency` bounds the syncs of one account."""
+
+    accounts: int = Field(default=50, ge=1, le=10_000, description="Accounts that are worked on at once.")
+    connections: int = Field(default=100, ge=1, le=1000, description="Connections to the API's host at once.")
 
 
 class RetrySettings(_Section):
@@ -323,9 +340,19 @@ class Settings(BaseSettings):
     )
     secrets_dir: Path = Field(default=Path("/run/secrets"), description="The directory with the secret files.")
     accounts: tuple[AccountSettings, ...] = Field(default=(), description="Several accounts instead of one.")
+    accounts_dir: Path | None = Field(
+        default=None, description="A directory with a folder of secret files for each account, named as the account."
+    )
+    shard: Annotated[str, AfterValidator(_shard)] | None = Field(
+        default=None, description="Work on this part of the accounts alone: 0/4 is the first of four, 3/4 the last."
+    )
+    shards: int | None = Field(
+        default=None, ge=1, le=1000, description="How many parts there are; JOB_COMPLETION_INDEX tells which is ours."
+    )
     syncs: Syncs = Field(
         default=(), description="What to run: `activities,health` or a list with type, start, end, ..."
     )
+    params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for every sync.")
     concurrency: int = Field(default=1, ge=1, le=1000, description="Syncs of one account that may run at once.")
     on_failure: Literal["continue", "stop"] = Field(
         default="continue", description="After a failed sync: go on, or skip the rest."
@@ -335,6 +362,7 @@ class Settings(BaseSettings):
     )
     time_zone: str = Field(default="UTC", description="IANA zone for relative dates, such as Europe/Berlin.")
     deadline: DeadlineSettings = Field(default={}, validate_default=True)
+    limits: LimitSettings = Field(default={}, validate_default=True)
     retry: RetrySettings = Field(default={}, validate_default=True)
     poll: PollSettings = Field(default={}, validate_default=True)
     tls: TlsSettings = Field(default={}, validate_default=True)
@@ -405,7 +433,7 @@ def _check_variable(variable: str) -> None:
     key = variable.upper().removeprefix(ENV_PREFIX).lower()
     secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
     known = {"__".join(place) for place in _known_places(Settings)} | secrets | {"config"}
-    if key not in known:
+    if key not in known and not key.startswith("params__"):
         import difflib
 
         near = difflib.get_close_matches(key, known, 1)

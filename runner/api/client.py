@@ -5,86 +5,31 @@ decoding, and no error text carries a URL's query, a header or a body.
 """
 
 import asyncio
-import json
 import ssl
-import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from runner import __version__
-from runner.api import retry, template
-from runner.api.profile import Request
+from runner.api import body, retry
+from runner.api.budget import Budget
+from runner.api.profile.models import RateLimit
 from runner.api.retry import Policy, Safety
+from runner.api.wire import Answer, Call, cookies, in_http
 from runner.clock import Clock, Deadline
 from runner.errors import ContractError, DeadlineExceeded, Unreachable, UsageError
-from runner.frozen import Frozen
 from runner.models import JSON
 from runner.observe import events
 from runner.observe.interface import Observer
 
-MAX_ANSWER = 8 << 20  # bytes; a list of 100 jobs is about 40 KiB
+if TYPE_CHECKING:
+    import httpx
+
 CONNECT_SECONDS = 10.0
 Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-class Answer(Frozen):
-    """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
-
-    `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: JSON
-    is_json: bool
-    sent_at: float
-    received_at: float
-
-
-class Call(Frozen):
-    """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts."""
-
-    endpoint: str
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes | None = None
-
-    def __repr__(self) -> str:
-        """Only what holds no secret."""
-        return f"Call({self.endpoint})"
-
-
-def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
-    """The request with `values` filled in. Raises ContractError where the profile's template lacks a value."""
-    try:
-        target = template.fill(request.path, {key: _quoted(value) for key, value in values.items()})
-        query = template.fill(request.query, values) or {}
-        headers = template.fill(request.headers, values) or {}
-        payload = template.fill(request.json_, values)
-        form = template.fill(request.form, values)
-    except KeyError as missing:
-        raise ContractError(
-            f"{endpoint}: the profile wants a value `{missing.args[0]}` that the API did not give"
-        ) from None
-    if query:
-        target += "?" + urlencode({key: template.as_text(value) for key, value in query.items()})
-    headers = {key: template.as_text(value) for key, value in headers.items()}
-    body = None
-    if form is not None:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-        body = urlencode({key: template.as_text(value) for key, value in form.items()}).encode()
-    elif payload is not None:
-        headers["Content-Type"] = "application/json"
-        body = json.dumps(payload).encode()
-    return Call(endpoint, request.method, target, headers, body)
-
-
-def _quoted(value: Any) -> Any:
-    return None if value is None else quote(template.as_text(value), safe="")
 
 
 def check_base_url(base_url: str, *, allow_http: bool) -> None:
@@ -126,16 +71,26 @@ class Client:
         request_timeout: float,
         tls: ssl.SSLContext,
         headers: Mapping[str, str] | None = None,
+        retries: float = 20.0,
+        connections: int = 100,
+        rate_limit: RateLimit | None = None,
     ) -> None:
-        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte."""
+        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte.
+
+        `retries` is the store that all requests share, see `Budget`. Of `connections` there are never more; a request
+        that finds none free waits, and that is not of its time. `rate_limit` is how the API tells one, if not as HTTP does.
+        """
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx
 
+        self.budget = Budget(retries, clock.monotonic)
         self._base_url = base_url
         self._clock = clock
         self._policy = policy
         self._timeout = request_timeout
+        self._free = asyncio.Semaphore(connections)
+        self._rate_limit = rate_limit
         self._http = httpx.AsyncClient(
             verify=tls,
             # Connecting gets less than the whole: what ends there was certainly not sent, and may be sent again.
@@ -148,7 +103,7 @@ class Client:
                 "Accept-Encoding": "gzip",
                 **(headers or {}),
             },
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=100),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
 
     async def close(self) -> None:
@@ -183,16 +138,25 @@ class Client:
         """
         import tenacity
 
-        attempt = 0
+        attempt = unasked = 0
+        spent = ""
 
         async def counted() -> Answer:
             nonlocal attempt
             attempt += 1
             return await once(attempt)
 
+        def stop(state: Any) -> bool:
+            """An API that says when to come back is not failing: such an answer costs no try, only budget."""
+            nonlocal unasked, spent
+            unasked += _asked(state) is None
+            if unasked < self._policy.attempts and not self.budget.spend():
+                spent = "; the run's retries are spent, the API is down or struggles"
+            return bool(spent) or unasked >= self._policy.attempts
+
         tries = tenacity.AsyncRetrying(
             sleep=self._clock.sleep,
-            stop=tenacity.stop_after_attempt(self._policy.attempts),
+            stop=stop,
             wait=self._next_wait,
             before_sleep=lambda state: _announce(state, endpoint, why, deadline, observer),
             retry=lambda state: _retry_reason(state, why) is not None,
@@ -200,28 +164,45 @@ class Client:
         )
         answer: Answer = await tries(counted)
         if why(answer.status):
-            raise Unreachable(f"{endpoint}: the API kept answering {answer.status} in {attempt} tries", sent=False)
+            raise Unreachable(
+                f"{endpoint}: the API kept answering {answer.status} in {attempt} tries{spent}", sent=False
+            )
         return answer
 
     def _next_wait(self, state: Any) -> float:
         """Seconds before the next try, after the server's own word where it gave one."""
-        asked = None
-        if not state.outcome.failed:
-            answer: Answer = state.outcome.result()
-            server_now = retry.http_date(answer.headers.get("date")) or answer.received_at
-            asked = retry.retry_after(answer.headers.get("retry-after"), server_now)
-        return retry.wait(self._policy, state.attempt_number, asked)
+        return retry.wait(self._policy, state.attempt_number, _asked(state))
 
     async def exchange(self, call: Call, attempt: int, deadline: Deadline, observer: Observer) -> Answer:
         """One exchange, observed. Raises Unreachable, DeadlineExceeded or ContractError."""
+        async with self._connection(call.endpoint, deadline):
+            return await self._observed(call, attempt, deadline, observer)
+
+    @asynccontextmanager
+    async def _connection(self, endpoint: str, deadline: Deadline) -> AsyncIterator[None]:
+        """One of the connections, after those who asked before. Raises DeadlineExceeded."""
+        try:
+            async with asyncio.timeout(deadline.left):
+                await self._free.acquire()
+        except TimeoutError:
+            raise DeadlineExceeded(f"{endpoint}: no connection was free before {deadline.what} ended") from None
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def _observed(self, call: Call, attempt: int, deadline: Deadline, observer: Observer) -> Answer:
         began = self._clock.monotonic()
         code, problem = "error", None
         try:
             answer = await self._bounded(call, deadline)
             code = str(answer.status)
+            (self.budget.failed if retry.failure(answer.status) else self.budget.answered)()
             return answer
         except (Unreachable, DeadlineExceeded, ContractError) as error:
             problem = str(error)
+            if isinstance(error, Unreachable):
+                self.budget.failed()
             raise
         finally:
             spent = round(self._clock.monotonic() - began, 6)
@@ -238,7 +219,9 @@ class Client:
                 return await self._receive(call)
         except TimeoutError:
             if deadline.passed:
-                raise DeadlineExceeded(f"{call.endpoint}: no whole answer before {deadline.what} ended") from None
+                raise DeadlineExceeded(
+                    f"{call.endpoint}: no whole answer before {deadline.what} ended", sent=True
+                ) from None
             raise Unreachable(f"{call.endpoint}: no whole answer within {seconds:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unreachable(
@@ -261,20 +244,25 @@ class Client:
         url = self._base_url + call.target
         async with self._http.stream(call.method, url, headers=dict(call.headers), content=call.body) as response:
             received_at = self._clock.time()
-            raw = bytearray()
-            async for chunk in response.aiter_raw():
-                raw += chunk
-                if len(raw) > MAX_ANSWER:
-                    raise ContractError(f"{call.endpoint}: the answer is larger than {MAX_ANSWER >> 20} MiB")
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        if 300 <= response.status_code < 400:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            value, is_json = await self._body(response, headers, call.endpoint)
+        if 300 <= response.status_code < 400 and not call.takes_redirect:
             raise ContractError(
                 f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials; "
                 "set base_url to the address it redirects to"
             )
-        content = _decoded(bytes(raw), headers.get("content-encoding", ""), call.endpoint)
-        body, is_json = _parsed(content)
-        return Answer(response.status_code, headers, body, is_json, sent_at, received_at)
+        answer = Answer(response.status_code, headers, value, is_json, sent_at, received_at, cookies(response))
+        return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
+
+    async def _body(self, response: "httpx.Response", headers: Mapping[str, str], endpoint: str) -> tuple[JSON, bool]:
+        """What `body.decoded` gives. Of a server that fails no body is expected: its status says it all."""
+        try:
+            raw = await body.read(response, endpoint)
+            return body.decoded(body.unpacked(raw, headers.get("content-encoding", ""), endpoint), endpoint)
+        except ContractError:
+            if response.status_code in retry.NOT_TAKEN | retry.MAYBE_TAKEN:
+                return None, False
+            raise
 
 
 def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:
@@ -287,6 +275,11 @@ def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer:
             f"({reason}; it would come in {seconds:.1f} s)"
         )
     observer.emit(events.RetryScheduled(endpoint, reason, state.attempt_number, round(seconds, 3)))
+
+
+def _asked(state: Any) -> float | None:
+    """Seconds that the last answer asked to wait; None where none came or it does not say."""
+    return None if state.outcome.failed else state.outcome.result().asked
 
 
 def _retry_reason(state: Any, why: Why) -> str | None:
@@ -306,31 +299,3 @@ def _cause(error: Exception) -> str:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__
-
-
-def _decoded(raw: bytes, encoding: str, endpoint: str) -> bytes:
-    """The body without its gzip, bounded. A 500-byte body can hold 200 MiB."""
-    if encoding.lower() in ("", "identity"):
-        return raw
-    if encoding.lower() not in ("gzip", "x-gzip"):
-        raise ContractError(f"{endpoint}: the answer is encoded as `{encoding[:20]}`, which was not asked for")
-    inflate = zlib.decompressobj(wbits=31)
-    try:
-        content = inflate.decompress(raw, MAX_ANSWER + 1)
-    except zlib.error:
-        raise ContractError(f"{endpoint}: the answer is not the gzip it claims to be") from None
-    if len(content) > MAX_ANSWER:
-        raise ContractError(f"{endpoint}: the answer is larger than {MAX_ANSWER >> 20} MiB when decompressed")
-    return content
-
-
-def _parsed(content: bytes) -> tuple[JSON, bool]:
-    """The decoded JSON and true, or None and false where it is none (NaN, huge numbers and endless nesting are none)."""
-    try:
-        return json.loads(content, parse_constant=_refuse), True
-    except (ValueError, RecursionError):
-        return None, False
-
-
-def _refuse(_constant: str) -> None:
-    raise ValueError

@@ -4,7 +4,7 @@ Full jitter after Amazon's "Exponential Backoff And Jitter"; Retry-After after R
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -46,6 +46,11 @@ def reason(failure: Unreachable | int, safety: Safety) -> str | None:
     return None
 
 
+def failure(status: int) -> bool:
+    """Whether the status says that the server fails, rather than that the request is wrong or comes too often."""
+    return status in (NOT_TAKEN | MAYBE_TAKEN) - RATE_LIMITED
+
+
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds to wait from a Retry-After header: a number or an HTTP date. None for absent or nonsense.
 
@@ -60,6 +65,11 @@ def retry_after(value: str | None, now: float) -> float | None:
     if seconds is None:
         return None
     return min(max(0.0, seconds - now), MAX_RETRY_AFTER)
+
+
+def asked(headers: Mapping[str, str], received_at: float) -> float | None:
+    """Seconds to wait by an answer's Retry-After (lower-case names), counted from its own Date where it has one."""
+    return retry_after(headers.get("retry-after"), http_date(headers.get("date")) or received_at)
 
 
 def http_date(value: str | None) -> float | None:

@@ -5,19 +5,19 @@ beside it is permanent, so that two processes can never hold locks on two differ
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import random
 import stat
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from runner.auth.stored import Codec, Stored
 from runner.clock import Clock, Deadline
-from runner.errors import DeadlineExceeded, SecretError
+from runner.errors import SecretError
+from runner.lock import held
 
 MAX_BYTES = 1 << 20
 KEPT_CORRUPT = 3  # set-aside files kept for a look; older ones go
@@ -123,22 +123,12 @@ class FileStore:
     @asynccontextmanager
     async def lock(self, deadline: Deadline) -> AsyncIterator[None]:
         """Hold the account's lock file. Raises DeadlineExceeded when another process holds it too long."""
-        try:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise SecretError(f"{self._lock}: can not be opened ({error.strerror}); check state.dir") from None
-        try:
-            pause = 0.005
-            while not _try_lock(descriptor):
-                if deadline.passed:
-                    raise DeadlineExceeded(
-                        f"{self._lock}: another sync-runner held the login lock until {deadline.what} ended"
-                    )
-                await self._clock.sleep(min(random.uniform(pause / 2, pause), deadline.left))
-                pause = min(pause * 2, 0.25)
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(held(self._lock, "the login lock", self._clock, deadline))
+            except OSError as error:
+                raise SecretError(f"{self._lock}: can not be opened ({error.strerror}); check state.dir") from None
             yield
-        finally:
-            os.close(descriptor)
 
     def _read(self) -> tuple[bytes, float]:
         try:
@@ -183,14 +173,6 @@ def _read_all(descriptor: int) -> bytes:
     while len(raw) <= MAX_BYTES and (part := os.read(descriptor, MAX_BYTES + 1)):
         raw += part
     return bytes(raw)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def account_key(base_url: str, username: str) -> str:

@@ -69,7 +69,14 @@ FAULTS: list[tuple[int, list[str], list[str]]] = [
     (5, ["--fault", "kind=job_fails,sync_type=health,times=-1"], []),
     (6, ["--job-seconds", "300"], ["--set", "deadline.run=4s"]),
     (7, ["--fault", "kind=status,endpoint=trigger,status=503,times=-1"], ["--set", "retry.attempts=2"]),
-    (8, ["--fault", "kind=reset_after,endpoint=trigger,times=-1"], ["--set", "retry.attempts=2"]),
+    (
+        8,
+        [
+            *("--fault", "kind=reset_after,endpoint=trigger,times=-1"),
+            *("--fault", "kind=status,endpoint=status,status=418,times=-1"),
+        ],
+        ["--set", "retry.attempts=2"],
+    ),
     (9, ["--fault", "kind=status,endpoint=trigger,status=418,times=-1"], []),
 ]
 

@@ -205,14 +205,14 @@ def test_syncs_run_at_once_where_that_is_set(desk_with: MakeDesk) -> None:
 
 def test_a_stalled_job_is_reported_once(desk: Desk) -> None:
     desk.fault(kind="job_stalls")
-    told = _run(desk, poll={"stall": 0.1, "max": 0.05}, deadline={"sync": 0.8})
+    told = _run(desk, poll={"stall": 0.1, "max": 0.05}, deadline={"sync": 4.0})
     assert told.code == 6
     assert len(told.named("sync.stalled")) == 1
 
 
 def test_a_token_that_expires_in_mid_job_is_renewed_and_the_job_watched_on(desk_with: MakeDesk) -> None:
     desk = desk_with(mfa="none", job_seconds=1.0)
-    desk.fault(kind="expire_tokens", endpoint="status", skip=2)
+    desk.fault(kind="expire_tokens", endpoint="status", skip=1)
     told = _run(desk)
     assert told.code == 0
     assert len(desk.jobs()) == 1
@@ -304,8 +304,8 @@ def test_a_ledger_that_can_not_be_written_stops_the_run_before_anything_is_trigg
 ) -> None:
     opened = Ledger._open
 
-    def full(self: Ledger) -> None:
-        opened(self)
+    def full(self: Ledger, patience: float) -> None:
+        opened(self, patience)
         self._db.execute("PRAGMA query_only=1")
 
     monkeypatch.setattr(Ledger, "_open", full)

@@ -11,13 +11,14 @@ ROOT = Path(runner.__file__).parent
 
 # From the ground up; a module may import from its own layer and those before it. `sandbox` stands aside.
 LAYERS: list[set[str]] = [
-    {"runner", "runner.errors", "runner.clock", "runner.frozen", "runner.models", "runner.document", "runner.hygiene"},
+    {"runner", "runner.errors", "runner.clock", "runner.frozen", "runner.lock", "runner.models", "runner.document"}
+    | {"runner.hygiene"},
     {"runner.settings", "runner.secrets", "runner.ledger"},
     {"runner.observe"},
     {"runner.api"},
     {"runner.auth"},
     {"runner.sync"},
-    {"runner.account", "runner.run"},
+    {"runner.fleet", "runner.account", "runner.run"},
     {"runner.commands"},
     {"runner.cli"},
     {"runner.__main__"},

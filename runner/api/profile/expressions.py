@@ -1,0 +1,70 @@
+"""JMESPath expressions: checked when the profile is read, searched when an answer comes."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from runner.errors import ContractError
+from runner.models import JSON
+
+
+def checked(expression: str) -> str:
+    """The expression itself. Raises ValueError for one that no answer could fit."""
+    from jmespath.exceptions import JMESPathError
+    from jmespath.functions import Functions
+
+    try:
+        parsed = _compiled(expression).parsed
+    except (JMESPathError, RecursionError):
+        raise ValueError("not a valid JMESPath expression (see jmespath.org)") from None
+    for name, given in _calls(parsed):
+        known = Functions.FUNCTION_TABLE.get(name)
+        if known is None:
+            raise ValueError(f"JMESPath has no function `{name}` (see jmespath.org)")
+        signature = known["signature"]
+        variadic = bool(signature) and signature[-1].get("variadic", False)
+        if given < len(signature) or (given > len(signature) and not variadic):
+            raise ValueError(f"JMESPath's `{name}` takes {len(signature)} arguments, not {given}")
+    return expression
+
+
+def _calls(node: Any) -> Iterator[tuple[str, int]]:
+    """The name and the number of arguments of each function that is called."""
+    if not isinstance(node, dict):
+        return
+    if node["type"] == "function_expression":
+        yield node["value"], len(node["children"])
+    for child in node.get("children", ()):
+        yield from _calls(child)
+
+
+@cache
+def _compiled(expression: str) -> Any:
+    import jmespath
+
+    return jmespath.compile(expression)
+
+
+def find(data: JSON, expression: str | None) -> JSON:
+    """What the JMESPath `expression` finds in `data`; None for no expression. Raises ContractError on wrong types."""
+    if expression is None:
+        return None
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        return _compiled(expression).search(data)
+    except (JMESPathError, RecursionError):
+        raise ContractError(f"`{expression}` does not fit the answer (shape: {shape(data)})") from None
+
+
+def shape(data: JSON, depth: int = 2) -> str:
+    """The kinds and keys of an answer without its values: enough to mend a profile, and no secret in it."""
+    if isinstance(data, dict):
+        if depth == 0:
+            return "object"
+        inner = ", ".join(f"{str(key)[:30]}: {shape(value, depth - 1)}" for key, value in list(data.items())[:12])
+        return "{" + inner + (", ..." if len(data) > 12 else "") + "}"
+    if isinstance(data, list):
+        return f"[{shape(data[0], depth - 1) if data and depth else ''}] of {len(data)}"
+    names = {str: "text", bool: "boolean", int: "number", float: "number", type(None): "null"}
+    return names.get(type(data), type(data).__name__)

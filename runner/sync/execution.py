@@ -1,0 +1,29 @@
+"""What the syncs of one account share. Data only."""
+
+from runner.clock import Clock
+from runner.frozen import Frozen
+from runner.ledger import Ledger
+from runner.sync.jobs import JobApi
+from runner.sync.states import Pace
+
+
+class Watching(Frozen):
+    """How jobs are watched and tried again. Times in seconds."""
+
+    pace: Pace = Pace()
+    stall: float = 600.0
+    job_attempts: int = 1
+    sync_seconds: float | None = 3600.0
+
+
+class Execution(Frozen):
+    """What one account's syncs share. `target` names base URL and user in the ledger."""
+
+    account: str
+    target: str
+    run_id: str
+    api: JobApi
+    ledger: Ledger
+    clock: Clock
+    watching: Watching
+    cancel_on_interrupt: bool = True
