@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any, Protocol
@@ -105,7 +106,7 @@ class DescribedServer:
         asked = f"{request.method.upper()} {request.path}"
         if answer.status_code == 401:
             return  # the descriptions leave the lack of a token out
-        checks = {
+        checks: dict[str, Callable[[], object]] = {
             "request": lambda: self._described.validate_request(request),
             f"answer {answer.status_code}": lambda: self._described.validate_response(request, answer),
         }

@@ -4,11 +4,11 @@ A job shows one word of its script at each look, and stays at the last. What hap
 """
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.servers.described import Said
 
-NOW = "2026-03-01T08:00:00Z"
 LOGIN = {"username": "runner", "password": "correct horse"}
 CLIENT = {"client_id": "an-id", "client_secret": "a-secret"}
 
@@ -21,6 +21,7 @@ class ScriptedJob:
     asked: Any
     script: list[Any]
     note: str | None = None
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat().replace("+00:00", "Z"))
 
     @property
     def word(self) -> Any:
@@ -92,7 +93,7 @@ class Airflow(Jobs):
         )  # fmt: skip
         return {
             **dict.fromkeys(empty), "dag_run_id": job.asked["dag_run_id"], "dag_id": job.asked["dag"], "state": job.word,
-            "note": job.note, "logical_date": None, "queued_at": NOW, "start_date": NOW, "run_after": NOW,
+            "note": job.note, "logical_date": None, "queued_at": job.at, "start_date": job.at, "run_after": job.at,
             "run_type": "manual", "dag_versions": [], "dag_display_name": job.asked["dag"],
         }  # fmt: skip
 
@@ -124,7 +125,7 @@ class Airbyte(Jobs):
     def shown(self, job: ScriptedJob) -> dict[str, Any]:
         """A job as Airbyte shows it."""
         asked = {"jobType": job.asked["jobType"], "connectionId": job.asked["connectionId"]}
-        return {"jobId": job.number, "status": job.word, "startTime": NOW, "rowsSynced": 7, **asked}
+        return {"jobId": job.number, "status": job.word, "startTime": job.at, "rowsSynced": 7, **asked}
 
 
 class DbtCloud(Jobs):
@@ -152,7 +153,7 @@ class DbtCloud(Jobs):
     def shown(self, job: ScriptedJob) -> dict[str, Any]:
         """A run as dbt Cloud shows it."""
         message = "Error code 1" if job.word == 20 else None
-        times = {"created_at": NOW, "updated_at": NOW, "started_at": None, "finished_at": None}
+        times = {"created_at": job.at, "updated_at": job.at, "started_at": None, "finished_at": None}
         return {
             "id": job.number,
             "job_definition_id": job.asked["job"],
@@ -175,9 +176,7 @@ class Awx(Jobs):
         if parts[-1] == "launch":
             return 201, self.shown(self.start(body or {}))
         if parts[-1] == "jobs":
-            states = query.get("status__in", "").split(",")
-            jobs = [job for job in reversed(self.started) if "status__in" not in query or job.word in states]
-            return 200, _page([self.shown(job) for job in jobs])
+            return 200, _page([self.shown(job) for job in reversed(self.started)])
         job = self.found(parts[3])
         if job is None:
             return 404, {"detail": "Not found."}
@@ -191,7 +190,7 @@ class Awx(Jobs):
         """A job as AWX shows it."""
         failed = job.word in ("failed", "error", "canceled")
         return {
-            "id": job.number, "type": "job", "name": "nightly", "status": job.word, "failed": failed, "started": NOW,
+            "id": job.number, "type": "job", "name": "nightly", "status": job.word, "failed": failed, "started": job.at,
             "finished": None, "job_explanation": "The host is gone." if job.word == "error" else "", "job_template": 7,
             "summary_fields": {"job_template": {"id": 7, "name": "nightly"}},
         }  # fmt: skip
