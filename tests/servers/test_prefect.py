@@ -45,7 +45,7 @@ class Prefect:
             found = [run for run in self.runs(flow) if run["state_type"] == state]
             if found:
                 return found[0]
-            time.sleep(0.1)
+            time.sleep(0.3)
         raise AssertionError(f"no run of {flow} is {state}: {self.runs(flow)}")
 
     def start(self, home: Path, sync: str, base_url: str | None = None) -> Running:
@@ -56,7 +56,7 @@ class Prefect:
         config = home / "runner.yaml"
         config.write_text(
             f"profile: prefect\nbase_url: {base_url or self.base_url}\nsecrets_dir: {home / 'secrets'}\n"
-            f"state: {{dir: {home / 'state'}}}\npoll: {{min: 200ms}}\nsyncs:\n  - {sync}\n"
+            f"state: {{dir: {home / 'state'}}}\npoll: {{min: 500ms}}\nsyncs:\n  - {sync}\n"
         )
         return Running(["--config", str(config), "run", "--report", "-"], {})
 
