@@ -33,7 +33,10 @@ class Account(Frozen):
 
 
 class Surroundings(Frozen):
-    """What every account needs from outside. `learn` is told each secret; `clean` takes them out of a text again."""
+    """What every account needs from outside. `learn` is told each secret; `clean` takes them out of a text again.
+
+    `meanwhile` is called once, while the answer to the first request is awaited.
+    """
 
     settings: Settings
     profile: Profile
@@ -42,6 +45,7 @@ class Surroundings(Frozen):
     environment: dict[str, str]
     run_id: str = ""
     clean: Callable[[str], str] = str
+    meanwhile: Callable[[], None] = lambda: None
 
     @classmethod
     def of(
@@ -52,9 +56,10 @@ class Surroundings(Frozen):
         learn: Callable[[str], None],
         run_id: str = "",
         clean: Callable[[str], str] = str,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> "Surroundings":
         """With the process's environment. `run_id` goes with every request."""
-        return cls(settings, profile, clock, learn, dict(os.environ), run_id, clean)
+        return cls(settings, profile, clock, learn, dict(os.environ), run_id, clean, meanwhile)
 
 
 @asynccontextmanager
@@ -69,6 +74,7 @@ async def open_client(around: Surroundings) -> AsyncIterator[Client]:
         request_timeout=settings.deadline.request,
         tls=tls_context(settings.base_url, settings.tls.ca_file),
         headers=correlation.headers(around.run_id, around.environment),
+        meanwhile=around.meanwhile,
         connections=settings.limits.connections,
         rate_limit=around.profile.errors.rate_limit,
     )

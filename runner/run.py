@@ -27,6 +27,7 @@ from runner.sync.execution import Execution, Watching
 from runner.sync.plan import PlannedSync, plan, zone
 from runner.sync.states import Pace
 
+LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
 NOT_STARTED = "not started: the run was interrupted"
 SIGNALS = {signal.SIGTERM: ExitCode.SIGTERM, signal.SIGINT: ExitCode.SIGINT}
 
@@ -121,6 +122,7 @@ async def _all_accounts(
     ledger = Ledger(around.settings.state.dir, around.clean)
     try:
         async with open_client(around) as client:
+            asyncio.get_running_loop().call_later(LOAD_SECONDS, around.meanwhile)
             with _obeying(interrupt):
                 at_once = min(around.settings.limits.accounts, len(plans))
                 await asyncio.gather(*(one_after_another(client) for _ in range(at_once)))

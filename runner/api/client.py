@@ -74,11 +74,13 @@ class Client:
         retries: float = 20.0,
         connections: int = 100,
         rate_limit: RateLimit | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         """`request_timeout` in seconds bounds one exchange, from connecting to the last byte.
 
         `retries` is the store that all requests share, see `Budget`. Of `connections` there are never more; a request
         that finds none free waits, and that is not of its time. `rate_limit` is how the API tells one, if not as HTTP does.
+        `meanwhile` is called once, while the answer to the first request is awaited.
         """
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -91,6 +93,7 @@ class Client:
         self._timeout = request_timeout
         self._free = asyncio.Semaphore(connections)
         self._rate_limit = rate_limit
+        self._meanwhile: Callable[[], None] | None = meanwhile
         self._http = httpx.AsyncClient(
             verify=tls,
             # Connecting gets less than the whole: what ends there was certainly not sent, and may be sent again.
@@ -136,6 +139,27 @@ class Client:
 
         For requests that must be made anew for each try; `send` is for all others. Raises as `send` does.
         """
+        first: Answer | Unreachable
+        try:
+            first = await once(1)
+            if why(first.status) is None:
+                return first
+        except Unreachable as error:
+            if why(error) is None:
+                raise
+            first = error
+        return await self._again(endpoint, first, once, why, deadline, observer)
+
+    async def _again(
+        self,
+        endpoint: str,
+        first: Answer | Unreachable,
+        once: Callable[[int], Awaitable[Answer]],
+        why: Why,
+        deadline: Deadline,
+        observer: Observer,
+    ) -> Answer:
+        """The further tries, after the first ended as told: few requests come so far, and most runs load no tenacity."""
         import tenacity
 
         attempt = unasked = 0
@@ -144,7 +168,11 @@ class Client:
         async def counted() -> Answer:
             nonlocal attempt
             attempt += 1
-            return await once(attempt)
+            if attempt > 1:
+                return await once(attempt)
+            if isinstance(first, Unreachable):
+                raise first
+            return first
 
         def stop(state: Any) -> bool:
             """An API that says when to come back is not failing: such an answer costs no try, only budget."""
@@ -242,7 +270,10 @@ class Client:
     async def _receive(self, call: Call) -> Answer:
         sent_at = self._clock.time()
         url = self._base_url + call.target
-        async with self._http.stream(call.method, url, headers=dict(call.headers), content=call.body) as response:
+        traced: dict[str, Any] = {} if self._meanwhile is None else {"trace": self._trace}
+        async with self._http.stream(
+            call.method, url, headers=dict(call.headers), content=call.body, extensions=traced
+        ) as response:
             received_at = self._clock.time()
             headers = {name.lower(): value for name, value in response.headers.items()}
             value, is_json = await self._body(response, headers, call.endpoint)
@@ -263,6 +294,12 @@ class Client:
             if response.status_code in retry.NOT_TAKEN | retry.MAYBE_TAKEN:
                 return None, False
             raise
+
+    async def _trace(self, event: str, _details: Mapping[str, Any]) -> None:
+        """httpcore tells how far a request is; once the first has been sent, there is time for `meanwhile`."""
+        if event.endswith("send_request_body.complete") and self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
 
 
 def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:

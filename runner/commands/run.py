@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 from typing import Any
 
@@ -11,6 +12,7 @@ from runner.clock import SystemClock
 from runner.commands.outlets import Outlets, outlets
 from runner.commands.settings_from import loaded
 from runner.errors import ExitCode, RunnerError, UsageError, defect
+from runner.fleet import shard
 from runner.models import RunResult
 from runner.observe import events
 from runner.run import SIGNALS, run
@@ -54,7 +56,7 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     started_at = clock.time()
     try:
         spelled = profile.load(settings.profile)
-        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean)
+        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
         return asyncio.run(run(around, made.observer, made.run_id))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
@@ -62,9 +64,17 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
         code, problem = ExitCode.DEFECT, defect(error)
     for line in problem.splitlines():
         made.observer.emit(events.RunFailed(int(code), line))
-    return RunResult(
-        made.run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile, (), (problem,)
-    )
+    told = (made.run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile)
+    return RunResult(*told, errors=(problem,), shard=_part(settings))
+
+
+def _part(settings: Settings) -> str | None:
+    """The shard, so that even a run that could not begin pushes to its own group; None where it can not be told."""
+    try:
+        found = shard(settings, os.environ)
+    except UsageError:
+        return None
+    return str(found) if found else None
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from runner.sync import outcome, states
 from runner.sync.execution import Execution
 from runner.sync.notes import Notes
 from runner.sync.plan import PlannedSync
+from runner.sync.single import SingleTrigger
 from runner.sync.trigger import Trigger
 from runner.sync.watch import watch
 
@@ -57,7 +58,8 @@ class _Course:
     def __init__(self, shared: Execution, sync: PlannedSync, deadline: Deadline, observer: Observer) -> None:
         self.shared, self.observer, self.clock = shared, observer, shared.clock
         self.notes = Notes(shared, sync, observer)
-        self.trigger = Trigger(shared, sync, self.notes, observer)
+        starts = SingleTrigger if shared.api.spelling.single else Trigger
+        self.trigger = starts(shared, sync, self.notes, observer)
         self.sync = sync
         self.last = deadline
         self.deadline = deadline.earlier(min(CANCEL_SECONDS, CANCEL_SHARE * deadline.left))

@@ -17,7 +17,7 @@ from runner.auth.interface import Keeper
 from runner.clock import Deadline
 from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, RunnerError, Unreachable
 from runner.frozen import Frozen
-from runner.models import Job, Session
+from runner.models import Job, JobStatus, Session
 from runner.observe.interface import Observer
 from runner.sync.plan import PlannedSync
 
@@ -105,10 +105,26 @@ class JobApi:
         if answer.status in look.missing:
             raise ContractError(f"status: the API does not know job {job.job_id[:80]} any more ({answer.status})")
         found = find(self._body("status", answer, look.accepted), look.job)
+        if reading.idle(self.spelling, found):
+            if job.status is JobStatus.PENDING:  # taken, and not begun
+                return replace(job, look_again=answer.asked)
+            found = None
         if found is None:
             raise ContractError(f"status: the API does not know job {job.job_id[:80]} (shape: {shape(answer.body)})")
         now = reading.job(self.spelling, found, job_id=job.job_id)
         return replace(now, sync_type=now.sync_type or job.sync_type, carried=job.carried, look_again=answer.asked)
+
+    async def newest(self, name: str, deadline: Deadline, observer: Observer) -> Job | None:
+        """What an API of one job at a time shows, called `name`; None where it shows that there is no job."""
+        look = self.spelling.status
+        values = await self._values(deadline, observer)
+        answer = await self._send("status", look.request, values, Safety.REPEATABLE, deadline, observer)
+        if answer.status in look.missing:
+            return None
+        found = find(self._body("status", answer, look.accepted), look.job)
+        if found is None or reading.idle(self.spelling, found):
+            return None
+        return replace(reading.job(self.spelling, found, job_id=name), look_again=answer.asked)
 
     async def listed(self, sync_type: str, deadline: Deadline, observer: Observer) -> list[Job] | None:
         """The jobs of that type and of this user, newest first; None where the API has no listing."""

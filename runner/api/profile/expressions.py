@@ -1,5 +1,9 @@
-"""JMESPath expressions: checked when the profile is read, searched when an answer comes."""
+"""JMESPath expressions: checked when the profile is read, searched when an answer comes.
 
+Plain paths (`user.id`, `jobs[0]`, `@`) are walked here, so that most runs need not load jmespath; it does all others.
+"""
+
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -7,9 +11,14 @@ from typing import Any
 from runner.errors import ContractError
 from runner.models import JSON
 
+_PLAIN = re.compile(r"@|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*", re.ASCII)
+_STEP = re.compile(r"\w+", re.ASCII)
+
 
 def checked(expression: str) -> str:
     """The expression itself. Raises ValueError for one that no answer could fit."""
+    if _PLAIN.fullmatch(expression):
+        return expression
     from jmespath.exceptions import JMESPathError
     from jmespath.functions import Functions
 
@@ -49,12 +58,33 @@ def find(data: JSON, expression: str | None) -> JSON:
     """What the JMESPath `expression` finds in `data`; None for no expression. Raises ContractError on wrong types."""
     if expression is None:
         return None
+    steps = _steps(expression)
+    if steps is not None:
+        return _walk(data, steps)
     from jmespath.exceptions import JMESPathError
 
     try:
         return _compiled(expression).search(data)
     except (JMESPathError, RecursionError):
         raise ContractError(f"`{expression}` does not fit the answer (shape: {shape(data)})") from None
+
+
+@cache
+def _steps(expression: str) -> tuple[str | int, ...] | None:
+    """The names and indexes of a plain path; None for any other expression."""
+    if not _PLAIN.fullmatch(expression):
+        return None
+    return tuple(int(step) if step.isdigit() else step for step in _STEP.findall(expression))
+
+
+def _walk(data: JSON, steps: tuple[str | int, ...]) -> JSON:
+    """What stands at the end of the path; None where the path ends before, as JMESPath has it."""
+    for step in steps:
+        if isinstance(step, int):
+            data = data[step] if isinstance(data, list) and step < len(data) else None
+        else:
+            data = data.get(step) if isinstance(data, dict) else None
+    return data
 
 
 def shape(data: JSON, depth: int = 2) -> str:

@@ -121,7 +121,8 @@ def test_ten_thousand_lines_of_events_with_any_values_fit_their_schemas() -> Non
         "None": lambda: None,
     }
     written: list[str] = []
-    log = LogListener(_json(), LogSettings(level="debug", progress_every=1e-9), written.append)
+    log = LogListener(_json, LogSettings(level="debug", progress_every=1e-9), written.append)
+    log.load()
     for number in range(10_000):
         kind = chance.choice(ALL)
         kinds = {field.name: getattr(field.type, "__name__", None) or str(field.type) for field in fields(kind)}

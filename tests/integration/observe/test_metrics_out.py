@@ -29,24 +29,7 @@ from tests.integration.observe.conftest import (
     settings,
     until,
 )
-
-SYNC = {"account", "sync_type"}
-DESIGN: dict[str, tuple[str, set[str]]] = {
-    "last_run_timestamp_seconds": ("gauge", set()),
-    "last_success_timestamp_seconds": ("gauge", SYNC),
-    "last_run_exit_code": ("gauge", set()),
-    "run_duration_seconds": ("gauge", set()),
-    "sync_duration_seconds": ("gauge", SYNC),
-    "sync_items_processed": ("gauge", SYNC),
-    "sync_items_total": ("counter", SYNC),
-    "syncs_total": ("counter", SYNC | {"result"}),
-    "logins_total": ("counter", {"account", "method", "result"}),
-    "http_requests_total": ("counter", {"endpoint", "code"}),
-    "http_request_duration_seconds": ("histogram", {"endpoint"}),
-    "retries_total": ("counter", {"endpoint", "reason"}),
-    "clock_skew_seconds": ("gauge", {"account"}),
-    "build_info": ("gauge", {"version"}),
-}
+from tests.monitoring import DESIGN
 
 
 def shape(text: str, *, more: frozenset[str] = frozenset()) -> dict[str, tuple[str, set[str]]]:
