@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venv" / "servers"
-PATIENCE = 120.0  # seconds until a server counts as never starting: two cores may be busy with other tests
+PATIENCE = 300.0  # seconds until a server counts as never starting: two cores may be busy with other tests
 
 
 def free_port() -> int:
