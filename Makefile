@@ -19,11 +19,16 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) install --group dev
 	@touch $@
 
+$(VENV)/.servers: $(VENV)/.dev tests/servers/requirements.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/servers
+	$(BIN)/uv pip install --quiet --python $(VENV)/servers/bin/python --require-hashes -r tests/servers/requirements.lock
+	@touch $@
+
 demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox API, show the report
 	$(BIN)/sync-runner demo
 
-test: $(VENV)/.dev ## Every test that needs no Docker; PYTEST_ARGS are handed on
-	$(BIN)/python -m pytest -n auto --ignore tests/containers $(PYTEST_ARGS)
+test: $(VENV)/.dev $(VENV)/.servers ## Every test that needs no Docker; PYTEST_ARGS are handed on
+	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore tests/containers $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style, types, the Dockerfile and what other CI systems read
 	$(BIN)/ruff check .
@@ -79,6 +84,7 @@ lock: $(VENV)/.dev ## Pin and hash every dependency of the images
 	$(COMPILE) --extra encryption --extra otlp pyproject.toml -o requirements.lock
 	$(COMPILE) --extra encryption --extra otlp --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
 	$(COMPILE) --group build -o requirements-build.lock
+	$(COMPILE) tests/servers/requirements.in -o tests/servers/requirements.lock
 
 clean: ## Remove what was built
 	rm -rf $(VENV) dist build mutants .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
