@@ -1,6 +1,7 @@
 """The Kubernetes manifests are valid, hardened, and agree with the exit codes and the settings model."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,9 +17,12 @@ from kubernetes_validate.utils import SchemaNotFoundError
 
 from k8s.pod_failure_policy import ACTIONS, policy
 from runner.errors import ExitCode
+from runner.fleet import configured
+from runner.sandbox.command import write_secrets
 from runner.settings import load
 
 K8S = Path(__file__).parents[2] / "k8s"
+PAGE = (K8S.parent / "docs" / "deploy" / "kubernetes.md").read_text(encoding="utf-8")
 KUBECTL = Path(sys.prefix) / "bin" / "kubectl"
 pytestmark = pytest.mark.skipif(
     not KUBECTL.exists(), reason="kubectl comes from a wheel, and there is one for Linux only"
@@ -243,3 +247,29 @@ def settings_file(root: str, directory: Path) -> Path:
     path = directory / "runner.yaml"
     path.write_text(found["data"]["runner.yaml"], encoding="utf-8")
     return path
+
+
+def test_the_pages_script_makes_the_secrets_and_the_sources_of_the_fleet(tmp_path: Path) -> None:
+    """kubectl is told to show what it would create: there is no cluster here."""
+    (script,) = re.findall(r"^ *```sh\n(.*?)^ *```$", PAGE, re.MULTILINE | re.DOTALL)
+    for name in ("anton", "berta"):
+        write_secrets(tmp_path / "accounts" / name, {"username": name, "password": "p", "totp_seed": "s"})
+    stand_in = tmp_path / "bin" / "kubectl"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f'#!/bin/sh\nexec {KUBECTL} "$@" --dry-run=client --output=yaml\n', encoding="utf-8")
+    stand_in.chmod(0o755)
+    path = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=path, capture_output=True, text=True, check=True)
+    (credentials,) = [volume for volume in pod_of("overlays/fleet")["volumes"] if volume["name"] == "credentials"]
+    assert yaml.safe_load(done.stdout) == credentials["projected"]["sources"]
+    assert done.stderr.count("kind: Secret") == 2
+    assert [f"name: sync-runner-{name}" in done.stderr for name in ("anton", "berta")] == [True, True]
+
+
+def test_the_pages_settings_are_ones_that_the_runner_takes(tmp_path: Path) -> None:
+    (text,) = [
+        text for text in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) if "base_url" in text
+    ]
+    (tmp_path / "runner.yaml").write_text(text, encoding="utf-8")
+    settings = load({}, tmp_path / "runner.yaml").settings
+    assert [len(one.syncs) for one in configured(settings)] == [3, 1]
