@@ -1,7 +1,7 @@
 """The state machine over login, for a moment; and it does notice a client that breaks one of its promises."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 from unittest import mock
 
@@ -30,7 +30,7 @@ async def _open_to_all(*_arguments: Any) -> AsyncIterator[None]:
     yield
 
 
-BROKEN = {
+BROKEN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a used step is chosen again": lambda: mock.patch.object(totp, "choose_step", _any_step(totp.choose_step)),
     "the cool-down is not looked at": lambda: mock.patch.object(SessionKeeper, "_check_cooldown", lambda _self: None),
     "refusals are not kept": lambda: mock.patch.object(SessionKeeper, "_note_refusal", lambda *_: None),
