@@ -72,7 +72,7 @@ class FileStore:
         self._clock = clock
         self._warn = warn
         self._codec = codec or Codec()
-        _remove_stale(directory, clock)
+        _remove_stale(directory, clock)  # type: ignore[arg-type] # a clock hashes by identity
 
     def load(self) -> Stored:
         """What is kept. A file that can not be believed is set aside, and an empty state returned."""
