@@ -31,7 +31,7 @@ def logins(fleet: Fleet) -> int:
 
 def test_what_fails_with_one_account_touches_no_other_and_the_run_is_code_5(tmp_path: Path) -> None:
     with fleet_of(4) as fleet:
-        (fleet.folders / "account-0001" / "totp_seed").unlink()
+        (fleet.folders / "account-0001" / "password").unlink()
         (fleet.folders / "account-0002" / "password").write_text("wrong\n", encoding="utf-8")
         textfile, report = tmp_path / "run.prom", ["run", *TYPES, "--report", "-"]
         ended = sync_runner(
