@@ -19,11 +19,16 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) install --group dev
 	@touch $@
 
+$(VENV)/.servers: $(VENV)/.dev tests/servers/requirements.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/servers
+	$(BIN)/uv pip install --quiet --python $(VENV)/servers/bin/python --require-hashes -r tests/servers/requirements.lock
+	@touch $@
+
 demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox API, show the report
 	$(BIN)/sync-runner demo
 
-test: $(VENV)/.dev ## Every test that needs no Docker; PYTEST_ARGS are handed on
-	$(BIN)/python -m pytest -n auto --ignore tests/containers $(PYTEST_ARGS)
+test: $(VENV)/.dev $(VENV)/.servers ## Every test that needs no Docker; PYTEST_ARGS are handed on
+	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore tests/containers $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style, types, the Dockerfile and what other CI systems read
 	$(BIN)/ruff check .
@@ -52,6 +57,7 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/i
 	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python k8s/pod_failure_policy.py
+	$(BIN)/python -c 'from runner.api.profile import loading, ready; ready.write(loading.BUILT_IN)'
 
 sbom: $(VENV)/.dev ## List what the image holds of Python packages: dist/sbom.cdx.json (CycloneDX)
 	$(PYTHON) -m venv --clear build/sbom
@@ -78,6 +84,7 @@ lock: $(VENV)/.dev ## Pin and hash every dependency of the images
 	$(COMPILE) --extra encryption --extra otlp pyproject.toml -o requirements.lock
 	$(COMPILE) --extra encryption --extra otlp --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
 	$(COMPILE) --group build -o requirements-build.lock
+	$(COMPILE) tests/servers/requirements.in -o tests/servers/requirements.lock
 
 clean: ## Remove what was built
 	rm -rf $(VENV) dist build mutants .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

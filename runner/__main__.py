@@ -17,7 +17,9 @@ def main() -> None:
     gc.set_threshold(LIVE_OBJECTS)
     from runner.cli import run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # the interpreter's end looks for garbage in all that is left, which takes 60 ms and finds none of use
+    sys.exit(code)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -24,8 +24,8 @@ from runner.settings import SyncSettings
 from runner.sync import outcome
 from runner.sync.execute import execute
 from runner.sync.execution import Execution, Watching
+from runner.sync.pace import Pace
 from runner.sync.plan import PlannedSync, plan, zone
-from runner.sync.states import Pace
 
 LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
 NOT_STARTED = "not started: the run was interrupted"

@@ -174,8 +174,13 @@ class RetrySettings(_Section):
 class PollSettings(_Section):
     """How a running job is watched."""
 
-    min: Duration = Field(default=0.25, gt=0, description="Shortest time between two looks.")
-    max: Duration = Field(default=30.0, gt=0, description="Longest time between two looks.")
+    min: Duration = Field(
+        default=0.05,
+        gt=0,
+        description="Time until the first look at a job, and the shortest between two; where a job tells no progress, looks "
+        "are 20 times as far apart at least.",
+    )
+    max: Duration = Field(default=1800.0, gt=0, description="Longest time between two looks.")
     stall: Duration = Field(default=600.0, gt=0, description="Report a job that shows no progress for so long.")
 
 

@@ -91,7 +91,7 @@ class Outlets:
             from runner.observe.pushgateway import own_group, push
 
             mine = own_group(gateway, result.shard)
-            current = [{"account": one.account, "sync_type": one.sync_type} for one in result.results]
+            current = [(one.account, one.sync_type) for one in result.results]
             yield (
                 "pushgateway",
                 begun(gateway.url, gateway.timeout, lambda: push(made, mine, current, self.push_password)),

@@ -1,6 +1,5 @@
 """Finds, reads and checks a profile's file. Every fault is a UsageError that names file, line and key."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from runner import document
-from runner.api.profile import checking
+from runner.api.profile import checking, ready
 from runner.api.profile.models import KNOWN_GOOD, Profile
 from runner.document import Document, Place
 from runner.errors import UsageError
@@ -19,7 +18,8 @@ BUILT_IN = Path(__file__).parent.parent / "profiles"
 def load(name: str) -> Profile:
     """The built-in profile `name`, or the one in the file it names. Raises UsageError with file, line and key."""
     path = locate(name)
-    return parse(document.read(path), known_good=path.parent == BUILT_IN)
+    built_in = path.parent == BUILT_IN
+    return parse(ready.read(path) if built_in else document.read(path), known_good=built_in)
 
 
 def locate(name: str) -> Path:
@@ -84,10 +84,14 @@ def _said(fault: Mapping[str, Any]) -> str:
         return MISSING
     if fault["type"] == "extra_forbidden":
         return "no such key in a profile" + _nearest(fault["loc"])
+    if fault["type"] in ("model_type", "dict_type"):
+        return "should hold keys and values; `sync-runner profiles schema` lists them"
     return str(fault["msg"]).removeprefix("Value error, ")
 
 
 def _nearest(place: Place) -> str:
+    import difflib
+
     near = difflib.get_close_matches(str(place[-1]), sorted(_keys(Profile, set())), 1)
     return f"; did you mean `{near[0]}`?" if near else "; `sync-runner profiles schema` lists all"
 
