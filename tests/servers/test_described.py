@@ -4,6 +4,8 @@ Each request of the runner and each answer is held against the description; what
 """
 
 import json
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ import pytest
 import yaml
 
 from runner.api import profile
-from tests.command_line import Finished, sync_runner
+from tests.command_line import PATIENCE, Running
 from tests.in_process import Told, run_here
 from tests.recording_proxy import RecordingProxy
 from tests.servers.described import DescribedServer, description
@@ -79,14 +81,21 @@ class Place:
             state=self.home / "state", params=self.api.common, **settings,
         )  # fmt: skip
 
-    def command(self, *arguments: str) -> Finished:
+    def start(self, *arguments: str) -> Running:
         """A command of the real command line, with the API's sync in its settings."""
         settings = {
             "profile": self.api.profile, "base_url": self.server.base_url, "params": self.api.common,
             "syncs": [self.api.sync], "secrets_dir": str(self.home / "secrets"),
         }  # fmt: skip
         (self.home / "runner.yaml").write_text(yaml.safe_dump(settings))
-        return sync_runner("--config", str(self.home / "runner.yaml"), *arguments)
+        return Running(["--config", str(self.home / "runner.yaml"), *arguments], {})
+
+    def until_started(self) -> None:
+        """Wait until the server has a job that somebody has looked at."""
+        end = time.monotonic() + PATIENCE
+        while not any(job.script != self.jobs.script for job in self.jobs.started):
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
 
 @pytest.fixture
@@ -173,11 +182,25 @@ def test_a_running_job_of_the_connection_is_adopted(at: At) -> None:
 def test_a_job_that_somebody_started_is_listed_and_cancelled_by_hand(api: Api, at: At) -> None:
     place = at(api, api.walk[:-1])
     place.jobs.start(api.begun)
-    listed = place.command("status", "--json")
+    listed = place.start("status", "--json").finish()
     assert json.loads(listed.stdout)["job_id"] == "1", listed.stderr
-    ended = place.command("cancel", "1", "--sync", api.sync["type"])
+    ended = place.start("cancel", "1", "--sync", api.sync["type"]).finish()
     assert ended.code == 0, ended.stderr
     assert place.jobs.started[0].word == api.cancelled
+
+
+def test_the_runner_remembers_which_sync_a_job_belongs_to(at: At) -> None:
+    airflow = next(api for api in APIS if api.profile == "airflow")
+    place = at(airflow, airflow.walk[:-1])
+    state = ("--state-dir", str(place.home / "state"))
+    running = place.start(*state, "--set", "on_interrupt=detach", "run")
+    place.until_started()
+    running.signal(signal.SIGTERM)
+    assert running.finish().code == 143
+    (job,) = place.jobs.started
+    ended = place.start(*state, "cancel", job.asked["dag_run_id"]).finish()
+    assert ended.code == 0, ended.stderr
+    assert job.word == airflow.cancelled
 
 
 @every_api
