@@ -1,7 +1,7 @@
 """Jobs over the wire: trigger, look up, list, cancel, in the profile's spelling, with a session that is kept good."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +53,10 @@ class JobApi:
     def about(self, sync: PlannedSync) -> "JobApi":
         """The same API, asked about one sync with its parameters."""
         return JobApi(self._client, self._profile, self._keeper, self._account, self._params, sync)
+
+    def listen(self, heard: Callable[[str, Answer], None]) -> None:
+        """Have every answer told to `heard` with its endpoint, those of the login too."""
+        self._client.heard = heard
 
     @property
     def spelling(self) -> Jobs:
