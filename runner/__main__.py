@@ -1,26 +1,16 @@
 """`python -m runner` and the console script: nothing but the way in."""
 
-import os
-import signal
 import sys
-from types import FrameType
+
+from runner import signals
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    signal.signal(signal.SIGTERM, _leave)  # as PID 1, a process without a handler ignores SIGTERM
+    signals.listen()
     from runner.cli import run
 
     sys.exit(run(sys.argv[1:]))
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """Unwind; but leave at once from within an import, which may turn the exception into another one (pydantic's does)."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os._exit(128 + number)
-        frame = frame.f_back
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

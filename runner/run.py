@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from runner import signals
 from runner.account import Account, AccountPlan, Surroundings, accounts, open_account, open_client
 from runner.api.client import Client
 from runner.clock import Deadline
 from runner.errors import ExitCode, RunnerError, defect
-from runner.ledger import Ledger
+from runner.ledger import BUSY, Ledger
 from runner.models import Outcome, RunResult, SyncResult
 from runner.observe import events
 from runner.observe.interface import Observer
@@ -56,6 +57,9 @@ def _obeying(interrupt: Interrupt) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, interrupt, number)
+    early = signals.noted()
+    if early is not None:
+        interrupt(early)
     try:
         yield
     finally:
@@ -70,9 +74,9 @@ async def run(around: Surroundings, observer: Observer, run_id: str) -> RunResul
     plans = accounts(settings)
     for one in plans:
         _planned(one, around, lambda _name: None)
-    ledger = Ledger(settings.state.dir, around.clean)
     started_at, began = clock.time(), clock.monotonic()
     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
+    ledger = Ledger(settings.state.dir, around.clean, min(BUSY, deadline.left))
     interrupt = Interrupt(observer, settings.on_interrupt)
     try:
         async with open_client(around) as client:

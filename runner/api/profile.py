@@ -16,6 +16,7 @@ from runner.errors import ContractError, UsageError
 from runner.models import JSON, Job, JobStatus
 
 BUILT_IN = Path(__file__).parent / "profiles"
+MAX_ID = 512  # characters of a job id: it goes into addresses and log lines
 
 LOGIN_VALUES = frozenset({"username", "password", "code"})
 TRIGGER_VALUES = frozenset({"sync_type", "start_date", "end_date", "force_full", "idempotency_key", "account"})
@@ -215,6 +216,10 @@ class Profile(_Part):
         found = text(data, fields.job_id) or job_id
         if not found:
             raise ContractError(f"the answer has no job id at `{fields.job_id}` (shape: {shape(data)})")
+        if len(found) > MAX_ID:
+            raise ContractError(
+                f"the job id at `{fields.job_id}` has {len(found)} characters; at most {MAX_ID} are taken"
+            )
         return Job(
             job_id=found,
             status=self._status(data),
@@ -326,8 +331,10 @@ def find(data: JSON, expression: str | None) -> JSON:
 def text(data: JSON, expression: str | None) -> str | None:
     """A text or a whole number (as text) at `expression`; None where there is none. Raises ContractError else."""
     value = find(data, expression)
-    if value is None or isinstance(value, str):
-        return value
+    if isinstance(value, str):  # half characters, which JSON allows and no file, header or database takes, written out
+        return value.encode("utf-8", "backslashreplace").decode()
+    if value is None:
+        return None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise ContractError(f"`{expression}` should be text, is {shape(value)}")

@@ -1,7 +1,6 @@
 """`run`: the syncs to completion, then metrics, report, exit code."""
 
 import argparse
-import asyncio
 import signal
 from typing import Any
 
@@ -12,6 +11,7 @@ from runner.clock import SystemClock
 from runner.commands.outlets import Outlets, outlets
 from runner.commands.settings_from import loaded
 from runner.errors import ExitCode, RunnerError, UsageError, defect
+from runner.loop import complete
 from runner.models import RunResult
 from runner.observe import events
 from runner.run import SIGNALS, run
@@ -62,7 +62,7 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
         plans = accounts(settings)
         syncs = sum(len(one.syncs) for one in plans)
         made.observer.emit(events.RunStarted(__version__, settings.base_url, settings.profile, len(plans), syncs))
-        return asyncio.run(run(around, made.observer, made.run_id))
+        return complete(run(around, made.observer, made.run_id))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
     except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too
