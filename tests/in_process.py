@@ -1,6 +1,5 @@
 """A whole run in this process, for the many cases where starting one each would cost more than it shows."""
 
-import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from runner.account import Surroundings
 from runner.api import profile
 from runner.clock import Clock, SystemClock
+from runner.loop import complete
 from runner.models import RunResult
 from runner.observe.interface import Event, Observer, Record
 from runner.run import run
@@ -72,4 +72,4 @@ def run_here(
 
     around = Surroundings.of(loaded, profile.load(spelled), clock, lambda _secret: None)
     observer = Observer(clock, [note])
-    return Told(asyncio.run(run(around, observer, "run")), events)
+    return Told(complete(run(around, observer, "run")), events)

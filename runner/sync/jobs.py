@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from runner.api import retry
 from runner.api.budget import Budget
 from runner.api.client import Answer, Call, Client, prepare
 from runner.api.profile import Jobs, Profile, Request, find, shape, text
@@ -57,7 +58,7 @@ class JobApi:
             return self._new_job(answer)
         if answer.status in trigger.conflict:
             return Conflict(text(answer.body, trigger.conflict_job_id) if answer.is_json else None)
-        if answer.status >= 500 or answer.status in trigger.accepted:
+        if answer.status >= 500 or answer.status in {*retry.MAYBE_TAKEN, *trigger.accepted}:
             without = "" if answer.is_json else " without JSON"
             raise Unreachable(f"trigger: the API answered {answer.status}{without}", asked=answer.asked)
         raise _refused("trigger", answer)
