@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from runner.api.client import Client, check_base_url, tls_context
 from runner.api.profile import Profile
@@ -13,21 +12,13 @@ from runner.auth.store import Store, account_key, open_store
 from runner.auth.stored import Codec
 from runner.auth.totp import parse_seed
 from runner.clock import Clock
+from runner.fleet import AccountPlan
 from runner.frozen import Frozen
 from runner.observe import correlation, events
 from runner.observe.interface import Observer
 from runner.secrets import SecretReader
-from runner.settings import Settings, SyncSettings
+from runner.settings import Settings
 from runner.sync.jobs import JobApi
-
-
-class AccountPlan(Frozen):
-    """An account as configured: where its secrets are, and its syncs."""
-
-    name: str
-    secrets_dir: Path
-    syncs: tuple[SyncSettings, ...]
-    use_environment: bool
 
 
 class Account(Frozen):
@@ -64,19 +55,12 @@ class Surroundings(Frozen):
         return cls(settings, profile, clock, learn, dict(os.environ), run_id, clean)
 
 
-def accounts(settings: Settings) -> tuple[AccountPlan, ...]:
-    """The configured accounts; a single one may also take its secrets from the environment."""
-    if not settings.accounts:
-        return (AccountPlan(settings.account, settings.secrets_dir, settings.syncs, True),)
-    return tuple(
-        AccountPlan(one.name, one.secrets_dir, settings.syncs if one.syncs is None else one.syncs, False)
-        for one in settings.accounts
-    )
-
-
 @asynccontextmanager
-async def open_client(around: Surroundings) -> AsyncIterator[Client]:
-    """The one client of a run, whose connections all accounts share. Raises UsageError before anything is sent."""
+async def open_client(around: Surroundings, at_once: int = 1) -> AsyncIterator[Client]:
+    """The one client of a run, whose connections and retries all accounts share; so many of them work `at_once`.
+
+    Raises UsageError before anything is sent.
+    """
     settings = around.settings
     check_base_url(settings.base_url, allow_http=settings.tls.allow_http)
     client = Client(
@@ -86,6 +70,8 @@ async def open_client(around: Surroundings) -> AsyncIterator[Client]:
         request_timeout=settings.deadline.request,
         tls=tls_context(settings.base_url, settings.tls.ca_file),
         headers=correlation.headers(around.run_id, around.environment),
+        connections=settings.limits.connections,
+        retries=settings.retry.budget * at_once,
     )
     try:
         yield client

@@ -174,7 +174,9 @@ def _common(*, suppress: bool = False) -> _Parser:
     add("--profile", metavar="NAME|FILE", help="how the API speaks (default: garminsync)")
     add("--secrets-dir", metavar="DIR", help="directory with the files username, password, totp_seed")
     add("--state-dir", metavar="DIR", help="directory for tokens and the ledger (default: memory only)")
-    add("--set", action="append", metavar="KEY=VALUE", help="any other setting, such as deadline.run=30m")
+    # What follows the command is kept apart: argparse would let it replace what stood before.
+    kept = "set_after" if suppress else "set"
+    add("--set", action="append", dest=kept, metavar="KEY=VALUE", help="any other setting, such as deadline.run=30m")
     add("--log-format", choices=("auto", "json", "console"), help="how to log on standard error")
     add("--log-level", choices=("debug", "info", "warning", "error"), help="least level logged")
     add("-v", "--verbose", action="store_true", help="log everything (--log-level debug)")

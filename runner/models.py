@@ -93,8 +93,17 @@ class SyncResult(Frozen):
     adopted: bool = False
 
 
+class AccountResult(Frozen):
+    """How one account's syncs ended together: the code that a run of it alone would have left with."""
+
+    account: str
+    exit_code: int
+    completed: int
+    total: int
+
+
 class RunResult(Frozen):
-    """The whole run, for report and metrics. Times are Unix seconds."""
+    """The whole run, for report and metrics. Times are Unix seconds; `shard` names its part of the accounts."""
 
     run_id: str
     exit_code: int
@@ -104,3 +113,5 @@ class RunResult(Frozen):
     profile: str
     results: tuple[SyncResult, ...] = ()
     errors: tuple[str, ...] = ()
+    accounts: tuple[AccountResult, ...] = ()
+    shard: str | None = None

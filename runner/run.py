@@ -3,27 +3,30 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from runner import signals
-from runner.account import Account, AccountPlan, Surroundings, accounts, open_account, open_client
+from runner import __version__, fleet, signals
+from runner.account import Account, Surroundings, open_account, open_client
 from runner.api.client import Client
 from runner.clock import Deadline
-from runner.errors import ExitCode, RunnerError, defect
+from runner.errors import ExitCode, RunnerError, UsageError, defect
+from runner.fleet import AccountPlan
 from runner.ledger import BUSY, Ledger
-from runner.models import Outcome, RunResult, SyncResult
+from runner.models import AccountResult, Outcome, RunResult, SyncResult
 from runner.observe import events
 from runner.observe.interface import Observer
+from runner.settings import SyncSettings
 from runner.sync import outcome
 from runner.sync.execute import execute
 from runner.sync.execution import Execution, Watching
 from runner.sync.plan import PlannedSync, plan, zone
 from runner.sync.states import Pace
 
+NOT_STARTED = "not started: the run was interrupted"
 SIGNALS = {signal.SIGTERM: ExitCode.SIGTERM, signal.SIGINT: ExitCode.SIGINT}
 
 
@@ -71,39 +74,78 @@ def _obeying(interrupt: Interrupt) -> Iterator[None]:
 async def run(around: Surroundings, observer: Observer, run_id: str) -> RunResult:
     """Run everything the settings ask for. Raises UsageError before anything is sent; all else is in the result."""
     settings, clock = around.settings, around.clock
-    plans = accounts(settings)
-    for one in plans:
-        _planned(one, around, lambda _name: None)
+    shard, plans = fleet.shard(settings, around.environment), fleet.accounts(settings, around.environment)
+    _check(around, plans)
     started_at, began = clock.time(), clock.monotonic()
-    deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
-    ledger = Ledger(settings.state.dir, around.clean, min(BUSY, deadline.left))
+    syncs, part = sum(len(one.syncs) for one in plans), str(shard) if shard else None
+    observer.emit(events.RunStarted(__version__, settings.base_url, settings.profile, len(plans), syncs, part))
     interrupt = Interrupt(observer, settings.on_interrupt)
-    try:
-        async with open_client(around) as client:
-            with _obeying(interrupt):
-                work = [
-                    _Work(one, around, client, ledger, deadline, observer.bind(account=one.name), run_id, interrupt)
-                    for one in plans
-                ]
-                results = await asyncio.gather(*(one.run() for one in work))
-    finally:
-        ledger.close()
-    flat = tuple(result for per_account in results for result in per_account)
+    ended = await _all_accounts(plans, around, observer, run_id, interrupt)
+    flat = tuple(result for _account, results in ended for result in results)
     code = outcome.exit_code((result.outcome for result in flat), interrupted=interrupt.code)
-    completed = sum(result.outcome is Outcome.COMPLETED for result in flat)
+    completed = sum(account.completed for account, _results in ended)
     spent = round(clock.monotonic() - began, 3)
     observer.emit(events.RunEnded(int(code), code.meaning, spent, completed, len(flat) - completed))
-    return RunResult(run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile, flat)
+    return RunResult(
+        run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile, flat,
+        accounts=tuple(account for account, _results in ended), shard=part,
+    )  # fmt: skip
+
+
+def _check(around: Surroundings, mine: Sequence[AccountPlan]) -> None:
+    """Raises UsageError where there is nothing to run, or a sync that can not be planned."""
+    everybody = mine or fleet.configured(around.settings)  # a shard may be empty, the fleet may not
+    if not any(one.syncs for one in everybody):
+        raise UsageError(
+            "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
+        )
+    for syncs in {one.syncs for one in everybody}:
+        _planned(syncs, around, lambda _name: None)
+
+
+async def _all_accounts(
+    plans: Sequence[AccountPlan], around: Surroundings, observer: Observer, run_id: str, interrupt: Interrupt
+) -> list[tuple[AccountResult, list[SyncResult]]]:
+    """How each account ended, in the plans' order. What one needs is opened at its turn and dropped at its end."""
+    deadline = Deadline.after(around.clock, around.settings.deadline.run, "the run's deadline")
+    ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
+    waiting = iter(plans)
+
+    async def one_after_another(client: Client) -> None:
+        for one in waiting:
+            bound = observer.bind(account=one.name)
+            results = await _Work(one, around, client, ledger, deadline, bound, run_id, interrupt).run()
+            account = _together(one.name, results, interrupt)
+            ended[one.name] = account, results
+            if len(plans) > 1:
+                bound.emit(events.AccountEnded(account.exit_code, account.completed, account.total - account.completed))
+
+    ledger = Ledger(around.settings.state.dir, around.clean, min(BUSY, deadline.left))
+    try:
+        at_once = min(around.settings.limits.accounts, len(plans))
+        async with open_client(around, at_once) as client:
+            with _obeying(interrupt):
+                await asyncio.gather(*(one_after_another(client) for _ in range(at_once)))
+    finally:
+        ledger.close()
+    return [ended[one.name] for one in plans]
+
+
+def _together(name: str, results: Sequence[SyncResult], interrupt: Interrupt) -> AccountResult:
+    outcomes = [result.outcome for result in results]
+    stopped = interrupt.code if Outcome.INTERRUPTED in outcomes else None
+    code = outcome.exit_code(outcomes, interrupted=stopped)
+    return AccountResult(name, int(code), outcomes.count(Outcome.COMPLETED), len(outcomes))
 
 
 def _planned(
-    one: AccountPlan, around: Surroundings, last_success: Callable[[str], float | None]
+    syncs: Sequence[SyncSettings], around: Surroundings, last_success: Callable[[str], float | None]
 ) -> tuple[PlannedSync, ...]:
-    for sync in one.syncs:
+    for sync in syncs:
         around.profile.check_type(sync.type)
     time_zone = zone(around.settings.time_zone)
     today = datetime.fromtimestamp(around.clock.time(), UTC).astimezone(time_zone).date()
-    return plan(one.syncs, today=today, time_zone=time_zone, last_success=last_success)
+    return plan(syncs, today=today, time_zone=time_zone, last_success=last_success)
 
 
 @dataclass(slots=True)
@@ -122,9 +164,13 @@ class _Work:
 
     async def run(self) -> list[SyncResult]:
         """Every sync's result, in the plan's order. What fails here never touches another account."""
+        if self.interrupt.code is not None:
+            return self._none_begun(Outcome.INTERRUPTED, NOT_STARTED)
+        if self.deadline.passed:
+            return self._none_begun(Outcome.DEADLINE, f"not started: {self.deadline.what} had passed")
         try:
             account = open_account(self.plan, self.around, self.client, self.observer)
-            planned = _planned(self.plan, self.around, self._last_success(account.target))
+            planned = _planned(self.plan.syncs, self.around, self._last_success(account.target))
             await self._all(planned, account)
             return [self.results[sync.name] for sync in planned]
         except RunnerError as error:
@@ -191,7 +237,7 @@ class _Work:
     def _reason_to_skip(self, sync: PlannedSync) -> tuple[Outcome, str] | None:
         """Why a sync is not begun: a signal, a failed one before it, or an API that is plainly down."""
         if self.interrupt.code is not None:
-            return Outcome.INTERRUPTED, "not started: the run was interrupted"
+            return Outcome.INTERRUPTED, NOT_STARTED
         down = self.client.budget.down
         if down:
             return Outcome.SKIPPED, f"not started: the API is down ({down})"

@@ -76,6 +76,13 @@ def _webhook_body(value: str) -> str:
     return value
 
 
+def _shard(value: str) -> str:
+    index, _, count = value.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count) <= 1000):
+        raise ValueError("give the part and how many there are, such as 0/4; the last of four is 3/4")
+    return value
+
+
 def _prom_file(value: Path) -> Path:
     if value.suffix != ".prom":
         raise ValueError("must end in .prom: the node exporter reads no other file")
@@ -143,6 +150,13 @@ class DeadlineSettings(_Section):
     run: Duration | None = Field(default=7200.0, description="The whole run.")
 
 
+class LimitSettings(_Section):
+    """How much may happen at once; `concurrency` bounds the syncs of one account."""
+
+    accounts: int = Field(default=50, ge=1, le=10_000, description="Accounts that are worked on at once.")
+    connections: int = Field(default=100, ge=1, le=1000, description="Connections to the API's host at once.")
+
+
 class RetrySettings(_Section):
     """When a request is tried again."""
 
@@ -151,6 +165,12 @@ class RetrySettings(_Section):
         default=0.5, gt=0, description="Upper bound of the first random wait; doubles with each try."
     )
     max_wait: Duration = Field(default=30.0, gt=0, description="Upper bound of any random wait.")
+    budget: int = Field(
+        default=20,
+        ge=0,
+        description="Retries in store for the run, for each account at work; each good answer puts back half a one. "
+        "When they are spent, the API counts as down.",
+    )
     job_attempts: int = Field(default=1, ge=1, le=20, description="Triggers of one sync whose job fails at the server.")
 
 
@@ -323,6 +343,15 @@ class Settings(BaseSettings):
     )
     secrets_dir: Path = Field(default=Path("/run/secrets"), description="The directory with the secret files.")
     accounts: tuple[AccountSettings, ...] = Field(default=(), description="Several accounts instead of one.")
+    accounts_dir: Path | None = Field(
+        default=None, description="A directory with a folder of secret files for each account, named as the account."
+    )
+    shard: Annotated[str, AfterValidator(_shard)] | None = Field(
+        default=None, description="Work on this part of the accounts alone: 0/4 is the first of four, 3/4 the last."
+    )
+    shards: int | None = Field(
+        default=None, ge=1, le=1000, description="How many parts there are; JOB_COMPLETION_INDEX tells which is ours."
+    )
     syncs: Syncs = Field(
         default=(), description="What to run: `activities,health` or a list with type, start, end, ..."
     )
@@ -335,6 +364,7 @@ class Settings(BaseSettings):
     )
     time_zone: str = Field(default="UTC", description="IANA zone for relative dates, such as Europe/Berlin.")
     deadline: DeadlineSettings = Field(default={}, validate_default=True)
+    limits: LimitSettings = Field(default={}, validate_default=True)
     retry: RetrySettings = Field(default={}, validate_default=True)
     poll: PollSettings = Field(default={}, validate_default=True)
     tls: TlsSettings = Field(default={}, validate_default=True)

@@ -7,7 +7,8 @@ decoding, and no error text carries a URL's query, a header or a body.
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -134,10 +135,12 @@ class Client:
         tls: ssl.SSLContext,
         headers: Mapping[str, str] | None = None,
         retries: float = 20.0,
+        connections: int = 100,
     ) -> None:
         """`request_timeout` in seconds bounds one exchange, from connecting to the last byte.
 
-        `retries` is the store that all requests share, see `Budget`.
+        `retries` is the store that all requests share, see `Budget`. Of `connections` there are never more; a request
+        that finds none free waits, and that is not of its time.
         """
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -148,6 +151,7 @@ class Client:
         self._clock = clock
         self._policy = policy
         self._timeout = request_timeout
+        self._free = asyncio.Semaphore(connections)
         self._http = httpx.AsyncClient(
             verify=tls,
             # Connecting gets less than the whole: what ends there was certainly not sent, and may be sent again.
@@ -160,7 +164,7 @@ class Client:
                 "Accept-Encoding": "gzip",
                 **(headers or {}),
             },
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=100),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
 
     async def close(self) -> None:
@@ -232,6 +236,23 @@ class Client:
 
     async def exchange(self, call: Call, attempt: int, deadline: Deadline, observer: Observer) -> Answer:
         """One exchange, observed. Raises Unreachable, DeadlineExceeded or ContractError."""
+        async with self._connection(call.endpoint, deadline):
+            return await self._observed(call, attempt, deadline, observer)
+
+    @asynccontextmanager
+    async def _connection(self, endpoint: str, deadline: Deadline) -> AsyncIterator[None]:
+        """One of the connections, after those who asked before. Raises DeadlineExceeded."""
+        try:
+            async with asyncio.timeout(deadline.left):
+                await self._free.acquire()
+        except TimeoutError:
+            raise DeadlineExceeded(f"{endpoint}: no connection was free before {deadline.what} ended") from None
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def _observed(self, call: Call, attempt: int, deadline: Deadline, observer: Observer) -> Answer:
         began = self._clock.monotonic()
         code, problem = "error", None
         try:

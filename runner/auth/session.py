@@ -169,17 +169,20 @@ class SessionKeeper:
         call = prepare("refresh", self._auth.refresh.request, values)
         try:
             answer = await self._client.send(call, safety=Safety.ONCE, deadline=deadline, observer=observer)
+            self._measure_skew(answer, observer)
+            if answer.status not in self._auth.refresh.accepted:
+                observer.emit(events.LoginFailed("refresh", f"the API answered {answer.status}"))
+                return None
+            session = self._read_session("refresh", answer, mfa=old.mfa_verified)
         except Unreachable as error:
             observer.emit(events.LoginFailed("refresh", str(error)))
             if not error.sent:
                 self._store.save(before)
                 raise
             return None
-        self._measure_skew(answer, observer)
-        if answer.status not in self._auth.refresh.accepted:
-            observer.emit(events.LoginFailed("refresh", f"the API answered {answer.status}"))
+        except ContractError as error:  # the token may be used up: a login is the way on
+            observer.emit(events.LoginFailed("refresh", str(error)))
             return None
-        session = self._read_session(answer, mfa=old.mfa_verified)
         if session.refresh_token is None:
             session = replace(session, refresh_token=token)
         return self._started(session, "refresh", began, observer)
@@ -194,7 +197,7 @@ class SessionKeeper:
                 self._note_refusal(observer, error)
                 raise
             answer, used_code = await self._walk_again(deadline, observer)
-        session = self._read_session(answer, mfa=used_code)
+        session = self._read_session("login", answer, mfa=used_code)
         return self._started(session, "login", began, observer)
 
     async def _walk_again(self, deadline: Deadline, observer: Observer) -> tuple[Answer, bool]:
@@ -366,12 +369,12 @@ class SessionKeeper:
         if skew:
             observer.emit(events.ClockSkew(skew))
 
-    def _read_session(self, answer: Answer, *, mfa: bool) -> Session:
+    def _read_session(self, endpoint: str, answer: Answer, *, mfa: bool) -> Session:
         fields = self._auth.session
         body = answer.body
         token = spelling.text(body, fields.access_token)
         if not token:
-            raise ContractError(f"login: no access token at `{fields.access_token}` ({_shape(answer)})")
+            raise ContractError(f"{endpoint}: no access token at `{fields.access_token}` ({_shape(answer)})")
         lifetime = spelling.seconds(body, fields.expires_in)
         now = answer.sent_at  # the earliest moment it can have been issued
         return Session(

@@ -3,12 +3,13 @@
 import argparse
 from collections.abc import Awaitable, Callable
 
-from runner.account import Account, Surroundings, accounts, open_account, open_client
+from runner.account import Account, Surroundings, open_account, open_client
 from runner.api import profile
 from runner.clock import Deadline, SystemClock
 from runner.commands.outlets import outlets
 from runner.commands.settings_from import loaded
 from runner.errors import RunnerError
+from runner.fleet import accounts
 from runner.frozen import Frozen
 from runner.loop import complete
 from runner.observe import events
@@ -37,7 +38,7 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
 
         async def all_accounts() -> None:
             async with open_client(around) as client:
-                for plan in accounts(settings):
+                for plan in accounts(settings, around.environment):
                     observer = made.observer.bind(account=plan.name)
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:

@@ -4,8 +4,7 @@ import argparse
 import signal
 from typing import Any
 
-from runner import __version__
-from runner.account import Surroundings, accounts
+from runner.account import Surroundings
 from runner.api import profile
 from runner.clock import SystemClock
 from runner.commands.outlets import Outlets, outlets
@@ -25,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end", metavar="DAY", help="last day for the TYPEs, in the same forms")
     parser.add_argument("--force-full", action="store_true", help="full syncs for the TYPEs, not only what is new")
     parser.add_argument("--concurrency", type=int, metavar="N", help="syncs that may run at once")
+    parser.add_argument("--shard", metavar="I/N", help="work on one part of the accounts alone: 0/4 to 3/4")
     parser.add_argument("--on-failure", choices=("continue", "stop"), help="after a failed sync")
     parser.add_argument("--report", metavar="FILE|-", help="write the JSON report here; - is standard output")
 
@@ -32,10 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Run what is asked for; the exit code tells how it went."""
     settings = loaded(arguments, _asked(arguments)).settings
-    if not any(one.syncs for one in accounts(settings)):
-        raise UsageError(
-            "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
-        )
     clock = SystemClock()
     with outlets(settings, clock, with_metrics=True) as made:
         return perform(settings, made).exit_code
@@ -59,9 +55,6 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     try:
         spelled = profile.load(settings.profile)
         around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean)
-        plans = accounts(settings)
-        syncs = sum(len(one.syncs) for one in plans)
-        made.observer.emit(events.RunStarted(__version__, settings.base_url, settings.profile, len(plans), syncs))
         return complete(run(around, made.observer, made.run_id))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)

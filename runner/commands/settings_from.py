@@ -1,6 +1,7 @@
 """From parsed arguments to the effective settings: the command line as the strongest layer."""
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ _PLACES = {
     "report": "report.file",
     "concurrency": "concurrency",
     "on_failure": "on_failure",
+    "shard": "shard",
 }
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line gives, nested. Raises UsageError for a --set without `=`."""
     found: dict[str, Any] = {}
-    for pair in getattr(arguments, "set", None) or ():
+    for pair in chain.from_iterable(getattr(arguments, name, None) or () for name in ("set", "set_after")):
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UsageError("--set: give KEY=VALUE, such as --set deadline.run=30m")

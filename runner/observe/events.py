@@ -17,6 +17,16 @@ class RunStarted(Event):
     profile: str
     accounts: int
     syncs: int
+    shard: str | None = None
+
+
+class AccountEnded(Event):
+    """All syncs of an account are over; told where there are several. `exit_code` is what it alone would have ended with."""
+
+    name: ClassVar[str] = "account.ended"
+    exit_code: int
+    completed: int
+    failed: int
 
 
 class RunEnded(Event):

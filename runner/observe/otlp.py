@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner import __version__
 from runner.observe.metrics import MetricsListener
+from runner.observe.sending import trusted
 from runner.settings import OtlpSettings
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def export(
     metrics: MetricsListener, settings: OtlpSettings, headers: dict[str, str], started_at: float, ended_at: float
 ) -> str | None:
     """Send all metrics of a run that lasted from `started_at` to `ended_at` (Unix seconds). Returns the fault, or None."""
-    import ssl
-
     import httpx
 
     try:
@@ -50,13 +49,13 @@ def export(
     except ImportError:
         return "needs opentelemetry-proto: pip install 'sync-runner[otlp]'"
     try:
-        tls = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
+        url = f"{settings.endpoint}{PATH}"
         answer = httpx.post(
-            f"{settings.endpoint}{PATH}",
+            url,
             content=body,
             headers={**headers, "Content-Type": "application/x-protobuf"},
             timeout=None,  # the whole is bounded where it is begun
-            verify=tls,
+            verify=trusted(url, settings.ca_file),
         )
     except httpx.HTTPError as error:
         return f"can not be reached ({type(error).__name__})"

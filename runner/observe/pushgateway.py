@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from runner.observe.metrics import LAST_SUCCESS, LAST_SUCCESS_HELP, MetricsListener
+from runner.observe.sending import trusted
 from runner.settings import PushgatewaySettings
 
 if TYPE_CHECKING:
@@ -45,14 +46,12 @@ def _bodies(metrics: MetricsListener, settings: PushgatewaySettings) -> Iterator
 def _push(
     settings: PushgatewaySettings, bodies: list[tuple[str, bytes]], keep: list[Labels], password: str | None
 ) -> str | None:
-    import ssl
-
     import httpx
 
     auth = (settings.username, password or "") if settings.username else None
     url = settings.url or ""
     try:
-        tls = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
+        tls = trusted(url, settings.ca_file)
         with httpx.Client(base_url=url, timeout=None, auth=auth, verify=tls) as client:  # `sending.py` bounds it
             for path, body in bodies:
                 answer = client.put(path, content=body, headers={"Content-Type": "text/plain; version=0.0.4"})

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,7 +37,9 @@ def build_report(run: RunResult, clean: Callable[[str], str] = str) -> dict[str,
         "duration_seconds": round(run.ended_at - run.started_at, 3),
         "base_url": run.base_url,
         "profile": run.profile,
+        "shard": run.shard,
         "totals": dict(sorted(Counter(result.outcome.value for result in run.results).items())),
+        "accounts": [asdict(account) for account in run.accounts],
         "syncs": [_sync(result, clean) for result in run.results],
         "errors": [clean(error) for error in run.errors],
     }

@@ -22,7 +22,7 @@ from runner.sandbox import transports
 from runner.sandbox.accounts import Accounts, Refusal
 from runner.sandbox.faults import Fault, Faults
 from runner.sandbox.jobs import TYPES, Jobs
-from runner.sandbox.settings import SandboxSettings
+from runner.sandbox.settings import SandboxSettings, User
 from runner.sandbox.state import State
 
 CONTRACT = Path(__file__).with_name("contract.yaml")
@@ -61,7 +61,9 @@ class Sandbox:
         self.faults = Faults(settings.faults)
         self.state = State(state_dir / "sandbox.sqlite3")
         self.accounts = Accounts(settings, self.state, self.now)
-        self.accounts.put(settings.username, settings.password, settings.totp_seed, settings.mfa)
+        first = User(settings.username, settings.password, settings.totp_seed)
+        for user in (first, *settings.users):
+            self.accounts.put(user.username, user.password, user.totp_seed, settings.mfa)
         self.jobs = Jobs(self.state, self.faults, data_dir, settings.job_seconds)
         self.record: list[dict[str, Any]] = []
         contract = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
@@ -191,7 +193,8 @@ class Sandbox:
             "sessions": "SELECT * FROM sessions",
         }
         found = {name: [dict(row) for row in self.state.all(sql)] for name, sql in tables.items()}
-        return JSONResponse({"requests": self.record, **found})
+        most = transports.most_connections(request.scope)
+        return JSONResponse({"requests": self.record, "most_connections": most, **found})
 
     async def admin_users(self, request: Request) -> Response:
         """Add or change a user."""

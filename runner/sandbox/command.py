@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--username", default="demo", help="the user's name (default: demo)")
     add("--password-file", type=Path, metavar="FILE", help="the user's password (default: random)")
     add("--totp-seed-file", type=Path, metavar="FILE", help="the user's TOTP seed in Base32 (default: random)")
+    add("--users-dir", type=Path, metavar="DIR", help="more users: a folder each, with the secret files of a runner")
     add("--mfa", choices=("none", "totp", "challenge", "sms"), default="totp", help="second factor (default: totp)")
     add("--job-seconds", type=float, default=0.0, metavar="S", help="least length of a job (default: 0)")
     add("--access-token-lifetime", type=int, default=900, metavar="S", help="in seconds (default: 900)")
@@ -53,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes. Raises UsageError."""
     from runner.sandbox.faults import parse
     from runner.sandbox.server import serve
-    from runner.sandbox.settings import SandboxSettings
+    from runner.sandbox.settings import SandboxSettings, User
 
     given: dict[str, Any] = {}
     if arguments.last_day:
@@ -61,6 +62,8 @@ def execute(arguments: argparse.Namespace) -> int:
     for name, path in (("password", arguments.password_file), ("totp_seed", arguments.totp_seed_file)):
         if path is not None:
             given[name] = _secret(path)
+    if arguments.users_dir is not None:
+        given["users"] = tuple(User(**found) for found in _folders(arguments.users_dir))
     try:
         faults = tuple(parse(text) for text in arguments.fault)
     except (ValueError, TypeError) as error:
@@ -100,6 +103,14 @@ def write_secrets(directory: Path, secrets: dict[str, str]) -> None:
         path = directory / name
         path.touch(mode=0o600)
         path.write_text(value + "\n", encoding="utf-8")
+
+
+def _folders(directory: Path) -> list[dict[str, str]]:
+    try:
+        found = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise UsageError(f"--users-dir: {directory}: can not be read ({error.strerror})") from None
+    return [{name: _secret(folder / name) for name in SECRETS} for folder in found]
 
 
 def _secret(path: Path) -> str:

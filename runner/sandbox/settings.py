@@ -25,8 +25,17 @@ def _seed() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """One more user, with the same kind of second factor as the first."""
+
+    username: str
+    password: str = field(repr=False)
+    totp_seed: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSettings:
-    """Address, the first user, lifetimes in seconds, pace and faults. A port of 0 takes a free one."""
+    """Address, the first user, more users, lifetimes in seconds, pace and faults. A port of 0 takes a free one."""
 
     host: str = "127.0.0.1"
     port: int = 8001
@@ -35,6 +44,7 @@ class SandboxSettings:
     username: str = "demo"
     password: str = field(default_factory=_password, repr=False)
     totp_seed: str = field(default_factory=_seed, repr=False)
+    users: tuple[User, ...] = ()
     mfa: Mfa = "totp"
     access_token_seconds: int = 900
     lock_after: int = 5

@@ -1,4 +1,4 @@
-"""Finds the TCP connection under an ASGI request, so that it can be broken for real."""
+"""The TCP connections under ASGI requests: counted, and found again so that one can be broken for real."""
 
 import asyncio
 import socket
@@ -9,6 +9,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _open: dict[tuple[str, int], asyncio.Transport] = {}
+_most: dict[int, int] = {}  # by the server's port
 
 
 class Protocol(H11Protocol):
@@ -19,6 +20,8 @@ class Protocol(H11Protocol):
         super().connection_made(transport)
         self._peer = tuple((transport.get_extra_info("peername") or ("", 0))[:2])
         _open[self._peer] = transport
+        port = transport.get_extra_info("sockname")[1]
+        _most[port] = max(_most.get(port, 0), len(self.connections))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -34,3 +37,8 @@ def reset(scope: Scope) -> None:
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+def most_connections(scope: Scope) -> int:
+    """How many connections the request's server has had open at once, at most; this request's own is one of them."""
+    return _most.get(scope["server"][1], 0)

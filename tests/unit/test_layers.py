@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"runner.api"},
     {"runner.auth"},
     {"runner.sync"},
-    {"runner.account", "runner.run"},
+    {"runner.fleet", "runner.account", "runner.run"},
     {"runner.commands"},
     {"runner.cli"},
     {"runner.__main__"},
