@@ -1,9 +1,12 @@
 """Job control under faults, signals, deadlines, crowds and hostile answers. `python -m tests.campaign.jobs NAME`."""
 
-from tests.campaign.faults import faults
-from tests.campaign.figures import main
+from collections.abc import Callable
 
-CAMPAIGNS = {"faults": faults}
+from tests.campaign.faults import faults
+from tests.campaign.figures import Figures, main
+from tests.campaign.interrupts import interrupts
+
+CAMPAIGNS: dict[str, Callable[[], Figures]] = {"faults": faults, "interrupts": interrupts}
 
 if __name__ == "__main__":
     main(CAMPAIGNS, __doc__)
