@@ -49,6 +49,7 @@ def run_here(
     state: Path | None = None,
     spelled: str = "garminsync",
     clock: Clock | None = None,
+    run_id: str = "run",
     **settings: Any,
 ) -> Told:
     """Run `syncs` to their end; settings as nested dictionaries."""
@@ -70,6 +71,6 @@ def run_here(
     def note(record: Record) -> None:
         events.append(record.event)
 
-    around = Surroundings.of(loaded, profile.load(spelled), clock, lambda _secret: None)
+    around = Surroundings.of(loaded, profile.load(spelled), clock, lambda _secret: None, run_id)
     observer = Observer(clock, [note])
-    return Told(complete(run(around, observer, "run")), events)
+    return Told(complete(run(around, observer, run_id)), events)

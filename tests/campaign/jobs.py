@@ -2,11 +2,18 @@
 
 from collections.abc import Callable
 
+from tests.campaign.crowd import crowd
+from tests.campaign.deadlines import deadlines
 from tests.campaign.faults import faults
 from tests.campaign.figures import Figures, main
 from tests.campaign.interrupts import interrupts
 
-CAMPAIGNS: dict[str, Callable[[], Figures]] = {"faults": faults, "interrupts": interrupts}
+CAMPAIGNS: dict[str, Callable[[], Figures]] = {
+    "faults": faults,
+    "interrupts": interrupts,
+    "deadlines": deadlines,
+    "crowd": crowd,
+}
 
 if __name__ == "__main__":
     main(CAMPAIGNS, __doc__)
