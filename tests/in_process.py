@@ -1,5 +1,6 @@
 """A whole run in this process, for the many cases where starting one each would cost more than it shows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,10 @@ def run_here(
     spelled: str = "garminsync",
     clock: Clock | None = None,
     run_id: str = "run",
+    keep: Sequence[str] | None = None,
     **settings: Any,
 ) -> Told:
-    """Run `syncs` to their end; settings as nested dictionaries."""
+    """Run `syncs` to their end; settings as nested dictionaries. Only events named in `keep` are kept, where it is given."""
     clock = clock or SystemClock()
     given: dict[str, Any] = {
         "base_url": base_url,
@@ -69,7 +71,8 @@ def run_here(
     events: list[Event] = []
 
     def note(record: Record) -> None:
-        events.append(record.event)
+        if keep is None or record.event.name in keep:
+            events.append(record.event)
 
     around = Surroundings.of(loaded, profile.load(spelled), clock, lambda _secret: None, run_id)
     observer = Observer(clock, [note])

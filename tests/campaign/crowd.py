@@ -28,7 +28,9 @@ MOST_REQUESTS = 1.3  # times those without a fault
 def sandbox(home: Path, *options: str) -> Iterator[dict[str, Any]]:
     """A sandbox in a process of its own; its address and admin token."""
     words = [sys.executable, "-m", "runner", "sandbox", "--port", "0", "--print-credentials", "--kdf", "fast", *options]
-    with subprocess.Popen([*words, "--sandbox-state", str(home)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [*words, "--sandbox-state", str(home)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         assert process.stdout
         yield json.loads(process.stdout.readline())
         process.terminate()

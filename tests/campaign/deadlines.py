@@ -132,6 +132,8 @@ def _codes(hold_up: str) -> tuple[int, ...]:
     """6, but 8 where a trigger may have been taken; a ledger that can not be written is a matter of configuration."""
     if hold_up == "trigger stalls":
         return (8,)
+    if hold_up == "trigger is turned away":  # or cut short in the middle of a try
+        return (6, 8)
     return (2, 6) if hold_up == "another process writes to the ledger" else (6,)
 
 

@@ -179,7 +179,7 @@ class Bench:
         self.server.sandbox.faults.clear()
         if case.endpoint == "cancel":
             self.server.sandbox.faults.add(Fault("job_stalls"))
-            settings["deadline"] = {"sync": 1.0}
+            settings["deadline"] = {"sync": 2.0}
         with failing, _alarm():
             return self._start(home, proxy, **settings), proxy
 

@@ -7,12 +7,15 @@ from tests.campaign.deadlines import deadlines
 from tests.campaign.faults import faults
 from tests.campaign.figures import Figures, main
 from tests.campaign.interrupts import interrupts
+from tests.campaign.watching import watch_fake, watch_real
 
 CAMPAIGNS: dict[str, Callable[[], Figures]] = {
     "faults": faults,
     "interrupts": interrupts,
     "deadlines": deadlines,
     "crowd": crowd,
+    "watch_fake": watch_fake,
+    "watch_real": watch_real,
 }
 
 if __name__ == "__main__":
