@@ -78,6 +78,17 @@ def tls_names() -> list[str]:
         return list(tls_kinds(Authority(Path(place))))
 
 
+def keyless_profile(home: Path) -> Path:
+    """The built-in profile without idempotency keys, as a file in `home`."""
+    text = profile.locate("garminsync").read_text()
+    for old, new in KEYLESS:
+        assert old in text
+        text = text.replace(old, new)
+    path = home / "keyless.yaml"
+    path.write_text(text)
+    return path
+
+
 class Hang(Exception):
     """A run took too long."""
 
@@ -95,12 +106,7 @@ class Bench:
         self.named = stack.enter_context(FaultProxy(upstream, close_each=True))
         self.tls = stack.enter_context(FaultProxy(upstream, self.authority.context(), close_each=True))
         self.tls_kinds = tls_kinds(self.authority)
-        text = profile.locate("garminsync").read_text()
-        for old, new in KEYLESS:
-            assert old in text
-            text = text.replace(old, new)
-        self.keyless = self.home / "keyless.yaml"
-        self.keyless.write_text(text)
+        self.keyless = keyless_profile(self.home)
         self._users = 0
         self._complaints = stack.enter_context(_complaints())
 

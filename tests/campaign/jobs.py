@@ -6,6 +6,7 @@ from tests.campaign.crowd import crowd
 from tests.campaign.deadlines import deadlines
 from tests.campaign.faults import faults
 from tests.campaign.figures import Figures, main
+from tests.campaign.hostile import hostile
 from tests.campaign.interrupts import interrupts
 from tests.campaign.watching import watch_fake, watch_real
 
@@ -14,6 +15,7 @@ CAMPAIGNS: dict[str, Callable[[], Figures]] = {
     "interrupts": interrupts,
     "deadlines": deadlines,
     "crowd": crowd,
+    "hostile": hostile,
     "watch_fake": watch_fake,
     "watch_real": watch_real,
 }

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from runner.sandbox.command import write_secrets
 from runner.sandbox.server import SandboxServer
@@ -31,7 +31,7 @@ class SlowApi:
         self._clock, self._seconds = clock, seconds
         self.requests: Counter[str] = Counter()
 
-    def __enter__(self) -> "SlowApi":
+    def __enter__(self) -> Self:
         started = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, args=(started,), daemon=True)
@@ -59,11 +59,18 @@ class SlowApi:
                 return
             length = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
             await reader.readexactly(length[0] if length else 0)
-            body = json.dumps(self._answer(head.split(b" ", 2)[1].decode())).encode()
+            body = self.answer(head.split(b" ", 2)[1].decode())
+            if body is None:
+                writer.close()
+                return
             writer.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
             )
             await writer.drain()
+
+    def answer(self, path: str) -> bytes | None:
+        """The body of the answer to a request for `path`; None breaks the connection."""
+        return json.dumps(self._answer(path)).encode()
 
     def _answer(self, path: str) -> dict[str, Any]:
         endpoint = path.split("?")[0].rsplit("/", 1)[-1]

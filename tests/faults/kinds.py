@@ -236,8 +236,9 @@ async def _plain_bomb(exchange: Exchange) -> None:
 
 def _bomb() -> bytes:
     """200 MiB of spaces in 200 KiB."""
-    made = zlib.compressobj(9, wbits=31)
-    return b"".join(made.compress(b" " * (1 << 20)) for _ in range(200)) + made.flush()
+    made, part = zlib.compressobj(9, wbits=31), b" " * (1 << 20)
+    first, other = (made.compress(part) + made.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return first + 199 * other
 
 
 def _later(seconds: float) -> Spoil:
