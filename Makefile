@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo test lint check test-containers image docs mutation lock clean
+.PHONY: help demo test lint check test-containers image docs mutation sbom lint-k8s lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -19,17 +19,26 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) install --group dev
 	@touch $@
 
+$(VENV)/.servers: $(VENV)/.dev tests/servers/requirements.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/servers
+	$(BIN)/uv pip install --quiet --python $(VENV)/servers/bin/python --require-hashes -r tests/servers/requirements.lock
+	@touch $@
+
 demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox API, show the report
 	$(BIN)/sync-runner demo
 
-test: $(VENV)/.dev ## Every test that needs no Docker; PYTEST_ARGS are handed on
-	$(BIN)/python -m pytest -n auto --ignore tests/containers $(PYTEST_ARGS)
+test: $(VENV)/.dev $(VENV)/.servers ## Every test that needs no Docker; PYTEST_ARGS are handed on
+	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore tests/containers $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev ## Style, types and the Dockerfile
+lint: $(VENV)/.dev ## Style, types, the Dockerfile and what other CI systems read
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint
+	$(BIN)/zizmor --offline --quiet .
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci examples/ci/gitlab.yml
 
 check: lint ## Style, types, tests with branch coverage of at least 95 %
 	$(BIN)/coverage erase
@@ -42,10 +51,13 @@ image: ## Build the container image; its times are the commit's, so that a secon
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
-docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, .env.example
+docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, the profiles' schema, .env.example, failure policies
 	$(BIN)/python -m runner.observe.reference docs
 	$(BIN)/python -m runner.observe.pictures docs/images
+	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
+	$(BIN)/python k8s/pod_failure_policy.py
+	$(BIN)/python -c 'from runner.api.profile import loading, ready; ready.write(loading.BUILT_IN)'
 
 sbom: $(VENV)/.dev ## List what the image holds of Python packages: dist/sbom.cdx.json (CycloneDX)
 	$(PYTHON) -m venv --clear build/sbom
@@ -59,10 +71,20 @@ MUTANTS ?= *
 mutation: $(VENV)/.dev ## Break the code in small ways; the tests must notice. MUTANTS='runner.auth.*' for a part
 	$(BIN)/python -m tests.campaign.mutation $(foreach one,$(MUTANTS),'$(one)')
 
+build/checkov/bin/checkov:
+	$(PYTHON) -m venv build/checkov
+	build/checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
+
+lint-k8s: $(VENV)/.dev build/checkov/bin/checkov ## The manifests by checkov's rules; what is left out, and why: k8s/checkov.yaml
+	rm -rf build/k8s && mkdir -p build/k8s
+	for root in k8s/base k8s/overlays/*; do $(BIN)/kubectl kustomize $$root > build/k8s/$$(basename $$root).yaml || exit 1; done
+	build/checkov/bin/checkov --config-file k8s/checkov.yaml --directory build/k8s
+
 lock: $(VENV)/.dev ## Pin and hash every dependency of the images
 	$(COMPILE) --extra encryption --extra otlp pyproject.toml -o requirements.lock
 	$(COMPILE) --extra encryption --extra otlp --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
 	$(COMPILE) --group build -o requirements-build.lock
+	$(COMPILE) tests/servers/requirements.in -o tests/servers/requirements.lock
 
 clean: ## Remove what was built
 	rm -rf $(VENV) dist build mutants .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from runner.api.client import Client, check_base_url, tls_context
 from runner.api.profile import Profile
 from runner.api.retry import Policy
-from runner.auth.session import Credentials, SessionKeeper
+from runner.auth.credentials import Credentials, read_credentials
+from runner.auth.interface import Keeper
+from runner.auth.session import SessionKeeper
+from runner.auth.static import StaticKeeper
 from runner.auth.store import Store, account_key, open_store
 from runner.auth.stored import Codec
-from runner.auth.totp import parse_seed
 from runner.clock import Clock
 from runner.fleet import AccountPlan
 from runner.frozen import Frozen
@@ -26,12 +28,15 @@ class Account(Frozen):
 
     name: str
     target: str
-    keeper: SessionKeeper
+    keeper: Keeper
     api: JobApi
 
 
 class Surroundings(Frozen):
-    """What every account needs from outside. `learn` is told each secret; `clean` takes them out of a text again."""
+    """What every account needs from outside. `learn` is told each secret; `clean` takes them out of a text again.
+
+    `meanwhile` is called once, while the answer to the first request is awaited.
+    """
 
     settings: Settings
     profile: Profile
@@ -40,6 +45,7 @@ class Surroundings(Frozen):
     environment: dict[str, str]
     run_id: str = ""
     clean: Callable[[str], str] = str
+    meanwhile: Callable[[], None] = lambda: None
 
     @classmethod
     def of(
@@ -50,9 +56,10 @@ class Surroundings(Frozen):
         learn: Callable[[str], None],
         run_id: str = "",
         clean: Callable[[str], str] = str,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> "Surroundings":
         """With the process's environment. `run_id` goes with every request."""
-        return cls(settings, profile, clock, learn, dict(os.environ), run_id, clean)
+        return cls(settings, profile, clock, learn, dict(os.environ), run_id, clean, meanwhile)
 
 
 @asynccontextmanager
@@ -70,8 +77,10 @@ async def open_client(around: Surroundings, at_once: int = 1) -> AsyncIterator[C
         request_timeout=settings.deadline.request,
         tls=tls_context(settings.base_url, settings.tls.ca_file),
         headers=correlation.headers(around.run_id, around.environment),
+        meanwhile=around.meanwhile,
         connections=settings.limits.connections,
         retries=settings.retry.budget * at_once,
+        rate_limit=around.profile.errors.rate_limit,
     )
     try:
         yield client
@@ -88,32 +97,43 @@ def open_account(plan: AccountPlan, around: Surroundings, client: Client, observ
         use_environment=plan.use_environment,
         warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
     )
-    credentials = _credentials(reader, around.learn)
-    store = _store(reader, around, credentials.username, observer)
-    keeper = SessionKeeper(
+    credentials = read_credentials(reader, around.profile.auth, around.learn)
+    identity = credentials.identity or plan.name
+    keeper = _keeper(reader, plan, around, client, credentials, identity, observer)
+    api = JobApi(client, around.profile, keeper, plan.name, settings.params)
+    return Account(plan.name, f"{settings.base_url} {identity}", keeper, api)
+
+
+def _keeper(
+    reader: SecretReader,
+    plan: AccountPlan,
+    around: Surroundings,
+    client: Client,
+    credentials: Credentials,
+    identity: str,
+    observer: Observer,
+) -> Keeper:
+    auth = around.profile.auth
+
+    def reread() -> Credentials:
+        return read_credentials(reader, auth, around.learn)
+
+    if auth.static:
+        return StaticKeeper(auth=auth, credentials=credentials, account=plan.name, reread=reread)
+    return SessionKeeper(
         client=client,
-        auth=around.profile.auth,
-        base_url=settings.base_url,
+        auth=auth,
+        base_url=around.settings.base_url,
         credentials=credentials,
-        store=store,
+        store=_store(reader, around, identity, observer),
         clock=around.clock,
         learn=around.learn,
-        reread=lambda: _credentials(reader, around.learn),
+        reread=reread,
+        account=plan.name,
     )
-    target = f"{settings.base_url} {credentials.username}"
-    return Account(plan.name, target, keeper, JobApi(client, around.profile, keeper, plan.name))
 
 
-def _credentials(reader: SecretReader, learn: Callable[[str], None]) -> Credentials:
-    username, password = reader.require("username"), reader.require("password")
-    seed, refresh_token = reader.read("totp_seed"), reader.read("refresh_token")
-    for secret in (username, password, seed, refresh_token):
-        if secret:
-            learn(secret)
-    return Credentials(username, password, parse_seed(seed) if seed else None, refresh_token)
-
-
-def _store(reader: SecretReader, around: Surroundings, username: str, observer: Observer) -> Store:
+def _store(reader: SecretReader, around: Surroundings, identity: str, observer: Observer) -> Store:
     """Where the account's session is kept, encrypted where the secret `state_key` is given."""
     settings = around.settings
     state_key = reader.read("state_key")
@@ -125,9 +145,9 @@ def _store(reader: SecretReader, around: Surroundings, username: str, observer: 
         observer.emit(events.StoreProblem(problem))
 
     if settings.state.kubernetes_secret is None:
-        return open_store(settings.state.dir, settings.base_url, username, around.clock, warn, codec)
+        return open_store(settings.state.dir, settings.base_url, identity, around.clock, warn, codec)
     from runner.auth.kubernetes_store import Cluster, KubernetesStore
 
     cluster = Cluster.of_pod(around.environment)
-    key = account_key(settings.base_url, username)
+    key = account_key(settings.base_url, identity)
     return KubernetesStore(cluster, settings.state.kubernetes_secret, key, around.clock, warn, codec)

@@ -14,26 +14,24 @@ class Frozen:
 
     _names: ClassVar[tuple[str, ...]]
     _required: ClassVar[frozenset[str]]
+    _defaults: ClassVar[Mapping[str, Any]]
     _factories: ClassVar[Mapping[str, Callable[[], Any]]]
 
     def __init_subclass__(cls) -> None:
         """Let dataclasses read the fields, and generate nothing."""
         declared = fields(dataclass(init=False, repr=False, eq=False)(cls))  # type: ignore[arg-type]
         cls._names = tuple(one.name for one in declared)
+        cls._defaults = {one.name: one.default for one in declared if one.default is not MISSING}
         cls._factories = {one.name: one.default_factory for one in declared if one.default_factory is not MISSING}
-        cls._required = frozenset(
-            one.name for one in declared if one.default is MISSING and one.default_factory is MISSING
-        )
+        cls._required = frozenset(cls._names) - cls._defaults.keys() - cls._factories.keys()
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        """The fields by place or by name. A default stays the class's attribute; one from a factory is made here."""
+        """The fields by place or by name. Raises TypeError for what is missing or fits none."""
         given = {**dict(zip(self._names, values, strict=False)), **named}
         if len(given) != len(values) + len(named) or not self._required <= given.keys() <= {*self._names}:
             raise TypeError(f"{type(self).__name__} is made of {', '.join(self._names)}; given: {', '.join(given)}")
-        for name, make in self._factories.items():
-            if name not in given:
-                given[name] = make()
-        vars(self).update(given)
+        made = {name: make() for name, make in self._factories.items() if name not in given}
+        vars(self).update({**self._defaults, **made, **given})
 
     def __setattr__(self, name: str, _value: object) -> NoReturn:
         """Raises FrozenInstanceError."""

@@ -1,5 +1,6 @@
 """The data model: tokens, sessions, jobs, results. Plain frozen data; what decides and what sends stands elsewhere."""
 
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
@@ -56,6 +57,7 @@ class Session(Frozen):
     user_id: str | None = None
     scope: str | None = None
     mfa_verified: bool = False
+    carried: dict[str, str] = field(default_factory=dict)  # what the login gave beside the token, such as a CSRF token
 
     def __repr__(self) -> str:
         """Never shows the tokens: a repr ends up in tracebacks."""
@@ -76,6 +78,7 @@ class Job(Frozen):
     total_items: int | None = None
     processed_items: int | None = None
     look_again: float | None = None  # seconds after which the API asks to look again (Retry-After)
+    carried: dict[str, str] = field(default_factory=dict)  # what the trigger's answer gave for later requests
 
 
 class SyncResult(Frozen):

@@ -12,6 +12,7 @@ from typing import Any
 from runner import __version__, fleet, signals
 from runner.account import Account, Surroundings, open_account, open_client
 from runner.api.client import Client
+from runner.api.profile import asking
 from runner.clock import Deadline
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.fleet import AccountPlan
@@ -23,9 +24,10 @@ from runner.settings import SyncSettings
 from runner.sync import outcome
 from runner.sync.execute import execute
 from runner.sync.execution import Execution, Watching
+from runner.sync.pace import Pace
 from runner.sync.plan import PlannedSync, plan, zone
-from runner.sync.states import Pace
 
+LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
 NOT_STARTED = "not started: the run was interrupted"
 SIGNALS = {signal.SIGTERM: ExitCode.SIGTERM, signal.SIGINT: ExitCode.SIGINT}
 
@@ -99,7 +101,7 @@ def _check(around: Surroundings, mine: Sequence[AccountPlan]) -> None:
         raise UsageError(
             "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
         )
-    for syncs in {one.syncs for one in everybody}:
+    for syncs in {id(one.syncs): one.syncs for one in everybody}.values():  # most share one plan
         _planned(syncs, around, lambda _name: None)
 
 
@@ -124,6 +126,7 @@ async def _all_accounts(
     try:
         at_once = min(around.settings.limits.accounts, len(plans))
         async with open_client(around, at_once) as client:
+            asyncio.get_running_loop().call_later(LOAD_SECONDS, around.meanwhile)
             with _obeying(interrupt):
                 await asyncio.gather(*(one_after_another(client) for _ in range(at_once)))
     finally:
@@ -142,7 +145,7 @@ def _planned(
     syncs: Sequence[SyncSettings], around: Surroundings, last_success: Callable[[str], float | None]
 ) -> tuple[PlannedSync, ...]:
     for sync in syncs:
-        around.profile.check_type(sync.type)
+        asking.check(around.profile, sync, around.settings.params)
     time_zone = zone(around.settings.time_zone)
     today = datetime.fromtimestamp(around.clock.time(), UTC).astimezone(time_zone).date()
     return plan(syncs, today=today, time_zone=time_zone, last_success=last_success)

@@ -17,7 +17,9 @@ from runner.errors import UsageError
 from runner.frozen import Frozen
 
 ENV_PREFIX = "SYNC_RUNNER_"
-SECRET_NAMES = ("username", "password", "totp_seed", "refresh_token", "state_key")
+SECRET_NAMES = (
+    "username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret", "state_key",
+)  # fmt: skip
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -111,6 +113,7 @@ class SyncSettings(_Section):
     end: str | None = Field(default=None, description="Last day, in the same forms.")
     force_full: bool = Field(default=False, description="Ask for a full sync, not only what is new.")
     after: tuple[str, ...] = Field(default=(), description="Names of syncs that must have completed first.")
+    params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for this sync.")
 
     def model_post_init(self, _context: Any) -> None:
         """The type names the sync unless a name is given."""
@@ -177,8 +180,13 @@ class RetrySettings(_Section):
 class PollSettings(_Section):
     """How a running job is watched."""
 
-    min: Duration = Field(default=0.25, gt=0, description="Shortest time between two looks.")
-    max: Duration = Field(default=30.0, gt=0, description="Longest time between two looks.")
+    min: Duration = Field(
+        default=0.05,
+        gt=0,
+        description="Time until the first look at a job, and the shortest between two; where a job tells no progress, looks "
+        "are 20 times as far apart at least.",
+    )
+    max: Duration = Field(default=1800.0, gt=0, description="Longest time between two looks.")
     stall: Duration = Field(default=600.0, gt=0, description="Report a job that shows no progress for so long.")
 
 
@@ -355,6 +363,7 @@ class Settings(BaseSettings):
     syncs: Syncs = Field(
         default=(), description="What to run: `activities,health` or a list with type, start, end, ..."
     )
+    params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for every sync.")
     concurrency: int = Field(default=1, ge=1, le=1000, description="Syncs of one account that may run at once.")
     on_failure: Literal["continue", "stop"] = Field(
         default="continue", description="After a failed sync: go on, or skip the rest."
@@ -435,7 +444,7 @@ def _check_variable(variable: str) -> None:
     key = variable.upper().removeprefix(ENV_PREFIX).lower()
     secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
     known = {"__".join(place) for place in _known_places(Settings)} | secrets | {"config"}
-    if key not in known:
+    if key not in known and not key.startswith("params__"):
         import difflib
 
         near = difflib.get_close_matches(key, known, 1)

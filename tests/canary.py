@@ -72,13 +72,13 @@ class Eavesdropper:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
                 heard.append(f"{self.path}\n{self.headers}\n{body}")
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            do_PUT = do_POST
+            do_PUT = do_GET = do_POST
 
             def log_message(self, *args: Any) -> None:
                 pass

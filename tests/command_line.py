@@ -88,6 +88,7 @@ class Desk:
 
     server: SandboxServer
     home: Path
+    spelled: str = "garminsync"
 
     @property
     def secrets(self) -> Path:
@@ -104,7 +105,7 @@ class Desk:
 
     def options(self) -> list[str]:
         """What every command line here begins with."""
-        common = ["--base-url", self.server.base_url, "--secrets-dir", str(self.secrets)]
+        common = ["--base-url", self.server.base_url, "--secrets-dir", str(self.secrets), "--profile", self.spelled]
         return [*common, "--state-dir", str(self.state), "--set", "retry.wait=10ms", "--set", "poll.min=20ms"]
 
     def start(self, *arguments: str, **environment: str) -> Running:

@@ -25,7 +25,13 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def desk_with(year: Path, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+def spelled() -> str:
+    """The profile by which the sandbox is spoken to; tests of job control run over both that fit it."""
+    return "garminsync"
+
+
+@pytest.fixture
+def desk_with(year: Path, tmp_path: Path, spelled: str) -> Iterator[Callable[..., Desk]]:
     """Makes a desk with a sandbox set up as asked."""
     with ExitStack() as stack:
 
@@ -35,7 +41,7 @@ def desk_with(year: Path, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
             )
             home = tmp_path / f"desk-{server.settings.port}-{len(list(tmp_path.iterdir()))}"
             home.mkdir()
-            return Desk(server, home)
+            return Desk(server, home, spelled)
 
         yield make
 

@@ -27,9 +27,13 @@ class Exchange:
 
 @dataclass
 class RecordingProxy:
-    """Forwards to `upstream` on a port of its own while the `with` block lasts."""
+    """Forwards to `upstream` on a port of its own while the `with` block lasts.
+
+    The answer to the next request whose path ends in `lose` never arrives, though `upstream` has given it.
+    """
 
     upstream: str
+    lose: str | None = None
     exchanges: list[Exchange] = field(default_factory=list)
     base_url: str = ""
 
@@ -53,6 +57,10 @@ class RecordingProxy:
                         answer.status_code, dict(answer.headers), answer.content,
                     )
                 )  # fmt: skip
+                if proxy.lose and parts.path.endswith(proxy.lose):
+                    proxy.lose = None
+                    self.close_connection = True
+                    return
                 self.send_response_only(answer.status_code)
                 for name, value in answer.headers.items():
                     if name not in _HOP - {"date"}:
@@ -61,7 +69,7 @@ class RecordingProxy:
                 self.end_headers()
                 self.wfile.write(answer.content)
 
-            do_POST = do_GET
+            do_POST = do_PATCH = do_DELETE = do_GET
 
             def log_message(self, *values: object) -> None:
                 """Quiet."""

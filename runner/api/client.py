@@ -5,22 +5,21 @@ decoding, and no error text carries a URL's query, a header or a body.
 """
 
 import asyncio
-import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from runner import __version__
-from runner.api import body, retry, template
+from runner.api import body, retry
 from runner.api.budget import Budget
-from runner.api.profile import Request
+from runner.api.profile.models import RateLimit
 from runner.api.retry import Policy, Safety
+from runner.api.wire import Answer, Call, cookies, in_http
 from runner.clock import Clock, Deadline
 from runner.errors import ContractError, DeadlineExceeded, Unreachable, UsageError
-from runner.frozen import Frozen
 from runner.models import JSON
 from runner.observe import events
 from runner.observe.interface import Observer
@@ -31,68 +30,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-class Answer(Frozen):
-    """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
-
-    `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: JSON
-    is_json: bool
-    sent_at: float
-    received_at: float
-
-    @property
-    def asked(self) -> float | None:
-        """Seconds that the API asks to wait (Retry-After), None where it does not say."""
-        return retry.asked(self.headers, self.received_at)
-
-
-class Call(Frozen):
-    """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts."""
-
-    endpoint: str
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes | None = None
-
-    def __repr__(self) -> str:
-        """Only what holds no secret."""
-        return f"Call({self.endpoint})"
-
-
-def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
-    """The request with `values` filled in. Raises ContractError where the profile's template lacks a value."""
-    try:
-        target = template.fill(request.path, {key: _quoted(value) for key, value in values.items()})
-        query = template.fill(request.query, values) or {}
-        headers = template.fill(request.headers, values) or {}
-        payload = template.fill(request.json_, values)
-        form = template.fill(request.form, values)
-    except KeyError as missing:
-        raise ContractError(
-            f"{endpoint}: the profile wants a value `{missing.args[0]}` that the API did not give"
-        ) from None
-    if query:
-        target += "?" + urlencode({key: template.as_text(value) for key, value in query.items()})
-    headers = {key: template.as_text(value) for key, value in headers.items()}
-    content = None
-    if form is not None:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-        content = urlencode({key: template.as_text(value) for key, value in form.items()}).encode()
-    elif payload is not None:
-        headers["Content-Type"] = "application/json"
-        content = json.dumps(payload).encode()
-    return Call(endpoint, request.method, target, headers, content)
-
-
-def _quoted(value: Any) -> Any:
-    return None if value is None else quote(template.as_text(value), safe="")
 
 
 def check_base_url(base_url: str, *, allow_http: bool) -> None:
@@ -136,11 +73,14 @@ class Client:
         headers: Mapping[str, str] | None = None,
         retries: float = 20.0,
         connections: int = 100,
+        rate_limit: RateLimit | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         """`request_timeout` in seconds bounds one exchange, from connecting to the last byte.
 
         `retries` is the store that all requests share, see `Budget`. Of `connections` there are never more; a request
-        that finds none free waits, and that is not of its time.
+        that finds none free waits, and that is not of its time. `rate_limit` is how the API tells one, if not as HTTP does.
+        `meanwhile` is called once, while the answer to the first request is awaited.
         """
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -152,6 +92,8 @@ class Client:
         self._policy = policy
         self._timeout = request_timeout
         self._free = asyncio.Semaphore(connections)
+        self._rate_limit = rate_limit
+        self._meanwhile: Callable[[], None] | None = meanwhile
         self._http = httpx.AsyncClient(
             verify=tls,
             # Connecting gets less than the whole: what ends there was certainly not sent, and may be sent again.
@@ -197,6 +139,27 @@ class Client:
 
         For requests that must be made anew for each try; `send` is for all others. Raises as `send` does.
         """
+        first: Answer | Unreachable
+        try:
+            first = await once(1)
+            if why(first.status) is None:
+                return first
+        except Unreachable as error:
+            if why(error) is None:
+                raise
+            first = error
+        return await self._again(endpoint, first, once, why, deadline, observer)
+
+    async def _again(
+        self,
+        endpoint: str,
+        first: Answer | Unreachable,
+        once: Callable[[int], Awaitable[Answer]],
+        why: Why,
+        deadline: Deadline,
+        observer: Observer,
+    ) -> Answer:
+        """The further tries, after the first ended as told: few requests come so far, and most runs load no tenacity."""
         import tenacity
 
         attempt = unasked = 0
@@ -205,7 +168,11 @@ class Client:
         async def counted() -> Answer:
             nonlocal attempt
             attempt += 1
-            return await once(attempt)
+            if attempt > 1:
+                return await once(attempt)
+            if isinstance(first, Unreachable):
+                raise first
+            return first
 
         def stop(state: Any) -> bool:
             """An API that says when to come back is not failing: such an answer costs no try, only budget."""
@@ -303,16 +270,20 @@ class Client:
     async def _receive(self, call: Call) -> Answer:
         sent_at = self._clock.time()
         url = self._base_url + call.target
-        async with self._http.stream(call.method, url, headers=dict(call.headers), content=call.body) as response:
+        traced: dict[str, Any] = {} if self._meanwhile is None else {"trace": self._trace}
+        async with self._http.stream(
+            call.method, url, headers=dict(call.headers), content=call.body, extensions=traced
+        ) as response:
             received_at = self._clock.time()
             headers = {name.lower(): value for name, value in response.headers.items()}
             value, is_json = await self._body(response, headers, call.endpoint)
-        if 300 <= response.status_code < 400:
+        if 300 <= response.status_code < 400 and not call.takes_redirect:
             raise ContractError(
                 f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials; "
                 "set base_url to the address it redirects to"
             )
-        return Answer(response.status_code, headers, value, is_json, sent_at, received_at)
+        answer = Answer(response.status_code, headers, value, is_json, sent_at, received_at, cookies(response))
+        return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
 
     async def _body(self, response: "httpx.Response", headers: Mapping[str, str], endpoint: str) -> tuple[JSON, bool]:
         """What `body.decoded` gives. Of a server that fails no body is expected: its status says it all."""
@@ -323,6 +294,12 @@ class Client:
             if response.status_code in retry.NOT_TAKEN | retry.MAYBE_TAKEN:
                 return None, False
             raise
+
+    async def _trace(self, event: str, _details: Mapping[str, Any]) -> None:
+        """httpcore tells how far a request is; once the first has been sent, there is time for `meanwhile`."""
+        if event.endswith("send_request_body.complete") and self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
 
 
 def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:

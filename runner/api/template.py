@@ -4,6 +4,7 @@ A string that is only a placeholder keeps the value's JSON type; inside a longer
 An absent optional value takes its key, and a mapping that empties by it, out of the request. `$$` is a dollar sign.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,18 +15,31 @@ _PLACEHOLDER = re.compile(r"\$(?:\$|\{([a-z_][a-z0-9_.]*)(\?)?\})")
 _ABSENT = object()
 
 
-def names(template: Any, place: Place = ()) -> Iterator[tuple[str, bool, Place]]:
+def stray(template: Any) -> Iterator[Place]:
+    """Where a `$` stands that begins no placeholder: a slip, for it would be sent as it is."""
+    for text, place in _texts(template, ()):
+        if "$" in _PLACEHOLDER.sub("", text):
+            yield place
+
+
+def names(template: Any) -> Iterator[tuple[str, bool, Place]]:
     """Each placeholder in `template`: its name, whether it is optional, and where it stands."""
-    if isinstance(template, str):
-        for match in _PLACEHOLDER.finditer(template):
+    for text, place in _texts(template, ()):
+        for match in _PLACEHOLDER.finditer(text):
             if match[1]:
                 yield match[1], bool(match[2]), place
+
+
+def _texts(template: Any, place: Place) -> Iterator[tuple[str, Place]]:
+    """Every text in `template`, with its place."""
+    if isinstance(template, str):
+        yield template, place
     elif isinstance(template, Mapping):
         for key, value in template.items():
-            yield from names(value, (*place, str(key)))
+            yield from _texts(value, (*place, str(key)))
     elif isinstance(template, list | tuple):
         for index, value in enumerate(template):
-            yield from names(value, (*place, index))
+            yield from _texts(value, (*place, index))
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
@@ -74,5 +88,5 @@ def _value(match: re.Match[str], values: Mapping[str, Any]) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A value as it stands in a path, query, header or form: booleans as JSON writes them."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """A value as it stands in a path, query, header or form: what is no text as JSON writes it."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,49 +1,33 @@
 """The session of one account: a cached token, else a refresh, else a login; single-flight across tasks and processes.
 
-What a refused login, a used code and a skewed clock mean is decided here; the wire's spelling is the profile's.
+What is tried in which order, and when no more, is decided here; the steps of a login stand in `walk.py`.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
-from urllib.parse import urlsplit
 
-from runner.api import profile as spelling
-from runner.api import retry
-from runner.api.client import LOOPBACK, Answer, Client, prepare
-from runner.api.profile import Auth, Step
+from runner.api import retry, template
+from runner.api.client import Client
+from runner.api.profile import reading
+from runner.api.profile.models import Auth, SessionFields, Source
 from runner.api.retry import Safety
-from runner.auth import totp
+from runner.api.wire import Answer, prepare
+from runner.auth.codes import Codes
+from runner.auth.credentials import Credentials
 from runner.auth.store import Store
 from runner.auth.stored import Stored
-from runner.auth.totp import Seed
+from runner.auth.walk import TURNED_AWAY, Walk, Walked, shape_of
 from runner.clock import Clock, Deadline
-from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, LoginRefused, SecretError, Unreachable
-from runner.frozen import Frozen
+from runner.errors import AuthenticationError, ContractError, LoginRefused, SecretError, Unreachable
 from runner.models import Session
 from runner.observe import events
 from runner.observe.interface import Observer
 
-MAX_CODES = 2  # one-time codes in one run: one, and one more where the first met a wrong clock
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
-MAX_SKEW = 3600.0  # seconds: beyond that the Date header is more likely wrong than our clock
 COOLDOWN = 300.0  # seconds after the first refused login; doubles with each further one
-TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
 MAX_COOLDOWN = 6 * 3600.0
-
-
-class Credentials(Frozen):
-    """What a login needs. Its repr shows nothing."""
-
-    username: str
-    password: str
-    seed: Seed | None = None
-    refresh_token: str | None = None
-
-    def __repr__(self) -> str:
-        return "Credentials(***)"
 
 
 class SessionKeeper:
@@ -60,6 +44,7 @@ class SessionKeeper:
         clock: Clock,
         learn: Callable[[str], None] = lambda _secret: None,
         reread: Callable[[], Credentials] | None = None,
+        account: str = "",
     ) -> None:
         """`learn` is told each new secret (token, code), so that the redactor knows it.
 
@@ -67,8 +52,7 @@ class SessionKeeper:
         """
         self._client = client
         self._auth = auth
-        parts = urlsplit(base_url)
-        self._trust_date = parts.scheme == "https" or parts.hostname in LOOPBACK
+        self._account = account
         self._credentials = credentials
         self._store = store
         self._clock = clock
@@ -76,7 +60,8 @@ class SessionKeeper:
         self._reread = reread
         self._mutex = asyncio.Lock()
         self._session: Session | None = None
-        self._codes = 0
+        self._codes = Codes(base_url, store, clock, learn)
+        self._steps = Walk(client, auth, store, self._codes, account)
         self._refused: AuthenticationError | None = None
 
     @property
@@ -104,12 +89,18 @@ class SessionKeeper:
 
     def headers(self, session: Session) -> dict[str, str]:
         """The headers that carry the session."""
-        from runner.api import template
+        values = {"access_token": session.access_token, "token_type": session.token_type}
+        try:
+            filled = template.fill(self._auth.headers, {**self._constant, **session.carried, **values})
+        except KeyError as missing:
+            raise ContractError(
+                f"auth.headers: the profile wants a value `{missing.args[0]}` that the login did not give"
+            ) from None
+        return {key: template.as_text(value) for key, value in (filled or {}).items()}
 
-        filled = template.fill(
-            self._auth.headers, {"access_token": session.access_token, "token_type": session.token_type}
-        )
-        return dict(filled or {})
+    @property
+    def _constant(self) -> dict[str, str]:
+        return {"account": self._account, **self._credentials.values}
 
     def expired(self, answer: Answer) -> bool:
         """Whether the answer says that the token is no longer good."""
@@ -153,7 +144,7 @@ class SessionKeeper:
         return None if session.expires_at is None else round(session.expires_at - self._clock.time(), 1)
 
     def _keep(self, session: Session) -> None:
-        for secret in (session.access_token, session.refresh_token):
+        for secret in (session.access_token, session.refresh_token, *session.carried.values()):
             if secret:
                 self._learn(secret)
 
@@ -165,15 +156,22 @@ class SessionKeeper:
         before = self._store.load()
         # Taken out of the store before it is sent: a rotating server revokes the family when one is seen twice.
         self._store.save(replace(before, session=None, used_refresh_token=_fingerprint(token)))
-        values = {"refresh_token": token, "access_token": old.access_token}
+        values = {**self._constant, **old.carried, "refresh_token": token, "access_token": old.access_token}
         call = prepare("refresh", self._auth.refresh.request, values)
         try:
-            answer = await self._client.send(call, safety=Safety.ONCE, deadline=deadline, observer=observer)
-            self._measure_skew(answer, observer)
+            answer = await self._client.repeat(
+                "refresh",
+                lambda attempt: self._client.exchange(call, attempt, deadline, observer),
+                why=_not_looked_at,
+                deadline=deadline,
+                observer=observer,
+            )
+            self._codes.measure_skew(answer, observer)
             if answer.status not in self._auth.refresh.accepted:
                 observer.emit(events.LoginFailed("refresh", f"the API answered {answer.status}"))
                 return None
-            session = self._read_session("refresh", answer, mfa=old.mfa_verified)
+            fields = self._auth.refresh.session or self._auth.session
+            session = self._read_session("refresh", fields, Walked({}, answer, old.carried, old.mfa_verified))
         except Unreachable as error:
             observer.emit(events.LoginFailed("refresh", str(error)))
             if not error.sent:
@@ -190,19 +188,23 @@ class SessionKeeper:
     async def _login(self, deadline: Deadline, observer: Observer) -> Session:
         self._check_cooldown()
         began = self._clock.monotonic()
+        if not self._auth.steps:
+            raise LoginRefused(
+                "login: the refresh token is used up and the profile knows no other way in; mount a new one as the "
+                "secret `refresh_token`"
+            )
         try:
-            answer, used_code = await self._walk(deadline, observer)
+            walked = await self._steps.go(self._credentials, deadline, observer)
         except LoginRefused as error:
             if not self._rotated(observer):
                 self._note_refusal(observer, error)
                 raise
-            answer, used_code = await self._walk_again(deadline, observer)
-        session = self._read_session("login", answer, mfa=used_code)
-        return self._started(session, "login", began, observer)
+            walked = await self._walk_again(deadline, observer)
+        return self._started(self._read_session("login", self._auth.session, walked), "login", began, observer)
 
-    async def _walk_again(self, deadline: Deadline, observer: Observer) -> tuple[Answer, bool]:
+    async def _walk_again(self, deadline: Deadline, observer: Observer) -> Walked:
         try:
-            return await self._walk(deadline, observer)
+            return await self._steps.go(self._credentials, deadline, observer)
         except LoginRefused as error:
             self._note_refusal(observer, error)
             raise
@@ -240,154 +242,34 @@ class SessionKeeper:
         observer.emit(events.LoginFailed("login", str(error)))
         observer.emit(events.CooldownStarted(length, failures))
 
-    async def _walk(self, deadline: Deadline, observer: Observer) -> tuple[Answer, bool]:
-        """Go through the profile's steps until one says done. Returns that answer, and whether a code was used."""
-        values: dict[str, Any] = {"username": self._credentials.username, "password": self._credentials.password}
-        name = next(iter(self._auth.steps))
-        used_code = False
-        for _ in range(2 * len(self._auth.steps) + MAX_CODES):
-            step = self._auth.steps[name]
-            skew = self._store.load().skew
-            answer = await self._send_step(step, values, deadline, observer)
-            clock_was_wrong = abs(self._store.load().skew - skew) >= 2.0
-            used_code = used_code or step.wants_code
-            rule = _rule(step, answer)
-            if rule is None:
-                raise ContractError(
-                    f"login: the profile has no meaning for the answer {answer.status} ({_shape(answer)})"
-                )
-            if rule.then == "done":
-                return answer, used_code
-            if rule.then == "refused":
-                if step.wants_code and clock_was_wrong and self._codes < MAX_CODES:
-                    continue  # once more, with a code for the server's clock
-                raise LoginRefused(_refusal(step, answer))
-            if rule.then == "locked":
-                raise LoginRefused(
-                    "login: the account is locked at the API; unlock it there, or wait until it is open again"
-                )
-            if rule.then == "unsupported":
-                raise LoginRefused(
-                    "login: the API wants a second factor that needs a person (push, SMS or e-mail); "
-                    "set the account to an authenticator app and mount its seed as the secret `totp_seed`"
-                )
-            values |= {key: spelling.text(answer.body, path) for key, path in rule.carry.items()}
-            name = rule.then
-        raise ContractError("login: the API sent the login in a circle")
-
-    async def _send_step(self, step: Step, values: dict[str, Any], deadline: Deadline, observer: Observer) -> Answer:
-        """Send one step, made anew for each try: a code is stale by the next one.
-
-        Where the answer was lost the step is sent once more, with the next code; never a third time, for the server
-        may have counted each as a failure.
-        """
-        lost = 0
-
-        async def once(attempt: int) -> Answer:
-            nonlocal lost
-            before = self._store.load()
-            if step.wants_code:
-                values["code"] = await self._next_code(deadline, observer)
-            try:
-                answer = await self._client.exchange(
-                    prepare("login", step.request, values), attempt, deadline, observer
-                )
-            except Unreachable as error:
-                lost += error.sent
-                if step.wants_code and not error.sent:
-                    self._give_back(before)
-                raise
-            if step.wants_code and answer.status in TURNED_AWAY:
-                self._give_back(before)
-            self._measure_skew(answer, observer)
-            lost += answer.status in retry.MAYBE_TAKEN
-            return answer
-
-        def why(failure: Unreachable | int) -> str | None:
-            no_code_left = step.wants_code and self._codes >= MAX_CODES
-            return None if lost > 1 or no_code_left else retry.reason(failure, Safety.REPEATABLE)
-
-        try:
-            answer = await self._client.repeat("login", once, why=why, deadline=deadline, observer=observer)
-        except Unreachable as error:
-            observer.emit(events.LoginFailed("login", str(error)))
-            raise
-        if answer.status in retry.MAYBE_TAKEN | retry.NOT_TAKEN and _rule(step, answer) is None:
-            observer.emit(events.LoginFailed("login", f"the API answered {answer.status}"))
-            raise Unreachable(f"login: the API answered {answer.status}")
-        return answer
-
-    def _give_back(self, before: Stored) -> None:
-        """The code was certainly not looked at: it may be used again."""
-        self._store.save(replace(self._store.load(), last_step=before.last_step))
-        self._codes -= 1
-
-    async def _next_code(self, deadline: Deadline, observer: Observer) -> str:
-        seed = self._credentials.seed
-        if seed is None:
-            raise SecretError(
-                "login: the API wants a one-time code; mount the account's TOTP seed (Base32 or otpauth:// URI) "
-                "as the secret `totp_seed`"
-            )
-        if self._codes >= MAX_CODES:
-            raise AuthenticationError(
-                f"login: {MAX_CODES} one-time codes were sent in this run already; more could lock the account. "
-                "Does the API take back its tokens? See the log"
-            )
-        stored = self._store.load()
-        now = self._clock.time() + stored.skew
-        last = stored.last_step
-        if stored.assume_used_until:
-            last = max(last or 0, totp.step_at(seed, stored.assume_used_until + stored.skew))
-        choice = totp.choose_step(seed, now, last)
-        if choice.wait > 0:
-            if choice.wait >= deadline.left:
-                raise DeadlineExceeded(
-                    f"login: the next one-time code comes in {choice.wait:.0f} s, but {deadline.what} ends in "
-                    f"{deadline.left:.0f} s"
-                )
-            observer.emit(events.CodeWait(round(choice.wait, 3), choice.reason))
-            await self._clock.sleep(choice.wait)
-        self._codes += 1
-        self._store.save(replace(stored, last_step=choice.step))
-        code = totp.code(seed, choice.step)
-        self._learn(code)
-        return code
-
-    def _measure_skew(self, answer: Answer, observer: Observer) -> None:
-        """Server clock minus ours, from the Date header, against the middle of the exchange (RFC 5905's offset)."""
-        date = retry.http_date(answer.headers.get("date"))
-        if date is None or not self._trust_date or "age" in answer.headers:
-            return
-        skew = date + 0.5 - (answer.sent_at + answer.received_at) / 2  # Date is cut to the second
-        if abs(skew) > MAX_SKEW:
-            return
-        skew = 0.0 if abs(skew) < 2.0 else round(skew, 1)
-        stored = self._store.load()
-        if abs(stored.skew - skew) >= 1.0:
-            self._store.save(replace(stored, skew=skew))
-        if skew:
-            observer.emit(events.ClockSkew(skew))
-
-    def _read_session(self, endpoint: str, answer: Answer, *, mfa: bool) -> Session:
-        fields = self._auth.session
-        body = answer.body
-        token = spelling.text(body, fields.access_token)
+    def _read_session(self, endpoint: str, fields: SessionFields | None, walked: Walked) -> Session:
+        """The session that the last answer gives. Raises ContractError where it gives none."""
+        answer = walked.answer
+        assert fields is not None
+        assert answer is not None
+        token = reading.text(answer, fields.access_token, walked.carried)
         if not token:
-            raise ContractError(f"{endpoint}: no access token at `{fields.access_token}` ({_shape(answer)})")
-        lifetime = spelling.seconds(body, fields.expires_in)
+            raise ContractError(
+                f"{endpoint}: no access token at `{reading.named(fields.access_token)}` ({shape_of(answer)})"
+            )
+        lifetime = reading.seconds(answer, fields.expires_in)
         now = answer.sent_at  # the earliest moment it can have been issued
+
+        def text(sources: tuple[Source, ...] | None) -> str | None:
+            return reading.text(answer, sources, walked.carried)
+
         return Session(
             access_token=token,
-            token_type=spelling.text(body, fields.token_type) or "Bearer",
-            refresh_token=spelling.text(body, fields.refresh_token),
-            expires_at=None if lifetime is None else now + lifetime,
+            token_type=text(fields.token_type) or "Bearer",
+            refresh_token=text(fields.refresh_token),
+            expires_at=reading.moment(answer, fields.expires_at) if lifetime is None else now + lifetime,
             created_at=now,
             last_used_at=now,
-            session_id=spelling.text(body, fields.session_id),
-            user_id=spelling.text(body, fields.user_id),
-            scope=spelling.text(body, fields.scope),
-            mfa_verified=mfa,
+            session_id=text(fields.session_id),
+            user_id=text(fields.user_id),
+            scope=text(fields.scope),
+            mfa_verified=walked.used_code,
+            carried={name: value for name, value in walked.carried.items() if name in self._auth.kept},
         )
 
     def _started(self, session: Session, method: str, began: float, observer: Observer) -> Session:
@@ -398,26 +280,15 @@ class SessionKeeper:
         return session
 
 
+def _not_looked_at(failure: Unreachable | int) -> str | None:
+    """The reason to send a refresh again: the API certainly never saw the token, which a second use would revoke.
+
+    A 503 does not say so: a proxy may give one when the server behind it was slow to answer.
+    """
+    certain = failure in TURNED_AWAY if isinstance(failure, int) else not failure.sent
+    return retry.reason(failure, Safety.ONCE) if certain else None
+
+
 def _fingerprint(token: str) -> str:
     """Tells a token again without keeping it. Tokens are random, so that a plain hash gives nothing away."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _rule(step: Step, answer: Answer) -> spelling.Answer | None:
-    for rule in step.answers:
-        if answer.status in rule.status and (rule.when is None or spelling.find(answer.body, rule.when)):
-            return rule
-    return None
-
-
-def _refusal(step: Step, answer: Answer) -> str:
-    if step.wants_code:
-        return (
-            f"login: the one-time code was refused ({answer.status}); check the secret `totp_seed` "
-            "(is it this account's, are digits, period and algorithm right?) and the clocks of both machines"
-        )
-    return f"login: the username or password was refused ({answer.status}); check the secrets `username` and `password`"
-
-
-def _shape(answer: Answer) -> str:
-    return f"shape: {spelling.shape(answer.body)}" if answer.is_json else "not JSON"

@@ -93,8 +93,15 @@ def _read(data: Any) -> Stored:
 
 
 def _check_types(part: Any) -> None:
-    kinds = {"int": int, "float": int | float, "bool": bool, "str": str, "int | None": int, "str | None": str}
-    kinds |= {"float | None": int | float}
+    kinds: dict[str, Any] = {
+        "int": int,
+        "float": int | float,
+        "bool": bool,
+        "str": str,
+        "int | None": int,
+        "str | None": str,
+    }
+    kinds |= {"float | None": int | float, "dict[str, str]": dict}
     for field in fields(part):
         value = getattr(part, field.name)
         name = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))

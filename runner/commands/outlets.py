@@ -14,7 +14,7 @@ from runner.errors import SecretError
 from runner.hygiene import seal_process
 from runner.models import RunResult
 from runner.observe import events
-from runner.observe.interface import Listener, Observer
+from runner.observe.interface import Deferred, Listener, Observer
 from runner.observe.logs import configure_logging
 from runner.observe.redact import RedactedStream, Redactor, SturdyStream
 from runner.observe.sending import Emit, begun
@@ -39,8 +39,15 @@ class Outlets:
     timeline: Any = None
     notifier: Any = None
     push_password: str | None = None
+    later: list[Callable[[], object]] = field(default_factory=list)
     otlp_headers: dict[str, str] = field(default_factory=dict)
     closers: list[Callable[[], object]] = field(default_factory=list)
+
+    def load(self) -> None:
+        """Load what the listeners need and the first request does not: to be called while its answer is awaited."""
+        later, self.later = self.later, []
+        for load in later:
+            load()
 
     def learn(self, secret: str) -> None:
         """Hide `secret` from now on, in every form it may be written."""
@@ -53,6 +60,7 @@ class Outlets:
         """
         from runner.observe.report import build_report
 
+        self.load()
         if self.progress is not None:
             self.progress.stop()  # what comes now may go to the same terminal
         report = build_report(result, self.redactor.clean)
@@ -67,7 +75,7 @@ class Outlets:
                 self.observer.emit(events.EmitFailed("notification", problem))
 
     def _emit_metrics(self, result: RunResult, settings: Settings) -> None:
-        metrics, made = settings.metrics, self.metrics
+        metrics, made = settings.metrics, self.metrics.load()
         self._try("metrics", lambda: made.finish(result))
         sending = list(self._begun(result, metrics))
         if metrics.textfile:
@@ -78,14 +86,15 @@ class Outlets:
 
     def _begun(self, result: RunResult, metrics: MetricsSettings) -> Iterator[tuple[str, Emit]]:
         """Each way over the network, on its way already."""
-        made, gateway, otlp = self.metrics, metrics.pushgateway, metrics.otlp
+        made, gateway, otlp = self.metrics.load(), metrics.pushgateway, metrics.otlp
         if gateway.url:
-            from runner.observe.pushgateway import push
+            from runner.observe.pushgateway import own_group, push
 
-            current = [{"account": one.account, "sync_type": one.sync_type} for one in result.results]
+            mine = own_group(gateway, result.shard)
+            current = [(one.account, one.sync_type) for one in result.results]
             yield (
                 "pushgateway",
-                begun(gateway.url, gateway.timeout, lambda: push(made, gateway, current, self.push_password)),
+                begun(gateway.url, gateway.timeout, lambda: push(made, mine, current, self.push_password)),
             )
         if otlp.endpoint:
             from runner.observe.otlp import export
@@ -151,6 +160,7 @@ def outlets(settings: Settings, clock: Clock, *, with_metrics: bool = False) -> 
         _listen(made, listeners, settings, with_metrics=with_metrics)
         yield made
     finally:
+        made.load()
         for close in reversed(made.closers):
             close()
         sys.stdout.flush()
@@ -165,7 +175,9 @@ def _listen(made: Outlets, listeners: list[Listener], settings: Settings, *, wit
 
         progress = made.progress = ProgressListener(made.stderr, made.observer.clock.time)
     write = progress.write if progress else None
-    listeners.append(configure_logging(settings.log, made.stderr, clean=made.redactor.clean, write=write))
+    log = configure_logging(settings.log, made.stderr, clean=made.redactor.clean, write=write, hold=with_metrics)
+    made.later.append(log.load)
+    listeners.append(log)
     if progress:
         listeners.append(progress)
         progress.start()
@@ -182,24 +194,21 @@ def _bars_wanted(log: LogSettings) -> bool:
 
 def _listen_for_the_end(made: Outlets, listeners: list[Listener], settings: Settings) -> None:
     """What a run leaves behind: metrics, timeline, notifications."""
-    from runner.observe.metrics import MetricsListener
+    metrics = settings.metrics
+    if metrics.listen or metrics.textfile or metrics.pushgateway.url or metrics.otlp.endpoint:
+        from runner.observe.metrics import MetricsListener
 
-    made.metrics = MetricsListener()
-    listeners.append(made.metrics)
-    if settings.metrics.listen:
-        closer, problem = made.metrics.serve(settings.metrics.listen)
-        if problem:
-            made.observer.emit(events.EmitFailed("metrics endpoint", problem))
-        else:
-            made.closers.append(closer)
+        made.metrics = Deferred(MetricsListener)
+        listeners.append(made.metrics)
+        made.later.append(lambda: _serve(made, metrics.listen))
     if settings.report.html:
         from runner.observe.timeline import Timeline
 
         made.timeline = Timeline()
         listeners.append(made.timeline)
-    made.push_password = _secret(made, settings.metrics.pushgateway.password_file)
-    if settings.metrics.otlp.endpoint:
-        made.otlp_headers = _headers(made, settings.metrics.otlp.headers_file)
+    made.push_password = _secret(made, metrics.pushgateway.password_file)
+    if metrics.otlp.endpoint:
+        made.otlp_headers = _headers(made, metrics.otlp.headers_file)
     ping, hook = settings.notify.ping, settings.notify.webhook
     ping_url = _secret(made, ping.url_file) or ping.url
     webhook_url = _secret(made, hook.url_file) or hook.url
@@ -208,6 +217,18 @@ def _listen_for_the_end(made: Outlets, listeners: list[Listener], settings: Sett
 
         made.notifier = Notifier(settings.notify, made.run_id, ping_url=ping_url, webhook_url=webhook_url)
         made.notifier.started()
+
+
+def _serve(made: Outlets, listen: str | None) -> None:
+    """The metrics endpoint, where one is wanted."""
+    metrics = made.metrics.load()
+    if not listen:
+        return
+    closer, problem = metrics.serve(listen)
+    if problem:
+        made.observer.emit(events.EmitFailed("metrics endpoint", problem))
+    else:
+        made.closers.append(closer)
 
 
 def _headers(made: Outlets, path: Path | None) -> dict[str, str]:

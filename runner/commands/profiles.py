@@ -1,6 +1,7 @@
-"""`profiles list|show|validate`: the APIs that the runner knows how to speak to, and whether a file of yours is valid."""
+"""`profiles list|show|validate|schema`: the APIs that the runner can speak to, and whether a file of yours is valid."""
 
 import argparse
+import json
 import sys
 
 from runner.api import profile
@@ -9,7 +10,11 @@ from runner.errors import UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
-    parser.add_argument("what", choices=("list", "show", "validate"), help="list all, print one, or check a file")
+    parser.add_argument(
+        "what",
+        choices=("list", "show", "validate", "schema"),
+        help="list all, print one, check a file, or print the JSON Schema",
+    )
     parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="a built-in profile's name or a YAML file")
 
 
@@ -18,6 +23,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.what == "list":
         for name in profile.built_ins():
             sys.stdout.write(f"{name:<20} {profile.load(name).description}\n")
+        return 0
+    if arguments.what == "schema":
+        sys.stdout.write(json.dumps(profile.schema(), indent=2) + "\n")
         return 0
     if not arguments.name:
         raise UsageError(f"profiles {arguments.what}: name a profile ({', '.join(profile.built_ins())}) or a file")

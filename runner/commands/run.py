@@ -1,6 +1,7 @@
 """`run`: the syncs to completion, then metrics, report, exit code."""
 
 import argparse
+import os
 import signal
 from typing import Any
 
@@ -10,6 +11,7 @@ from runner.clock import SystemClock
 from runner.commands.outlets import Outlets, outlets
 from runner.commands.settings_from import loaded
 from runner.errors import ExitCode, RunnerError, UsageError, defect
+from runner.fleet import shard
 from runner.loop import complete
 from runner.models import RunResult
 from runner.observe import events
@@ -23,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", metavar="DAY", help="first day for the TYPEs: 2026-01-31, today, -7d, last-success")
     parser.add_argument("--end", metavar="DAY", help="last day for the TYPEs, in the same forms")
     parser.add_argument("--force-full", action="store_true", help="full syncs for the TYPEs, not only what is new")
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the profile, for the TYPEs"
+    )
     parser.add_argument("--concurrency", type=int, metavar="N", help="syncs that may run at once")
     parser.add_argument("--shard", metavar="I/N", help="work on one part of the accounts alone: 0/4 to 3/4")
     parser.add_argument("--on-failure", choices=("continue", "stop"), help="after a failed sync")
@@ -54,7 +59,7 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     started_at = clock.time()
     try:
         spelled = profile.load(settings.profile)
-        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean)
+        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
         return complete(run(around, made.observer, made.run_id))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
@@ -62,16 +67,32 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
         code, problem = ExitCode.DEFECT, defect(error)
     for line in problem.splitlines():
         made.observer.emit(events.RunFailed(int(code), line))
-    return RunResult(
-        made.run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile, (), (problem,)
-    )
+    told = (made.run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile)
+    return RunResult(*told, errors=(problem,), shard=_part(settings))
+
+
+def _part(settings: Settings) -> str | None:
+    """The shard, so that even a run that could not begin pushes to its own group; None where it can not be told."""
+    try:
+        found = shard(settings, os.environ)
+    except UsageError:
+        return None
+    return str(found) if found else None
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     """Syncs named on the command line, as settings."""
     if not arguments.types:
-        if arguments.start or arguments.end or arguments.force_full:
-            raise UsageError("--start, --end and --force-full go with TYPEs on the command line; name some")
+        if arguments.start or arguments.end or arguments.force_full or arguments.param:
+            raise UsageError("--start, --end, --force-full and --param go with TYPEs on the command line; name some")
         return {}
     common = {"start": arguments.start, "end": arguments.end, "force_full": arguments.force_full}
+    common["params"] = dict(_pair(text) for text in arguments.param)
     return {"syncs": [{"type": name, **common} for name in arguments.types]}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError("--param: give KEY=VALUE, such as --param deployment=nightly")
+    return key, value

@@ -5,7 +5,7 @@ Logs, metrics, progress, timeline and notifications are listeners; the engine kn
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from runner.clock import Clock
 from runner.frozen import Frozen
@@ -27,6 +27,30 @@ class Record(Frozen):
 
 
 Listener = Callable[[Record], None]
+_Late = TypeVar("_Late", bound=Listener)
+
+
+class Deferred(Generic[_Late]):
+    """A listener that is made when there is time to load what it needs, and is then told what it missed."""
+
+    def __init__(self, make: Callable[[], _Late]) -> None:
+        """`make` makes the listener, once."""
+        self._make = make
+        self._made: _Late | None = None
+        self._missed: list[Record] = []
+
+    def __call__(self, record: Record) -> None:
+        """Pass the record on, or keep it until the listener is made."""
+        (self._made or self._missed.append)(record)
+
+    def load(self) -> _Late:
+        """The listener, made and told everything."""
+        if self._made is None:
+            self._made = self._make()
+            for record in self._missed:
+                self._made(record)
+            self._missed.clear()
+        return self._made
 
 
 class Observer(Frozen):

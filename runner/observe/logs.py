@@ -21,6 +21,7 @@ OURS = frozenset({
 _CHATTY = ("httpx", "httpcore", "h11", "hpack", "asyncio")  # httpx logs full URLs, httpcore headers
 
 Write = Callable[[str], None]
+Render = Callable[[str, str, dict[str, Any]], str]  # a line from level, event name and fields
 
 
 def event_fields(event: Event) -> dict[str, Any]:
@@ -34,24 +35,29 @@ def event_fields(event: Event) -> dict[str, Any]:
 
 
 class LogListener:
-    """Writes events at or above the level; a sync's progress only where it grew enough, or after some time."""
+    """Writes events at or above the level; a sync's progress only where it grew enough, or after some time.
+
+    What comes before `load` is held: structlog takes a fifth of the start, and the first request need not wait for it.
+    """
 
     def __init__(
         self,
-        render: Callable[[str, str, dict[str, Any]], str],
+        renderer: Callable[[], Render],
         settings: LogSettings,
         write: Write,
         *,
         clean: Callable[[str], str] = str,
         bars: bool = False,
     ) -> None:
-        """`render` makes the line from level, event name and fields; `write` puts it out. `bars` show the progress.
+        """`renderer` loads what makes the lines; `write` puts them out. `bars` show the progress.
 
         `clean` takes secrets out of every text that is not `OURS`.
         """
         self._clean = clean
         self._bars = bars and settings.level != "debug"
-        self._render = render
+        self._renderer = renderer
+        self._render: Render | None = None
+        self._held: list[tuple[str, str, float, dict[str, Any]]] = []
         self._least = LEVELS[settings.level]
         self._step, self._every = settings.progress_step, settings.progress_every
         self._write = write
@@ -65,12 +71,23 @@ class LogListener:
         self.line(event.level, event.name, record.time, {**record.context, **event_fields(event)})
 
     def line(self, level: str, name: str, time: float, values: dict[str, Any]) -> None:
-        """Put one line out."""
+        """Put one line out, or hold it until `load`."""
+        if self._render is None:
+            self._held.append((level, name, time, values))
+            return
         cleaned = {
             key: self._clean(value) if isinstance(value, str) and key not in OURS else value
             for key, value in values.items()
         }
         self._write(self._render(level, name, {"timestamp": rfc3339(time), **cleaned}) + "\n")
+
+    def load(self) -> None:
+        """Put out what was held; from now on lines go out as they come."""
+        if self._render is None:
+            self._render = self._renderer()
+            for told in self._held:
+                self.line(*told)
+            self._held.clear()
 
     def _wanted(self, record: Record) -> bool:
         event = record.event
@@ -89,16 +106,23 @@ class LogListener:
 
 
 def configure_logging(
-    settings: LogSettings, stream: TextIO, *, clean: Callable[[str], str] = str, write: Write | None = None
+    settings: LogSettings,
+    stream: TextIO,
+    *,
+    clean: Callable[[str], str] = str,
+    write: Write | None = None,
+    hold: bool = False,
 ) -> LogListener:
     """The listener for `stream`; where bars are drawn, `write` is theirs: it prints lines above them.
 
-    `clean` takes secrets out of what others said. Also sends the standard library's warnings and log records the same
-    way, with the HTTP libraries capped.
+    `clean` takes secrets out of what others said. With `hold`, JSON lines wait for the listener's `load`. Also sends the
+    standard library's warnings and log records the same way, with the HTTP libraries capped.
     """
     as_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
-    render = _console(stream) if as_console else _json()
-    listener = LogListener(render, settings, write or _writer(stream), clean=clean, bars=bool(write))
+    renderer = (lambda: _console(stream)) if as_console else _json
+    listener = LogListener(renderer, settings, write or _writer(stream), clean=clean, bars=bool(write))
+    if as_console or not hold:
+        listener.load()
     _route_standard_library(listener)
     return listener
 
@@ -110,7 +134,7 @@ def _writer(stream: TextIO) -> Write:
     return write
 
 
-def _json() -> Callable[[str, str, dict[str, Any]], str]:
+def _json() -> Render:
     from structlog.processors import JSONRenderer
 
     renderer = JSONRenderer()
@@ -122,7 +146,7 @@ def _json() -> Callable[[str, str, dict[str, Any]], str]:
     return render
 
 
-def _console(stream: TextIO) -> Callable[[str, str, dict[str, Any]], str]:
+def _console(stream: TextIO) -> Render:
     import os
 
     from structlog.dev import ConsoleRenderer, plain_traceback

@@ -128,18 +128,11 @@ class MetricsListener:
         return (generate_latest(self.of_run) + generate_latest(self.of_success)).decode()
 
     def _take_older(self, older: str) -> None:
-        from prometheus_client.parser import text_string_to_metric_families
-
         renewed = {tuple(labels[name] for name in _SYNC) for labels, _time in self.successes()}
-        try:
-            families = [family for family in text_string_to_metric_families(older) if family.name == LAST_SUCCESS]
-        except (ValueError, KeyError, IndexError):
-            return  # not a metrics file: it is about to be replaced by one
-        for family in families:
-            for sample in family.samples:
-                labels = tuple(sample.labels.get(name, "") for name in _SYNC)
-                if labels not in renewed:
-                    self._success.labels(*labels).set(sample.value)
+        for labels, value in successes_in(older):
+            place = tuple(labels.get(name, "") for name in _SYNC)
+            if place not in renewed:
+                self._success.labels(*place).set(value)
 
     def successes(self) -> list[tuple[dict[str, str], float]]:
         """The labels and Unix seconds of each last success."""
@@ -178,3 +171,15 @@ class MetricsListener:
             thread.join(1.0)
 
         return close, None
+
+
+def successes_in(text: str) -> list[tuple[dict[str, str], float]]:
+    """The labels and Unix seconds of each last success in metrics as text; none where it is something else."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    ours = "".join(f"{line}\n" for line in text.splitlines() if line.startswith(LAST_SUCCESS))  # quick in a long text
+    try:
+        families = list(text_string_to_metric_families(ours))
+    except (ValueError, KeyError, IndexError):
+        return []
+    return [(dict(sample.labels), sample.value) for family in families for sample in family.samples]

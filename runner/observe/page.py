@@ -20,10 +20,10 @@ overflow-wrap:anywhere}
 h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 .good{color:var(--good)}.bad{color:var(--bad)}
 p,dl{margin:.2rem 0}.soft,dt,.axis{color:var(--soft);font-size:.85rem}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1rem}dd{margin:0}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1rem;align-items:baseline}dd{margin:0}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.35rem .6rem .35rem 0;
 border-bottom:1px solid var(--line);vertical-align:top}
-th{font-size:.85rem;color:var(--soft)}.n{text-align:right}
+th{font-size:.85rem;color:var(--soft)}.n{text-align:right;padding-right:1.5rem}
 .lane{margin:.6rem 0}svg{display:block;width:100%;height:1.4rem;background:color-mix(in srgb,var(--line) 35%,transparent)}
 .sync{fill:var(--sync)}.sync.bad{fill:var(--bad)}.queued{fill:var(--queued)}.login{fill:var(--login)}
 .wait{fill:var(--wait)}.retry{fill:var(--retry)}
@@ -31,7 +31,7 @@ th{font-size:.85rem;color:var(--soft)}.n{text-align:right}
 .key{display:flex;flex-wrap:wrap;gap:.2rem 1rem;padding:0;list-style:none}
 .key svg{display:inline-block;width:.9rem;height:.9rem;vertical-align:-.1rem;margin-right:.3rem}
 @media(max-width:40rem){thead{position:absolute;clip-path:inset(50%)}tr{display:block;padding:.5rem 0;
-border-bottom:1px solid var(--line)}td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.1rem 0;
+border-bottom:1px solid var(--line)}td,td.n{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.1rem 0;
 text-align:right}td::before{content:attr(data-of);color:var(--soft);font-size:.85rem;text-align:left}td.none{display:none}}
 """
 _KINDS = {
@@ -40,6 +40,7 @@ _KINDS = {
     "wait": "waited for a code",
     "retry": "waited to retry",
     "sync": "ran",
+    "sync bad": "ran, did not complete",
 }
 _COLUMNS = ("account", "sync", "outcome", "items", "seconds", "attempts", "error")
 _NUMBERS = ("items", "seconds", "attempts")
@@ -118,7 +119,9 @@ def _timeline(timeline: Timeline) -> Iterator[str]:
     began, ended = min(span.start for span in spans), max(span.end for span in spans)
     length = max(ended - began, 0.001)
     yield "<h2>Timeline</h2>"
-    yield '<ul class="key">' + "".join(_legend(kind) for kind in _KINDS if any(s.kind == kind for s in spans)) + "</ul>"
+    yield (
+        '<ul class="key">' + "".join(_legend(kind) for kind in _KINDS if any(_look(s) == kind for s in spans)) + "</ul>"
+    )
     many = len({span.account for span in spans}) > 1
     for account, sync in dict.fromkeys((span.account, span.sync) for span in spans):
         mine = [span for span in spans if (span.account, span.sync) == (account, sync)]
@@ -130,6 +133,10 @@ def _timeline(timeline: Timeline) -> Iterator[str]:
     yield f'<div class="axis"><span>0 s</span><span>{length / 2:.1f} s</span><span>{length:.1f} s</span></div>'
     if timeline.dropped:
         yield f'<p class="soft">{timeline.dropped} more are not shown.</p>'
+
+
+def _look(span: Span) -> str:
+    return "sync bad" if span.kind == "sync" and span.detail != "completed" else span.kind
 
 
 def _legend(kind: str) -> str:
@@ -153,10 +160,9 @@ def _bars(spans: list[Span], began: float, length: float) -> Iterator[str]:
         left = 100.0 * (span.start - began) / length
         width = max(100.0 * (span.end - span.start) / length, 0.25)
         small = span.kind not in ("queued", "sync")
-        name = span.kind + (" bad" if span.kind == "sync" and span.detail != "completed" else "")
         place = 'y="55%" height="45%"' if small else 'y="0" height="100%"'
         about = f"{_KINDS[span.kind]}: {span.detail}, {span.end - span.start:.2f} s"
         yield (
-            f'<rect class="{name}" x="{left:.2f}%" width="{min(width, 100.0 - left):.2f}%" {place}>'
+            f'<rect class="{_look(span)}" x="{left:.2f}%" width="{min(width, 100.0 - left):.2f}%" {place}>'
             f"<title>{escape(about)}</title></rect>"
         )

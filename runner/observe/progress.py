@@ -190,10 +190,14 @@ class ProgressListener:
 
     def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
         """Draws on `stream`; `now` tells Unix seconds."""
+        import os
+
         from rich.console import Console
         from rich.live import Live
 
-        self.console = Console(file=stream, highlight=False, emoji=False)
+        # Not COLUMNS and LINES: where they are exported, they stay what they were when the terminal is resized.
+        variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self.console = Console(file=stream, highlight=False, emoji=False, _environ=variables)
         self._board = Board(now)
         # Without redirection: rich would send our standard output, where the report goes, to this console.
         self._live = Live(

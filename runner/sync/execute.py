@@ -12,6 +12,7 @@ from runner.sync import outcome, states
 from runner.sync.execution import Execution
 from runner.sync.notes import Notes
 from runner.sync.plan import PlannedSync
+from runner.sync.single import SingleTrigger
 from runner.sync.trigger import Trigger
 from runner.sync.watch import watch
 
@@ -23,6 +24,7 @@ INTERRUPT_SECONDS = 4.5  # for the same after SIGTERM: 8 s in all, less what pus
 
 async def execute(sync: PlannedSync, shared: Execution, run_deadline: Deadline, observer: Observer) -> SyncResult:
     """Run `sync` to its end and tell how it ended. Raises nothing foreseen; a cancelled task cancels the job first."""
+    shared = replace(shared, api=shared.api.about(sync))
     clock = shared.clock
     began, started_at = clock.monotonic(), clock.time()
     deadline = Deadline.after(clock, shared.watching.sync_seconds, "the sync's deadline").sooner(run_deadline)
@@ -56,7 +58,8 @@ class _Course:
     def __init__(self, shared: Execution, sync: PlannedSync, deadline: Deadline, observer: Observer) -> None:
         self.shared, self.observer, self.clock = shared, observer, shared.clock
         self.notes = Notes(shared, sync, observer)
-        self.trigger = Trigger(shared, sync, self.notes, observer)
+        starts = SingleTrigger if shared.api.spelling.single else Trigger
+        self.trigger = starts(shared, sync, self.notes, observer)
         self.sync = sync
         self.last = deadline
         self.deadline = deadline.earlier(min(CANCEL_SECONDS, CANCEL_SHARE * deadline.left))

@@ -4,7 +4,7 @@ from runner.clock import Clock
 from runner.frozen import Frozen
 from runner.ledger import Ledger
 from runner.sync.jobs import JobApi
-from runner.sync.states import Pace
+from runner.sync.pace import Pace
 
 
 class Watching(Frozen):

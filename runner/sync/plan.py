@@ -1,8 +1,10 @@
 """The plan: the syncs of one account in order, with real dates. Pure."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from runner.errors import UsageError
@@ -19,6 +21,7 @@ class PlannedSync(Frozen):
     end_date: str | None = None
     force_full: bool = False
     after: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 def zone(name: str) -> ZoneInfo:
@@ -58,6 +61,7 @@ def _plan_one(
         end_date=end.isoformat() if end else None,
         force_full=sync.force_full,
         after=sync.after,
+        params=sync.params,
     )
 
 

@@ -56,7 +56,7 @@ class Trigger:
         """The job of an earlier run's entry while it runs; else its end is written down and None returned."""
         if known.job_id is not None:
             job = await self._still_known(known.job_id, deadline)
-        elif self._api.spelling.trigger.idempotent and 0 <= self._clock.time() - known.intended_at < KEY_SECONDS:
+        elif self._key_is_known(known):
             return await self._until_told(known.key, deadline)
         else:
             job = await self._of_lone_intent(known, deadline)
@@ -69,6 +69,12 @@ class Trigger:
             return None
         self.adopted = True
         return job
+
+    def _key_is_known(self, known: Entry) -> bool:
+        """Whether the API still tells a repeat by its key: by the name of a job for ever, else for a while."""
+        trigger = self._api.spelling.trigger
+        young = 0 <= self._clock.time() - known.intended_at < KEY_SECONDS
+        return trigger.names_job or (trigger.idempotent and young)
 
     async def _still_known(self, job_id: str, deadline: Deadline) -> Job | None:
         try:
@@ -89,7 +95,7 @@ class Trigger:
     async def _until_told(self, key: str, deadline: Deadline) -> Job:
         """The job of the trigger with that key, once its fate is known."""
         answer = await self._answer(key, deadline)
-        foreign = isinstance(answer, Conflict) and not self._lost
+        foreign = isinstance(answer, Conflict) and not self._lost and answer.job_id != key
         if isinstance(answer, Conflict):
             answer = await self._running(answer, deadline)
         self.doubtful = False
@@ -124,13 +130,17 @@ class Trigger:
 
     async def _may_send_again(self, error: RunnerError, deadline: Deadline) -> bool:
         """Wait a little, and tell whether the same key may go out again."""
-        asked = error.asked if isinstance(error, Unreachable) else None
-        pause = max(0.2 * 2.0**self._lost, asked or 0.0)
-        keyed = self._api.spelling.trigger.idempotent and self._lost < LOST_ANSWERS
-        if not keyed or pause >= deadline.left or not self._api.budget.spend():
+        pause = self._pause(error)
+        keyed = self._api.spelling.trigger.idempotent or self._api.spelling.trigger.names_job
+        if not keyed or self._lost >= LOST_ANSWERS or pause >= deadline.left or not self._api.budget.spend():
             return False
         await self._clock.sleep(pause)
         return True
+
+    def _pause(self, error: RunnerError) -> float:
+        """Seconds before the next try: more with each, and not before the API's own word."""
+        asked = error.asked if isinstance(error, Unreachable) else None
+        return max(0.2 * 2.0**self._lost, asked or 0.0)
 
     async def _looked_up(self, error: RunnerError, deadline: Deadline) -> Job:
         """The job that the trigger in doubt has started. Raises OutcomeUnknown where the API can not tell."""
@@ -152,6 +162,9 @@ class Trigger:
 
     async def _candidates(self, deadline: Deadline) -> list[Job] | None:
         """The listed jobs that can be the trigger's; None where the API lists none."""
+        if self._api.spelling.trigger.names_job and self._notes.key:
+            named = await self._still_known(self._notes.key, deadline)
+            return [] if named is None else [named]
         jobs = await self._api.listed(self._sync.sync_type, deadline, self._observer)
         if jobs is None:
             return None

@@ -1,4 +1,4 @@
-"""Looks at a job until it ends. When to look next is `states.next_look`'s to say, and the API's."""
+"""Looks at a job until it ends. When to look next is `pace`'s to say, and the API's."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from runner.observe import events
 from runner.observe.interface import Observer
 from runner.sync import states
 from runner.sync.execution import Execution
+from runner.sync.pace import Pacer
 
 
 async def watch(
@@ -16,9 +17,9 @@ async def watch(
     """The job at its end; `seen` is told each state. Raises DeadlineExceeded, Unreachable or ContractError."""
     clock, watching = shared.clock, shared.watching
     began = moved_at = clock.monotonic()
-    stalled = False
+    stalled, pacer = False, Pacer(watching.pace)
     while not job.status.terminal:
-        pause = max(states.next_look(job, clock.monotonic() - began, watching.pace), job.look_again or 0.0)
+        pause = max(pacer.next_look(job, clock.monotonic() - began), job.look_again or 0.0)
         await clock.sleep(min(pause, deadline.left))
         now = states.advance(job, await shared.api.look(job, deadline, observer))
         if (now.status, now.progress, now.processed_items) != (job.status, job.progress, job.processed_items):

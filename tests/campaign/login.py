@@ -23,7 +23,8 @@ from typing import Any
 from runner.api import profile
 from runner.api.client import Client, tls_context
 from runner.api.retry import Policy
-from runner.auth.session import Credentials, SessionKeeper
+from runner.auth.credentials import Credentials
+from runner.auth.session import SessionKeeper
 from runner.auth.store import FileStore, open_store
 from runner.auth.stored import Stored
 from runner.auth.totp import parse_seed

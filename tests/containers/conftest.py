@@ -1,11 +1,13 @@
 """Every test here needs an engine. Without one it is skipped and says so; where CI asks for them, that is a failure."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.containers.compose import Project
 from tests.containers.engine import RUNNER, SANDBOX, Place, docker, place, pushgateway_in
 
 HERE = Path(__file__).parent
@@ -39,6 +41,14 @@ def images(engine: None) -> None:
     """Both images, built from this tree."""
     docker("build", "--network", "host", "--tag", RUNNER, "--target", "runner", ".")
     docker("build", "--network", "host", "--tag", SANDBOX, "--target", "sandbox", ".")
+
+
+@pytest.fixture
+def project(engine: None) -> Iterator[Project]:
+    """A project of compose.yaml, and nothing left of it afterwards."""
+    made = Project(f"sync-runner-{uuid.uuid4().hex[:8]}")
+    yield made
+    made.compose("down", "--volumes", "--timeout", "2")
 
 
 @pytest.fixture

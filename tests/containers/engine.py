@@ -6,7 +6,7 @@ import json
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ class Place:
     network: str
     secrets: Path
     credentials: dict[str, str]
+    admin_token: str
 
     def options(self, secrets_dir: Path | None = None) -> list[str]:
         """`docker run` options for a runner here."""
@@ -117,14 +118,28 @@ class Place:
         """What a Python program prints that runs in this network."""
         return docker("run", "--rm", "--network", self.network, "--entrypoint", "python", RUNNER, "-c", code).stdout
 
+    def admin(self, path: str, body: dict[str, str] | None = None) -> None:
+        """Have the sandbox do something."""
+        request = f"r.Request('http://sandbox:8001/admin/{path}', {json.dumps(body or {}).encode()!r})"
+        header = f"q.add_header('Authorization', 'Bearer {self.admin_token}')"
+        self.python(f"import urllib.request as r; q = {request}; {header}; r.urlopen(q, timeout=20)")
+
     def fetch(self, url: str) -> str:
         """An answer's body, as somebody in this network gets it."""
         return self.python(f"import urllib.request as r; print(r.urlopen({url!r}, timeout=20).read().decode(), end='')")
 
 
 @contextlib.contextmanager
-def place(directory: Path, *sandbox_options: str, credentials: dict[str, str] | None = None) -> Iterator[Place]:
-    """A sandbox in a network without a way out, for as long as the block lasts. Its log lines are checked too."""
+def place(
+    directory: Path,
+    *sandbox_options: str,
+    credentials: dict[str, str] | None = None,
+    mounts: Mapping[Path, str] | None = None,
+) -> Iterator[Place]:
+    """A sandbox in a network without a way out, for as long as the block lasts. Its log lines are checked too.
+
+    `mounts` are more directories for the sandbox to read, and where.
+    """
     credentials = credentials or new_credentials()
     mounted = write_secrets(directory / "secrets", credentials)
     with Network(docker_network_kw={"internal": True}) as network:
@@ -135,7 +150,8 @@ def place(directory: Path, *sandbox_options: str, credentials: dict[str, str] | 
             .with_volume_mapping(str(mounted), "/run/secrets", "ro")
             .with_command(
                 [
-                    *("sandbox", "--host=0.0.0.0", "--kdf=fast", "--username", credentials["username"]),
+                    *("sandbox", "--host=0.0.0.0", "--kdf=fast", "--print-credentials"),
+                    *("--username", credentials["username"]),
                     *("--password-file=/run/secrets/password", "--totp-seed-file=/run/secrets/totp_seed"),
                     *sandbox_options,
                 ]
@@ -144,8 +160,11 @@ def place(directory: Path, *sandbox_options: str, credentials: dict[str, str] | 
             .with_kwargs(read_only=True, cap_drop=["ALL"])
             .waiting_for(LogMessageWaitStrategy("sandbox.serving"))
         )
+        for path, where in (mounts or {}).items():
+            sandbox.with_volume_mapping(str(path), where, "ro")
         with sandbox:
-            yield Place(network.name, mounted, credentials)
+            printed = json.loads(sandbox.get_logs()[0])
+            yield Place(network.name, mounted, credentials, printed["admin_token"])
             json_lines(sandbox.get_logs()[1].decode())
 
 
@@ -169,10 +188,19 @@ def last_successes(where: Place, gateway: str) -> dict[str, str]:
 
 
 def kubernetes_layout(directory: Path, files: dict[str, str]) -> Path:
-    """Files as Kubernetes mounts a Secret or ConfigMap: links into `..data`, itself a link to a dated directory."""
-    version = "..2026_01_31_06_00_00.123456789"
-    write_secrets(directory / version, files)
-    (directory / "..data").symlink_to(version)
-    for name in files:
-        (directory / name).symlink_to(f"..data/{name}")
+    """Files as Kubernetes mounts a Secret or ConfigMap: links into `..data`, itself a link to a dated directory.
+
+    A name may have a folder; the link is then the folder's. A second call rotates: `..data` changes at once.
+    """
+    number = len(list(directory.glob("..2*")))
+    version = f"..2026_01_31_06_00_00.12345678{number}"
+    for name, value in files.items():
+        path = directory / version / name
+        write_secrets(path.parent, {path.name: value})
+    (directory / version).chmod(0o755)
+    (directory / "..data_tmp").symlink_to(version)
+    (directory / "..data_tmp").rename(directory / "..data")
+    for name in {name.split("/")[0] for name in files}:
+        if not (directory / name).is_symlink():
+            (directory / name).symlink_to(f"..data/{name}")
     return directory

@@ -1,84 +1,35 @@
-"""The pod of the CronJob, as `docker run` can start it: same user, groups, mounts, limits and security options."""
+"""The pods of the CronJobs complete as `docker run` starts them, and leave what Kubernetes looks for."""
 
 import base64
 import json
-import os
-import subprocess
-import sys
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.containers.engine import (
-    ROOT,
     RUNNER,
+    Ended,
     docker,
     json_lines,
-    kubernetes_layout,
     last_successes,
+    new_credentials,
     place,
     pushgateway_in,
+    write_secrets,
 )
+from tests.containers.pod import KUBECTL, Object, as_docker_options, decoded, objects_of, pod_of
 
-KUBECTL = Path(sys.prefix) / "bin" / "kubectl"
-
-
-def dev_overlay() -> list[dict[str, Any]]:
-    done = subprocess.run([KUBECTL, "kustomize", ROOT / "k8s/overlays/dev"], capture_output=True, text=True, check=True)
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def as_docker_options(pod: dict[str, Any], objects: list[dict[str, Any]], directory: Path) -> list[str]:
-    """What of the pod the engine is told: all that decides whether the runner can do its work."""
-    about, container = pod["securityContext"], pod["containers"][0]
-    options = ["--user", f"{about['runAsUser']}:{about['runAsGroup']}", "--group-add", str(about["fsGroup"])]
-    context = container["securityContext"]
-    options += ["--read-only"] if context["readOnlyRootFilesystem"] else []
-    options += [word for name in context["capabilities"]["drop"] for word in ("--cap-drop", name)]
-    options += [] if context["allowPrivilegeEscalation"] else ["--security-opt", "no-new-privileges:true"]
-    options += ["--memory", container["resources"]["limits"]["memory"].removesuffix("i").lower()]
-    options += ["--stop-timeout", str(pod["terminationGracePeriodSeconds"])]
-    for variable in container.get("env", []):
-        options += ["--env", f"{variable['name']}={variable['value']}"]
-    volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    for mount in container["volumeMounts"]:
-        options += _mounted(mount, volumes[mount["name"]], objects, directory, about["fsGroup"])
-    return options
+pytestmark = [
+    pytest.mark.skipif(not KUBECTL.exists(), reason="kubectl comes from a wheel, and there is one for Linux only"),
+    pytest.mark.usefixtures("images"),
+]
 
 
-def _mounted(
-    mount: dict[str, Any], volume: dict[str, Any], objects: list[dict[str, Any]], directory: Path, group: int
-) -> list[str]:
-    where = mount["mountPath"]
-    if "emptyDir" in volume:
-        size = volume["emptyDir"]["sizeLimit"].removesuffix("i").lower()
-        return ["--tmpfs", f"{where}:size={size},gid={group},mode=2770"]
-    kind, key = ("ConfigMap", "name") if "configMap" in volume else ("Secret", "secretName")
-    name = volume["configMap" if kind == "ConfigMap" else "secret"][key]
-    (found,) = [one for one in objects if one["kind"] == kind and one["metadata"]["name"] == name]
-    data = found["data"] if kind == "ConfigMap" else decoded(found)
-    path = kubernetes_layout(directory / volume["name"], data)
-    if kind == "Secret":  # the kubelet gives the files to the pod's fsGroup, with the mode of the volume
-        for file in path.resolve().glob("..2*/*"):
-            file.chmod(volume["secret"]["defaultMode"])
-            if os.geteuid() == 0:
-                os.chown(file, 0, group)
-    return ["--volume", f"{path}:{where}:ro"]
-
-
-def decoded(secret: dict[str, Any]) -> dict[str, str]:
-    return {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
-
-
-@pytest.mark.skipif(not KUBECTL.exists(), reason="kubectl comes from a wheel, and there is one for Linux only")
-@pytest.mark.usefixtures("images")
 def test_the_pod_of_the_cron_job_completes_and_leaves_its_termination_message(tmp_path: Path) -> None:
-    objects = dev_overlay()
-    (job,) = [one for one in objects if one["kind"] == "CronJob"]
+    objects = objects_of("dev")
+    pod = pod_of(objects)
     (secret,) = [one for one in objects if one["kind"] == "Secret"]
-    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     message = tmp_path / "termination-log"
     message.touch()
     message.chmod(0o666)  # as the kubelet makes it
@@ -94,3 +45,44 @@ def test_the_pod_of_the_cron_job_completes_and_leaves_its_termination_message(tm
     assert [line["level"] for line in json_lines(done.stderr) if line["level"] != "info"] == []
     assert message.read_text(encoding="utf-8").startswith("code 0: every sync completed; 3 of 3")
     assert json.dumps(decoded(secret)["password"])[1:-1] not in done.stdout + done.stderr
+
+
+def test_the_pods_of_the_fleet_complete_and_run_each_account_once(tmp_path: Path) -> None:
+    """All four shards; a second time from the state that each has kept, so that nobody logs in again."""
+    known = {name: {**new_credentials(), "username": f"{name}@example.org"} for name in ("anton", "berta")}
+    for name, credentials in known.items():
+        write_secrets(tmp_path / "users" / name, credentials)
+    secrets = [secret(f"sync-runner-{name}", credentials) for name, credentials in known.items()]
+    objects = [*objects_of("fleet"), *secrets]
+    shards = range(4)
+    users = ["--users-dir=/run/users"]
+    with (
+        place(tmp_path / "place", *users, mounts={tmp_path / "users": "/run/users"}) as there,
+        pushgateway_in(there) as gateway,
+    ):
+        first, second = ([pod_as_container(objects, shard, there.network, tmp_path) for shard in shards] for _ in "12")
+        groups = there.fetch(f"{gateway}/metrics")
+    assert [one.code for one in (*first, *second)] == [0] * 8
+    for ended in (first, second):
+        completed = Counter(line["account"] for one in ended for line in one.events("sync.ended"))
+        assert completed == {"anton": 3, "berta": 3}
+    assert sum(len(one.events("session.started")) for one in first) == 2
+    assert sum(len(one.events("session.started")) for one in second) == 0
+    assert all(f'sync_runner_last_run_exit_code{{instance="shard-{shard}"' in groups for shard in shards)
+
+
+def pod_as_container(objects: list[Object], shard: int, network: str, directory: Path) -> Ended:
+    pod = pod_of(objects)
+    options = as_docker_options(pod, objects, directory, JOB_COMPLETION_INDEX=str(shard))
+    to_sandbox = ["SYNC_RUNNER_BASE_URL=http://sandbox:8001", "SYNC_RUNNER_TLS__ALLOW_HTTP=true"]
+    done = docker(
+        *("run", "--rm", "--network", network, *options, *(word for one in to_sandbox for word in ("--env", one))),
+        *(RUNNER, *pod["containers"][0]["args"]),
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, json_lines(done.stderr))
+
+
+def secret(name: str, values: dict[str, str]) -> Object:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {"kind": "Secret", "metadata": {"name": name}, "data": data}

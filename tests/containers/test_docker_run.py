@@ -55,6 +55,28 @@ def test_secrets_are_read_through_the_links_of_a_kubernetes_volume(here: Place, 
     assert here.run("run", "health", secrets_dir=mounted).code == 0
 
 
+@pytest.mark.usefixtures("images")
+def test_secrets_that_are_rotated_in_mid_run_are_read_again(tmp_path: Path) -> None:
+    """Password and link change, as the kubelet does it, while a job runs; then the session ends and can not be renewed."""
+    name = f"sync-runner-test-{uuid.uuid4().hex[:8]}"
+    faults = ["--fault", "kind=status,endpoint=refresh,status=401,times=-1"]
+    with place(tmp_path / "place", "--mfa", "none", "--job-seconds", "4", *faults) as there:
+        mounted = kubernetes_layout(tmp_path / "mount", there.credentials)
+        docker("run", "--detach", "--name", name, *HARDENED, *there.options(mounted), RUNNER, "run", *TYPES)
+        try:
+            awaited("the trigger", lambda: "sync.triggered" in docker("logs", name).stderr)
+            fresh = there.credentials | {"password": new_credentials()["password"]}
+            there.admin("users", fresh | {"mfa": "none"})
+            kubernetes_layout(mounted, fresh)
+            there.admin("expire")
+            assert docker("wait", name).stdout.strip() == "0", docker("logs", name).stderr
+            events = [line["event"] for line in json_lines(docker("logs", name).stderr)]
+        finally:
+            docker("rm", "--force", "--volumes", name)
+    assert events.count("login.secrets_rotated") == 1
+    assert events.count("session.started") == 2
+
+
 def test_credentials_from_an_environment_file_work_with_a_warning_each(here: Place, tmp_path: Path) -> None:
     lines = [f"SYNC_RUNNER_{name.upper()}={value}" for name, value in here.credentials.items()]
     (tmp_path / "env").write_text("\n".join(lines), encoding="utf-8")

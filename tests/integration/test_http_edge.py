@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from runner.api.body import MAX_ANSWER
-from runner.api.client import Answer, Call, Client, check_base_url, prepare, tls_context
-from runner.api.profile import Request
+from runner.api.client import Client, check_base_url, tls_context
+from runner.api.profile.models import Request
 from runner.api.retry import Policy, Safety
+from runner.api.wire import Answer, Call, prepare
 from runner.clock import Deadline, SystemClock
 from runner.errors import ContractError, DeadlineExceeded, RunnerError, Unreachable, UsageError
 from runner.observe import events

@@ -13,7 +13,8 @@ import pytest
 from runner.api import profile
 from runner.api.client import Client, tls_context
 from runner.api.retry import Policy
-from runner.auth.session import MAX_CODES, Credentials, SessionKeeper
+from runner.auth.credentials import Credentials
+from runner.auth.session import SessionKeeper
 from runner.auth.store import MemoryStore, Store, open_store
 from runner.auth.totp import parse_seed
 from runner.clock import Deadline
@@ -353,7 +354,7 @@ def test_a_lying_api_that_asks_for_code_after_code_is_left(user: User, monkeypat
     for _ in range(2):
         user.clock.pass_time(3600)
         user.store.save(replace(user.store.load(), session=None))
-        if keeper._codes < MAX_CODES:
+        if not keeper._codes.used_up:
             user.log_in(keeper)
     with pytest.raises(AuthenticationError, match="2 one-time codes were sent in this run already"):
         user.log_in(keeper)

@@ -26,7 +26,7 @@ from runner.models import Job, JobStatus, Outcome
 from runner.settings import SyncSettings
 from runner.sync.outcome import exit_code, of_error
 from runner.sync.plan import plan, zone
-from runner.sync.states import Pace, advance, next_look, remaining
+from runner.sync.states import advance
 
 TODAY = date(2026, 3, 1)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -112,23 +112,6 @@ def test_the_answer_about_another_job_is_not_believed() -> None:
     with pytest.raises(ContractError, match="asked for job 1, the API answered with job 2"):
         advance(Job("1", JobStatus.RUNNING), Job("2", JobStatus.RUNNING))
     assert advance(None, Job("2", JobStatus.RUNNING)).job_id == "2"
-
-
-@given(
-    st.floats(0, 100) | st.none(),
-    st.floats(0, 10**6),
-    st.integers(0, 1000) | st.none(),
-)
-def test_the_pace_stays_within_its_bounds(progress: float | None, watched: float, total: int | None) -> None:
-    pace = Pace(0.25, 30.0)
-    job = Job("1", JobStatus.RUNNING, progress=progress, total_items=total, processed_items=total and total // 2)
-    assert pace.min <= next_look(job, watched, pace) <= pace.max
-
-
-def test_progress_tells_how_long_a_job_will_take() -> None:
-    assert remaining(Job("1", JobStatus.RUNNING, progress=25.0), 10.0) == 30.0
-    assert remaining(Job("1", JobStatus.RUNNING, total_items=4, processed_items=1), 10.0) == 30.0
-    assert remaining(Job("1", JobStatus.RUNNING), 10.0) is None
 
 
 def test_what_may_be_sent_again() -> None:

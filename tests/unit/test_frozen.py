@@ -69,6 +69,15 @@ def test_equal_data_of_another_kind_is_not_equal() -> None:
     assert Ours(1) != Ours(2)
 
 
+def test_a_default_that_is_a_function_stays_one() -> None:
+    class Measure(Frozen):
+        """Holds a function."""
+
+        length: Callable[[str], int] = lambda text: len(text)
+
+    assert Measure().length("four") == 4
+
+
 def test_it_can_be_a_key() -> None:
     class Key(Frozen):
         """Hashable, as its values are."""

@@ -107,14 +107,3 @@ def test_help_and_version_import_nothing_heavy() -> None:
             [sys.executable, "-c", script, option, *heavy], capture_output=True, text=True, check=True
         )
         assert ended.stderr.strip() == "[]"
-
-
-def test_a_run_with_json_logs_never_imports_what_only_people_need() -> None:
-    script = (
-        "import sys; from runner.cli import run;"
-        "code = run(['--base-url', 'http://127.0.0.1:1', '--secrets-dir', '/nowhere', 'run', 'health']);"
-        "print(code, [name for name in sys.argv[1:] if name in sys.modules])"
-    )
-    heavy = ["starlette", "uvicorn", "argon2", "jwt", "jsonschema", "cryptography"]
-    ended = subprocess.run([sys.executable, "-c", script, *heavy], capture_output=True, text=True, check=True)
-    assert ended.stdout.strip() == "3 []"

@@ -9,7 +9,7 @@ from runner.observe.metrics import MetricsListener
 from runner.observe.notify import webhook_values
 from runner.observe.pictures import WIDTHS, picture
 from runner.settings import WEBHOOK_VALUES, Settings
-from tests.integration.observe.test_metrics_out import DESIGN
+from tests.monitoring import DESIGN
 from tests.unit.test_observe_reports import EVERY, run
 
 DOCS = Path(__file__).parents[2] / "docs"

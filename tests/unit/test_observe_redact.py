@@ -35,9 +35,9 @@ def line(event: Event, secret: str) -> dict[str, object]:
     """The event's log line, read, in a run that knows the secret."""
     written: list[str] = []
     settings = LogSettings(level="debug")
-    LogListener(_json(), settings, written.append, clean=redactor(secret).clean)(
-        Record(1_700_000_000.0, event, CONTEXT)
-    )
+    log = LogListener(_json, settings, written.append, clean=redactor(secret).clean)
+    log.load()
+    log(Record(1_700_000_000.0, event, CONTEXT))
     [text] = written
     assert text.endswith("}\n") and text.count("\n") == 1
     read: dict[str, object] = json.loads(text)

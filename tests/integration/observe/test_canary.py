@@ -3,7 +3,6 @@
 import json
 import random
 import string
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +15,6 @@ from runner import cli
 from runner.observe.events import ALL
 from runner.observe.interface import Record
 from runner.observe.logs import LogListener, _json
-from runner.observe.reference import schema
 from runner.observe.report import schema as report_schema
 from runner.sandbox.command import write_secrets
 from runner.sandbox.settings import SandboxSettings
@@ -24,26 +22,10 @@ from runner.settings import LogSettings
 from tests.campaign import canary as campaign
 from tests.campaign.canary import Bench
 from tests.campaign.canary_cases import CASES
+from tests.campaign.log_lines import check_lines
 from tests.canary import ODD
 from tests.gossip import gossiping
 from tests.integration.observe.conftest import Runner, sandbox_runner, settings
-
-VALIDATORS = {
-    name: jsonschema.Draft202012Validator(definition, format_checker=jsonschema.FormatChecker())
-    for name, definition in schema()["$defs"].items()
-}
-
-
-def check_lines(text: str) -> Counter[str]:
-    """Every line fits the schema of its event. Returns how many there were of each."""
-    count: Counter[str] = Counter()
-    for line in text.splitlines():
-        if line.startswith("::"):  # annotations of the GitHub step
-            continue
-        read = json.loads(line)
-        VALIDATORS[read["event"]].validate(read)
-        count[read["event"]] += 1
-    return count
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +93,14 @@ def test_the_lines_of_a_busy_run_with_faults_fit_their_schemas(
     assert lines.total() > 200 and lines["http.retry"] >= 2 and lines["sync.trigger_doubt"] == 2, lines
 
 
+@pytest.mark.parametrize(
+    "line", ['{"event": "run.ended"}', '{"event": "no.such"}', '{"event": "sync.retried", "x": 1}', "{"]
+)
+def test_a_line_that_is_not_as_its_schema_says_is_found(line: str) -> None:
+    with pytest.raises((jsonschema.ValidationError, KeyError, json.JSONDecodeError)):
+        check_lines(line)
+
+
 def test_ten_thousand_lines_of_events_with_any_values_fit_their_schemas() -> None:
     chance = random.Random(7)
     values: dict[str, Callable[[], Any]] = {
@@ -121,7 +111,8 @@ def test_ten_thousand_lines_of_events_with_any_values_fit_their_schemas() -> Non
         "None": lambda: None,
     }
     written: list[str] = []
-    log = LogListener(_json(), LogSettings(level="debug", progress_every=1e-9), written.append)
+    log = LogListener(_json, LogSettings(level="debug", progress_every=1e-9), written.append)
+    log.load()
     for number in range(10_000):
         kind = chance.choice(ALL)
         kinds = {field.name: getattr(field.type, "__name__", None) or str(field.type) for field in fields(kind)}

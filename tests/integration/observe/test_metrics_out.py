@@ -18,6 +18,12 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from runner.observe.events import SyncEnded
+from runner.observe.interface import Record
+from runner.observe.metrics import LAST_SUCCESS, MetricsListener
+from runner.observe.pushgateway import push
+from runner.settings import PushgatewaySettings
+from tests.canary import Eavesdropper
 from tests.integration.observe.conftest import (
     Runner,
     background,
@@ -29,24 +35,7 @@ from tests.integration.observe.conftest import (
     settings,
     until,
 )
-
-SYNC = {"account", "sync_type"}
-DESIGN: dict[str, tuple[str, set[str]]] = {
-    "last_run_timestamp_seconds": ("gauge", set()),
-    "last_success_timestamp_seconds": ("gauge", SYNC),
-    "last_run_exit_code": ("gauge", set()),
-    "run_duration_seconds": ("gauge", set()),
-    "sync_duration_seconds": ("gauge", SYNC),
-    "sync_items_processed": ("gauge", SYNC),
-    "sync_items_total": ("counter", SYNC),
-    "syncs_total": ("counter", SYNC | {"result"}),
-    "logins_total": ("counter", {"account", "method", "result"}),
-    "http_requests_total": ("counter", {"endpoint", "code"}),
-    "http_request_duration_seconds": ("histogram", {"endpoint"}),
-    "retries_total": ("counter", {"endpoint", "reason"}),
-    "clock_skew_seconds": ("gauge", {"account"}),
-    "build_info": ("gauge", {"version"}),
-}
+from tests.monitoring import DESIGN
 
 
 def shape(text: str, *, more: frozenset[str] = frozenset()) -> dict[str, tuple[str, set[str]]]:
@@ -280,28 +269,52 @@ def test_each_instance_and_odd_account_has_a_group_of_its_own(runner: Runner, pu
         assert value(held, "last_success_timestamp_seconds", instance=instance, account=account, sync_type="health") > 0
 
 
-def test_stale_groups_go_but_never_the_last_success_of_a_sync_that_runs(runner: Runner, pushgateway: str) -> None:
-    def put(path: str) -> None:
-        body = (
-            b"# TYPE sync_runner_last_success_timestamp_seconds gauge\nsync_runner_last_success_timestamp_seconds 1\n"
-        )
+def test_what_is_stale_goes_but_never_the_last_success_of_a_sync_that_runs(runner: Runner, pushgateway: str) -> None:
+    def put(path: str, accounts: str = "") -> None:
+        rows = "".join(f'{LAST_SUCCESS}{{account="{one}"}} 1\n' for one in accounts.split()) or f"{LAST_SUCCESS} 1\n"
+        body = f"# TYPE {LAST_SUCCESS} gauge\n{rows}".encode()
         urllib.request.urlopen(urllib.request.Request(f"{pushgateway}/metrics{path}", data=body, method="PUT")).close()
 
-    old = "/job/sync_runner/account/gone/sync_type/health"
-    failing = "/job/sync_runner/account/default/sync_type/activities"
-    for path in (old, failing, "/job/sync_runner/instance/gone", "/job/another"):
+    put("/job/sync_runner/sync_type/activities", "default gone")
+    put("/job/sync_runner/sync_type/no-more", "default")
+    for path in ("/job/sync_runner/instance/gone", "/job/another"):
         put(path)
     pushed = time.time()
     until(lambda: True if time.time() > pushed + 1.2 else None, "second")
     runner.fault(kind="job_fails", sync_type="activities")
-    done = runner.run(
-        "run", "activities", *settings(metrics__pushgateway__url=pushgateway, metrics__pushgateway__stale_after="1s")
-    )
+    words = settings(metrics__pushgateway__url=pushgateway, metrics__pushgateway__stale_after="1s")
+    done = runner.run("run", "activities", *words)
     assert done.code == 4 and not done.events("emit.failed")
     held = get(f"{pushgateway}/metrics") or ""
     assert value(held, "last_success_timestamp_seconds", account="default", sync_type="activities") == 1
     assert value(held, "last_success_timestamp_seconds", job="another") == 1
-    assert 'account="gone"' not in held and 'instance="gone"' not in held
+    assert 'account="gone"' not in held and 'instance="gone"' not in held and "no-more" not in held
+
+
+def test_accounts_share_their_last_successes_group_and_none_of_them_loses_its_own(
+    runner: Runner, pushgateway: str
+) -> None:
+    words = ["run", "health", *settings(metrics__pushgateway__url=pushgateway)]
+    for account in ("one", 'two "quoted"'):
+        assert runner.run(*words, "--set", f"account={account}").code == 0
+    held = get(f"{pushgateway}/metrics") or ""
+    for account in ("one", 'two "quoted"'):
+        assert value(held, "last_success_timestamp_seconds", account=account, sync_type="health") > 0
+
+
+def test_a_thousand_accounts_are_pushed_in_a_few_requests() -> None:
+    """The Pushgateway compares all it holds at each push: a request for each of 3,000 syncs took 281 s."""
+    metrics = MetricsListener()
+    for number in range(1000):
+        for kind in ("activities", "health", "workouts"):
+            context = {"account": str(number), "sync": kind, "sync_type": kind}
+            metrics(Record(1_700_000_000.0 + number, SyncEnded("completed", 1.0, 1), context))
+    ear = Eavesdropper()
+    assert push(metrics, PushgatewaySettings(url=ear.url), []) is None
+    ear.close()
+    group = "/metrics/job/sync_runner"
+    groups = [f"{group}/sync_type/{kind}" for kind in ("activities", "health", "workouts")]
+    assert [heard.splitlines()[0] for heard in ear.heard] == [group, "/metrics", *groups]
 
 
 def test_a_pushgateway_behind_tls_and_a_password_takes_the_push_and_the_password_is_told_to_nobody(

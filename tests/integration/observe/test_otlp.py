@@ -18,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from runner.observe.otlp import headers_of
 from tests.integration.observe.conftest import Runner, free_port, settings
-from tests.integration.observe.test_metrics_out import DESIGN, silent_server
+from tests.integration.observe.test_metrics_out import silent_server
+from tests.monitoring import DESIGN
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 

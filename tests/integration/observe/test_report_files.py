@@ -50,6 +50,7 @@ def test_every_form_tells_the_same_story(partial: Path) -> None:
     assert "code 5" in (partial / "termination").read_text()
     page = (partial / "report.html").read_text()
     assert "the data source is not available" in page and "<h2>Timeline</h2>" in page
+    assert "ran, did not complete</li>" in page
 
 
 @pytest.mark.parametrize("width", [1000, 390])

@@ -1,0 +1,100 @@
+"""JMESPath expressions: checked when the profile is read, searched when an answer comes.
+
+Plain paths (`user.id`, `jobs[0]`, `@`) are walked here, so that most runs need not load jmespath; it does all others.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from runner.errors import ContractError
+from runner.models import JSON
+
+_PLAIN = re.compile(r"@|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*", re.ASCII)
+_STEP = re.compile(r"\w+", re.ASCII)
+
+
+def checked(expression: str) -> str:
+    """The expression itself. Raises ValueError for one that no answer could fit."""
+    if _PLAIN.fullmatch(expression):
+        return expression
+    from jmespath.exceptions import JMESPathError
+    from jmespath.functions import Functions
+
+    try:
+        parsed = _compiled(expression).parsed
+    except (JMESPathError, RecursionError):
+        raise ValueError("not a valid JMESPath expression (see jmespath.org)") from None
+    for name, given in _calls(parsed):
+        known = Functions.FUNCTION_TABLE.get(name)
+        if known is None:
+            raise ValueError(f"JMESPath has no function `{name}` (see jmespath.org)")
+        signature = known["signature"]
+        variadic = bool(signature) and signature[-1].get("variadic", False)
+        if given < len(signature) or (given > len(signature) and not variadic):
+            raise ValueError(f"JMESPath's `{name}` takes {len(signature)} arguments, not {given}")
+    return expression
+
+
+def _calls(node: Any) -> Iterator[tuple[str, int]]:
+    """The name and the number of arguments of each function that is called."""
+    if not isinstance(node, dict):
+        return
+    if node["type"] == "function_expression":
+        yield node["value"], len(node["children"])
+    for child in node.get("children", ()):
+        yield from _calls(child)
+
+
+@cache
+def _compiled(expression: str) -> Any:
+    import jmespath
+
+    return jmespath.compile(expression)
+
+
+def find(data: JSON, expression: str | None) -> JSON:
+    """What the JMESPath `expression` finds in `data`; None for no expression. Raises ContractError on wrong types."""
+    if expression is None:
+        return None
+    steps = _steps(expression)
+    if steps is not None:
+        return _walk(data, steps)
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        return _compiled(expression).search(data)
+    except (JMESPathError, RecursionError):
+        raise ContractError(f"`{expression}` does not fit the answer (shape: {shape(data)})") from None
+
+
+@cache
+def _steps(expression: str) -> tuple[str | int, ...] | None:
+    """The names and indexes of a plain path; None for any other expression."""
+    if not _PLAIN.fullmatch(expression):
+        return None
+    return tuple(int(step) if step.isdigit() else step for step in _STEP.findall(expression))
+
+
+def _walk(data: JSON, steps: tuple[str | int, ...]) -> JSON:
+    """What stands at the end of the path; None where the path ends before, as JMESPath has it."""
+    for step in steps:
+        if isinstance(step, int):
+            data = data[step] if isinstance(data, list) and step < len(data) else None
+        else:
+            data = data.get(step) if isinstance(data, dict) else None
+    return data
+
+
+def shape(data: JSON, depth: int = 2) -> str:
+    """The kinds and keys of an answer without its values: enough to mend a profile, and no secret in it."""
+    if isinstance(data, dict):
+        if depth == 0:
+            return "object"
+        inner = ", ".join(f"{str(key)[:30]}: {shape(value, depth - 1)}" for key, value in list(data.items())[:12])
+        return "{" + inner + (", ..." if len(data) > 12 else "") + "}"
+    if isinstance(data, list):
+        return f"[{shape(data[0], depth - 1) if data and depth else ''}] of {len(data)}"
+    names = {str: "text", bool: "boolean", int: "number", float: "number", type(None): "null"}
+    return names.get(type(data), type(data).__name__)

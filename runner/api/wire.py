@@ -1,0 +1,113 @@
+"""What goes over the wire: a request ready to send, filled in from a profile's template, and an answer as it came."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from runner.api import retry, template
+from runner.api.profile.expressions import find
+from runner.api.profile.models import RateLimit, Request
+from runner.errors import ContractError
+from runner.frozen import Frozen
+from runner.models import JSON
+
+if TYPE_CHECKING:
+    import httpx
+
+EPOCH = 1e9  # a time to wait that is larger is no number of seconds but a moment in Unix seconds
+
+
+class Answer(Frozen):
+    """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
+
+    `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: JSON
+    is_json: bool
+    sent_at: float
+    received_at: float
+    cookies: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> float | None:
+        """Seconds that the API asks to wait (Retry-After), None where it does not say."""
+        return retry.asked(self.headers, self.received_at)
+
+
+class Call(Frozen):
+    """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts.
+
+    `takes_redirect`: an answer that redirects is an answer like others. It is never followed.
+    """
+
+    endpoint: str
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    takes_redirect: bool = False
+
+    def __repr__(self) -> str:
+        """Only what holds no secret."""
+        return f"Call({self.endpoint})"
+
+
+def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
+    """The request with `values` filled in. Raises ContractError where the profile's template lacks a value."""
+    try:
+        target = template.fill(request.path, {key: _quoted(value) for key, value in values.items()})
+        query = template.fill(request.query, values) or {}
+        headers = template.fill(request.headers, values) or {}
+        payload = template.fill(request.json_, values)
+        form = template.fill(request.form, values)
+    except KeyError as missing:
+        raise ContractError(
+            f"{endpoint}: the profile wants a value `{missing.args[0]}` that the API did not give"
+        ) from None
+    if query:
+        target += "?" + urlencode(_pairs(query))
+    headers = {key: template.as_text(value) for key, value in headers.items()}
+    body = None
+    if form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        body = urlencode(_pairs(form)).encode()
+    elif payload is not None:
+        headers["Content-Type"] = "application/json"
+        body = json.dumps(payload).encode()
+    return Call(endpoint, request.method, target, headers, body)
+
+
+def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The values as a query or form has them: a list gives its key once for each value."""
+    return [
+        (key, template.as_text(one))
+        for key, value in values.items()
+        for one in (value if isinstance(value, list) else [value])
+    ]
+
+
+def _quoted(value: Any) -> Any:
+    return None if value is None else quote(template.as_text(value), safe="")
+
+
+def cookies(response: "httpx.Response") -> Mapping[str, str]:
+    """The cookies that an answer sets, by name. They are read for the profile and never sent by themselves."""
+    if "set-cookie" not in response.headers:
+        return {}
+    return {one.name: one.value or "" for one in response.cookies.jar}
+
+
+def in_http(answer: Answer, spelled: RateLimit) -> Answer:
+    """The answer with a rate limit told as HTTP tells it (429, Retry-After), however the API spells it."""
+    if answer.status not in spelled.status or (spelled.when is not None and not find(answer.body, spelled.when)):
+        return answer
+    asked = answer.headers.get(spelled.retry_after.lower())
+    if asked is not None and asked.strip().isdigit() and float(asked) > EPOCH:
+        asked = str(max(0, round(float(asked) - answer.received_at)))
+    headers = {key: value for key, value in answer.headers.items() if key != "retry-after"}
+    return replace(answer, status=429, headers=headers if asked is None else {**headers, "retry-after": asked})

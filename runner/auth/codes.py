@@ -1,0 +1,98 @@
+"""One-time codes on the wire: which time step is sent when, by the server's clock, and how many in one run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from runner.api import retry
+from runner.api.client import LOOPBACK
+from runner.api.wire import Answer
+from runner.auth import totp
+from runner.auth.store import Store
+from runner.auth.stored import Stored
+from runner.auth.totp import Seed
+from runner.clock import Clock, Deadline
+from runner.errors import AuthenticationError, DeadlineExceeded, SecretError
+from runner.observe import events
+from runner.observe.interface import Observer
+
+MAX_CODES = 2  # one-time codes in one run: one, and one more where the first met a wrong clock
+MAX_SKEW = 3600.0  # seconds: beyond that the Date header is more likely wrong than our clock
+
+
+class Codes:
+    """The codes of one account in one run. Used steps and the server's skew are kept in the store."""
+
+    def __init__(self, base_url: str, store: Store, clock: Clock, learn: Callable[[str], None]) -> None:
+        """`learn` is told each code, so that the redactor knows it."""
+        parts = urlsplit(base_url)
+        self._trust_date = parts.scheme == "https" or parts.hostname in LOOPBACK
+        self._store = store
+        self._clock = clock
+        self._learn = learn
+        self.sent = 0
+
+    @property
+    def used_up(self) -> bool:
+        """Whether this run may send no more."""
+        return self.sent >= MAX_CODES
+
+    async def next(self, seed: Seed | None, deadline: Deadline, observer: Observer) -> str:
+        """A code of a step that was never sent; waits for its time. The step counts as used before the code leaves.
+
+        Raises SecretError without a seed, AuthenticationError after too many codes, DeadlineExceeded.
+        """
+        if seed is None:
+            raise SecretError(
+                "login: the API wants a one-time code; mount the account's TOTP seed (Base32 or otpauth:// URI) "
+                "as the secret `totp_seed`"
+            )
+        if self.used_up:
+            raise AuthenticationError(
+                f"login: {MAX_CODES} one-time codes were sent in this run already; more could lock the account. "
+                "Does the API take back its tokens? See the log"
+            )
+        stored = self._store.load()
+        choice = totp.choose_step(seed, self._clock.time() + stored.skew, _last_step(seed, stored))
+        if choice.wait > 0:
+            await self._wait(choice, deadline, observer)
+        self.sent += 1
+        self._store.save(replace(stored, last_step=choice.step))
+        code = totp.code(seed, choice.step)
+        self._learn(code)
+        return code
+
+    async def _wait(self, choice: totp.Choice, deadline: Deadline, observer: Observer) -> None:
+        if choice.wait >= deadline.left:
+            raise DeadlineExceeded(
+                f"login: the next one-time code comes in {choice.wait:.0f} s, but {deadline.what} ends in "
+                f"{deadline.left:.0f} s"
+            )
+        observer.emit(events.CodeWait(round(choice.wait, 3), choice.reason))
+        await self._clock.sleep(choice.wait)
+
+    def give_back(self, before: Stored) -> None:
+        """The last code was certainly not looked at: it may be used again."""
+        self._store.save(replace(self._store.load(), last_step=before.last_step))
+        self.sent -= 1
+
+    def measure_skew(self, answer: Answer, observer: Observer) -> None:
+        """Server clock minus ours, from the Date header, against the middle of the exchange (RFC 5905's offset)."""
+        date = retry.http_date(answer.headers.get("date"))
+        if date is None or not self._trust_date or "age" in answer.headers:
+            return
+        skew = date + 0.5 - (answer.sent_at + answer.received_at) / 2  # Date is cut to the second
+        if abs(skew) > MAX_SKEW:
+            return
+        skew = 0.0 if abs(skew) < 2.0 else round(skew, 1)
+        stored = self._store.load()
+        if abs(stored.skew - skew) >= 1.0:
+            self._store.save(replace(stored, skew=skew))
+        if skew:
+            observer.emit(events.ClockSkew(skew))
+
+
+def _last_step(seed: Seed, stored: Stored) -> int | None:
+    if not stored.assume_used_until:
+        return stored.last_step
+    return max(stored.last_step or 0, totp.step_at(seed, stored.assume_used_until + stored.skew))

@@ -1,0 +1,34 @@
+"""What the job side asks of an account's session, however it is come by."""
+
+from typing import Protocol
+
+from runner.api.wire import Answer
+from runner.auth.stored import Stored
+from runner.clock import Deadline
+from runner.models import Session
+from runner.observe.interface import Observer
+
+
+class Keeper(Protocol):
+    """Keeps one account's session good."""
+
+    @property
+    def stored(self) -> Stored:
+        """What is kept of the account between runs."""
+        ...
+
+    async def session(self, deadline: Deadline, observer: Observer, *, rejected: Session | None = None) -> Session:
+        """A session that should be good; never the one the API `rejected`. Raises what a login can."""
+        ...
+
+    def headers(self, session: Session) -> dict[str, str]:
+        """The headers that carry the session."""
+        ...
+
+    def expired(self, answer: Answer) -> bool:
+        """Whether the answer says that the session is no longer good."""
+        ...
+
+    async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
+        """Drop what is kept of the session, and of refused logins where asked."""
+        ...

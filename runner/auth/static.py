@@ -1,0 +1,78 @@
+"""An account without a login: its secrets go with each request (bearer token, API key, basic authentication, or none)."""
+
+import hashlib
+from collections.abc import Callable
+
+from runner.api import template
+from runner.api.profile.models import Auth
+from runner.api.wire import Answer
+from runner.auth.credentials import Credentials
+from runner.auth.stored import Stored
+from runner.clock import Deadline
+from runner.errors import LoginRefused, SecretError
+from runner.models import Session
+from runner.observe import events
+from runner.observe.interface import Observer
+
+
+class StaticKeeper:
+    """Hands out the mounted secrets; after a refusal reads them again once, for they may have been rotated."""
+
+    def __init__(
+        self,
+        *,
+        auth: Auth,
+        credentials: Credentials,
+        account: str,
+        reread: Callable[[], Credentials],
+    ) -> None:
+        """`account` is the value of `${account}` in the profile's templates."""
+        self._auth = auth
+        self._credentials = credentials
+        self._account = account
+        self._reread: Callable[[], Credentials] | None = reread
+
+    @property
+    def stored(self) -> Stored:
+        """Nothing is kept."""
+        return Stored()
+
+    async def session(
+        self,
+        deadline: Deadline,  # noqa: ARG002 - nothing is sent
+        observer: Observer,
+        *,
+        rejected: Session | None = None,
+    ) -> Session:
+        """The secrets as a session. Raises LoginRefused where the API rejected them and no others are mounted."""
+        if rejected is not None and rejected.access_token == self._mark:
+            self._rotate(observer)
+        return Session(self._mark)
+
+    def headers(self, session: Session) -> dict[str, str]:  # noqa: ARG002 - there is only one
+        """The headers that carry the secrets."""
+        return dict(template.fill(self._auth.headers, {"account": self._account, **self._credentials.values}) or {})
+
+    def expired(self, answer: Answer) -> bool:
+        """Whether the answer says that the secrets are not accepted."""
+        return answer.status in self._auth.expired
+
+    async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
+        """Nothing is kept."""
+
+    @property
+    def _mark(self) -> str:
+        """Tells these secrets from others without holding them."""
+        return hashlib.sha256(repr(sorted(self._credentials.values.items())).encode()).hexdigest()
+
+    def _rotate(self, observer: Observer) -> None:
+        before, reread, self._reread = self._mark, self._reread, None
+        try:
+            if reread is not None:
+                self._credentials = reread()
+        except SecretError as error:
+            observer.emit(events.LoginFailed("login", str(error)))
+        if self._mark == before:
+            named = ", ".join(f"`{name}`" for name in self._auth.secrets if name in self._credentials.values)
+            raise LoginRefused(f"login: the API refuses what is mounted; check the secret {named or '(there is none)'}")
+        observer.emit(events.SecretsRotated())

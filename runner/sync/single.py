@@ -1,0 +1,95 @@
+"""One job, started once, at an API that runs one at a time and gives it no id: its status is all there is to go by.
+
+What runs is the trigger's own job where its type fits, or where none is told and a trigger is in doubt. What has ended
+counts as its job only if the status is not what it was before; the rest is `unknown`.
+"""
+
+from dataclasses import replace
+
+from runner.clock import Deadline
+from runner.errors import ContractError, RunnerError
+from runner.models import Job
+from runner.sync.trigger import LOST_ANSWERS, Trigger
+
+BUSY_SECONDS = 1.0  # between two looks while another job runs
+
+
+class SingleTrigger(Trigger):
+    """Starts or adopts jobs that have no id: here a job is called by the key of its trigger."""
+
+    _before: Job | None = None
+
+    async def _until_told(self, key: str, deadline: Deadline) -> Job:
+        """Wait until nothing runs, note what the status shows then, and trigger."""
+        self._before = before = await self._now(key, deadline)
+        while before is not None and not before.status.terminal:
+            if before.sync_type == self._sync.sync_type:
+                return await self._found(before, foreign=True)
+            await self._clock.sleep(min(BUSY_SECONDS, deadline.left))
+            self._before = before = await self._now(key, deadline)
+        answer = await self._answer(key, deadline)
+        if isinstance(answer, Job):
+            self.doubtful = False
+            return await self._found(answer)
+        return await self._conflicted(key, deadline)
+
+    async def _found(self, job: Job, *, foreign: bool = False) -> Job:
+        self.adopted = self.adopted or foreign
+        await self._notes.job(job, foreign=foreign)
+        return job
+
+    async def _conflicted(self, key: str, deadline: Deadline) -> Job:
+        """After the API said that it is busy: with our own lost trigger, or with a job to wait for."""
+        now = await self._now(key, deadline)
+        if now is None or now.status.terminal:
+            raise ContractError(
+                f"trigger: the API says that a {self._sync.sync_type} job is running, but names and lists none"
+            )
+        if self.doubtful and self._fits(now):
+            self.doubtful, self.adopted = False, True
+            return await self._found(now)
+        self.doubtful = False  # another job is the one that runs: ours was turned away
+        return await self._until_told(key, deadline)
+
+    async def _may_send_again(self, error: RunnerError, deadline: Deadline) -> bool:
+        """Where nothing ran before and nothing shows now, the trigger was not taken."""
+        pause = self._pause(error)
+        if self._lost >= LOST_ANSWERS or pause >= deadline.left or not self._api.budget.spend():
+            return False
+        await self._clock.sleep(pause)
+        if self._before is not None:
+            return False
+        try:
+            return await self._now(self._notes.key or "", deadline) is None
+        except RunnerError:
+            return False
+
+    async def _listed_one(self, deadline: Deadline) -> Job | None:
+        """The job that the trigger in doubt has started, if the status tells so."""
+        try:
+            now = await self._now(self._notes.key or "", deadline)
+        except RunnerError:
+            return None
+        if now is None or not self._fits(now):
+            return None
+        return now if not now.status.terminal or self._changed(now) else None
+
+    def _changed(self, now: Job) -> bool:
+        """Whether the status is another than before the trigger: something ran and ended meanwhile."""
+        return self._before is None or replace(self._before, job_id=now.job_id, look_again=now.look_again) != now
+
+    async def _candidates(self, deadline: Deadline) -> list[Job] | None:
+        """What runs, after an earlier run that ended between its intent and the answer."""
+        now = await self._now(self._notes.key or "", deadline)
+        return [now] if now is not None and not now.status.terminal and self._fits(now) else []
+
+    async def _still_known(self, job_id: str, deadline: Deadline) -> Job | None:
+        """The earlier run's job: what the status shows, unless it tells another type."""
+        now = await self._now(job_id, deadline)
+        return now if now is not None and self._fits(now) else None
+
+    def _fits(self, job: Job) -> bool:
+        return job.sync_type in (None, self._sync.sync_type)
+
+    async def _now(self, name: str, deadline: Deadline) -> Job | None:
+        return await self._api.newest(name, deadline, self._observer)

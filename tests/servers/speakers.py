@@ -1,0 +1,200 @@
+"""What Airflow, Airbyte, dbt Cloud and AWX do with jobs, in as few lines as their descriptions and pages tell it.
+
+A job shows one word of its script at each look, and stays at the last. What happened is there to be judged by.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.servers.described import Said
+
+LOGIN = {"username": "runner", "password": "correct horse"}
+CLIENT = {"client_id": "an-id", "client_secret": "a-secret"}
+
+
+@dataclass
+class ScriptedJob:
+    """A job and what each look at it shows."""
+
+    number: int
+    asked: Any
+    script: list[Any]
+    note: str | None = None
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat().replace("+00:00", "Z"))
+
+    @property
+    def word(self) -> Any:
+        """The status as it is now."""
+        return self.script[0]
+
+    def look(self) -> None:
+        """One look has been taken."""
+        if len(self.script) > 1:
+            self.script.pop(0)
+
+    def end(self, word: Any) -> None:
+        """The job was cancelled."""
+        self.script = [word]
+
+
+@dataclass
+class Jobs:
+    """The jobs of one API. Each new one follows `script`."""
+
+    script: list[Any]
+    started: list[ScriptedJob] = field(default_factory=list)
+
+    def start(self, asked: Any) -> ScriptedJob:
+        """A new job."""
+        self.started.append(ScriptedJob(len(self.started) + 1, asked, list(self.script)))
+        return self.started[-1]
+
+    def found(self, number: str) -> ScriptedJob | None:
+        """The job of that number."""
+        return next((job for job in self.started if str(job.number) == number), None)
+
+
+class Airflow(Jobs):
+    """A run has the id that its starter gives; one id is taken once."""
+
+    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said:
+        """POST /auth/token, then /api/v2/dags/DAG/dagRuns[/RUN]."""
+        if parts == ["auth", "token"]:
+            return (201, {"access_token": "jwt"}) if body == LOGIN else (401, {"detail": "Invalid credentials"})
+        if token != "Bearer jwt":
+            return 403, {"detail": "Invalid JWT token"}
+        run = next(
+            (job for job in self.started if job.asked["dag_run_id"] in (parts[-1], (body or {}).get("dag_run_id"))),
+            None,
+        )
+        if method == "POST":
+            if run:
+                return 409, {"detail": {"reason": "Unique constraint violation"}}
+            return 200, self.shown(self.start({**body, "dag": parts[3]}))
+        if parts[-1] == "dagRuns":
+            return 200, {
+                "dag_runs": [self.shown(job) for job in reversed(self.started)],
+                "total_entries": len(self.started),
+            }
+        if run is None:
+            return 404, {"detail": "The DagRun was not found"}
+        if method == "PATCH":
+            run.end(body["state"])
+            run.note = body["note"]
+        run.look()
+        return 200, self.shown(run)
+
+    def shown(self, job: ScriptedJob) -> dict[str, Any]:
+        """A run as Airflow shows it."""
+        empty = (
+            "end_date", "duration", "data_interval_start", "data_interval_end", "last_scheduling_decision", "conf",
+            "bundle_version", "partition_key", "partition_date", "triggered_by", "triggering_user_name",
+        )  # fmt: skip
+        return {
+            **dict.fromkeys(empty), "dag_run_id": job.asked["dag_run_id"], "dag_id": job.asked["dag"], "state": job.word,
+            "note": job.note, "logical_date": None, "queued_at": job.at, "start_date": job.at, "run_after": job.at,
+            "run_type": "manual", "dag_versions": [], "dag_display_name": job.asked["dag"],
+        }  # fmt: skip
+
+
+class Airbyte(Jobs):
+    """A connection runs one job at a time."""
+
+    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said:
+        """POST /applications/token, then /jobs[/JOB]."""
+        if parts[0] == "applications":
+            grant = {"access_token": "jwt", "token_type": "Bearer", "expires_in": 900}
+            return (200, grant) if body == {**CLIENT, "grant-type": "client_credentials"} else (403, None)
+        if token != "Bearer jwt":
+            return 403, None
+        if method == "POST":
+            if any(job.word in ("pending", "queued", "running", "incomplete") for job in self.started):
+                return 409, None
+            return 200, self.shown(self.start(body))
+        if parts == ["jobs"]:
+            return 200, {"data": [self.shown(job) for job in reversed(self.started)]}
+        job = self.found(parts[1])
+        if job is None:
+            return 404, None
+        if method == "DELETE":
+            job.end("cancelled")
+        job.look()
+        return 200, self.shown(job)
+
+    def shown(self, job: ScriptedJob) -> dict[str, Any]:
+        """A job as Airbyte shows it."""
+        asked = {"jobType": job.asked["jobType"], "connectionId": job.asked["connectionId"]}
+        return {"jobId": job.number, "status": job.word, "startTime": job.at, "rowsSynced": 7, **asked}
+
+
+class DbtCloud(Jobs):
+    """Runs have numbers for states."""
+
+    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said:
+        """/api/v2/accounts/ACCOUNT/jobs/JOB/run and /api/v2/accounts/ACCOUNT/runs[/RUN[/cancel]]."""
+        status = {"code": 200, "is_success": True, "user_message": "Success!", "developer_message": ""}
+        if token != "Token a-token":
+            return 401, {"status": {**status, "is_success": False, "user_message": "Invalid token."}}
+        if parts[-1] == "run":
+            run = self.start({**body, "job": int(parts[5])})
+        elif parts[-1] == "runs":
+            return 200, {"status": status, "data": [self.shown(job) for job in reversed(self.started)]}
+        else:
+            found = self.found(parts[5])
+            if found is None:
+                return 404, {"status": {**status, "is_success": False, "user_message": "Not found."}}
+            run = found
+            if parts[-1] == "cancel":
+                run.end(30)
+            run.look()
+        return 200, {"status": status, "data": self.shown(run)}
+
+    def shown(self, job: ScriptedJob) -> dict[str, Any]:
+        """A run as dbt Cloud shows it."""
+        message = "Error code 1" if job.word == 20 else None
+        times = {"created_at": job.at, "updated_at": job.at, "started_at": None, "finished_at": None}
+        return {
+            "id": job.number,
+            "job_definition_id": job.asked["job"],
+            "status": job.word,
+            "status_message": message,
+            **times,
+        }
+
+
+class Awx(Jobs):
+    """A template is found by its name; a job is cancelled without an answer."""
+
+    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said:
+        """/api/v2/job_templates[/TEMPLATE/launch] and /api/v2/jobs[/JOB[/cancel]]."""
+        if token != "Bearer a-token":
+            return 401, {"detail": "Authentication credentials were not provided."}
+        if parts[-1] == "job_templates":
+            named = [{"id": 7, "type": "job_template", "name": "nightly"}] if query["name"] == "nightly" else []
+            return 200, _page(named)
+        if parts[-1] == "launch":
+            return 201, self.shown(self.start(body or {}))
+        if parts[-1] == "jobs":
+            return 200, _page([self.shown(job) for job in reversed(self.started)])
+        job = self.found(parts[3])
+        if job is None:
+            return 404, {"detail": "Not found."}
+        if parts[-1] == "cancel":
+            job.end("canceled")
+            return 202, None
+        job.look()
+        return 200, self.shown(job)
+
+    def shown(self, job: ScriptedJob) -> dict[str, Any]:
+        """A job as AWX shows it."""
+        failed = job.word in ("failed", "error", "canceled")
+        return {
+            "id": job.number, "type": "job", "name": "nightly", "status": job.word, "failed": failed, "started": job.at,
+            "finished": None, "job_explanation": "The host is gone." if job.word == "error" else "", "job_template": 7,
+            "summary_fields": {"job_template": {"id": 7, "name": "nightly"}},
+        }  # fmt: skip
+
+
+def _page(results: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"count": len(results), "next": None, "previous": None, "results": results}

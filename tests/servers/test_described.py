@@ -1,0 +1,165 @@
+"""Profiles of APIs that are not here, against servers that speak from their published descriptions.
+
+Each request of the runner and each answer is held against the description; what the server did is the judge.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.api import profile
+from tests.in_process import Told, run_here
+from tests.recording_proxy import RecordingProxy
+from tests.servers.described import DescribedServer, description
+from tests.servers.speakers import CLIENT, LOGIN, Airbyte, Airflow, Awx, DbtCloud, Jobs
+
+CONNECTION = "18dccc91-0ab1-4f72-9ed7-0b8fc27c5826"
+
+
+@dataclass(frozen=True)
+class Api:
+    """One API: its profile, who speaks for it, what it wants, and its words from begin to end."""
+
+    profile: str
+    speaker: type[Jobs]
+    secrets: dict[str, str]
+    sync: dict[str, Any]
+    walk: tuple[Any, ...]
+    failures: tuple[Any, ...]
+    cancelled: Any
+    trigger: str
+
+    def __str__(self) -> str:
+        return self.profile
+
+
+APIS = [
+    Api(
+        "airflow", Airflow, LOGIN, {"type": "nightly", "params": {"conf": {"day": 1}}},
+        ("queued", "running", "success"), ("failed",), "failed", "/dagRuns",
+    ),
+    Api(
+        "airbyte", Airbyte, CLIENT, {"type": "orders", "params": {"connection": CONNECTION}},
+        ("pending", "queued", "running", "incomplete", "running", "succeeded"), ("failed",), "cancelled", "/jobs",
+    ),
+    Api(
+        "dbt-cloud", DbtCloud, {"api_token": "a-token"}, {"type": "models", "params": {"account_id": 4, "job": 9}},
+        (1, 2, 3, 10), (20,), 30, "/run/",
+    ),
+    Api(
+        "awx", Awx, {"api_token": "a-token"}, {"type": "nightly", "params": {"extra_vars": {"day": 1}}},
+        ("new", "pending", "waiting", "running", "successful"), ("failed", "error"), "canceled", "/launch/",
+    ),
+]  # fmt: skip
+every_api = pytest.mark.parametrize("api", APIS, ids=str)
+
+
+@dataclass
+class Place:
+    """A server of one API, and a user's directory."""
+
+    api: Api
+    jobs: Any
+    server: DescribedServer
+    home: Path
+
+    def run(self, base_url: str | None = None, **settings: Any) -> Told:
+        """One run of the API's sync to its end."""
+        return run_here(
+            base_url or self.server.base_url, self.home / "secrets", [self.api.sync], spelled=self.api.profile,
+            state=self.home / "state", **settings,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Callable[[Api, tuple[Any, ...]], Place]]:
+    """Makes a place whose jobs go through the words given. In the end all that was said fits the description."""
+    with ExitStack() as stack:
+        servers = []
+
+        def make(api: Api, words: tuple[Any, ...]) -> Place:
+            jobs: Any = api.speaker(list(words))
+            servers.append(stack.enter_context(DescribedServer(api.profile, jobs)))
+            (tmp_path / "secrets").mkdir()
+            for name, secret in api.secrets.items():
+                (tmp_path / "secrets" / name).write_text(secret)
+            return Place(api, jobs, servers[-1], tmp_path)
+
+        yield make
+        assert [misfit for server in servers for misfit in server.misfits] == []
+
+
+At = Callable[[Api, tuple[Any, ...]], Place]
+
+
+@every_api
+def test_a_job_is_triggered_watched_through_every_word_and_completed(api: Api, at: At) -> None:
+    place = at(api, api.walk)
+    ended = place.run()
+    assert ended.code == 0, ended.errors
+    (job,) = place.jobs.started
+    assert job.word == api.walk[-1]
+    sent = next(iter(api.sync["params"].values()))
+    assert str(sent) in str(job.asked) or api.profile == "dbt-cloud"
+
+
+@every_api
+def test_a_failed_job_fails_the_sync(api: Api, at: At) -> None:
+    place = at(api, (*api.walk[:-1], api.failures[-1]))
+    assert place.run().code == 4
+    assert len(place.jobs.started) == 1
+
+
+@every_api
+def test_a_job_that_outlives_the_deadline_is_cancelled(api: Api, at: At) -> None:
+    place = at(api, api.walk[:-1])
+    assert place.run(deadline={"sync": 0.5}).code == 6
+    assert [job.word for job in place.jobs.started] == [api.cancelled]
+
+
+@every_api
+def test_a_lost_answer_to_the_trigger_starts_no_second_job(api: Api, at: At) -> None:
+    place = at(api, tuple(word for word in api.walk for _look in range(3)))
+    with RecordingProxy(place.server.base_url, lose=api.trigger) as proxy:
+        ended = place.run(proxy.base_url)
+    assert ended.code == 0, ended.errors
+    assert len(place.jobs.started) == 1
+
+
+@every_api
+def test_every_word_of_the_description_is_known_to_the_profile(api: Api) -> None:
+    spelled = {word for words in profile.load(api.profile).jobs.words.values() for word in words}
+    described = _words(description(api.profile)) or {1, 2, 3, 10, 20, 30}
+    assert described <= spelled
+    assert {*api.walk, *api.failures} <= described
+
+
+def _words(described: dict[str, Any]) -> set[Any]:
+    """The enumeration of a job's states in the description; empty where it has none."""
+    schemas = described["components"]["schemas"]
+    for schema in (schemas.get("DagRunState"), schemas.get("JobStatusEnum")):
+        if schema:
+            return set(schema["enum"])
+    return set(schemas.get("Job", {}).get("properties", {}).get("status", {}).get("enum", []))
+
+
+def test_a_running_job_of_the_connection_is_adopted(at: At) -> None:
+    airbyte = next(api for api in APIS if api.profile == "airbyte")
+    place = at(airbyte, airbyte.walk)
+    place.jobs.start({"connectionId": CONNECTION, "jobType": "sync"})
+    assert place.run().code == 0
+    assert len(place.jobs.started) == 1
+
+
+@every_api
+def test_a_wrong_secret_is_told_as_such(api: Api, at: At) -> None:
+    place = at(api, api.walk)
+    last = min(api.secrets)
+    (place.home / "secrets" / last).write_text("wrong")
+    ended = place.run()
+    assert ended.code == 3, ended.errors
+    assert place.jobs.started == []

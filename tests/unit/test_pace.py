@@ -1,0 +1,102 @@
+"""The pace of watching, by simulation: how late a job's end is seen, and how many requests that takes."""
+
+from collections.abc import Callable
+from math import ceil, floor, log2, sqrt
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.models import Job, JobStatus
+from runner.sync.pace import BLIND_SHARE, Pace, Pacer
+
+DAY = 86_400.0
+USUAL = Pace()
+EXCHANGE = 0.003  # seconds
+LENGTHS = st.floats(0, 3, exclude_min=True) | st.floats(3, 600) | st.floats(600, DAY)
+Shape = Callable[[float], float]  # the share that is done when a share of the time has passed
+
+
+def stepped(shape: Shape, steps: int) -> Shape:
+    return lambda time: floor(shape(time) * steps) / steps
+
+
+SHAPES: dict[str, Shape] = {
+    "even": lambda time: time,
+    "fast, then slow": sqrt,
+    "slow, then fast": lambda time: time**2,
+    "late to begin": lambda time: max(0.0, 2 * time - 1),
+    "stuck at 99 %": lambda time: min(0.99, 3 * time),
+    "stuck at 50 %": lambda time: min(0.5, 2 * time),
+    "all at the end": lambda time: max(0.0, 10 * time - 9),
+    "back and forth": lambda time: time if floor(time * 20) % 2 else time / 2,
+}
+
+
+def watched(length: float, shape: Shape | None, pace: Pace = USUAL) -> tuple[float, int]:
+    """How long after its end the job was seen to be over, and how many requests that took."""
+    pacer, now, looks = Pacer(pace), 0.0, 0
+    job = Job("1", JobStatus.PENDING)
+    while True:
+        pause = pacer.next_look(job, now)
+        assert 0 < pause <= pace.max
+        now, looks = now + pause + EXCHANGE, looks + 1
+        if now >= length:
+            return now - length, looks
+        job = Job("1", JobStatus.RUNNING, progress=None if shape is None else 100 * shape(now / length))
+
+
+def most_requests(length: float) -> float:
+    """30, and 10 more with each doubling beyond 10 s."""
+    return 30 + 10 * log2(max(length, 10.0) / 10)
+
+
+def of_the_shell(length: float) -> int:
+    """Polls of a script that looks at once, and then each second."""
+    return ceil(length) + 1
+
+
+@given(LENGTHS, st.sampled_from(list(SHAPES.values())), st.integers(1, 1000))
+def test_no_shape_of_progress_takes_more_requests_than_the_budget(length: float, shape: Shape, steps: int) -> None:
+    for one in (shape, stepped(shape, steps)):
+        assert watched(length, one)[1] <= most_requests(length)
+
+
+@given(LENGTHS)
+def test_without_progress_requests_hold_the_budget_and_the_delay_what_it_leaves(length: float) -> None:
+    delay, looks = watched(length, None)
+    assert looks <= min(most_requests(length), of_the_shell(length) + 1)
+    assert delay <= max(1.0, BLIND_SHARE * length) + 2 * EXCHANGE
+
+
+@given(LENGTHS, st.sampled_from([100, 365, 1000, 10**6]))
+def test_a_job_that_tells_its_progress_is_found_over_at_once(length: float, steps: int) -> None:
+    delay, looks = watched(length, stepped(SHAPES["even"], steps))
+    assert delay <= 0.2 + 0.02 * length
+    assert looks <= of_the_shell(length) + 1
+    if length >= 60:
+        assert looks <= max(of_the_shell(length) / 3, 22)
+
+
+@given(LENGTHS, st.sampled_from(["fast, then slow", "slow, then fast", "late to begin"]))
+def test_uneven_progress_costs_no_more_than_the_blind_way(length: float, shape: str) -> None:
+    assert watched(length, SHAPES[shape])[0] <= max(1.0, BLIND_SHARE * length) + 2 * EXCHANGE
+
+
+@given(LENGTHS, st.sampled_from([None, *SHAPES.values()]), st.floats(0.001, 5), st.floats(5, 600))
+@settings(max_examples=50)
+def test_pauses_stay_within_their_bounds(length: float, shape: Shape | None, least: float, most: float) -> None:
+    watched(min(length, 3600.0), shape, Pace(least, most))  # asserts each pause
+
+
+def test_items_tell_progress_as_well() -> None:
+    pacer = Pacer(Pace())
+    seen = Job("1", JobStatus.RUNNING, total_items=200, processed_items=199)
+    assert pacer.next_look(seen, 10.0) < 0.2
+
+
+def test_the_bounds_that_are_told_are_met() -> None:
+    """The figures of docs/performance.md, by the same rules."""
+    for length in (2.0, 10.0, 60.0, 3600.0):
+        delay, looks = watched(length, stepped(SHAPES["even"], 365))
+        assert delay <= 0.35 + 0.02 * length
+        assert looks <= (of_the_shell(length) if length < 60 else of_the_shell(length) / 3)
