@@ -24,7 +24,7 @@ from runner.settings import SyncSettings
 from runner.sync import outcome
 from runner.sync.execute import execute
 from runner.sync.execution import Execution, Watching
-from runner.sync.pace import Pace
+from runner.sync.pace import Crowd, Pace
 from runner.sync.plan import PlannedSync, plan, zone
 
 LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
@@ -112,11 +112,12 @@ async def _all_accounts(
     deadline = Deadline.after(around.clock, around.settings.deadline.run, "the run's deadline")
     ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
     waiting = iter(plans)
+    crowd = Crowd(around.settings.limits.looks)
 
     async def one_after_another(client: Client) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
-            results = await _Work(one, around, client, ledger, deadline, bound, run_id, interrupt).run()
+            results = await _Work(one, around, client, ledger, deadline, bound, run_id, interrupt, crowd).run()
             account = _together(one.name, results, interrupt)
             ended[one.name] = account, results
             if len(plans) > 1:
@@ -163,6 +164,7 @@ class _Work:
     observer: Observer
     run_id: str
     interrupt: Interrupt
+    crowd: Crowd
     results: dict[str, SyncResult] = field(default_factory=dict)
 
     async def run(self) -> list[SyncResult]:
@@ -211,6 +213,7 @@ class _Work:
             clock=self.around.clock,
             watching=watching,
             cancel_on_interrupt=settings.on_interrupt == "cancel",
+            crowd=self.crowd,
         )
         free = asyncio.Semaphore(settings.concurrency)
         ended = {sync.name: asyncio.Event() for sync in planned}
