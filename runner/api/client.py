@@ -72,7 +72,7 @@ class Client:
         tls: ssl.SSLContext,
         headers: Mapping[str, str] | None = None,
         retries: float = 20.0,
-        connections: int = 100,
+        connections: int = 10,
         rate_limit: RateLimit | None = None,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:

@@ -1,7 +1,6 @@
 """`run`: the syncs to completion, then metrics, report, exit code."""
 
 import argparse
-import asyncio
 import os
 import signal
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from runner.commands.outlets import Outlets, outlets
 from runner.commands.settings_from import loaded
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.fleet import shard
+from runner.loop import complete
 from runner.models import RunResult
 from runner.observe import events
 from runner.run import SIGNALS, run
@@ -61,7 +61,7 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     try:
         spelled = profile.load(settings.profile)
         around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
-        return asyncio.run(run(around, made.observer, made.run_id))
+        return complete(run(around, made.observer, made.run_id))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
     except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from runner.api import retry
 from runner.api.budget import Budget
 from runner.api.client import Client
 from runner.api.profile import Profile, asking, reading
@@ -82,7 +83,7 @@ class JobApi:
         if answer.status in trigger.conflict:
             named = key if trigger.names_job else text(answer, _body_at(trigger.conflict_job_id))
             return Conflict(named)
-        if answer.status >= 500 or answer.status in trigger.accepted:
+        if answer.status >= 500 or answer.status in {*retry.MAYBE_TAKEN, *trigger.accepted}:
             without = "" if answer.is_json else " without JSON"
             raise Unreachable(f"trigger: the API answered {answer.status}{without}", asked=answer.asked)
         raise self._refused("trigger", answer)
