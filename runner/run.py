@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from runner import __version__, fleet
+from runner import __version__, fleet, signals
 from runner.account import Account, Surroundings, open_account, open_client
 from runner.api.client import Client
 from runner.api.profile import asking
 from runner.clock import Deadline
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.fleet import AccountPlan
-from runner.ledger import Ledger
+from runner.ledger import BUSY, Ledger
 from runner.models import AccountResult, Outcome, RunResult, SyncResult
 from runner.observe import events
 from runner.observe.interface import Observer
@@ -62,6 +62,9 @@ def _obeying(interrupt: Interrupt) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, interrupt, number)
+    early = signals.noted()
+    if early is not None:
+        interrupt(early)
     try:
         yield
     finally:
@@ -120,12 +123,12 @@ async def _all_accounts(
             if len(plans) > 1:
                 bound.emit(events.AccountEnded(account.exit_code, account.completed, account.total - account.completed))
 
-    ledger = Ledger(around.settings.state.dir, around.clean)
+    ledger = Ledger(around.settings.state.dir, around.clean, min(BUSY, deadline.left))
     try:
-        async with open_client(around) as client:
+        at_once = min(around.settings.limits.accounts, len(plans))
+        async with open_client(around, at_once) as client:
             asyncio.get_running_loop().call_later(LOAD_SECONDS, around.meanwhile)
             with _obeying(interrupt):
-                at_once = min(around.settings.limits.accounts, len(plans))
                 await asyncio.gather(*(one_after_another(client) for _ in range(at_once)))
     finally:
         ledger.close()

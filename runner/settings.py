@@ -178,6 +178,12 @@ class RetrySettings(_Section):
         default=0.5, gt=0, description="Upper bound of the first random wait; doubles with each try."
     )
     max_wait: Duration = Field(default=30.0, gt=0, description="Upper bound of any random wait.")
+    budget: int = Field(
+        default=20,
+        ge=0,
+        description="Retries in store for the run, for each account at work; each good answer puts back half a one. "
+        "When they are spent, the API counts as down.",
+    )
     job_attempts: int = Field(default=1, ge=1, le=20, description="Triggers of one sync whose job fails at the server.")
 
 
