@@ -6,10 +6,8 @@ import pytest
 
 from runner.api import profile
 from runner.auth.credentials import Credentials, read_credentials
-from runner.auth.static import StaticKeeper
 from runner.auth.totp import Seed
-from runner.clock import Deadline, SystemClock
-from runner.errors import LoginRefused, SecretError
+from runner.errors import SecretError
 from runner.secrets import SecretReader
 
 AUTH = profile.load("garminsync").auth
