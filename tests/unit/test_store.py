@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -200,10 +201,11 @@ def test_no_repr_shows_a_token(tmp_path: Path) -> None:
 
 def test_each_fault_of_the_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = _store(tmp_path)
-    for make, fault in (
-        (lambda: store._path.symlink_to("/x"), "is a link, which is not followed; remove it, a fresh login follows"),
-        (lambda: os.mkfifo(store._path), "not a regular file; remove it, a fresh login follows"),
-    ):
+    makes: dict[str, Callable[[], None]] = {
+        "is a link, which is not followed; remove it, a fresh login follows": lambda: store._path.symlink_to("/x"),
+        "not a regular file; remove it, a fresh login follows": lambda: os.mkfifo(store._path),
+    }
+    for fault, make in makes.items():
         make()
         with pytest.raises(SecretError) as caught:
             store.load()
@@ -371,5 +373,5 @@ def test_old_leftovers_are_those_of_more_than_an_hour_ago(tmp_path: Path) -> Non
     for age, path in left.items():
         path.write_text("")
         os.utime(path, (CLOCK.time() - age, CLOCK.time() - age))
-    _store(tmp_path)
+    open_store(tmp_path, "https://x.example", "user", SystemClock(), print)  # the next run, which has its own clock
     assert [age for age, path in left.items() if path.exists()] == [3500]

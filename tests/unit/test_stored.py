@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,8 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
 )
 def test_a_field_of_another_type_is_refused(field: str) -> None:
     written = json.loads(Codec().encode(Stored(Session("token"))))
-    for value in ([], {}, "text" if field != "used_refresh_token" else 5):
+    values: tuple[Any, ...] = ([], {}, "text" if field != "used_refresh_token" else 5)
+    for value in values:
         with pytest.raises(ValueError):
             Codec().decode(json.dumps({**written, field: value}).encode())
 
