@@ -1,7 +1,6 @@
 """For the commands that do one thing with each account: open it, do it, close it, one exit code."""
 
 import argparse
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from runner.account import Account, Surroundings, open_account, open_client
@@ -12,9 +11,10 @@ from runner.commands.settings_from import loaded
 from runner.errors import RunnerError
 from runner.fleet import accounts
 from runner.frozen import Frozen
+from runner.loop import complete
 from runner.observe import events
 from runner.observe.interface import Observer
-from runner.settings import Settings
+from runner.settings import Settings, SyncSettings
 
 
 class Visit(Frozen):
@@ -22,6 +22,7 @@ class Visit(Frozen):
 
     account: Account
     settings: Settings
+    syncs: tuple[SyncSettings, ...]
     deadline: Deadline
     observer: Observer
     clean: Callable[[str], str]
@@ -43,10 +44,10 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:
                         account = open_account(plan, around, client, observer)
-                        await work(Visit(account, settings, deadline, observer, around.clean))
+                        await work(Visit(account, settings, plan.syncs, deadline, observer, around.clean))
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
                         observer.emit(events.RunFailed(int(error.exit_code), str(error)))
 
-        asyncio.run(all_accounts())
+        complete(all_accounts())
     return max(codes)

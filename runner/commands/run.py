@@ -1,9 +1,9 @@
 """`run`: the syncs to completion, then metrics, report, exit code."""
 
 import argparse
-import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 from runner.account import Surroundings
@@ -13,6 +13,7 @@ from runner.commands.outlets import Outlets, outlets
 from runner.commands.settings_from import loaded
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.fleet import shard
+from runner.loop import complete
 from runner.models import RunResult
 from runner.observe import events
 from runner.run import SIGNALS, run
@@ -60,7 +61,7 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     try:
         spelled = profile.load(settings.profile)
         around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
-        return asyncio.run(run(around, made.observer, made.run_id))
+        return complete(run(around, made.observer, made.run_id))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
     except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too
@@ -87,12 +88,16 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
             raise UsageError("--start, --end, --force-full and --param go with TYPEs on the command line; name some")
         return {}
     common = {"start": arguments.start, "end": arguments.end, "force_full": arguments.force_full}
-    common["params"] = dict(_pair(text) for text in arguments.param)
+    common["params"] = params(arguments.param)
     return {"syncs": [{"type": name, **common} for name in arguments.types]}
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UsageError("--param: give KEY=VALUE, such as --param deployment=nightly")
-    return key, value
+def params(given: Sequence[str]) -> dict[str, str]:
+    """The parameters of `--param KEY=VALUE`. Raises UsageError for one without `=`."""
+    found = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError("--param: give KEY=VALUE, such as --param deployment=nightly")
+        found[key] = value
+    return found
