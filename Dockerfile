@@ -61,7 +61,8 @@ LABEL org.opencontainers.image.title="sync-runner" \
 USER 65532:0
 # The one place that is written. Declared, so that it can be written below a read-only root without any option.
 VOLUME ["/var/lib/sync-runner"]
-ENTRYPOINT ["sync-runner"]
+# The kernel drops a signal to the first process that has no handler yet. Blocked, it waits until Python has one.
+ENTRYPOINT ["env", "--block-signal=TERM", "--block-signal=INT", "sync-runner"]
 # No HEALTHCHECK: a batch job that runs to its end has an exit code, not a health. The engine would start a process every
 # few seconds to learn nothing, and an "unhealthy" job must not be restarted: its deadline ends it.
 

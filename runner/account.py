@@ -63,8 +63,11 @@ class Surroundings(Frozen):
 
 
 @asynccontextmanager
-async def open_client(around: Surroundings) -> AsyncIterator[Client]:
-    """The one client of a run, whose connections all accounts share. Raises UsageError before anything is sent."""
+async def open_client(around: Surroundings, at_once: int = 1) -> AsyncIterator[Client]:
+    """The one client of a run, whose connections and retries all accounts share; so many of them work `at_once`.
+
+    Raises UsageError before anything is sent.
+    """
     settings = around.settings
     check_base_url(settings.base_url, allow_http=settings.tls.allow_http)
     client = Client(
@@ -76,6 +79,7 @@ async def open_client(around: Surroundings) -> AsyncIterator[Client]:
         headers=correlation.headers(around.run_id, around.environment),
         meanwhile=around.meanwhile,
         connections=settings.limits.connections,
+        retries=settings.retry.budget * at_once,
         rate_limit=around.profile.errors.rate_limit,
     )
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from runner import __version__
+from runner import __version__, signals
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 
 COMMANDS: dict[str, str] = {
@@ -19,10 +19,12 @@ COMMANDS: dict[str, str] = {
     "login": "log in and keep the session for the next run",
     "logout": "drop the kept session",
     "config": "show the effective settings, the schema, or a commented file to start from",
-    "profiles": "list, show or validate the profiles of APIs",
+    "profiles": "list, show, validate or test the profiles of APIs",
     "sandbox": "serve the embedded API to try things out against",
     "demo": "run three syncs against the embedded API",
 }
+
+OBEYING = ("run", "demo")  # these obey a signal with report and metrics, however early it came
 
 _EPILOG = f"""\
 exit codes:
@@ -44,6 +46,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         parsed = parse(arguments)
         log_format = parsed.log_format or log_format
+        if parsed.command not in OBEYING:
+            signals.unwind()
         module = importlib.import_module(f"runner.commands.{parsed.command}")
         execute: Callable[[argparse.Namespace], int] = module.execute
         return int(execute(parsed))

@@ -1,7 +1,8 @@
 """A YAML file as plain data that still knows on which line each key stands, for errors that point at the place."""
 
 import math
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from runner.errors import UsageError
 from runner.frozen import Frozen
 
 MAX_BYTES = 1 << 20  # a configuration is a page or two; a megabyte of it is a mistake or an attack
+
+MAX_VALUES = 100_000  # keys and list items, aliases written out; what fits into MAX_BYTES without them
+MAX_DEPTH = 64
+_NOT_YAML = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Place = tuple[str | int, ...]
 
@@ -30,6 +35,17 @@ class Document(Frozen):
 
 def read(path: Path) -> Document:
     """The file's document. Raises UsageError when it can not be read or is not one YAML mapping."""
+    return parse(_bytes(path), str(path))
+
+
+def text(path: Path) -> str:
+    """The file's text. Raises UsageError when it can not be read or is no text."""
+    raw = _bytes(path)
+    _check_text(raw, str(path))
+    return raw.decode("utf-8")
+
+
+def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -37,13 +53,14 @@ def read(path: Path) -> Document:
         raise UsageError(f"{path}: can not be read ({error.strerror}); give the path of a readable YAML file") from None
     if len(raw) > MAX_BYTES:
         raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; is this the right file?")
-    return parse(raw, str(path))
+    return raw
 
 
 def parse(raw: bytes, name: str) -> Document:
     """The document in `raw`; `name` stands in messages. Raises UsageError with line and column."""
     import yaml
 
+    _check_text(raw, name)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         instance = loader(raw)
@@ -52,7 +69,7 @@ def parse(raw: bytes, name: str) -> Document:
             if node is None:
                 return Document(name, {}, {})
             lines: dict[Place, int] = {}
-            _collect(node, (), lines, name)
+            _collect(node, (), lines, name, instance.construct_object)
             data = instance.construct_document(node)
         finally:
             instance.dispose()
@@ -60,11 +77,24 @@ def parse(raw: bytes, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise UsageError(f"{name}{at}: not valid YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise UsageError(f"{name}: not valid YAML ({type(error).__name__}); it must be UTF-8 text") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"{name}: not valid YAML ({type(error).__name__})") from None
     if not isinstance(data, dict):
         raise UsageError(f"{name}:1: the file must hold keys and values, such as `base_url: https://sync.example.org`")
     return Document(name, data, lines)
+
+
+def _check_text(raw: bytes, name: str) -> None:
+    """Raises UsageError at the line of the first byte that is no UTF-8, or character that YAML does not allow."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{name}:{line}: not UTF-8 text; save the file in that encoding") from None
+    wrong = _NOT_YAML.search(text)
+    if wrong:
+        line = text.count("\n", 0, wrong.start()) + 1
+        raise UsageError(f"{name}:{line}: not valid YAML: the control character U+{ord(wrong[0]):04X}; take it away")
 
 
 def not_json(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
@@ -84,19 +114,31 @@ def not_json(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
         yield place, f"a {type(data).__name__}, which JSON has not; write it in quotes"
 
 
-def _collect(node: Any, place: Place, lines: dict[Place, int], name: str) -> None:
-    """Note each key's line; refuse a key that stands twice, which YAML would silently drop."""
-    if len(place) > 64:
-        raise UsageError(f"{name}:{node.start_mark.line + 1}: nested too deeply")
+def _collect(node: Any, place: Place, lines: dict[Place, int], name: str, construct: Callable[[Any], object]) -> None:
+    """Note each key's line; refuse a key that stands twice, which YAML would silently drop, and what no line would tell.
+
+    Aliases are followed, and bounded with all else: a few lines of them can stand for millions of values.
+    """
+    here = f"{name}:{node.start_mark.line + 1}"
+    if len(place) > MAX_DEPTH or len(lines) > MAX_VALUES:
+        raise UsageError(
+            f"{here}: {'.'.join(map(str, place[:4]))}: nested too deeply, or too large; is this the right file?"
+        )
     if node.id == "mapping":
         for key, value in node.value:
             at = (*place, str(key.value) if key.id == "scalar" else "?")
             if at in lines:
                 raise UsageError(f"{name}:{key.start_mark.line + 1}: the key `{at[-1]}` stands twice; keep one")
             lines[at] = key.start_mark.line + 1
-            _collect(value, at, lines, name)
+            _collect(value, at, lines, name, construct)
     elif node.id == "sequence":
         for index, item in enumerate(node.value):
             at = (*place, index)
             lines[at] = item.start_mark.line + 1
-            _collect(item, at, lines, name)
+            _collect(item, at, lines, name, construct)
+    else:
+        try:
+            construct(node)
+        except (ValueError, OverflowError):
+            key = ".".join(map(str, place))
+            raise UsageError(f"{here}: {key}: no date or number that can be used; write it in quotes") from None

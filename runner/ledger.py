@@ -108,7 +108,6 @@ class Ledger:
         if self._path != ":memory:":
             Path(self._path).chmod(0o600)
             self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise UsageError(
@@ -128,6 +127,7 @@ class Ledger:
         self._write(
             "INSERT OR REPLACE INTO syncs (key, target, account, name, sync_type, run_id, intended_at) VALUES (?,?,?,?,?,?,?)",
             (entry.key, entry.target, entry.account, entry.name, entry.sync_type, entry.run_id, entry.intended_at),
+            on_disk=True,
         )
 
     def triggered(self, key: str, job_id: str, *, foreign: bool = False) -> None:
@@ -143,8 +143,10 @@ class Ledger:
             (outcome, at, processed, None if error is None else self._clean(error), key),
         )
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+    def _write(self, statement: str, values: tuple[object, ...], *, on_disk: bool = False) -> None:
+        """What must be `on_disk` outlives a power failure; the rest a killed process, and the API can tell it again."""
         try:
+            self._db.execute(f"PRAGMA synchronous={'FULL' if on_disk else 'NORMAL'}")
             self._db.execute(statement, values)
         except sqlite3.Error as error:
             raise _error(error)(

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from runner import __version__, fleet
+from runner import __version__, fleet, signals
 from runner.account import Account, Surroundings, open_account, open_client
 from runner.api.client import Client
 from runner.api.profile import asking
 from runner.clock import Deadline
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.fleet import AccountPlan
-from runner.ledger import Ledger
+from runner.ledger import BUSY, Ledger
 from runner.models import AccountResult, Outcome, RunResult, SyncResult
 from runner.observe import events
 from runner.observe.interface import Observer
@@ -24,7 +24,7 @@ from runner.settings import SyncSettings
 from runner.sync import outcome
 from runner.sync.execute import execute
 from runner.sync.execution import Execution, Watching
-from runner.sync.pace import Pace
+from runner.sync.pace import Crowd, Pace
 from runner.sync.plan import PlannedSync, plan, zone
 
 LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
@@ -62,6 +62,9 @@ def _obeying(interrupt: Interrupt) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, interrupt, number)
+    early = signals.noted()
+    if early is not None:
+        interrupt(early)
     try:
         yield
     finally:
@@ -109,22 +112,23 @@ async def _all_accounts(
     deadline = Deadline.after(around.clock, around.settings.deadline.run, "the run's deadline")
     ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
     waiting = iter(plans)
+    crowd = Crowd(around.settings.limits.looks)
 
     async def one_after_another(client: Client) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
-            results = await _Work(one, around, client, ledger, deadline, bound, run_id, interrupt).run()
+            results = await _Work(one, around, client, ledger, deadline, bound, run_id, interrupt, crowd).run()
             account = _together(one.name, results, interrupt)
             ended[one.name] = account, results
             if len(plans) > 1:
                 bound.emit(events.AccountEnded(account.exit_code, account.completed, account.total - account.completed))
 
-    ledger = Ledger(around.settings.state.dir, around.clean)
+    ledger = Ledger(around.settings.state.dir, around.clean, min(BUSY, deadline.left))
     try:
-        async with open_client(around) as client:
+        at_once = min(around.settings.limits.accounts, len(plans))
+        async with open_client(around, at_once) as client:
             asyncio.get_running_loop().call_later(LOAD_SECONDS, around.meanwhile)
             with _obeying(interrupt):
-                at_once = min(around.settings.limits.accounts, len(plans))
                 await asyncio.gather(*(one_after_another(client) for _ in range(at_once)))
     finally:
         ledger.close()
@@ -160,6 +164,7 @@ class _Work:
     observer: Observer
     run_id: str
     interrupt: Interrupt
+    crowd: Crowd
     results: dict[str, SyncResult] = field(default_factory=dict)
 
     async def run(self) -> list[SyncResult]:
@@ -208,6 +213,7 @@ class _Work:
             clock=self.around.clock,
             watching=watching,
             cancel_on_interrupt=settings.on_interrupt == "cancel",
+            crowd=self.crowd,
         )
         free = asyncio.Semaphore(settings.concurrency)
         ended = {sync.name: asyncio.Event() for sync in planned}

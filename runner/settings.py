@@ -157,7 +157,17 @@ class LimitSettings(_Section):
     """How much may happen at once; `concurrency` bounds the syncs of one account."""
 
     accounts: int = Field(default=50, ge=1, le=10_000, description="Accounts that are worked on at once.")
-    connections: int = Field(default=100, ge=1, le=1000, description="Connections to the API's host at once.")
+    connections: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="Connections to the API's host at once; each costs with every request, so that few do more.",
+    )
+    looks: float = Field(
+        default=50.0,
+        gt=0,
+        description="Looks at running jobs a second, about; more jobs than that are looked at less often.",
+    )
 
 
 class RetrySettings(_Section):
@@ -168,6 +178,12 @@ class RetrySettings(_Section):
         default=0.5, gt=0, description="Upper bound of the first random wait; doubles with each try."
     )
     max_wait: Duration = Field(default=30.0, gt=0, description="Upper bound of any random wait.")
+    budget: int = Field(
+        default=20,
+        ge=0,
+        description="Retries in store for the run, for each account at work; each good answer puts back half a one. "
+        "When they are spent, the API counts as down.",
+    )
     job_attempts: int = Field(default=1, ge=1, le=20, description="Triggers of one sync whose job fails at the server.")
 
 
@@ -358,7 +374,7 @@ class Settings(BaseSettings):
         default=(), description="What to run: `activities,health` or a list with type, start, end, ..."
     )
     params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for every sync.")
-    concurrency: int = Field(default=1, ge=1, le=1000, description="Syncs of one account that may run at once.")
+    concurrency: int = Field(default=1, ge=1, le=10_000, description="Syncs of one account that may run at once.")
     on_failure: Literal["continue", "stop"] = Field(
         default="continue", description="After a failed sync: go on, or skip the rest."
     )

@@ -1,6 +1,6 @@
 """A whole run in this process, for the many cases where starting one each would cost more than it shows."""
 
-import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from runner.account import Surroundings
 from runner.api import profile
 from runner.clock import Clock, SystemClock
+from runner.loop import complete
 from runner.models import RunResult
 from runner.observe.interface import Event, Observer, Record
 from runner.run import run
@@ -49,9 +50,11 @@ def run_here(
     state: Path | None = None,
     spelled: str = "garminsync",
     clock: Clock | None = None,
+    run_id: str = "run",
+    keep: Sequence[str] | None = None,
     **settings: Any,
 ) -> Told:
-    """Run `syncs` to their end; settings as nested dictionaries."""
+    """Run `syncs` to their end; settings as nested dictionaries. Only events named in `keep` are kept, where it is given."""
     clock = clock or SystemClock()
     given: dict[str, Any] = {
         "base_url": base_url,
@@ -68,8 +71,9 @@ def run_here(
     events: list[Event] = []
 
     def note(record: Record) -> None:
-        events.append(record.event)
+        if keep is None or record.event.name in keep:
+            events.append(record.event)
 
-    around = Surroundings.of(loaded, profile.load(spelled), clock, lambda _secret: None)
+    around = Surroundings.of(loaded, profile.load(spelled), clock, lambda _secret: None, run_id)
     observer = Observer(clock, [note])
-    return Told(asyncio.run(run(around, observer, "run")), events)
+    return Told(complete(run(around, observer, run_id)), events)

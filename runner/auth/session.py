@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from runner.api import template
+from runner.api import retry, template
 from runner.api.client import Client
 from runner.api.profile import reading
 from runner.api.profile.models import Auth, SessionFields, Source
@@ -18,7 +18,7 @@ from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
 from runner.auth.store import Store
 from runner.auth.stored import Stored
-from runner.auth.walk import Walk, Walked, shape_of
+from runner.auth.walk import TURNED_AWAY, Walk, Walked, shape_of
 from runner.clock import Clock, Deadline
 from runner.errors import AuthenticationError, ContractError, LoginRefused, SecretError, Unreachable
 from runner.models import Session
@@ -159,7 +159,13 @@ class SessionKeeper:
         values = {**self._constant, **old.carried, "refresh_token": token, "access_token": old.access_token}
         call = prepare("refresh", self._auth.refresh.request, values)
         try:
-            answer = await self._client.send(call, safety=Safety.ONCE, deadline=deadline, observer=observer)
+            answer = await self._client.repeat(
+                "refresh",
+                lambda attempt: self._client.exchange(call, attempt, deadline, observer),
+                why=_not_looked_at,
+                deadline=deadline,
+                observer=observer,
+            )
             self._codes.measure_skew(answer, observer)
             if answer.status not in self._auth.refresh.accepted:
                 observer.emit(events.LoginFailed("refresh", f"the API answered {answer.status}"))
@@ -272,6 +278,15 @@ class SessionKeeper:
         spent = round(self._clock.monotonic() - began, 3)
         observer.emit(events.LoggedIn(method, session.mfa_verified, spent, self._left(session)))
         return session
+
+
+def _not_looked_at(failure: Unreachable | int) -> str | None:
+    """The reason to send a refresh again: the API certainly never saw the token, which a second use would revoke.
+
+    A 503 does not say so: a proxy may give one when the server behind it was slow to answer.
+    """
+    certain = failure in TURNED_AWAY if isinstance(failure, int) else not failure.sent
+    return retry.reason(failure, Safety.ONCE) if certain else None
 
 
 def _fingerprint(token: str) -> str:

@@ -11,6 +11,7 @@ import random
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -71,7 +72,7 @@ class FileStore:
         self._clock = clock
         self._warn = warn
         self._codec = codec or Codec()
-        self._remove_stale()
+        _remove_stale(directory, clock)  # type: ignore[arg-type] # a clock hashes by identity
 
     def load(self) -> Stored:
         """What is kept. A file that can not be believed is set aside, and an empty state returned."""
@@ -156,15 +157,18 @@ class FileStore:
         finally:
             os.close(descriptor)
 
-    def _remove_stale(self) -> None:
-        for path in self._directory.glob(f".{self._path.name}.*.tmp"):
-            with suppress(OSError):
-                if self._clock.time() - path.lstat().st_mtime > STALE_SECONDS:
-                    path.unlink()
-
     def _drop_old_corrupt(self) -> None:
         for path in sorted(self._directory.glob(f"{self._path.stem}.corrupt-*"))[:-KEPT_CORRUPT]:
             with suppress(OSError):
+                path.unlink()
+
+
+@cache
+def _remove_stale(directory: Path, clock: Clock) -> None:
+    """Once a run: with thousands of accounts there are thousands of files to look through."""
+    for path in directory.glob(".*.tmp"):
+        with suppress(OSError):
+            if clock.time() - path.lstat().st_mtime > STALE_SECONDS:
                 path.unlink()
 
 

@@ -1,7 +1,6 @@
 """For the commands that do one thing with each account: open it, do it, close it, one exit code."""
 
 import argparse
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from runner.account import Account, Surroundings, open_account, open_client
@@ -12,6 +11,7 @@ from runner.commands.settings_from import loaded
 from runner.errors import RunnerError
 from runner.fleet import accounts
 from runner.frozen import Frozen
+from runner.loop import complete
 from runner.observe import events
 from runner.observe.interface import Observer
 from runner.settings import Settings
@@ -48,5 +48,5 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
                         codes.append(int(error.exit_code))
                         observer.emit(events.RunFailed(int(error.exit_code), str(error)))
 
-        asyncio.run(all_accounts())
+        complete(all_accounts())
     return max(codes)

@@ -1,9 +1,9 @@
 """`run`: the syncs to completion, then metrics, report, exit code."""
 
 import argparse
-import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 from runner.account import Surroundings
@@ -13,6 +13,7 @@ from runner.commands.outlets import Outlets, outlets
 from runner.commands.settings_from import loaded
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.fleet import shard
+from runner.loop import complete
 from runner.models import RunResult
 from runner.observe import events
 from runner.run import SIGNALS, run
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", metavar="DAY", help="first day for the TYPEs: 2026-01-31, today, -7d, last-success")
     parser.add_argument("--end", metavar="DAY", help="last day for the TYPEs, in the same forms")
     parser.add_argument("--force-full", action="store_true", help="full syncs for the TYPEs, not only what is new")
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the profile, for the TYPEs"
+    )
     parser.add_argument("--concurrency", type=int, metavar="N", help="syncs that may run at once")
     parser.add_argument("--shard", metavar="I/N", help="work on one part of the accounts alone: 0/4 to 3/4")
     parser.add_argument("--on-failure", choices=("continue", "stop"), help="after a failed sync")
@@ -57,7 +61,7 @@ def _result(settings: Settings, made: Outlets) -> RunResult:
     try:
         spelled = profile.load(settings.profile)
         around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
-        return asyncio.run(run(around, made.observer, made.run_id))
+        return complete(run(around, made.observer, made.run_id))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
     except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too
@@ -80,8 +84,20 @@ def _part(settings: Settings) -> str | None:
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     """Syncs named on the command line, as settings."""
     if not arguments.types:
-        if arguments.start or arguments.end or arguments.force_full:
-            raise UsageError("--start, --end and --force-full go with TYPEs on the command line; name some")
+        if arguments.start or arguments.end or arguments.force_full or arguments.param:
+            raise UsageError("--start, --end, --force-full and --param go with TYPEs on the command line; name some")
         return {}
     common = {"start": arguments.start, "end": arguments.end, "force_full": arguments.force_full}
+    common["params"] = params(arguments.param)
     return {"syncs": [{"type": name, **common} for name in arguments.types]}
+
+
+def params(given: Sequence[str]) -> dict[str, str]:
+    """The parameters of `--param KEY=VALUE`. Raises UsageError for one without `=`."""
+    found = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError("--param: give KEY=VALUE, such as --param deployment=nightly")
+        found[key] = value
+    return found

@@ -110,7 +110,9 @@ def write_whole(path: Path, text: str) -> str | None:
 def termination_line(report: dict[str, Any]) -> str:
     """One line that tells the run: code, meaning, and the first thing that went wrong."""
     failed = [sync for sync in report["syncs"] if sync["outcome"] != "completed"]
-    why = next((f"{one['name']}: {one['error']}" for one in failed if one["error"]), "") or "; ".join(report["errors"])
+    many = len(report["accounts"]) > 1
+    named = ((f"{one['account']}/{one['name']}" if many else one["name"], one["error"]) for one in failed)
+    why = next((f"{name}: {error}" for name, error in named if error), "") or "; ".join(report["errors"])
     done = len(report["syncs"]) - len(failed)
     line = f"code {report['exit_code']}: {report['meaning']}; {done} of {len(report['syncs'])} syncs completed"
     line = " ".join((f"{line}; {why}" if why else line).split())

@@ -1,5 +1,6 @@
 """Faults on request: which answer to spoil, how, and how often."""
 
+import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ ENDPOINTS = ("login", "refresh", "trigger", "status", "cancel", "*")
 class Fault:
     """One fault. `times` is how often it still strikes (-1: always), after letting `skip` requests pass.
 
-    `seconds` is the latency, the pause between dripped bytes, or the clock offset.
+    `seconds` is the latency, the pause between dripped bytes, or the clock offset. `chance` is how likely it strikes.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Fault:
     retry_after: str | None = None
     seconds: float = 0.0
     sync_type: str | None = None
+    chance: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises ValueError for a kind or endpoint that there is not."""
@@ -43,7 +45,7 @@ class Fault:
 
 def parse(text: str) -> Fault:
     """A fault from `kind=status,endpoint=trigger,status=503,times=2`. Raises ValueError."""
-    kinds: dict[str, Any] = {"times": int, "skip": int, "status": int, "seconds": float}
+    kinds: dict[str, Any] = {"times": int, "skip": int, "status": int, "seconds": float, "chance": float}
     values: dict[str, Any] = {}
     for pair in text.split(","):
         key, equals, value = pair.partition("=")
@@ -81,6 +83,8 @@ class Faults:
                 continue
             if fault.skip > 0:
                 fault.skip -= 1
+                continue
+            if random.random() >= fault.chance:
                 continue
             fault.times -= fault.times > 0
             return fault

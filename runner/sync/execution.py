@@ -1,10 +1,12 @@
 """What the syncs of one account share. Data only."""
 
+from dataclasses import field
+
 from runner.clock import Clock
 from runner.frozen import Frozen
 from runner.ledger import Ledger
 from runner.sync.jobs import JobApi
-from runner.sync.pace import Pace
+from runner.sync.pace import Crowd, Pace
 
 
 class Watching(Frozen):
@@ -27,3 +29,4 @@ class Execution(Frozen):
     clock: Clock
     watching: Watching
     cancel_on_interrupt: bool = True
+    crowd: Crowd = field(default_factory=Crowd)

@@ -1,10 +1,11 @@
 """Jobs over the wire: trigger, look up, list, cancel, in the profile's spelling, with a session that is kept good."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from runner.api import retry
 from runner.api.budget import Budget
 from runner.api.client import Client
 from runner.api.profile import Profile, asking, reading
@@ -54,6 +55,10 @@ class JobApi:
         """The same API, asked about one sync with its parameters."""
         return JobApi(self._client, self._profile, self._keeper, self._account, self._params, sync)
 
+    def listen(self, heard: Callable[[str, Answer], None]) -> None:
+        """Have every answer told to `heard` with its endpoint, those of the login too."""
+        self._client.heard = heard
+
     @property
     def spelling(self) -> Jobs:
         """What the profile says of jobs, for deciding what can be asked."""
@@ -78,7 +83,7 @@ class JobApi:
         if answer.status in trigger.conflict:
             named = key if trigger.names_job else text(answer, _body_at(trigger.conflict_job_id))
             return Conflict(named)
-        if answer.status >= 500 or answer.status in trigger.accepted:
+        if answer.status >= 500 or answer.status in {*retry.MAYBE_TAKEN, *trigger.accepted}:
             without = "" if answer.is_json else " without JSON"
             raise Unreachable(f"trigger: the API answered {answer.status}{without}", asked=answer.asked)
         raise self._refused("trigger", answer)

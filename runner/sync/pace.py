@@ -5,6 +5,8 @@ each look can only be a share of the time already watched away, and the length T
 10 looks for each doubling of T, it is found over at most 7.2 % late (2 ** 0.1); for 2 % it would take 35.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from runner.frozen import Frozen
@@ -27,6 +29,28 @@ class Pace(Frozen):
 
 
 @dataclass(slots=True)
+class Crowd:
+    """The jobs that a run watches at once, and how many looks a second it has for them all, about."""
+
+    looks: float = 50.0
+    jobs: int = 0
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """One more job, for the length of the block."""
+        self.jobs += 1
+        try:
+            yield
+        finally:
+            self.jobs -= 1
+
+    @property
+    def least(self) -> float:
+        """Seconds between two looks at one job; up to `looks` jobs need no such bound."""
+        return self.jobs / self.looks if self.jobs > self.looks else 0.0
+
+
+@dataclass(slots=True)
 class Pacer:
     """The looks at one job so far. Times are seconds since watching began."""
 
@@ -36,12 +60,15 @@ class Pacer:
     expected: float | None = None  # when the job should end, by what was seen
     early: int = 0  # looks in a row at which it should have ended
 
-    def next_look(self, job: Job, watched: float) -> float:
-        """Seconds from the time `watched` until the next look; `job` is what was seen then."""
+    def next_look(self, job: Job, watched: float, least: float = 0.0) -> float:
+        """Seconds from the time `watched` until the next look; `job` is what was seen then.
+
+        `least` is what a crowd of jobs asks for; the first look and one at a predicted end come when they are due.
+        """
         if watched <= 0:
             return self.pace.min
         share, steps = (LED_SHARE, LED_STEPS) if self._agrees(progress(job), watched) else (BLIND_SHARE, BLIND_STEPS)
-        pause = max(steps * self.pace.min, share * watched)
+        pause = max(steps * self.pace.min, share * watched, least)
         if self.expected is not None:
             left = self.expected * (1 + LATE_SHARE) - watched
             self.early = self.early + 1 if left < LAST_SHARE * watched else 0

@@ -15,11 +15,18 @@ async def watch(
     job: Job, shared: Execution, deadline: Deadline, observer: Observer, seen: Callable[[Job], None]
 ) -> Job:
     """The job at its end; `seen` is told each state. Raises DeadlineExceeded, Unreachable or ContractError."""
+    with shared.crowd.joined():
+        return await _watch(job, shared, deadline, observer, seen)
+
+
+async def _watch(
+    job: Job, shared: Execution, deadline: Deadline, observer: Observer, seen: Callable[[Job], None]
+) -> Job:
     clock, watching = shared.clock, shared.watching
     began = moved_at = clock.monotonic()
     stalled, pacer = False, Pacer(watching.pace)
     while not job.status.terminal:
-        pause = max(pacer.next_look(job, clock.monotonic() - began), job.look_again or 0.0)
+        pause = max(pacer.next_look(job, clock.monotonic() - began, shared.crowd.least), job.look_again or 0.0)
         await clock.sleep(min(pause, deadline.left))
         now = states.advance(job, await shared.api.look(job, deadline, observer))
         if (now.status, now.progress, now.processed_items) != (job.status, job.progress, job.processed_items):

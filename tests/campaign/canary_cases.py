@@ -332,7 +332,7 @@ CASES: dict[str, tuple[Arrange, set[int]]] = {
     "status odd": (spoil("/status", odd_shape), {9}),
     "job fails": (fault(kind="job_fails", times=-1), {4}),
     "one job fails": (both(saying(["run", "workouts", *RUN[1:]]), fault(kind="job_fails", sync_type="health")), {5}),
-    "job stalls": (both(fault(kind="job_stalls", times=-1), saying(RUN, **{"deadline.sync": "2s"})), {6}),
+    "job stalls": (both(fault(kind="job_stalls", times=-1), saying(RUN, **{"deadline.sync": "60s", "poll.max": "10s"})), {6}),
     "interrupted": (interrupt, {143}),
     "password in the YAML": (password_in_yaml, {2}),
     "password as a setting": (password_as_a_number, {2}),

@@ -3,9 +3,7 @@
 Each campaign returns its figures, and fails where a promise is broken.
 """
 
-import argparse
 import asyncio
-import json
 import os
 import random
 import re
@@ -35,10 +33,10 @@ from runner.models import Session
 from runner.observe.interface import Observer
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
+from tests.campaign.figures import Figures, main
 from tests.command_line import Desk
 
 CLOCK = SystemClock()
-Figures = dict[str, Any]
 
 
 @contextmanager
@@ -301,15 +299,5 @@ def _injected(name: str, ordinal: int, error: str) -> str:
 CAMPAIGNS = {"parallel": parallel, "skew": skew, "refresh": refresh, "crash": crash, "syscalls": syscalls}
 
 
-def main() -> None:
-    """Run the campaigns named, or all, and print each one's figures as a line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CAMPAIGNS))
-    for name in parser.parse_args().names or CAMPAIGNS:
-        began = time.monotonic()
-        figures = CAMPAIGNS[name]()
-        print(json.dumps({"campaign": name, **figures, "seconds": round(time.monotonic() - began, 1)}), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(CAMPAIGNS, __doc__)

@@ -27,7 +27,7 @@ def in_image(code: str, image: str = RUNNER) -> str:
 
 def test_it_starts_the_runner_as_a_user_by_number_and_has_no_health_check() -> None:
     config = inspected(RUNNER)["Config"]
-    assert config["Entrypoint"] == ["sync-runner"]
+    assert config["Entrypoint"] == ["env", "--block-signal=TERM", "--block-signal=INT", "sync-runner"]
     assert config["User"] == "65532:0"
     assert list(config["Volumes"]) == ["/var/lib/sync-runner"]
     assert not config.get("Healthcheck")

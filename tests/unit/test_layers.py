@@ -12,7 +12,7 @@ ROOT = Path(runner.__file__).parent
 # From the ground up; a module may import from its own layer and those before it. `sandbox` stands aside.
 LAYERS: list[set[str]] = [
     {"runner", "runner.errors", "runner.clock", "runner.frozen", "runner.lock", "runner.models", "runner.document"}
-    | {"runner.hygiene"},
+    | {"runner.hygiene", "runner.loop", "runner.signals"},
     {"runner.settings", "runner.secrets", "runner.ledger"},
     {"runner.observe"},
     {"runner.api"},

@@ -1,13 +1,14 @@
 """The pace of watching, by simulation: how late a job's end is seen, and how many requests that takes."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from math import ceil, floor, log2, sqrt
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.models import Job, JobStatus
-from runner.sync.pace import BLIND_SHARE, Pace, Pacer
+from runner.sync.pace import BLIND_SHARE, Crowd, Pace, Pacer
 
 DAY = 86_400.0
 USUAL = Pace()
@@ -100,3 +101,18 @@ def test_the_bounds_that_are_told_are_met() -> None:
         delay, looks = watched(length, stepped(SHAPES["even"], 365))
         assert delay <= 0.35 + 0.02 * length
         assert looks <= (of_the_shell(length) if length < 60 else of_the_shell(length) / 3)
+
+
+def test_a_crowd_of_jobs_is_looked_at_less_often_but_none_is_seen_late() -> None:
+    crowd, pacer, now, looks = Crowd(looks=50.0), Pacer(USUAL), 0.0, 0
+    with ExitStack() as stack:
+        for _ in range(1000):
+            stack.enter_context(crowd.joined())
+        assert crowd.least == 20.0
+        seen = Job("1", JobStatus.PENDING)
+        while now < 60.0:
+            now, looks = now + pacer.next_look(seen, now, crowd.least), looks + 1
+            seen = Job("1", JobStatus.RUNNING, progress=min(100.0, now / 0.6))
+    assert looks <= 5
+    assert now <= 60.5
+    assert crowd.least == 0.0

@@ -84,6 +84,8 @@ def _said(fault: Mapping[str, Any]) -> str:
         return MISSING
     if fault["type"] == "extra_forbidden":
         return "no such key in a profile" + _nearest(fault["loc"])
+    if fault["type"] in ("model_type", "dict_type"):
+        return "should hold keys and values; `sync-runner profiles schema` lists them"
     return str(fault["msg"]).removeprefix("Value error, ")
 
 

@@ -10,6 +10,8 @@ from runner.api.profile.models import Errors, Jobs, Source
 from runner.errors import ContractError
 from runner.models import JSON, Job, JobStatus
 
+MAX_ID = 512  # characters of a job id: it goes into addresses and log lines
+
 
 class Seen(Protocol):
     """An answer as far as a profile can point into it. Names of headers are in lower case."""
@@ -94,6 +96,8 @@ def job(spelling: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = 
     found = found or job_id
     if not found:
         raise ContractError(f"the answer has no job id at `{fields.job_id}` (shape: {shape(data)})")
+    if len(found) > MAX_ID:
+        raise ContractError(f"the job id at `{fields.job_id}` has {len(found)} characters; at most {MAX_ID} are taken")
     total, processed = _count(data, fields.total_items), _count(data, fields.processed_items)
     return Job(
         job_id=found,
@@ -172,8 +176,10 @@ def _count(data: JSON, expression: str | None) -> int | None:
 
 
 def _as_text(found: JSON, place: str) -> str | None:
-    if found is None or isinstance(found, str):
-        return found
+    if isinstance(found, str):  # half characters, which JSON allows and no file, header or database takes, written out
+        return found.encode("utf-8", "backslashreplace").decode()
+    if found is None:
+        return None
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found)
     raise ContractError(f"`{place}` should be text, is {shape(found)}")

@@ -1,0 +1,47 @@
+"""SIGTERM and SIGINT from the process's first moment until a run obeys them; which of the two came first.
+
+As PID 1, a process without a handler ignores SIGTERM: so it is noted from the start, and a run that begins later obeys
+it then, with report and metrics. Commands that leave nothing behind end at once.
+"""
+
+import os
+import signal
+from types import FrameType
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+_noted: list[signal.Signals] = []
+
+
+def listen() -> None:
+    """Note signals from here on. What a parent has blocked until now, so that it is not lost, comes in here."""
+    for number in NUMBERS:
+        signal.signal(number, _note)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
+
+
+def noted() -> signal.Signals | None:
+    """The signal that came before the run could obey it."""
+    return _noted[0] if _noted else None
+
+
+def unwind() -> None:
+    """From here on a signal ends the command; one that was noted does so now. Raises SystemExit."""
+    for number in NUMBERS:
+        signal.signal(number, _leave)
+    if _noted:
+        raise SystemExit(128 + _noted[0])
+
+
+def _note(number: int, _frame: FrameType | None) -> None:
+    if _noted:
+        os._exit(128 + number)  # the second one: at once
+    _noted.append(signal.Signals(number))
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Unwind; but leave at once from within an import, which may turn the exception into another one (pydantic's does)."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(128 + number)
+        frame = frame.f_back
+    raise SystemExit(128 + number)

@@ -1,0 +1,121 @@
+"""Many runners at once against one API that turns every fifth request away: `python -m tests.campaign.jobs crowd`."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from runner.sandbox.command import write_secrets
+from tests.campaign.figures import Figures
+from tests.in_process import run_here
+
+PASSWORD = "pass word of the campaign"
+RETRY_AFTER = 1.0
+JOB_SECONDS = 5.0
+MOST_REQUESTS = 1.3  # times those without a fault
+
+
+@contextmanager
+def sandbox(home: Path, *options: str) -> Iterator[dict[str, Any]]:
+    """A sandbox in a process of its own; its address and admin token."""
+    words = [sys.executable, "-m", "runner", "sandbox", "--port", "0", "--print-credentials", "--kdf", "fast", *options]
+    with subprocess.Popen(
+        [*words, "--sandbox-state", str(home)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout
+        yield json.loads(process.stdout.readline())
+        process.terminate()
+
+
+class Gathering:
+    """Users at a sandbox, and a runner for each."""
+
+    def __init__(self, stack: ExitStack, runners: int, *options: str) -> None:
+        self.home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        self.found = stack.enter_context(sandbox(self.home / "sandbox", "--job-seconds", str(JOB_SECONDS), *options))
+        self.users = [f"user-{number}" for number in range(runners)]
+        for user in self.users:
+            self._admin("POST", "/admin/users", {"username": user, "password": PASSWORD, "mfa": "none"})
+            write_secrets(self.home / user, {"username": user, "password": PASSWORD, "totp_seed": ""})
+            (self.home / user / "totp_seed").unlink()
+
+    def _admin(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.found['admin_token']}"}
+        answer = httpx.request(method, self.found["base_url"] + path, json=body, headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def fault(self, **fault: Any) -> None:
+        """Have the sandbox spoil answers."""
+        self._admin("POST", "/admin/faults", fault)
+
+    def run_all(self, **settings: Any) -> Counter[int]:
+        """Every runner in a process of its own, all at once. Their exit codes."""
+        children = {}
+        for user in self.users:
+            child = os.fork()
+            if child == 0:
+                code = 99
+                try:
+                    settings = {"retry": {"wait": 0.5, "max_wait": 30.0}, "poll": {"min": 0.25}, **settings}
+                    told = run_here(self.found["base_url"], self.home / user, "health", run_id=user, **settings)
+                    code = told.code
+                finally:
+                    os._exit(code)
+            children[child] = user
+        return Counter(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+
+    def record(self) -> dict[str, Any]:
+        """What the server saw and did."""
+        found: dict[str, Any] = self._admin("GET", "/admin/record")
+        return found
+
+
+def too_early(requests: list[dict[str, Any]]) -> list[str]:
+    """Requests that came before the time that the last answer to the same runner had named."""
+    by_runner: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in sorted(requests, key=lambda one: one["at"]):
+        by_runner[one["x-request-id"]].append(one)
+    return [
+        f"{runner}: {after['endpoint']} came {after['at'] - before['at']:.3f} s after a 503"
+        for runner, some in by_runner.items()
+        for before, after in pairwise(some)
+        if before["status"] == 503 and after["at"] - before["at"] < RETRY_AFTER
+    ]
+
+
+def crowd(runners: int = 200, chance: float = 0.2, **settings: Any) -> Figures:
+    """All complete, few requests more than without faults, and none before its time."""
+    counts = []
+    for share in (0.0, chance):
+        with ExitStack() as stack:
+            gathering = Gathering(stack, runners)
+            if share:
+                gathering.fault(kind="status", status=503, retry_after=f"{RETRY_AFTER:.0f}", times=-1, chance=share)
+            codes = gathering.run_all(**settings)
+            record = gathering.record()
+        assert codes == {0: runners}, codes
+        assert Counter(job["status"] for job in record["jobs"]) == {"completed": runners}
+        counts.append(Counter(one["status"] == 503 for one in record["requests"]))
+    early = too_early(record["requests"])
+    assert not early, early[:20]
+    plain, faulted = (count.total() for count in counts)
+    assert faulted <= MOST_REQUESTS * plain, (plain, faulted)
+    return {
+        "runners": runners,
+        "completed": runners,
+        "requests without faults": plain,
+        "requests": faulted,
+        "times": round(faulted / plain, 3),
+        "answered 503": round(counts[1][True] / faulted, 3),
+        "before Retry-After": 0,
+    }

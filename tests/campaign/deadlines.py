@@ -1,0 +1,159 @@
+"""Runs that something holds up until their deadline: `python -m tests.campaign.jobs deadlines`."""
+
+import multiprocessing
+import os
+import random
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from runner.auth.store import account_key
+from runner.ledger import Ledger
+from runner.lock import open_lock, try_lock
+from runner.sandbox import data
+from runner.sandbox.command import write_secrets
+from runner.sandbox.faults import Fault
+from runner.sandbox.server import SandboxServer
+from runner.sandbox.settings import SandboxSettings
+from tests.campaign.figures import Figures
+from tests.faults.connections import NAME_KINDS, names_failing
+from tests.faults.kinds import KINDS
+from tests.faults.proxy import FaultProxy
+from tests.in_process import Told, run_here
+
+OVERSHOOT = 0.25  # seconds at most
+PASSWORD = "pass word of the campaign"
+_SPOIL = {kind.name: kind.spoil for kind in KINDS}
+
+
+@contextmanager
+def _ledger_locked(state: Path) -> Iterator[None]:
+    """Another process that is writing to the ledger and does not end."""
+    Ledger(state).close()
+    with closing(sqlite3.connect(state / "ledger.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def _login_locked(state: Path, base_url: str, user: str) -> Iterator[None]:
+    """Another process that is at the login and does not end."""
+    (state / "sessions").mkdir(parents=True)
+    descriptor = open_lock(state / "sessions" / f"{account_key(base_url, user)}.lock")
+    assert try_lock(descriptor)
+    yield
+    os.close(descriptor)
+
+
+# What holds a run up: the endpoint, the kind of fault there, or none where something else does.
+HOLD_UPS: dict[str, tuple[str, str | None]] = {
+    "login stalls": ("login", "stall before"),
+    "login drips": ("login", "drip"),
+    "login is turned away": ("login", "503, Retry-After: 1"),
+    "trigger stalls": ("trigger", "stall before"),
+    "trigger stalls after it is taken": ("trigger", "stall after"),
+    "trigger is turned away": ("trigger", "503"),
+    "status stalls": ("status", "stall after"),
+    "status drips": ("status", "stall in the body"),
+    "status fails": ("status", "502"),
+    "the job never ends": ("", None),
+    "the job never ends, cancel stalls": ("cancel", "stall before"),
+    "the job never ends, cancel is turned away": ("cancel", "503, Retry-After: 1"),
+    "the name look-up hangs": ("", None),
+    "nobody listens": ("", None),
+    "another process is at the login": ("", None),
+    "another process writes to the ledger": ("", None),
+}
+
+
+class Course:
+    """A sandbox, a proxy, and runs that are held up."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        data.generate(self.home / "data", 7, SandboxSettings().last_day)
+        self.server = stack.enter_context(SandboxServer(SandboxSettings(port=0, kdf="fast", data=self.home / "data")))
+        self.proxy = stack.enter_context(FaultProxy(self.server.base_url))
+        self._users = 0
+
+    def run(self, hold_up: str, deadline: float, which: str) -> Told:
+        """One run with a deadline of so many seconds, of `sync` or `run`, that is held up."""
+        self._users += 1
+        user = f"user-{self._users}"
+        state = self.home / user / "state"
+        self.server.sandbox.accounts.put(user, PASSWORD, "", "none")
+        write_secrets(self.home / user / "secrets", {"username": user, "password": PASSWORD, "totp_seed": ""})
+        (self.home / user / "secrets" / "totp_seed").unlink()
+        endpoint, kind = HOLD_UPS[hold_up]
+        self.proxy.plan(endpoint, _SPOIL[kind] if kind else None, -1, random.Random(hold_up))
+        self.server.sandbox.faults.clear()
+        self.server.sandbox.faults.add(Fault("job_stalls"))
+        base_url = self.proxy.base_url.replace("127.0.0.1", "localhost")
+        held: AbstractContextManager[Any] = nullcontext()
+        if hold_up == "the name look-up hangs":
+            held = names_failing(NAME_KINDS["DNS: hangs"], range(1 << 30))
+        elif hold_up == "nobody listens":
+            base_url = "http://127.0.0.1:1"
+        elif hold_up == "another process is at the login":
+            held = _login_locked(state, base_url, user)
+        elif hold_up == "another process writes to the ledger":
+            held = _ledger_locked(state)
+        settings: dict[str, Any] = {"retry": {"attempts": 100, "budget": 1000, "wait": 0.5, "max_wait": 30.0}}
+        syncs = [{"type": "health", "start": "-7d", "end": "today"}]
+        with held:
+            return run_here(
+                base_url, self.home / user / "secrets", syncs, state=state, deadline={which: deadline}, **settings
+            )
+
+
+def overshoots(seed: int, runs: int, longest: float = 5.0) -> tuple[list[tuple[float, str]], list[str]]:
+    """How long each run went on after its deadline, in seconds; and what else was wrong."""
+    rng = random.Random(seed)
+    found: list[tuple[float, str]] = []
+    wrong: list[str] = []
+    with ExitStack() as stack:
+        course = Course(stack)
+        for _ in range(runs):
+            hold_up, deadline = rng.choice(list(HOLD_UPS)), rng.uniform(1.0, longest)
+            told = course.run(hold_up, deadline, rng.choice(("sync", "run")))
+            (ended,) = told.named("run.ended")
+            found.append((ended.duration_seconds - deadline, hold_up))
+            if told.code not in _codes(hold_up):
+                wrong.append(f"{hold_up}, {deadline:.2f} s: code {told.code}: {told.errors}")
+    return found, wrong
+
+
+def _codes(hold_up: str) -> tuple[int, ...]:
+    """6, but 8 where a trigger may have been taken; a ledger that can not be written is a matter of configuration."""
+    if hold_up == "trigger stalls":
+        return (8,)
+    if hold_up == "trigger is turned away":  # or cut short in the middle of a try
+        return (6, 8)
+    return (2, 6) if hold_up == "another process writes to the ledger" else (6,)
+
+
+def deadlines(
+    runs: int = 1008, workers: int = 16, longest: float = 5.0, work: Callable[..., Any] = overshoots
+) -> Figures:
+    """Runs held up in every way. Fails where one goes on for more than 250 ms, or ends with another code."""
+    share = runs // workers
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        made = list(pool.map(work, range(workers), [share] * workers, [longest] * workers))
+    found = sorted(one for some, _ in made for one in some)
+    wrong = [fault for _, faults in made for fault in faults]
+    assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:30])
+    late = [one for one in found if one[0] > OVERSHOOT]
+    assert not late, f"{len(late)} of {len(found)}: {Counter(hold_up for _, hold_up in late)}, most {late[-1]}"
+    return {
+        "runs": len(found),
+        "hold-ups": len({hold_up for _, hold_up in found}),
+        "overshoot ms, median": round(1000 * found[len(found) // 2][0]),
+        "overshoot ms, p99": round(1000 * found[int(0.99 * len(found))][0]),
+        "overshoot ms, max": round(1000 * found[-1][0]),
+        "of": found[-1][1],
+    }

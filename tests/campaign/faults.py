@@ -1,0 +1,273 @@
+"""Runs with a fault between runner and sandbox, judged by the server's record: `python -m tests.campaign.jobs faults`."""
+
+import logging
+import multiprocessing
+import random
+import shutil
+import signal
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from runner.api import profile
+from runner.auth.store import open_store
+from runner.auth.stored import Stored
+from runner.clock import SystemClock
+from runner.ledger import Ledger
+from runner.models import Session
+from runner.sandbox import data
+from runner.sandbox.command import write_secrets
+from runner.sandbox.faults import Fault
+from runner.sandbox.server import SandboxServer
+from runner.sandbox.settings import SandboxSettings
+from tests.faults.connections import NAME_KINDS, Authority, names_failing, tls_kinds
+from tests.faults.kinds import KINDS, Class, Kind, expected
+from tests.faults.proxy import ENDPOINTS, FaultProxy
+from tests.in_process import Told, run_here
+
+HANG_SECONDS = 60
+PASSWORD = "pass word of the campaign"
+# Which connection the first request to an endpoint makes, where each request makes one of its own.
+FIRST_CONNECTION = {"login": 0, "refresh": 0, "trigger": 1, "status": 2, "list": 2}
+KEYLESS = (
+    ("    idempotent: true\n", ""),
+    ('      headers: {Idempotency-Key: "${idempotency_key}"}\n', ""),
+)
+_KINDS = {kind.name: kind for kind in KINDS}
+_RESET_AFTER = _KINDS["reset after"].spoil
+
+
+@dataclass(frozen=True)
+class Case:
+    """One faulted run: the first `times` requests to `endpoint` meet the fault called `kind`."""
+
+    kind: str
+    endpoint: str
+    times: int
+    seed: int
+
+
+@dataclass
+class Tally:
+    """What came of the cases."""
+
+    codes: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    spoiled: int = 0
+    runs: int = 0
+
+
+def cases(seeds: Iterable[int], kinds: Sequence[str] | None = None) -> Iterator[Case]:
+    """Every kind at every endpoint, for the first one, two and three requests to it, with each seed."""
+    for name in kinds or [*_KINDS, *NAME_KINDS, *tls_names()]:
+        for endpoint in ENDPOINTS:
+            if name in _KINDS or endpoint in FIRST_CONNECTION:
+                for times in (1, 2, 3):
+                    yield from (Case(name, endpoint, times, seed) for seed in seeds)
+
+
+def tls_names() -> list[str]:
+    """The names of the ways in which TLS fails."""
+    with tempfile.TemporaryDirectory() as place:
+        return list(tls_kinds(Authority(Path(place))))
+
+
+def keyless_profile(home: Path) -> Path:
+    """The built-in profile without idempotency keys, as a file in `home`."""
+    text = profile.locate("garminsync").read_text()
+    for old, new in KEYLESS:
+        assert old in text
+        text = text.replace(old, new)
+    path = home / "keyless.yaml"
+    path.write_text(text)
+    return path
+
+
+class Hang(Exception):
+    """A run took too long."""
+
+
+class Bench:
+    """A sandbox, the proxies before it, and the runs between them."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        data.generate(self.home / "data", 7, SandboxSettings().last_day)
+        self.server = stack.enter_context(SandboxServer(SandboxSettings(port=0, kdf="fast", data=self.home / "data")))
+        self.authority = Authority(self.home)
+        upstream = self.server.base_url
+        self.plain = stack.enter_context(FaultProxy(upstream))
+        self.named = stack.enter_context(FaultProxy(upstream, close_each=True))
+        self.tls = stack.enter_context(FaultProxy(upstream, self.authority.context(), close_each=True))
+        self.tls_kinds = tls_kinds(self.authority)
+        self.keyless = keyless_profile(self.home)
+        self._users = 0
+        self._complaints = stack.enter_context(_complaints())
+
+    def judge(self, case: Case, tally: Tally) -> None:
+        """Run the case, and then once more without a fault where it did not complete; write down what is wrong."""
+        self._users += 1
+        user = f"user-{self._users}"
+        home = self.home / user
+        self.server.sandbox.accounts.put(user, PASSWORD, "", "none")
+        write_secrets(home / "secrets", {"username": user, "password": PASSWORD, "totp_seed": ""})
+        (home / "secrets" / "totp_seed").unlink()
+        faults = [
+            *self._run_and_judge(case, user, home, tally),
+            *(f"complained: {words}" for words in self._complaints),
+        ]
+        self._complaints.clear()
+        tally.wrong.extend(f"{case}: {fault}" for fault in faults)
+        shutil.rmtree(home)
+
+    def _run_and_judge(self, case: Case, user: str, home: Path, tally: Tally) -> Iterator[str]:
+        wanted = _expected(case)
+        try:
+            told, proxy = self._run(case, user, home)
+        except Hang:
+            yield "hangs"
+            return
+        tally.runs += 1
+        tally.codes[told.code] += 1
+        tally.spoiled += proxy.spoiled > 0 or case.kind in NAME_KINDS
+        if told.code != wanted:
+            yield f"code {told.code} instead of {wanted}: {told.errors}"
+        if told.code in (0, 1) and told.code != wanted:
+            return
+        yield from self._judge_jobs(user, home, completed=told.code == 0)
+        if told.code in (7, 8, 9) and case.endpoint in ("trigger", "status", "list"):
+            again = self._clean_run(home, proxy)
+            if again.code != 0:
+                yield f"the next run ended with {again.code}: {again.errors}"
+            yield from self._judge_jobs(user, home, most=2, completed=True)
+
+    def _judge_jobs(self, user: str, home: Path, *, most: int = 1, completed: bool) -> Iterator[str]:
+        """By the server's own record."""
+        jobs = self.server.sandbox.state.all(
+            "SELECT * FROM jobs WHERE user_id=(SELECT id FROM users WHERE username=?) ORDER BY number", user
+        )
+        if len(jobs) > most:
+            yield f"{len(jobs)} jobs: duplicate"
+        ledger = Ledger(home / "state")
+        still_open = [entry.job_id for entry in ledger.recent(10) if entry.outcome is None]
+        ledger.close()
+        for job in jobs:
+            if job["status"] in ("pending", "running") and not {job["job_id"], None} & {*still_open}:
+                yield f"job {job['job_id']} is {job['status']} and not remembered: orphan"
+        if completed and (not jobs or jobs[-1]["status"] != "completed"):
+            yield f"called complete, but the server has {[job['status'] for job in jobs]}"
+
+    def _run(self, case: Case, user: str, home: Path) -> tuple[Told, FaultProxy]:
+        rng = random.Random(f"{case}")
+        times, first = case.times, FIRST_CONNECTION.get(case.endpoint, 0)
+        which = range(first, first + times)
+        failing: Any = nullcontext()
+        proxy = self.plain
+        if case.kind in NAME_KINDS:
+            proxy, failing = self.named, names_failing(NAME_KINDS[case.kind], which)
+        elif case.kind in self.tls_kinds:
+            proxy = self.tls
+        proxy.plan(case.endpoint, None if proxy is not self.plain else _KINDS[case.kind].spoil, times, rng)
+        if case.kind in self.tls_kinds:
+            proxy.plan_connections(self.tls_kinds[case.kind], which)
+        settings: dict[str, Any] = {}
+        if case.endpoint == "list":
+            proxy.plan_also("trigger", _RESET_AFTER)
+            settings["spelled"] = str(self.keyless)
+        if case.endpoint == "refresh":
+            self._expired_session(self._url(proxy), user, home)
+        self.server.sandbox.faults.clear()
+        if case.endpoint == "cancel":
+            self.server.sandbox.faults.add(Fault("job_stalls"))
+            settings["deadline"] = {"sync": 2.0}
+        with failing, _alarm():
+            return self._start(home, proxy, **settings), proxy
+
+    def _clean_run(self, home: Path, proxy: FaultProxy) -> Told:
+        proxy.plan("", None, 0, random.Random(0))
+        self.server.sandbox.faults.clear()
+        return self._start(home, proxy)
+
+    def _url(self, proxy: FaultProxy) -> str:
+        return proxy.base_url.replace("127.0.0.1", "localhost") if proxy is self.named else proxy.base_url
+
+    def _start(self, home: Path, proxy: FaultProxy, **settings: Any) -> Told:
+        deadline = {"request": 1.0, **settings.pop("deadline", {})}
+        tls = {"ca_file": str(self.authority.file)} if proxy.tls else {}
+        syncs = [{"type": "health", "start": "-7d", "end": "today"}]
+        return run_here(
+            self._url(proxy), home / "secrets", syncs, state=home / "state", deadline=deadline, tls=tls, **settings
+        )
+
+    def _expired_session(self, base_url: str, user: str, home: Path) -> None:
+        tokens = self.server.sandbox.accounts.login({"username": user, "password": PASSWORD})
+        store = open_store(home / "state", base_url, user, SystemClock(), print)
+        store.save(Stored(Session(tokens["access_token"], refresh_token=tokens["refresh_token"], expires_at=1.0)))
+
+
+def _expected(case: Case) -> int:
+    kind = _KINDS.get(case.kind) or Kind(case.kind, Class.UNSENT, _RESET_AFTER)
+    return expected(kind, case.endpoint, case.times)
+
+
+@contextmanager
+def _alarm() -> Iterator[None]:
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(HANG_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """What asyncio logs of tasks that failed unseen."""
+    found: list[str] = []
+
+    class Note(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    handler = Note(logging.WARNING)
+    logging.getLogger("asyncio").addHandler(handler)
+    yield found
+    logging.getLogger("asyncio").removeHandler(handler)
+
+
+def judged(some: Sequence[Case]) -> Tally:
+    """What came of the cases, one after another."""
+    tally = Tally()
+    with ExitStack() as stack:
+        bench = Bench(stack)
+        for case in some:
+            bench.judge(case, tally)
+    return tally
+
+
+def faults(seeds: int = 2, workers: int = 6) -> dict[str, Any]:
+    """Every kind x endpoint x first 1 to 3 requests x seed. Fails where one run is not as the table has it."""
+    every = list(cases(range(seeds)))
+    random.Random(1).shuffle(every)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        tallies = list(pool.map(judged, (every[number::workers] for number in range(workers))))
+    wrong = [fault for tally in tallies for fault in tally.wrong]
+    codes: Counter[int] = sum((tally.codes for tally in tallies), Counter())
+    assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:60])
+    return {
+        "faulted runs": sum(tally.runs for tally in tallies),
+        "kinds": len({case.kind for case in every}),
+        "runs that met their fault": sum(tally.spoiled for tally in tallies),
+        "exit codes": dict(sorted(codes.items())),
+        "duplicates": 0, "orphans": 0, "tracebacks": 0, "hangs": 0, "wrong codes": 0,
+    }  # fmt: skip
