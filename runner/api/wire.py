@@ -66,9 +66,8 @@ def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
         payload = template.fill(request.json_, values)
         form = template.fill(request.form, values)
     except KeyError as missing:
-        raise ContractError(
-            f"{endpoint}: the profile wants a value `{missing.args[0]}` that the API did not give"
-        ) from None
+        name = missing.args[0]
+        raise ContractError(f"{endpoint}: the profile wants a value for `{name}`: {_remedy(name)}") from None
     if query:
         target += "?" + urlencode(_pairs(query))
     headers = {key: template.as_text(value) for key, value in headers.items()}
@@ -80,6 +79,13 @@ def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
         headers["Content-Type"] = "application/json"
         body = json.dumps(payload).encode()
     return Call(endpoint, request.method, target, headers, body)
+
+
+def _remedy(name: str) -> str:
+    """What to do about a value that is missing."""
+    if name == "sync_type":
+        return "name the sync, with --sync"
+    return "give it in `params` of the settings" if name.startswith("params.") else "the API did not give it"
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
