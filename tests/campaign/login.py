@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -299,7 +299,13 @@ def _injected(name: str, ordinal: int, error: str) -> str:
         return "clear error, the old one stands" if found == _numbered(1) else "clear error, the new one stands"
 
 
-CAMPAIGNS = {"parallel": parallel, "skew": skew, "refresh": refresh, "crash": crash, "syscalls": syscalls}
+CAMPAIGNS: dict[str, Callable[[], Figures]] = {
+    "parallel": parallel,
+    "skew": skew,
+    "refresh": refresh,
+    "crash": crash,
+    "syscalls": syscalls,
+}
 
 
 if __name__ == "__main__":
