@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runner.api import retry
-from runner.sync import states
 from runner.sync.jobs import JobApi
+from runner.sync.pace import Pacer
 from tests.campaign import crowd, deadlines, hostile, interrupts, watching
 from tests.campaign.faults import Case, cases, judged
 from tests.campaign.interrupts import Shot, faults_of
@@ -152,13 +152,13 @@ def test_hours_of_watching_leave_memory_and_files_as_they_were() -> None:
 
 def test_the_campaign_of_watching_catches_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     leak: list[bytes] = []
-    looked = states.next_look
+    looked = Pacer.next_look
 
-    def leaking(*words: Any) -> float:
-        leak.append(bytes(range(256)) * 256)
-        return looked(*words)
+    def leaking(self: Pacer, *words: Any) -> float:
+        leak.append(bytes(range(256)) * 4096)
+        return looked(self, *words)
 
-    monkeypatch.setattr(states, "next_look", leaking)
+    monkeypatch.setattr(Pacer, "next_look", leaking)
     with pytest.raises(AssertionError):
         watching.watch_fake(3.0)
 
@@ -182,7 +182,7 @@ def test_the_campaign_of_hostile_bodies_catches_a_defect_and_a_broken_line() -> 
 
 
 def test_there_are_three_hundred_different_bodies_for_each_endpoint() -> None:
-    for endpoint in hostile.ENDPOINTS:
+    for endpoint in hostile.GOOD:
         assert len({*hostile.bodies(endpoint, 320)}) >= 300, endpoint
 
 
