@@ -2,12 +2,10 @@
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.api import retry
 from runner.sync.jobs import JobApi
 from runner.sync.pace import Pacer
 from tests.campaign import crowd, deadlines, hostile, interrupts, watching
@@ -117,33 +115,32 @@ def test_runs_that_are_held_up_end_by_their_deadline_with_its_code() -> None:
     assert len(found) == 3
 
 
-def _late(_seed: int, runs: int, _longest: float) -> tuple[list[tuple[float, str]], list[str]]:
-    return [(0.01, "the job never ends")] * (runs - 1) + [(deadlines.OVERSHOOT + 0.01, "status drips")], []
-
-
-def _wrong(_seed: int, runs: int, _longest: float) -> tuple[list[tuple[float, str]], list[str]]:
-    return [(0.0, "login stalls")] * runs, ["login stalls, 1.00 s: code 0"]
-
-
 def test_the_campaign_of_deadlines_catches_an_overshoot_and_a_wrong_code() -> None:
+    good = [(-0.1, "login stalls"), (0.2, "status drips")]
+    assert deadlines.summed(good, [])["overshoot ms, max"] == 200
     with pytest.raises(AssertionError, match="status drips"):
-        deadlines.deadlines(4, 2, work=_late)
+        deadlines.summed([*good, (deadlines.OVERSHOOT + 0.01, "status drips")], [])
     with pytest.raises(AssertionError, match="code 0"):
-        deadlines.deadlines(4, 2, work=_wrong)
+        deadlines.summed(good, ["login stalls, 1.00 s: code 0"])
 
 
 def test_a_crowd_waits_as_it_is_told_and_completes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crowd, "MOST_REQUESTS", 5.0)  # so few requests vary widely
     monkeypatch.setattr(crowd, "JOB_SECONDS", 0.5)
-    assert crowd.crowd(4, 0.5)["completed"] == 4
+    record = crowd.gathered(4, 0.5)
+    assert crowd.too_early(record["requests"]) == []
+    assert any(one["status"] == 503 for one in record["requests"])
 
 
-def test_the_campaign_of_the_crowd_catches_a_request_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crowd, "MOST_REQUESTS", 100.0)
-    monkeypatch.setattr(crowd, "JOB_SECONDS", 0.5)
-    monkeypatch.setattr(retry, "retry_after", lambda _value, _now: 0.0)
-    with pytest.raises(AssertionError, match="after a 503"):
-        crowd.crowd(4, 0.5, retry={"wait": 0.001, "max_wait": 0.002, "attempts": 50, "budget": 500})
+def test_the_campaign_of_the_crowd_catches_a_request_before_its_time_and_one_too_many() -> None:
+    turned_away = {"x-request-id": "u", "endpoint": "trigger", "status": 503, "at": 100.0}
+    taken = {"x-request-id": "u", "endpoint": "trigger", "status": 200, "at": 100.5}
+    assert crowd.too_early([turned_away, {**taken, "at": 101.1}, {**taken, "x-request-id": "v"}]) == []
+    assert crowd.too_early([taken, turned_away]) == ["u: trigger came 0.500 s after a 503"]
+    assert crowd.summed(1, [taken] * 10, [taken] * 13)["times"] == 1.3
+    with pytest.raises(AssertionError, match="14"):
+        crowd.summed(1, [taken] * 10, [taken] * 14)
+    with pytest.raises(AssertionError, match="came 0.500 s"):
+        crowd.summed(1, [taken] * 10, [turned_away, taken])
 
 
 def test_hours_of_watching_leave_memory_and_files_as_they_were() -> None:
@@ -184,8 +181,3 @@ def test_the_campaign_of_hostile_bodies_catches_a_defect_and_a_broken_line() -> 
 def test_there_are_three_hundred_different_bodies_for_each_endpoint() -> None:
     for endpoint in hostile.GOOD:
         assert len({*hostile.bodies(endpoint, 320)}) >= 300, endpoint
-
-
-def test_the_real_watch_counts_what_it_should(tmp_path: Path) -> None:
-    found = watching.watch_real(0.1, 0.5)
-    assert found["requests"]["trigger"] == 1
