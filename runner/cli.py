@@ -19,7 +19,7 @@ COMMANDS: dict[str, str] = {
     "login": "log in and keep the session for the next run",
     "logout": "drop the kept session",
     "config": "show the effective settings, the schema, or a commented file to start from",
-    "profiles": "list, show or validate the profiles of APIs",
+    "profiles": "list, show, validate or test the profiles of APIs",
     "sandbox": "serve the embedded API to try things out against",
     "demo": "run three syncs against the embedded API",
 }

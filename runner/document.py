@@ -35,6 +35,17 @@ class Document(Frozen):
 
 def read(path: Path) -> Document:
     """The file's document. Raises UsageError when it can not be read or is not one YAML mapping."""
+    return parse(_bytes(path), str(path))
+
+
+def text(path: Path) -> str:
+    """The file's text. Raises UsageError when it can not be read or is no text."""
+    raw = _bytes(path)
+    _check_text(raw, str(path))
+    return raw.decode("utf-8")
+
+
+def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -42,7 +53,7 @@ def read(path: Path) -> Document:
         raise UsageError(f"{path}: can not be read ({error.strerror}); give the path of a readable YAML file") from None
     if len(raw) > MAX_BYTES:
         raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; is this the right file?")
-    return parse(raw, str(path))
+    return raw
 
 
 def parse(raw: bytes, name: str) -> Document:

@@ -93,6 +93,7 @@ class Client:
         self._timeout = request_timeout
         self._free = asyncio.Semaphore(connections)
         self._rate_limit = rate_limit
+        self.heard: Callable[[str, Answer], None] | None = None
         self._meanwhile: Callable[[], None] | None = meanwhile
         self._http = httpx.AsyncClient(
             verify=tls,
@@ -225,6 +226,8 @@ class Client:
         try:
             answer = await self._bounded(call, deadline)
             code = str(answer.status)
+            if self.heard is not None:
+                self.heard(call.endpoint, answer)
             (self.budget.failed if retry.failure(answer.status) else self.budget.answered)()
             return answer
         except (Unreachable, DeadlineExceeded, ContractError) as error:

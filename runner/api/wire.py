@@ -66,9 +66,8 @@ def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
         payload = template.fill(request.json_, values)
         form = template.fill(request.form, values)
     except KeyError as missing:
-        raise ContractError(
-            f"{endpoint}: the profile wants a value `{missing.args[0]}` that the API did not give"
-        ) from None
+        name = missing.args[0]
+        raise ContractError(f"{endpoint}: the profile wants a value for `{name}`: {_remedy(name)}") from None
     if query:
         target += "?" + urlencode(_pairs(query))
     headers = {key: template.as_text(value) for key, value in headers.items()}
@@ -80,6 +79,13 @@ def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
         headers["Content-Type"] = "application/json"
         body = json.dumps(payload).encode()
     return Call(endpoint, request.method, target, headers, body)
+
+
+def _remedy(name: str) -> str:
+    """What to do about a value that is missing."""
+    if name == "sync_type":
+        return "name the sync, with --sync"
+    return "give it in `params` of the settings" if name.startswith("params.") else "the API did not give it"
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -104,10 +110,17 @@ def cookies(response: "httpx.Response") -> Mapping[str, str]:
 
 def in_http(answer: Answer, spelled: RateLimit) -> Answer:
     """The answer with a rate limit told as HTTP tells it (429, Retry-After), however the API spells it."""
-    if answer.status not in spelled.status or (spelled.when is not None and not find(answer.body, spelled.when)):
+    if answer.status not in spelled.status or not _fits(answer, spelled.when):
         return answer
     asked = answer.headers.get(spelled.retry_after.lower())
     if asked is not None and asked.strip().isdigit() and float(asked) > EPOCH:
         asked = str(max(0, round(float(asked) - answer.received_at)))
     headers = {key: value for key, value in answer.headers.items() if key != "retry-after"}
     return replace(answer, status=429, headers=headers if asked is None else {**headers, "retry-after": asked})
+
+
+def _fits(answer: Answer, when: str | None) -> bool:
+    try:
+        return when is None or bool(find(answer.body, when))
+    except ContractError:  # another kind of body: not the one that is meant
+        return False

@@ -14,7 +14,7 @@ from runner.frozen import Frozen
 from runner.loop import complete
 from runner.observe import events
 from runner.observe.interface import Observer
-from runner.settings import Settings
+from runner.settings import Settings, SyncSettings
 
 
 class Visit(Frozen):
@@ -22,6 +22,7 @@ class Visit(Frozen):
 
     account: Account
     settings: Settings
+    syncs: tuple[SyncSettings, ...]
     deadline: Deadline
     observer: Observer
     clean: Callable[[str], str]
@@ -43,7 +44,7 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:
                         account = open_account(plan, around, client, observer)
-                        await work(Visit(account, settings, deadline, observer, around.clean))
+                        await work(Visit(account, settings, plan.syncs, deadline, observer, around.clean))
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
                         observer.emit(events.RunFailed(int(error.exit_code), str(error)))

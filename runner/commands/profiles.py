@@ -1,9 +1,10 @@
-"""`profiles list|show|validate|schema`: the APIs that the runner can speak to, and whether a file of yours is valid."""
+"""`profiles list|show|validate|schema|test`: the APIs that the runner can speak to, and whether one of yours is right."""
 
 import argparse
 import json
 import sys
 
+from runner import document
 from runner.api import profile
 from runner.errors import UsageError
 
@@ -12,10 +13,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
     parser.add_argument(
         "what",
-        choices=("list", "show", "validate", "schema"),
-        help="list all, print one, check a file, or print the JSON Schema",
+        choices=("list", "show", "validate", "schema", "test"),
+        help="list all, print one, check a file, print the JSON Schema, or try one at the API (needs --base-url and secrets)",
     )
     parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="a built-in profile's name or a YAML file")
+    parser.add_argument(
+        "--sync", metavar="TYPE", help="with test: a harmless sync to trigger and cancel; none: not tried"
+    )
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="KEY=VALUE", help="with test: a parameter for that sync"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -30,8 +37,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if not arguments.name:
         raise UsageError(f"profiles {arguments.what}: name a profile ({', '.join(profile.built_ins())}) or a file")
     if arguments.what == "show":
-        sys.stdout.write(profile.locate(arguments.name).read_text(encoding="utf-8"))
+        sys.stdout.write(document.text(profile.locate(arguments.name)))
         return 0
+    if arguments.what == "test":
+        from runner.commands import trial
+
+        return trial.test(arguments)
     profile.load(arguments.name)
     sys.stdout.write(f"{arguments.name}: valid\n")
     return 0

@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 from runner.account import Surroundings
@@ -87,12 +88,16 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
             raise UsageError("--start, --end, --force-full and --param go with TYPEs on the command line; name some")
         return {}
     common = {"start": arguments.start, "end": arguments.end, "force_full": arguments.force_full}
-    common["params"] = dict(_pair(text) for text in arguments.param)
+    common["params"] = params(arguments.param)
     return {"syncs": [{"type": name, **common} for name in arguments.types]}
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UsageError("--param: give KEY=VALUE, such as --param deployment=nightly")
-    return key, value
+def params(given: Sequence[str]) -> dict[str, str]:
+    """The parameters of `--param KEY=VALUE`. Raises UsageError for one without `=`."""
+    found = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError("--param: give KEY=VALUE, such as --param deployment=nightly")
+        found[key] = value
+    return found

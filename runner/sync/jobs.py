@@ -1,7 +1,7 @@
 """Jobs over the wire: trigger, look up, list, cancel, in the profile's spelling, with a session that is kept good."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -54,6 +54,10 @@ class JobApi:
     def about(self, sync: PlannedSync) -> "JobApi":
         """The same API, asked about one sync with its parameters."""
         return JobApi(self._client, self._profile, self._keeper, self._account, self._params, sync)
+
+    def listen(self, heard: Callable[[str, Answer], None]) -> None:
+        """Have every answer told to `heard` with its endpoint, those of the login too."""
+        self._client.heard = heard
 
     @property
     def spelling(self) -> Jobs:
@@ -157,7 +161,7 @@ class JobApi:
             raise ContractError(
                 "list: this profile has no listing of jobs; `status --offline` shows what the runner remembers"
             )
-        values = {"limit": limit, **self._constant(None)}
+        values = {"limit": limit, **self._constant(None, complete=False)}
         answer = await self._send("list", listing.request, values, Safety.REPEATABLE, deadline, observer)
         return self._read_list(self._body("list", answer, listing.accepted), listing.jobs)
 
@@ -180,11 +184,11 @@ class JobApi:
             raise ContractError(f"list: `{expression}` should be a list of jobs (shape: {shape(body)})")
         return [reading.job(self.spelling, item) for item in found]
 
-    def _constant(self, sync_type: str | None) -> dict[str, Any]:
+    def _constant(self, sync_type: str | None, *, complete: bool = True) -> dict[str, Any]:
         """The values that do not depend on any answer. Raises UsageError for parameters that do not fit."""
         given = {**self._params, **(self._sync.params if self._sync else {})}
         word = self._sync.sync_type if self._sync else sync_type
-        known = asking.values(self._profile, word, given, "params")
+        known = asking.values(self._profile, word, given, "params", complete=complete)
         return {"account": self._account, "sync_type": self.spelling.sync_types.get(word or "", word), **known}
 
     async def _values(self, deadline: Deadline, observer: Observer, job: Job | None = None) -> dict[str, Any]:

@@ -3,15 +3,20 @@
 Each request of the runner and each answer is held against the description; what the server did is the judge.
 """
 
+import json
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runner.api import profile
+from tests.command_line import PATIENCE, Running
 from tests.in_process import Told, run_here
 from tests.recording_proxy import RecordingProxy
 from tests.servers.described import DescribedServer, description
@@ -32,6 +37,8 @@ class Api:
     failures: tuple[Any, ...]
     cancelled: Any
     trigger: str
+    begun: dict[str, Any]
+    common: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.profile
@@ -40,19 +47,19 @@ class Api:
 APIS = [
     Api(
         "airflow", Airflow, LOGIN, {"type": "nightly", "params": {"conf": {"day": 1}}},
-        ("queued", "running", "success"), ("failed",), "failed", "/dagRuns",
+        ("queued", "running", "success"), ("failed",), "failed", "/dagRuns", {"dag_run_id": "1", "dag": "nightly"},
     ),
     Api(
         "airbyte", Airbyte, CLIENT, {"type": "orders", "params": {"connection": CONNECTION}},
-        ("pending", "queued", "running", "incomplete", "running", "succeeded"), ("failed",), "cancelled", "/jobs",
+        ("pending", "queued", "running", "incomplete", "running", "succeeded"), ("failed",), "cancelled", "/jobs", {"connectionId": CONNECTION, "jobType": "sync"},
     ),
     Api(
-        "dbt-cloud", DbtCloud, {"api_token": "a-token"}, {"type": "models", "params": {"account_id": 4, "job": 9}},
-        (1, 2, 3, 10), (20,), 30, "/run/",
+        "dbt-cloud", DbtCloud, {"api_token": "a-token"}, {"type": "models", "params": {"job": 9}},
+        (1, 2, 3, 10), (20,), 30, "/run/", {"job": 9}, {"account_id": 4},
     ),
     Api(
         "awx", Awx, {"api_token": "a-token"}, {"type": "nightly", "params": {"extra_vars": {"day": 1}}},
-        ("new", "pending", "waiting", "running", "successful"), ("failed", "error"), "canceled", "/launch/",
+        ("new", "pending", "waiting", "running", "successful"), ("failed", "error"), "canceled", "/launch/", {},
     ),
 ]  # fmt: skip
 every_api = pytest.mark.parametrize("api", APIS, ids=str)
@@ -71,8 +78,24 @@ class Place:
         """One run of the API's sync to its end."""
         return run_here(
             base_url or self.server.base_url, self.home / "secrets", [self.api.sync], spelled=self.api.profile,
-            state=self.home / "state", **settings,
+            state=self.home / "state", params=self.api.common, **settings,
         )  # fmt: skip
+
+    def start(self, *arguments: str) -> Running:
+        """A command of the real command line, with the API's sync in its settings."""
+        settings = {
+            "profile": self.api.profile, "base_url": self.server.base_url, "params": self.api.common,
+            "syncs": [self.api.sync], "secrets_dir": str(self.home / "secrets"),
+        }  # fmt: skip
+        (self.home / "runner.yaml").write_text(yaml.safe_dump(settings))
+        return Running(["--config", str(self.home / "runner.yaml"), *arguments], {})
+
+    def until_started(self) -> None:
+        """Wait until the server has a job that somebody has looked at."""
+        end = time.monotonic() + PATIENCE
+        while not any(job.script != self.jobs.script for job in self.jobs.started):
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
 
 @pytest.fixture
@@ -150,9 +173,34 @@ def _words(described: dict[str, Any]) -> set[Any]:
 def test_a_running_job_of_the_connection_is_adopted(at: At) -> None:
     airbyte = next(api for api in APIS if api.profile == "airbyte")
     place = at(airbyte, airbyte.walk)
-    place.jobs.start({"connectionId": CONNECTION, "jobType": "sync"})
+    place.jobs.start(airbyte.begun)
     assert place.run().code == 0
     assert len(place.jobs.started) == 1
+
+
+@every_api
+def test_a_job_that_somebody_started_is_listed_and_cancelled_by_hand(api: Api, at: At) -> None:
+    place = at(api, api.walk[:-1])
+    place.jobs.start(api.begun)
+    listed = place.start("status", "--json").finish()
+    assert json.loads(listed.stdout)["job_id"] == "1", listed.stderr
+    ended = place.start("cancel", "1", "--sync", api.sync["type"]).finish()
+    assert ended.code == 0, ended.stderr
+    assert place.jobs.started[0].word == api.cancelled
+
+
+def test_the_runner_remembers_which_sync_a_job_belongs_to(at: At) -> None:
+    airflow = next(api for api in APIS if api.profile == "airflow")
+    place = at(airflow, airflow.walk[:-1])
+    state = ("--state-dir", str(place.home / "state"))
+    running = place.start(*state, "--set", "on_interrupt=detach", "run")
+    place.until_started()
+    running.signal(signal.SIGTERM)
+    assert running.finish().code == 143
+    (job,) = place.jobs.started
+    ended = place.start(*state, "cancel", job.asked["dag_run_id"]).finish()
+    assert ended.code == 0, ended.stderr
+    assert job.word == airflow.cancelled
 
 
 @every_api

@@ -156,7 +156,7 @@ def test_a_killed_writers_leftovers_are_removed_when_they_are_old(tmp_path: Path
     old.write_text("")
     young.write_text("")
     os.utime(old, (1, 1))
-    _store(tmp_path)
+    open_store(tmp_path, "https://x.example", "user", SystemClock(), lambda _problem: None)  # another run
     assert (old.exists(), young.exists()) == (False, True)
 
 

@@ -50,22 +50,29 @@ def check(profile: Profile, sync: Asked, common: Mapping[str, Any]) -> None:
     values(profile, sync.type, {**common, **sync.params}, f"syncs.{sync.name}.params")
 
 
-def values(profile: Profile, sync_type: str | None, given: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """The parameters' values for a sync, by their names in templates. Raises UsageError naming the nearest."""
+def values(
+    profile: Profile, sync_type: str | None, given: Mapping[str, Any], place: str, *, complete: bool = True
+) -> dict[str, Any]:
+    """The parameters' values for a sync, by their names in templates. Raises UsageError naming the nearest.
+
+    Not `complete`: of no sync, so that those it must give may be missing.
+    """
     for name in given:
         if name not in profile.parameters:
             near = difflib.get_close_matches(name, profile.parameters, 1)
             known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(profile.parameters) or 'none'}"
             raise UsageError(f"{place}.{name}: no such parameter in this profile; {known}")
-    return dict(_values(profile, sync_type, given, place))
+    return dict(_values(profile, sync_type, given, place, complete))
 
 
-def _values(profile: Profile, sync_type: str | None, given: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
+def _values(
+    profile: Profile, sync_type: str | None, given: Mapping[str, Any], place: str, complete: bool
+) -> Iterator[tuple[str, Any]]:
     for name, parameter in profile.parameters.items():
         if parameter.sync_types and sync_type not in parameter.sync_types:
             continue
         value = given.get(name, parameter.default)
-        if value is None and parameter.required:
+        if value is None and parameter.required and complete:
             about = f" ({parameter.description})" if parameter.description else ""
             raise UsageError(f"{place}.{name}: this profile requires it{about}; a {parameter.type} is wanted")
         if value is not None:

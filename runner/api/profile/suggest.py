@@ -1,0 +1,49 @@
+"""What in a profile might mend a misfit: where in an answer the value stands that was not found. Guesses, and told as such."""
+
+import difflib
+from collections.abc import Iterator
+
+from runner.models import JSON
+
+# How other APIs call it. The nearest name in the answer wins; none of these is ever taken by itself.
+_ALSO = {
+    "access_token": ("access_token", "token", "accessToken", "session_token", "jwt", "id_token", "key"),
+    "refresh_token": ("refresh_token", "refreshToken"),
+    "expires_in": ("expires_in", "expiresIn", "expires", "ttl", "lifetime", "expires_at", "expiration"),
+    "job_id": ("job_id", "jobId", "id", "run_id", "runId", "uuid", "name"),
+    "status": ("status", "state", "phase", "state_type", "type"),
+    "progress": ("progress", "percent", "percentage", "percent_complete", "completion"),
+    "processed_items": ("processed_items", "processed", "done", "completed_items", "rowsSynced"),
+    "total_items": ("total_items", "total", "count"),
+    "error_message": ("error_message", "error", "message", "failure_reason", "job_explanation", "status_message"),
+    "start_time": ("start_time", "started_at", "start_date", "started", "startTime"),
+    "end_time": ("end_time", "ended_at", "finished_at", "finished", "end_date", "endTime"),
+    "sync_type": ("sync_type", "type", "kind", "jobType", "name"),
+}
+
+
+def paths(body: JSON, *, deep: int = 4) -> Iterator[tuple[str, JSON]]:
+    """Each value that is no object, with its JMESPath; of a list only the first item is looked at."""
+    yield from _below(body, "", deep)
+
+
+def _below(body: JSON, place: str, deep: int) -> Iterator[tuple[str, JSON]]:
+    if isinstance(body, dict) and deep:
+        for key, value in body.items():
+            name = key if str(key).isidentifier() else f'"{key}"'
+            yield from _below(value, f"{place}.{name}" if place else name, deep - 1)
+    elif isinstance(body, list) and body and deep:
+        yield place or "@", body
+        yield from _below(body[0], f"{place}[0]", deep - 1)
+    else:
+        yield place or "@", body
+
+
+def where(field: str, body: JSON) -> str | None:
+    """The path in `body` whose last name is most like the `field` of a profile, or None."""
+    found = {path.rpartition(".")[2]: path for path, value in reversed(list(paths(body))) if value is not None}
+    for name in _ALSO.get(field, (field,)):
+        if name in found:
+            return found[name]
+    near = difflib.get_close_matches(field, found, 1)
+    return found[near[0]] if near else None
