@@ -4,11 +4,13 @@ The intent stands before the trigger leaves and the job after its answer, so tha
 """
 
 import hashlib
+import json
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import field
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +20,7 @@ from runner.frozen import Frozen
 from runner.lock import held, open_lock, try_lock
 
 T = TypeVar("T")
-SCHEMA = 2
+SCHEMA = 3
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
 
 _TABLE = """
@@ -35,11 +37,15 @@ CREATE TABLE IF NOT EXISTS syncs (
     ended_at REAL,
     processed_items INTEGER,
     error TEXT,
-    foreign_job INTEGER NOT NULL DEFAULT 0  -- 1: another's job that was watched; its dates are not ours
+    foreign_job INTEGER NOT NULL DEFAULT 0,  -- 1: another's job that was watched; its dates are not ours
+    carried TEXT NOT NULL DEFAULT '{}'  -- JSON: what the trigger's answer gave for later requests
 );
 CREATE INDEX IF NOT EXISTS syncs_by_target ON syncs (target, name, intended_at);
 """
-_FROM_1 = "ALTER TABLE syncs ADD COLUMN foreign_job INTEGER NOT NULL DEFAULT 0"
+_CHANGES = {  # from the schema of that number to the next
+    1: "ALTER TABLE syncs ADD COLUMN foreign_job INTEGER NOT NULL DEFAULT 0",
+    2: "ALTER TABLE syncs ADD COLUMN carried TEXT NOT NULL DEFAULT '{}'",
+}
 
 
 class Entry(Frozen):
@@ -58,6 +64,7 @@ class Entry(Frozen):
     processed_items: int | None = None
     error: str | None = None
     foreign: bool = False
+    carried: Mapping[str, str] = field(default_factory=dict)
 
 
 class LedgerBusy(UsageError):
@@ -114,7 +121,8 @@ class Ledger:
                 f"{self._path}: written by a newer sync-runner (schema {version}); use that one, or another state.dir"
             )
         if version < SCHEMA:
-            self._db.executescript(_FROM_1 if version == 1 else _TABLE)
+            changes = [_CHANGES[old] for old in range(version, SCHEMA)] if version else [_TABLE]
+            self._db.executescript(";".join(changes))
             self._db.execute(f"PRAGMA user_version={SCHEMA}")
         self._db.execute("PRAGMA busy_timeout=0")  # from here on others are waited for by `patiently`, signals obeyed
 
@@ -130,9 +138,14 @@ class Ledger:
             on_disk=True,
         )
 
-    def triggered(self, key: str, job_id: str, *, foreign: bool = False) -> None:
-        """Remember the job that the API gave; `foreign` where it is another's, adopted because it runs."""
-        self._write("UPDATE syncs SET job_id=?, foreign_job=? WHERE key=?", (job_id, foreign, key))
+    def triggered(
+        self, key: str, job_id: str, *, foreign: bool = False, carried: Mapping[str, str] | None = None
+    ) -> None:
+        """Remember the job that the API gave, and what it `carried`; `foreign`: another's, adopted because it runs."""
+        self._write(
+            "UPDATE syncs SET job_id=?, foreign_job=?, carried=? WHERE key=?",
+            (job_id, foreign, json.dumps(dict(carried or {})), key),
+        )
 
     def ended(
         self, key: str, outcome: str, at: float, *, processed: int | None = None, error: str | None = None
@@ -178,7 +191,7 @@ class Ledger:
     def _many(self, where: str, values: tuple[object, ...]) -> list[Entry]:
         try:
             with closing(self._db.execute(f"SELECT * FROM syncs WHERE {where}", values)) as rows:
-                return [Entry(*(*row[:-1], bool(row[-1]))) for row in rows]
+                return [Entry(*(*row[:-2], bool(row[-2]), json.loads(row[-1]))) for row in rows]
         except sqlite3.Error as error:
             raise _error(error)(f"{self._path}: can not be read ({error}); move the file away") from None
 

@@ -17,7 +17,7 @@ from runner.observe import events
 from runner.observe.interface import Deferred, Listener, Observer
 from runner.observe.logs import configure_logging
 from runner.observe.redact import RedactedStream, Redactor, SturdyStream
-from runner.observe.sending import Emit, begun
+from runner.observe.sending import Emit, begun, own_instance
 from runner.secrets import SecretReader
 from runner.settings import LogSettings, MetricsSettings, Settings
 
@@ -86,15 +86,16 @@ class Outlets:
 
     def _begun(self, result: RunResult, metrics: MetricsSettings) -> Iterator[tuple[str, Emit]]:
         """Each way over the network, on its way already."""
-        made, gateway, otlp = self.metrics.load(), metrics.pushgateway, metrics.otlp
+        made = self.metrics.load()
+        gateway = own_instance(metrics.pushgateway, result.shard)
+        otlp = own_instance(metrics.otlp, result.shard)
         if gateway.url:
-            from runner.observe.pushgateway import own_group, push
+            from runner.observe.pushgateway import push
 
-            mine = own_group(gateway, result.shard)
             current = [(one.account, one.sync_type) for one in result.results]
             yield (
                 "pushgateway",
-                begun(gateway.url, gateway.timeout, lambda: push(made, mine, current, self.push_password)),
+                begun(gateway.url, gateway.timeout, lambda: push(made, gateway, current, self.push_password)),
             )
         if otlp.endpoint:
             from runner.observe.otlp import export

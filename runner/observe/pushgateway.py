@@ -42,13 +42,6 @@ def push(
         return f"ca_file can not be used ({error.strerror or 'not a PEM bundle'})"
 
 
-def own_group(settings: PushgatewaySettings, shard: str | None) -> PushgatewaySettings:
-    """The settings, with an instance for a shard (such as `1/4`), so that it does not replace what the others push."""
-    if shard is None or settings.instance:
-        return settings
-    return settings.model_copy(update={"instance": f"shard-{shard.partition('/')[0]}"})
-
-
 def _group(settings: PushgatewaySettings) -> Labels:
     return {"job": settings.job, **({"instance": settings.instance} if settings.instance else {})}
 

@@ -1,16 +1,18 @@
 """Begins to send something over the network at the run's end, and waits for it no longer than a set time."""
 
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from runner.settings import OtlpSettings, PushgatewaySettings
 
 if TYPE_CHECKING:
     import ssl
 
+Target = TypeVar("Target", PushgatewaySettings, OtlpSettings)
 Emit = Callable[[], str | None]  # returns what went wrong, or None
 
 
@@ -19,6 +21,13 @@ def trusted(url: str, ca_file: Path | None = None) -> "ssl.SSLContext | bool":
     import ssl
 
     return ssl.create_default_context(cafile=ca_file) if ca_file else not url.lower().startswith("http:")
+
+
+def own_instance(settings: Target, shard: str | None) -> Target:
+    """The settings, with an instance for a shard (such as `1/4`), so that it does not replace what the others send."""
+    if shard is None or settings.instance:
+        return settings
+    return settings.model_copy(update={"instance": f"shard-{shard.partition('/')[0]}"})
 
 
 def begun(where: str, seconds: float, send: Emit) -> Emit:

@@ -52,7 +52,7 @@ class Notes:
         """The job that runs. A ledger that fails now is told and no more: watching the job matters most."""
         key = self.key
         if key:
-            await self._told(lambda: self._ledger.triggered(key, job.job_id, foreign=foreign))
+            await self._told(lambda: self._ledger.triggered(key, job.job_id, foreign=foreign, carried=job.carried))
 
     async def end(self, ended: Outcome, job: Job | None, error: str | None) -> None:
         """How it ended."""

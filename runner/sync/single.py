@@ -4,6 +4,7 @@ What runs is the trigger's own job where its type fits, or where none is told an
 counts as its job only if the status is not what it was before; the rest is `unknown`.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from runner.clock import Deadline
@@ -83,10 +84,12 @@ class SingleTrigger(Trigger):
         now = await self._now(self._notes.key or "", deadline)
         return [now] if now is not None and not now.status.terminal and self._fits(now) else []
 
-    async def _still_known(self, job_id: str, deadline: Deadline) -> Job | None:
+    async def _still_known(
+        self, job_id: str, deadline: Deadline, carried: Mapping[str, str] | None = None
+    ) -> Job | None:
         """The earlier run's job: what the status shows, unless it tells another type."""
         now = await self._now(job_id, deadline)
-        return now if now is not None and self._fits(now) else None
+        return replace(now, carried=dict(carried or {})) if now is not None and self._fits(now) else None
 
     def _fits(self, job: Job) -> bool:
         return job.sync_type in (None, self._sync.sync_type)

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from runner.clock import Deadline
@@ -55,7 +55,7 @@ class Trigger:
     async def _resumed(self, known: Entry, deadline: Deadline) -> Job | None:
         """The job of an earlier run's entry while it runs; else its end is written down and None returned."""
         if known.job_id is not None:
-            job = await self._still_known(known.job_id, deadline)
+            job = await self._still_known(known.job_id, deadline, known.carried)
         elif self._key_is_known(known):
             return await self._until_told(known.key, deadline)
         else:
@@ -76,9 +76,12 @@ class Trigger:
         young = 0 <= self._clock.time() - known.intended_at < KEY_SECONDS
         return trigger.names_job or (trigger.idempotent and young)
 
-    async def _still_known(self, job_id: str, deadline: Deadline) -> Job | None:
+    async def _still_known(
+        self, job_id: str, deadline: Deadline, carried: Mapping[str, str] | None = None
+    ) -> Job | None:
+        asked = Job(job_id, JobStatus.PENDING, self._sync.sync_type, carried=dict(carried or {}))
         try:
-            return await self._api.look(Job(job_id, JobStatus.PENDING, self._sync.sync_type), deadline, self._observer)
+            return await self._api.look(asked, deadline, self._observer)
         except ContractError:
             return None
 

@@ -38,6 +38,7 @@ class Fleet:
     def arguments(self, *more: str) -> list[str]:
         """The command line of a run of all."""
         common = [sys.executable, "-m", "runner", "--base-url", self.desk.server.base_url, "--log-format", "json"]
+        common += ["--state-dir", str(self.desk.state)]
         return [*common, "--set", f"accounts_dir={self.folders}", "run", *TYPES, "--report", "-", *more]
 
 

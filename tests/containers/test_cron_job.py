@@ -3,6 +3,7 @@
 import base64
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.containers.engine import (
     RUNNER,
     Ended,
+    Place,
     docker,
     json_lines,
     last_successes,
@@ -54,13 +56,17 @@ def test_the_pods_of_the_fleet_complete_and_run_each_account_once(tmp_path: Path
         write_secrets(tmp_path / "users" / name, credentials)
     secrets = [secret(f"sync-runner-{name}", credentials) for name, credentials in known.items()]
     objects = [*objects_of("fleet"), *secrets]
-    shards = range(4)
+    pod, shards = pod_of(objects), range(4)
+    options = [as_docker_options(pod, objects, tmp_path, JOB_COMPLETION_INDEX=str(shard)) for shard in shards]
     users = ["--users-dir=/run/users"]
     with (
         place(tmp_path / "place", *users, mounts={tmp_path / "users": "/run/users"}) as there,
         pushgateway_in(there) as gateway,
     ):
-        first, second = ([pod_as_container(objects, shard, there.network, tmp_path) for shard in shards] for _ in "12")
+        with ThreadPoolExecutor(len(shards)) as together:
+            first, second = (
+                list(together.map(lambda words: pod_as_container(pod, words, there), options)) for _ in range(2)
+            )
         groups = there.fetch(f"{gateway}/metrics")
     assert [one.code for one in (*first, *second)] == [0] * 8
     for ended in (first, second):
@@ -71,15 +77,12 @@ def test_the_pods_of_the_fleet_complete_and_run_each_account_once(tmp_path: Path
     assert all(f'sync_runner_last_run_exit_code{{instance="shard-{shard}"' in groups for shard in shards)
 
 
-def pod_as_container(objects: list[Object], shard: int, network: str, directory: Path) -> Ended:
-    pod = pod_of(objects)
-    options = as_docker_options(pod, objects, directory, JOB_COMPLETION_INDEX=str(shard))
+def pod_as_container(pod: Object, options: list[str], there: Place) -> Ended:
+    """The pod to its end, with the sandbox as its API."""
     to_sandbox = ["SYNC_RUNNER_BASE_URL=http://sandbox:8001", "SYNC_RUNNER_TLS__ALLOW_HTTP=true"]
-    done = docker(
-        *("run", "--rm", "--network", network, *options, *(word for one in to_sandbox for word in ("--env", one))),
-        *(RUNNER, *pod["containers"][0]["args"]),
-        check=False,
-    )
+    variables = [word for one in to_sandbox for word in ("--env", one)]
+    arguments = pod["containers"][0]["args"]
+    done = docker("run", "--rm", "--network", there.network, *options, *variables, RUNNER, *arguments, check=False)
     return Ended(done.returncode, done.stdout, json_lines(done.stderr))
 
 

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 
 from runner.models import AccountResult
-from runner.observe.pushgateway import own_group
 from runner.observe.report import schema, termination_line
-from runner.settings import PushgatewaySettings
+from runner.observe.sending import own_instance
+from runner.settings import OtlpSettings, PushgatewaySettings
 from tests.campaign.fleet import TYPES, Fleet, done_once, fleet_of, one_process, shards
 from tests.command_line import sync_runner
 from tests.in_process import Told, run_here
@@ -138,7 +138,8 @@ def test_after_a_signal_no_further_account_logs_in() -> None:
     ("instance", "shard", "found"),
     [(None, "2/4", "shard-2"), (None, None, None), ("mine", "2/4", "mine"), ("mine", None, "mine")],
 )
-def test_each_shard_has_a_group_of_its_own_at_a_pushgateway(
+def test_each_shard_has_an_instance_of_its_own_at_a_pushgateway_and_a_collector(
     instance: str | None, shard: str | None, found: str | None
 ) -> None:
-    assert own_group(PushgatewaySettings(instance=instance), shard).instance == found
+    assert own_instance(PushgatewaySettings(instance=instance), shard).instance == found
+    assert own_instance(OtlpSettings(instance=instance), shard).instance == found

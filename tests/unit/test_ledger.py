@@ -118,17 +118,23 @@ def test_a_damaged_page_is_told_and_is_no_defect(tmp_path: Path) -> None:
         Ledger(tmp_path).intend(_entry("new"))
 
 
-def test_a_ledger_of_the_first_version_is_brought_up_and_keeps_what_it_knows(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "lacks"), [(1, ["carried", "foreign_job"]), (2, ["carried"])])
+def test_a_ledger_of_an_earlier_version_is_brought_up_and_keeps_what_it_knows(
+    tmp_path: Path, version: int, lacks: list[str]
+) -> None:
     ledger = Ledger(tmp_path)
     ledger.intend(_entry("a"))
     ledger.ended("a", "completed", 2.0)
-    ledger._db.executescript("ALTER TABLE syncs DROP COLUMN foreign_job; PRAGMA user_version=1")
+    for column in lacks:
+        ledger._db.execute(f"ALTER TABLE syncs DROP COLUMN {column}")
+    ledger._db.execute(f"PRAGMA user_version={version}")
     ledger.close()
     again = Ledger(tmp_path)
     assert [(entry.key, entry.foreign) for entry in again.recent(5)] == [("a", False)]
-    again.triggered("a", "job", foreign=True)
+    again.triggered("a", "job", foreign=True, carried={"run": "7"})
     again.close()
-    assert Ledger(tmp_path).recent(5)[0].foreign is True
+    found = Ledger(tmp_path).recent(5)[0]
+    assert (found.foreign, found.carried) == (True, {"run": "7"})
 
 
 def test_anothers_job_that_was_watched_is_no_success_to_go_on_from(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ def _jobs(profile: Profile) -> Iterator[Fault]:
     yield from _carried((*place, "trigger"), jobs.trigger.carry, TRIGGER | jobs.carried | {"job_id", "limit"})
     yield from _request((*place, "trigger", "request"), jobs.trigger.request, TRIGGER | known, sometimes)
     yield from _request((*place, "status", "request"), jobs.status.request, carried, sometimes)
+    yield from _carried_by_trigger(jobs)
     if jobs.running:
         yield from _request((*place, "running", "request"), jobs.running.request, known, sometimes)
     if jobs.recent:
@@ -149,6 +150,17 @@ def _carried(place: Place, carry: dict[str, Any], taken: frozenset[str]) -> Iter
         if name in taken:
             yield Fault((*place, "carry", name), f"`{name}` has a meaning already; carry it by another name")
         yield from _known((*place, "carry", name), sources, frozenset())
+
+
+def _carried_by_trigger(jobs: Jobs) -> Iterator[Fault]:
+    """What only a trigger's answer carries is missing for a job that was found running."""
+    if jobs.running is None and jobs.trigger.conflict_job_id is None:
+        return
+    for key, part in (("status", jobs.status), ("cancel", jobs.cancel)):
+        for name, may_be_absent, at in template.names(_parts(part.request)) if part else ():
+            if name in jobs.trigger.carry and not may_be_absent:
+                message = f"a job that is found running has no `{name}`, only its trigger has; write ${{{name}?}}"
+                yield Fault(("jobs", key, "request", *at), message)
 
 
 def _key(jobs: Jobs) -> Iterator[Fault]:

@@ -66,7 +66,7 @@ def text(answer: Seen, sources: tuple[Source, ...] | None, known: Mapping[str, J
 def seconds(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
     """A lifetime in seconds. Raises ContractError when it is negative or no number."""
     found = value(answer, sources)
-    if isinstance(found, str) and found.strip().isascii() and found.strip().isdigit():  # a header or cookie is text
+    if isinstance(found, str) and _digits(found):
         found = int(found.strip()[:16])
     lifetime = _as_number(found, named(sources))
     if lifetime is not None and lifetime < 0:
@@ -74,11 +74,18 @@ def seconds(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
     return lifetime
 
 
+def _digits(text: str) -> bool:
+    """Whether it is a whole number: one from a header or cookie is text."""
+    return text.strip().isascii() and text.strip().isdigit()
+
+
 def moment(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
     """A moment in Unix seconds, from a number or RFC 3339. Raises ContractError for anything else."""
     found = value(answer, sources)
     if not isinstance(found, str):
         return _as_number(found, named(sources))
+    if _digits(found):
+        return float(found[:16])
     try:
         at = datetime.fromisoformat(found.strip())
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
