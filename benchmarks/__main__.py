@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import many, page, start
+from benchmarks import imports, many, page, start
 from benchmarks.places import BUILD, ROOT, environment, runner
 from benchmarks.versions import machine
 
@@ -29,6 +29,7 @@ CASES: dict[str, Callable[[int], Any]] = {
     "most": lambda _rounds: many.at_once([5000], 600),
     "fleet": lambda _rounds: many.fleet(1000),
     "day": _day,
+    "imports": lambda rounds: imports.pictures(min(rounds, 7)),
 }
 
 

@@ -3,15 +3,13 @@
 import json
 import sys
 
-import matplotlib
-
-matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "sync-runner"  # the same figures give the same file
-from matplotlib import pyplot
+from matplotlib import pyplot, rcParams
 
 
 def main() -> None:
-    """Time, memory and CPU over the number of jobs, with the straight lines through the last two."""
+    """Time, memory and CPU over the number of jobs."""
+    rcParams["svg.hashsalt"] = "sync-runner"  # the same figures give the same file
+    pyplot.switch_backend("svg")
     counts = json.load(sys.stdin)
     jobs = [one["count"] for one in counts]
     figure, axes = pyplot.subplots(1, 3, figsize=(9, 2.8))

@@ -105,7 +105,7 @@ def lengths(rounds: int) -> dict[str, Any]:
                 "shell script": (["sh", str(ROOT / "benchmarks" / "shell.sh"), "health"], told),
             }
             found[f"{seconds:g}"] = defaultdict(lambda: defaultdict(list))
-            for _ in range(rounds if seconds < 60 else min(rounds, 3)):
+            for _ in range(rounds if seconds < 60 else min(rounds, 2)):
                 for label, (command, variables) in commands.items():
                     seen = len(place.record()["requests"])
                     ended = measured(command, variables)
