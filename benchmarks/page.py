@@ -50,7 +50,7 @@ def text(found: dict[str, Any]) -> str:
 
 
 def _machine(found: dict[str, Any]) -> Iterator[str]:
-    about = next((one["machine"] for one in found.values()), {})
+    about: dict[str, str] = next((one["machine"] for one in found.values()), {})
     for name, value in about.items():
         if name != "load":
             yield f"- {name}: {value}"
