@@ -12,7 +12,7 @@ import pytest
 
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, UsageError
-from runner.ledger import BUSY, Entry, Ledger, LedgerBusy, patiently
+from runner.ledger import BUSY, SCHEMA, Entry, Ledger, LedgerBusy, patiently
 from runner.lock import open_lock, try_lock
 from tests.linked_clock import LinkedClock
 
@@ -264,7 +264,7 @@ def test_the_log_of_changes_is_written_ahead_and_to_the_disk(tmp_path: Path) -> 
     settings = [
         ledger._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "user_version")
     ]
-    assert settings == ["wal", 2, 2]
+    assert settings == ["wal", 2, SCHEMA]
     assert ledger._db.execute("PRAGMA busy_timeout").fetchone()[0] == 0
 
 
