@@ -91,6 +91,7 @@ class LoginMachine(RuleBasedStateMachine):
             session = self.loop.run(self._session(run, refused))
         except Crash:
             self.came["crash"] += 1
+            self.refusals = self.store.load().failures  # perhaps one more, written as the last act
             self.begin(process)
         except RunnerError as error:
             assert not well, f"nothing was wrong, and yet: {error}"

@@ -1,11 +1,11 @@
 """What is kept of one account between runs, and its written form: JSON with a schema version, encrypted on request."""
 
 import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from runner.errors import SecretError, UsageError
 from runner.frozen import Frozen
@@ -74,7 +74,7 @@ def _cipher(keys: Sequence[str]) -> Any:
         ) from None
     try:
         raw = [base64.b64decode(key.strip().replace("-", "+").replace("_", "/"), validate=True) for key in keys]
-    except (binascii.Error, ValueError):
+    except ValueError:
         raw = []
     if not raw or any(len(key) != 32 for key in raw):
         raise SecretError("state_key: not 32 bytes in Base64; make one with `openssl rand -base64 32`")
@@ -93,18 +93,11 @@ def _read(data: Any) -> Stored:
 
 
 def _check_types(part: Any) -> None:
-    kinds: dict[str, Any] = {
-        "int": int,
-        "float": int | float,
-        "bool": bool,
-        "str": str,
-        "int | None": int,
-        "str | None": str,
-    }
-    kinds |= {"float | None": int | float, "dict[str, str]": dict}
     for field in fields(part):
-        value = getattr(part, field.name)
-        name = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-        wanted = kinds.get(name, kinds.get(str(field.type)))
-        if wanted is not None and value is not None and not isinstance(value, wanted):
+        if not _fits(getattr(part, field.name), field.type):
             raise TypeError(field.name)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    kinds = {get_origin(one) or one for one in (get_args(kind) if isinstance(kind, UnionType) else (kind,))}
+    return isinstance(value, tuple(kinds | {int} if float in kinds else kinds))  # JSON has one kind of number

@@ -1,7 +1,6 @@
 """One-time codes (RFC 6238): reading seeds, choosing the time step, making the code. Pure; codes come from pyotp."""
 
 import base64
-import binascii
 import re
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -67,14 +66,14 @@ def _from_uri(text: str) -> Seed:
 
 
 def _key(text: str) -> bytes:
-    bare = re.sub(r"[\s\-]", "", text).rstrip("=").upper()
+    bare = re.sub(r"[\s\-]", "", text).rstrip("=")
     if not bare:
         raise SecretError(
             "totp_seed: empty; give the Base32 seed that the service shows when an authenticator is set up"
         )
     try:
-        key = base64.b32decode(bare + "=" * (-len(bare) % 8))
-    except (binascii.Error, ValueError):
+        key = base64.b32decode(bare + "=" * (-len(bare) % 8), casefold=True)
+    except ValueError:
         raise SecretError(
             "totp_seed: not Base32 (letters A-Z and digits 2-7); give the seed that the service shows as text, not a code"
         ) from None

@@ -6,9 +6,11 @@ answer and many writings. The scanner is shown to find a leak in each of the pla
 
 import argparse
 import base64
+import html
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -134,6 +136,8 @@ class Bench:
         notified = "\n".join(heard for heard in self.ear.heard if not heard.startswith("/metrics"))
         files = {name: _text(directory / name) for name in FILES if name != "textfile"}
         files["textfile"] = _text(directory / "textfile.prom")
+        # Also as a reader of the Markdown sees it.
+        files["summary"] += html.unescape(re.sub(r"\\(.)", r"\1", files["summary"]))
         own = Path("/proc/self/cmdline").read_text()
         arguments = "\n".join([own, *(arguments for arguments, _ in _children)])
         environment = "\n".join(environment for _, environment in _children)

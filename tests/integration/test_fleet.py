@@ -111,6 +111,15 @@ def test_a_shard_without_accounts_has_nothing_to_do_and_that_is_no_fault() -> No
     assert [one.result.shard for one in ended] == ["0/3", "1/3", "2/3"]
 
 
+def test_a_short_fault_that_all_accounts_meet_at_once_fails_none_of_them() -> None:
+    """Each account at work brings its own retries into the store that all share."""
+    with fleet_of(12) as fleet:
+        fleet.desk.fault(kind="status", endpoint="login", status=503, times=12)
+        ended = run_all(fleet, retry={"budget": 1})
+        assert done_once(fleet) == 36
+    assert ended.code == 0, ended.errors
+
+
 def test_after_the_deadline_of_the_run_no_further_account_logs_in() -> None:
     with fleet_of(4, job_seconds=60.0) as fleet:
         ended = run_all(fleet, limits={"accounts": 1}, deadline={"run": 3.0})

@@ -55,14 +55,17 @@ class Jobs:
         return next((job for job in self.started if str(job.number) == number), None)
 
 
+@dataclass
 class Airflow(Jobs):
-    """A run has the id that its starter gives; one id is taken once."""
+    """A run has the id that its starter gives; one id is taken once. Another `token` is another key of the server."""
+
+    token: str = "jwt"
 
     def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said:
         """POST /auth/token, then /api/v2/dags/DAG/dagRuns[/RUN]."""
         if parts == ["auth", "token"]:
-            return (201, {"access_token": "jwt"}) if body == LOGIN else (401, {"detail": "Invalid credentials"})
-        if token != "Bearer jwt":
+            return (201, {"access_token": self.token}) if body == LOGIN else (401, {"detail": "Invalid credentials"})
+        if token != f"Bearer {self.token}":
             return 403, {"detail": "Invalid JWT token"}
         run = next(
             (job for job in self.started if job.asked["dag_run_id"] in (parts[-1], (body or {}).get("dag_run_id"))),

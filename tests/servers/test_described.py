@@ -189,6 +189,16 @@ def test_a_job_that_somebody_started_is_listed_and_cancelled_by_hand(api: Api, a
     assert place.jobs.started[0].word == api.cancelled
 
 
+def test_a_token_from_before_a_change_of_the_servers_key_is_replaced(at: At) -> None:
+    airflow = next(api for api in APIS if api.profile == "airflow")
+    place = at(airflow, airflow.walk)
+    assert place.run().code == 0
+    place.jobs.token = "another"
+    again = place.run()
+    assert again.code == 0, again.errors
+    assert [event.method for event in again.named("session.started")] == ["login"]
+
+
 def test_the_runner_remembers_which_sync_a_job_belongs_to(at: At) -> None:
     airflow = next(api for api in APIS if api.profile == "airflow")
     place = at(airflow, airflow.walk[:-1])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import SecretError
-from runner.secrets import SecretReader
+from runner.secrets import MAX_BYTES, SecretReader
 
 Warnings = list[tuple[str, str]]
 
@@ -135,3 +135,99 @@ def test_one_account_of_several_takes_nothing_from_the_environment(tmp_path: Pat
         tmp_path, environment={"SYNC_RUNNER_PASSWORD": "geheim"}, use_environment=False, warn=lambda *_: None
     )
     assert reader.read("password") is None
+
+
+def test_warnings_name_the_secret(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("geheim")
+    (tmp_path / "password").chmod(0o604)
+    warnings: Warnings = []
+    named = {"SYNC_RUNNER_TOTP_SEED_FILE": str(tmp_path / "password"), "SYNC_RUNNER_USERNAME": "ich"}
+    reader = _reader(tmp_path, named, warnings)
+    for name in ("password", "totp_seed", "username"):
+        reader.require(name)
+    open_file = f"{tmp_path}/password can be read by every user of this machine; chmod 0600 it"
+    in_environment = (
+        "SYNC_RUNNER_USERNAME stands in the environment, which other processes may read; use SYNC_RUNNER_USERNAME_FILE"
+    )
+    assert warnings == [("password", open_file), ("totp_seed", open_file), ("username", in_environment)]
+
+
+def test_a_file_for_one_user_or_on_a_place_that_can_not_be_changed_brings_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "password").write_text("geheim")
+    (tmp_path / "password").chmod(0o640)
+    warnings: Warnings = []
+    _reader(tmp_path, None, warnings).require("password")
+    (tmp_path / "password").chmod(0o644)
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))  # a read-only mount
+    _reader(tmp_path, None, warnings).require("password")
+    assert warnings == []
+
+
+def test_a_file_is_read_to_its_end_however_the_system_gives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, length: read(descriptor, min(length, 3)))
+    (tmp_path / "password").write_text("ein langes geheimnis")
+    assert _reader(tmp_path).require("password") == "ein langes geheimnis"
+
+
+def test_the_largest_secret_is_taken_and_one_byte_more_is_not(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("x" * MAX_BYTES)
+    assert len(_reader(tmp_path).require("password")) == MAX_BYTES
+    (tmp_path / "password").write_text("x" * (MAX_BYTES + 1))
+    with pytest.raises(SecretError) as caught:
+        _reader(tmp_path).require("password")
+    assert str(caught.value) == f"{tmp_path}/password: larger than 65536 bytes; this is no password or seed"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "empty; write the secret into it"),
+        (b"a\xff", "not UTF-8 text; write the secret as plain text"),
+        (b"a\x1fb", "holds a line break or another control character; one line of text is wanted"),
+        (b"a\x7fb", "holds a line break or another control character; one line of text is wanted"),
+        (b"a\n\n", "holds a line break or another control character; one line of text is wanted"),
+    ],
+)
+def test_each_fault_says_what_to_do(tmp_path: Path, content: bytes, fault: str) -> None:
+    (tmp_path / "password").write_bytes(content)
+    with pytest.raises(SecretError) as caught:
+        _reader(tmp_path).require("password")
+    assert str(caught.value) == f"{tmp_path}/password: {fault}"
+
+
+def test_a_faulty_variable_is_named_as_its_source() -> None:
+    with pytest.raises(SecretError, match=r"^SYNC_RUNNER_PASSWORD: holds a line break"):
+        _reader(Path("/nowhere"), {"SYNC_RUNNER_PASSWORD": "a\nb"}).require("password")
+    both = {"SYNC_RUNNER_PASSWORD": "geheim", "SYNC_RUNNER_PASSWORD_FILE": "/x"}
+    with pytest.raises(SecretError) as caught:
+        _reader(Path("/nowhere"), both).require("password")
+    told = "password: both SYNC_RUNNER_PASSWORD and SYNC_RUNNER_PASSWORD_FILE are set; keep one, better the file"
+    assert str(caught.value) == told
+
+
+def test_what_is_missing_or_no_file_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "username").mkdir()
+    told = {
+        "username": f"{tmp_path}/username: not a regular file; put the secret into a plain file",
+        "password": f"password: no such secret (looked at {tmp_path}/password); mount the file there, give --secrets-dir",
+    }
+    for name, text in told.items():
+        with pytest.raises(SecretError) as caught:
+            _reader(tmp_path).require(name)
+        assert str(caught.value) == text
+    (tmp_path / "password").symlink_to("/nowhere")
+    with pytest.raises(SecretError) as caught:
+        _reader(tmp_path).require("password")
+    gone = "can not be read (No such file or directory); check the mount and its owner and mode"
+    assert str(caught.value) == f"{tmp_path}/password: {gone}"
+
+
+def test_every_place_is_listed_and_the_variable_where_there_is_an_environment(tmp_path: Path) -> None:
+    with pytest.raises(SecretError) as caught:
+        _reader(tmp_path, {"CREDENTIALS_DIRECTORY": "/run/credentials/x"}).require("password")
+    looked = f"{tmp_path}/password, /run/credentials/x/password"
+    told = "mount the file there, give --secrets-dir or set SYNC_RUNNER_PASSWORD_FILE"
+    assert str(caught.value) == f"password: no such secret (looked at {looked}); {told}"

@@ -1,15 +1,17 @@
 """The token store: whole files, never through a link, never wedged by a broken one."""
 
 import asyncio
+import base64
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from runner.auth.store import FileStore, MemoryStore, open_store
-from runner.auth.stored import Stored
+from runner.auth.store import FileStore, MemoryStore, account_key, open_store
+from runner.auth.stored import Codec, Stored
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, SecretError
 from runner.models import Session
@@ -195,3 +197,181 @@ def test_no_repr_shows_a_token(tmp_path: Path) -> None:
     store.save(Stored(SESSION))
     assert "token" not in repr(SESSION)
     assert json.loads(_file(tmp_path).read_text())["session"]["access_token"] == "token"
+
+
+def test_each_fault_of_the_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _store(tmp_path)
+    makes: dict[str, Callable[[], None]] = {
+        "is a link, which is not followed; remove it, a fresh login follows": lambda: store._path.symlink_to("/x"),
+        "not a regular file; remove it, a fresh login follows": lambda: os.mkfifo(store._path),
+    }
+    for fault, make in makes.items():
+        make()
+        with pytest.raises(SecretError) as caught:
+            store.load()
+        assert str(caught.value) == f"{store._path}: {fault}"
+        store._path.unlink()
+    store.save(Stored())
+    monkeypatch.setattr(os, "fsync", _full)
+    with pytest.raises(SecretError) as caught:
+        store.save(Stored())
+    told = "the session can not be kept (No space left on device); check space and rights of state.dir"
+    assert str(caught.value) == f"{store._path}: {told}"
+
+
+def _full(_descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_what_is_written_is_on_the_disk_before_it_counts_file_and_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, move = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        done.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    def moved(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return move(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", moved)
+    _store(tmp_path).save(Stored())
+    assert done == ["file", "rename", "directory"]
+
+
+def test_no_descriptor_stays_open_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _store(tmp_path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    store.save(Stored())
+    store.load()
+    store._path.write_text("{")
+    store.load()
+    monkeypatch.setattr(os, "fsync", _full)
+    with pytest.raises(SecretError):
+        store.save(Stored())
+    store._path.unlink()
+    os.mkfifo(store._path)
+    with pytest.raises(SecretError):
+        store.load()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_no_descriptor_is_inherited_by_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+    flags: list[int] = []
+
+    def watched(path: object, flag: int, *mode: int) -> int:
+        flags.append(flag)
+        return opened(path, flag, *mode)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", watched)
+    store = _store(tmp_path)
+    store.save(Stored())
+    store.load()
+    assert len(flags) == 4
+    assert all(flag & os.O_CLOEXEC for flag in flags)
+    assert [bool(flag & os.O_NOFOLLOW) for flag in flags] == [True, True, False, True]
+
+
+def test_a_file_is_read_to_its_end_however_the_system_gives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _store(tmp_path)
+    store.save(Stored(SESSION))
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, length: read(descriptor, min(length, 7)))
+    assert store.load() == Stored(SESSION)
+
+
+def test_a_sealed_file_without_its_key_is_named_and_left_where_it_is(tmp_path: Path) -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    sealed = open_store(tmp_path, "https://x.example", "user", CLOCK, print, Codec([key]))
+    sealed.save(Stored(SESSION))
+    assert b"token" not in _file(tmp_path).read_bytes()
+    with pytest.raises(SecretError) as caught:
+        _store(tmp_path).load()
+    assert str(caught.value).startswith(f"{_file(tmp_path)}: the kept session is encrypted;")
+    assert sealed.load() == Stored(SESSION)
+
+
+def test_the_warnings_say_what_was_done(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    store = _store(tmp_path, warnings)
+    store.save(Stored())
+    _file(tmp_path).chmod(0o640)
+    store.load()
+    store._path.write_text("{")
+    store.load()
+    aside = next((tmp_path / "sessions").glob("*.corrupt-*"))
+    assert aside.name == f"{store._path.stem}.{aside.suffix[1:]}"
+    assert abs(int(aside.suffix.removeprefix(".corrupt-")) - CLOCK.time()) < 60
+    assert warnings == [
+        f"{store._path}: was open to other users (mode 0640); closed to 0600",
+        f"{store._path}: not a readable token file; set aside as {aside.name}, a fresh login follows",
+    ]
+    (tmp_path / "file").write_text("")
+    open_store(tmp_path / "file", "https://x.example", "user", CLOCK, warnings.append)
+    place = tmp_path / "file" / "sessions"
+    assert warnings[-1] == f"{place}: can not be written (Not a directory); sessions are kept in memory only"
+
+
+def test_the_three_newest_broken_files_are_kept(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    for number in range(1, 6):
+        store._path.with_suffix(f".corrupt-{number}").write_text("")
+    store._path.write_text("{")
+    store.load()
+    left = sorted(path.name for path in (tmp_path / "sessions").glob("*.corrupt-*"))
+    assert [name.rpartition("-")[2] for name in left[-2:]] == ["4", "5"]
+    assert len(left) == 3
+
+
+def test_a_broken_file_that_another_process_set_aside_first_is_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _store(tmp_path)
+    store._path.write_text("{")
+    written = store._path.stat().st_mtime
+
+    def gone(path: Path, _target: Path) -> None:
+        path.unlink()
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "rename", gone)
+    assert store.load() == Stored(assume_used_until=written)
+    assert not store._path.exists()
+
+
+def test_a_temporary_file_is_its_process_own_and_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _store(tmp_path)
+    seen: list[str] = []
+
+    def look(path: Path, _target: Path) -> None:
+        seen.append(path.name)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", look)
+    for _ in range(2):
+        with pytest.raises(SecretError):
+            store.save(Stored())
+    assert all(name.startswith(f".{store._path.name}.{os.getpid()}.") and name.endswith(".tmp") for name in seen)
+    assert len(set(seen)) == 2
+    assert list((tmp_path / "sessions").glob("*.tmp")) == []
+
+
+def test_an_account_is_named_by_a_hash_of_address_and_user() -> None:
+    assert account_key("https://x.example", "user") == "f4a78d04a74c6dc445676c0182607432"
+    assert MemoryStore().load() == Stored()
+
+
+def test_old_leftovers_are_those_of_more_than_an_hour_ago(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    left = {age: tmp_path / "sessions" / f".{store._path.name}.{age}.tmp" for age in (3500, 3700)}
+    for age, path in left.items():
+        path.write_text("")
+        os.utime(path, (CLOCK.time() - age, CLOCK.time() - age))
+    open_store(tmp_path, "https://x.example", "user", SystemClock(), print)  # the next run, which has its own clock
+    assert [age for age, path in left.items() if path.exists()] == [3500]

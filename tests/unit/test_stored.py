@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -76,5 +77,68 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
     import sys
 
     monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
-    with pytest.raises(UsageError, match=r"sync-runner\[encryption\]"):
+    with pytest.raises(UsageError) as caught:
         Codec([KEY])
+    told = "state_key: encryption needs one more package: pip install 'sync-runner[encryption]'"
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    "field", ["last_step", "failures", "cooldown_until", "skew", "assume_used_until", "used_refresh_token"]
+)
+def test_a_field_of_another_type_is_refused(field: str) -> None:
+    written = json.loads(Codec().encode(Stored(Session("token"))))
+    values: tuple[Any, ...] = ([], {}, "text" if field != "used_refresh_token" else 5)
+    for value in values:
+        with pytest.raises(ValueError):
+            Codec().decode(json.dumps({**written, field: value}).encode())
+
+
+@pytest.mark.parametrize(
+    "field", ["access_token", "token_type", "refresh_token", "expires_at", "created_at", "mfa_verified"]
+)
+def test_a_field_of_the_session_of_another_type_is_refused(field: str) -> None:
+    written = json.loads(Codec().encode(Stored(Session("token"))))
+    with pytest.raises(ValueError):
+        Codec().decode(json.dumps({**written, "session": {**written["session"], field: []}}).encode())
+
+
+def test_nothing_is_no_number() -> None:
+    written = json.loads(Codec().encode(Stored()))
+    with pytest.raises(ValueError):
+        Codec().decode(json.dumps({**written, "failures": None}).encode())
+    assert Codec().decode(json.dumps({**written, "skew": 5, "last_step": None}).encode()) == Stored(skew=5.0)
+
+
+def test_the_written_form_names_its_schema_sealed_or_not() -> None:
+    assert json.loads(Codec().encode(Stored()))["schema"] == 1
+    assert json.loads(Codec([KEY]).encode(Stored())).keys() == {"schema", "sealed"}
+    assert json.loads(Codec([KEY]).encode(Stored()))["schema"] == 1
+
+
+def test_a_key_may_be_written_in_either_alphabet_with_spaces_around() -> None:
+    raw = b"\xfb\xff" * 16
+    sealed = Codec([base64.b64encode(raw).decode()]).encode(Stored(last_step=7))
+    assert Codec([f" {base64.urlsafe_b64encode(raw).decode()} "]).decode(sealed) == Stored(last_step=7)
+
+
+def test_each_fault_of_a_key_says_what_to_do() -> None:
+    sealed = Codec([KEY]).encode(Stored())
+    for codec, told in (
+        (Codec(), "the kept session is encrypted; mount its key as the secret `state_key`"),
+        (
+            Codec([OTHER]),
+            (
+                "the kept session is encrypted with another key, or was changed; mount its key as the secret "
+                "`state_key` (old keys may follow the new one, with commas), or remove the session"
+            ),
+        ),
+    ):
+        with pytest.raises(SecretError) as caught:
+            codec.decode(sealed)
+        assert str(caught.value) == told
+    with pytest.raises(SecretError) as unfit:
+        Codec(["*" * 44])
+    assert str(unfit.value) == "state_key: not 32 bytes in Base64; make one with `openssl rand -base64 32`"
+    with pytest.raises(SecretError):
+        Codec([KEY[:20] + "\n*" + KEY[20:]])
