@@ -4,6 +4,7 @@ Each campaign returns its figures, and fails where a promise is broken.
 """
 
 import asyncio
+import itertools
 import os
 import random
 import re
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,11 +65,11 @@ def parallel(processes: int = 20) -> Figures:
     return {"processes": processes, "codes": dict(codes), "codes refused": 0, "logins": logins[200], "lock-outs": 0}
 
 
-def skew(minutes: float = 10.0) -> Figures:
-    """A machine whose clock is wrong, by libfaketime: the code is made for the server's clock at the first try."""
-    refused = 0
-    for offset in (-minutes, minutes):
-        with desk_of(lock_after=2) as desk:
+def skew(minutes: float = 10.0, every: int = 3) -> Figures:
+    """A machine whose clock is wrong, by libfaketime, at moments all over a time step: no login is refused."""
+    refused = []
+    for offset, moment in itertools.product((-minutes, minutes), range(0, 30, every)):
+        with desk_of(lock_after=2, clock_offset=float(moment)) as desk:
             environment = {
                 "FAKETIME": f"{offset * 60:+.0f}s",
                 "LD_PRELOAD": _faketime(),
@@ -77,10 +78,12 @@ def skew(minutes: float = 10.0) -> Figures:
             ended = desk.start("check", **environment).finish()
             assert ended.code == 0, ended.stderr
             (told,) = ended.events("login.clock_skew")[:1]
-            assert abs(told["skew_seconds"] + offset * 60) < 5, told
-            refused += sum(user["failures"] for user in desk.record()["users"])
-    assert refused == 0
-    return {"skew in minutes": [-minutes, minutes], "refused logins": refused}
+            assert abs(told["skew_seconds"] + offset * 60 - moment) < 5, told
+            record = desk.record()
+            refused.append(sum(user["failures"] for user in record["users"]))
+            assert [one["status"] for one in record["requests"] if one["endpoint"] == "login"] == [401, 200]
+    assert max(refused) == 0
+    return {"skew in minutes": [-minutes, minutes], "runs": len(refused), "refused logins": sum(refused)}
 
 
 def _faketime() -> str:
@@ -296,7 +299,13 @@ def _injected(name: str, ordinal: int, error: str) -> str:
         return "clear error, the old one stands" if found == _numbered(1) else "clear error, the new one stands"
 
 
-CAMPAIGNS = {"parallel": parallel, "skew": skew, "refresh": refresh, "crash": crash, "syscalls": syscalls}
+CAMPAIGNS: dict[str, Callable[[], Figures]] = {
+    "parallel": parallel,
+    "skew": skew,
+    "refresh": refresh,
+    "crash": crash,
+    "syscalls": syscalls,
+}
 
 
 if __name__ == "__main__":
