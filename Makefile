@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo test lint check test-containers image docs mutation sbom lint-k8s lock clean
+.PHONY: help demo test lint check test-containers image docs bench mutation sbom lint-k8s lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -58,6 +58,9 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/i
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python k8s/pod_failure_policy.py
 	$(BIN)/python -c 'from runner.api.profile import loading, ready; ready.write(loading.BUILT_IN)'
+
+bench: $(VENV)/.dev ## Measure the runner beside others, and write docs/performance.md (about an hour; no test)
+	$(BIN)/python -m benchmarks
 
 sbom: $(VENV)/.dev ## List what the image holds of Python packages: dist/sbom.cdx.json (CycloneDX)
 	$(PYTHON) -m venv --clear build/sbom

@@ -10,7 +10,9 @@ from runner.observe.interface import Observer
 
 
 class Keeper(Protocol):
-    """Keeps one account's session good."""
+    """Keeps one account's session good. `static`: there is no login, and nothing is sent to have one."""
+
+    static: bool
 
     @property
     def stored(self) -> Stored:

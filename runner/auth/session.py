@@ -33,6 +33,8 @@ MAX_COOLDOWN = 6 * 3600.0
 class SessionKeeper:
     """Keeps one account's session good, with as few logins as can be."""
 
+    static = False
+
     def __init__(
         self,
         *,

@@ -18,6 +18,8 @@ from runner.observe.interface import Observer
 class StaticKeeper:
     """Hands out the mounted secrets; after a refusal reads them again once, for they may have been rotated."""
 
+    static = True
+
     def __init__(
         self,
         *,

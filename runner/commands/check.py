@@ -24,6 +24,9 @@ def execute(arguments: argparse.Namespace) -> int:
             _say(f"{visit.account.name}: cool-down for another {left:.0f} s after {stored.failures} refused logins")
         if arguments.no_login:
             return
+        if visit.account.keeper.static:
+            _say(f"{visit.account.name}: {await _accepted(visit)}")
+            return
         try:
             session = await visit.account.keeper.session(visit.deadline, visit.observer)
         except RunnerError:
@@ -34,6 +37,14 @@ def execute(arguments: argparse.Namespace) -> int:
         _say(f"{visit.account.name}: clock skew to the API {skew:+.1f} s")
 
     return visit_each(arguments, work)
+
+
+async def _accepted(visit: Visit) -> str:
+    """Whether the API takes secrets that go with each request: by a listing, which changes nothing, where it has one."""
+    if visit.account.api.spelling.recent is None:
+        return "this API has no login; only a sync tells whether it accepts the secrets"
+    await visit.account.api.recent(1, visit.deadline, visit.observer)
+    return "the API accepts the secrets"
 
 
 def _say(line: str) -> None:

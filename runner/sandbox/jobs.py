@@ -92,7 +92,8 @@ class Jobs:
         failed = 0
         pause = self._seconds / max(len(todo), 1)
         began = asyncio.get_running_loop().time()
-        for number, item in enumerate(todo, 1):
+        for number, item in enumerate(todo, 1):  # each is done at the end of its share of the time
+            await asyncio.sleep(max(0.0, began + number * pause - asyncio.get_running_loop().time()))
             failed += self._store(user, kind, item)
             if not self._state.run(
                 "UPDATE jobs SET processed_items=?, progress=? WHERE job_id=? AND status='running'",
@@ -103,7 +104,6 @@ class Jobs:
                 return None  # cancelled
             if stalls and number * 2 >= len(todo):
                 await asyncio.sleep(86_400)
-            await asyncio.sleep(max(0.0, began + number * pause - asyncio.get_running_loop().time()))
         if not todo and self._seconds:
             await asyncio.sleep(self._seconds)
         reason = f"{failed} of {len(todo)} items failed" if failed else None

@@ -16,7 +16,7 @@ from runner.api.retry import Safety
 from runner.api.wire import Answer, Call, prepare
 from runner.auth.interface import Keeper
 from runner.clock import Deadline
-from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, RunnerError, Unreachable
+from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, OutcomeUnknown, RunnerError, Unreachable
 from runner.frozen import Frozen
 from runner.models import Job, JobStatus, Session
 from runner.observe.interface import Observer
@@ -77,7 +77,7 @@ class JobApi:
         answer = await self._send("trigger", trigger.request, values, Safety.ONCE, deadline, observer)
         if answer.status in trigger.accepted and (answer.is_json or self._id_beside_body):
             try:
-                return self._begun(answer, key, values)
+                return self._begun(answer, sync, key, values)
             except ContractError as error:
                 raise ContractError(f"trigger: {error}", sent=True) from None
         if answer.status in trigger.conflict:
@@ -94,13 +94,14 @@ class JobApi:
         sources = self.spelling.trigger.job_id or ()
         return self.spelling.single is not None or any(source.body is None for source in sources)
 
-    def _begun(self, answer: Answer, key: str, values: Mapping[str, Any]) -> Job:
+    def _begun(self, answer: Answer, sync: PlannedSync, key: str, values: Mapping[str, Any]) -> Job:
         """The job that an accepted trigger has begun."""
         trigger = self.spelling.trigger
         found = key if self.spelling.single else text(answer, trigger.job_id, values)
         job = reading.job(self.spelling, find(answer.body, trigger.job), job_id=found, begun=True)
         carried = {name: text(answer, sources) for name, sources in trigger.carry.items()}
-        return replace(job, carried={name: value for name, value in carried.items() if value is not None})
+        kept = {name: value for name, value in carried.items() if value is not None}
+        return replace(job, sync_type=job.sync_type or sync.sync_type, carried=kept)
 
     async def look(self, job: Job, deadline: Deadline, observer: Observer) -> Job:
         """The job as it is now. Raises ContractError when the API does not know it any more."""
@@ -117,6 +118,11 @@ class JobApi:
         if found is None:
             raise ContractError(f"status: the API does not know job {job.job_id[:80]} (shape: {shape(answer.body)})")
         now = reading.job(self.spelling, found, job_id=job.job_id)
+        if self.spelling.single and now.sync_type not in (None, job.sync_type):
+            raise OutcomeUnknown(
+                f"status: the API shows a job of type {now.sync_type} now; how that of type {job.sync_type} ended it does "
+                "not tell: look there before you run it again"
+            )
         return replace(now, sync_type=now.sync_type or job.sync_type, carried=job.carried, look_again=answer.asked)
 
     async def newest(self, name: str, deadline: Deadline, observer: Observer) -> Job | None:

@@ -6,7 +6,7 @@ import random
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
@@ -137,15 +137,16 @@ def _codes(hold_up: str) -> tuple[int, ...]:
     return (2, 6) if hold_up == "another process writes to the ledger" else (6,)
 
 
-def deadlines(
-    runs: int = 1008, workers: int = 16, longest: float = 5.0, work: Callable[..., Any] = overshoots
-) -> Figures:
+def deadlines(runs: int = 1008, workers: int = 16, longest: float = 5.0) -> Figures:
     """Runs held up in every way. Fails where one goes on for more than 250 ms, or ends with another code."""
     share = runs // workers
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        made = list(pool.map(work, range(workers), [share] * workers, [longest] * workers))
-    found = sorted(one for some, _ in made for one in some)
-    wrong = [fault for _, faults in made for fault in faults]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        made = list(pool.map(overshoots, range(workers), [share] * workers, [longest] * workers))
+    return summed(sorted(one for some, _ in made for one in some), [fault for _, faults in made for fault in faults])
+
+
+def summed(found: list[tuple[float, str]], wrong: list[str]) -> Figures:
+    """The figures of overshoots in rising order. Fails where one is too long, or a run ended wrongly."""
     assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:30])
     late = [one for one in found if one[0] > OVERSHOOT]
     assert not late, f"{len(late)} of {len(found)}: {Counter(hold_up for _, hold_up in late)}, most {late[-1]}"

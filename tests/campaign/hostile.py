@@ -136,7 +136,9 @@ def _words(endpoint: str, home: Path, base_url: str) -> list[str]:
         words += ["--set", setting]
     if endpoint == "list":
         words += ["--profile", str(keyless_profile(home))]
-    return [*words, "--set", "deadline.sync=300ms"] if endpoint == "cancel" else words
+    if endpoint in ("status", "cancel"):  # many a body says that the job runs on
+        words += ["--set", "deadline.sync=400ms"]
+    return words
 
 
 def _run(words: list[str]) -> tuple[int, str, str]:

@@ -33,6 +33,7 @@ HARDENED = ("--read-only", "--user", "12345", "--cap-drop", "ALL", "--network", 
 PASSWORD = "pass word of the campaign"
 MAX_SECONDS, P99_SECONDS = 8.0, 5.0
 PATIENCE = 60.0
+OWN = ("env", "sync-runner", "python", "python3", "python3.13")  # what the image's first process is called
 
 
 @dataclass(frozen=True)
@@ -75,20 +76,16 @@ class Range:
         name = f"interrupts-{uuid.uuid4().hex[:12]}"
         common = ("--base-url", server.base_url, "--set", f"metrics.pushgateway.url={self.gateway}")
         more = ("--set", f"metrics.pushgateway.instance={user}", "--report", "-", *self.options)
-        container = subprocess.run(
-            ["docker", "create", "--name", name, *HARDENED, "--volume", f"{secrets}:/run/secrets:ro",
-             self.image, "run", "health", *common, *more],
-            check=True, capture_output=True, text=True,
-        ).stdout.strip()  # fmt: skip
+        mounted = ("--volume", f"{secrets}:/run/secrets:ro")
+        words = ("create", "--name", name, *HARDENED, *mounted, self.image, "run", "health", *common, *more)
+        container = _docker(*words).stdout.strip()
         try:
             return self._signalled(user, container, None if life == math.inf else rng.uniform(0.0, life))
         finally:
-            subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, capture_output=True)
+            _docker("rm", "--force", "--volumes", name)
 
     def _signalled(self, user: str, container: str, after: float | None) -> Shot:
-        started = subprocess.Popen(
-            ["docker", "start", "--attach", container], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        started = subprocess.Popen(["docker", "start", container], stdout=subprocess.DEVNULL)
         process = _first_process(container)
         with os.fdopen(os.pidfd_open(process), "rb", closefd=True) as handle:
             began = time.monotonic()
@@ -101,13 +98,15 @@ class Range:
             ended, _, _ = select.select([handle], [], [], PATIENCE)
             seconds = time.monotonic() - sent if ended else math.inf
         if not ended:
-            subprocess.run(["docker", "kill", container], check=False, capture_output=True)
-        stdout, stderr = started.communicate(timeout=PATIENCE)
+            _docker("kill", container)
+        started.wait()
+        code = int(_docker("wait", container).stdout)
+        logs = _docker("logs", container)
         try:
-            report = json.loads(stdout)
+            report = json.loads(logs.stdout)
         except ValueError:
             report = None
-        return Shot(user, sent - began, seconds, started.returncode, report, stderr)
+        return Shot(user, sent - began, seconds, code, report, logs.stderr)
 
     def jobs(self, user: str) -> list[str]:
         """The states of the user's jobs, at both servers."""
@@ -125,6 +124,10 @@ class Range:
         }
 
 
+def _docker(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True, timeout=2 * PATIENCE)
+
+
 def _first_process(container: str) -> int:
     """The container's first process, as this machine numbers it, as soon as it is the image's own."""
     procs = Path(f"/sys/fs/cgroup/pids/docker/{container}/cgroup.procs")
@@ -132,7 +135,7 @@ def _first_process(container: str) -> int:
     while time.monotonic() < until:
         try:
             first = procs.read_text().split()[:1]
-            if first and not Path(f"/proc/{first[0]}/comm").read_text().startswith("runc"):
+            if first and Path(f"/proc/{first[0]}/comm").read_text().strip() in OWN:  # and no more the engine's helper
                 return int(first[0])
         except OSError:
             pass

@@ -17,6 +17,7 @@ from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.campaign.figures import Figures
 from tests.command_line import Desk
+from tests.faults.proxy import end_connections
 from tests.in_process import Told, run_here
 from tests.linked_clock import LinkedClock
 
@@ -49,19 +50,23 @@ class SlowApi:
         self.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         started.set()
         self._loop.run_forever()
-        self._loop.close()
+        end_connections(self._loop)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._answer_all(reader, writer)
+        except (asyncio.IncompleteReadError, OSError):
+            pass  # the runner is done
+        finally:
+            writer.close()
+
+    async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-            except asyncio.IncompleteReadError:  # the runner is done
-                return
+            head = await reader.readuntil(b"\r\n\r\n")
             length = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
             await reader.readexactly(length[0] if length else 0)
             body = self.answer(head.split(b" ", 2)[1].decode())
             if body is None:
-                writer.close()
                 return
             writer.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body

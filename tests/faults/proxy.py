@@ -108,10 +108,7 @@ class FaultProxy:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(asyncio.start_server(self._connected, sock=self._listening))
         self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+        end_connections(self._loop)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number, self.connections = self.connections, self.connections + 1
@@ -164,6 +161,16 @@ class FaultProxy:
             return head, await reader.readexactly(length)
         finally:
             writer.close()
+
+
+def end_connections(loop: asyncio.AbstractEventLoop) -> None:
+    """End all that is served on a loop that has stopped, and close it: a connection that is left open complains later."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
 
 
 def endpoint_of(head: bytes) -> str:

@@ -16,6 +16,7 @@ import yaml
 
 from runner.errors import UsageError
 from runner.ledger import Entry, Ledger
+from tests.command_line import sync_runner
 from tests.in_process import Told, run_here
 from tests.scripted_api import Asked, Route, Says, ScriptedApi
 
@@ -88,6 +89,24 @@ def test_secrets_go_with_each_request_where_there_is_no_login(
     assert place.run(api, auth=auth).code == 0
     assert [one.headers.get(header) for one in api.asked] == [value] * 2
     assert [one.path for one in api.asked] == ["/jobs", "/jobs/7"]
+
+
+def test_check_asks_for_a_listing_where_there_is_no_login(place: Place) -> None:
+    auth = {"secrets": ["api_token"], "headers": {"Authorization": "Bearer ${api_token}"}}
+    jobs = {**JOBS, "recent": {"request": {"path": "/jobs"}}}
+    api = place.api({**DONE, "GET /jobs": [Says([]), Says({}, 401)]})
+    place.run(api, auth=auth, jobs=jobs)
+    options = [
+        "--base-url",
+        api.base_url,
+        "--secrets-dir",
+        str(place.secrets),
+        "--profile",
+        str(place.home / "own.yaml"),
+    ]
+    good, bad = (sync_runner(*options, "check") for _ in range(2))
+    assert (good.code, "default: the API accepts the secrets" in good.stdout) == (0, True)
+    assert (bad.code, "check the secret `api_token`" in bad.errors) == (3, True)
 
 
 def test_a_refused_token_is_code_3_and_names_the_secret_and_a_rotated_one_is_taken(place: Place) -> None:
@@ -403,6 +422,37 @@ def test_a_job_that_the_request_names_is_never_started_twice(place: Place, lost_
     job = told.result.results[0].job
     assert job is not None
     assert job.job_id == runs[0]
+
+
+SINGLE: dict[str, Any] = {
+    "single": {"idle": "idle"},
+    "trigger": {"request": {"method": "POST", "path": "/start/${sync_type}"}},
+    "status": {"request": {"path": "/status"}},
+    "words": {"running": "busy", "completed": "done", "failed": "bad"},
+    "fields": {"sync_type": "kind"},
+}
+
+
+@pytest.mark.parametrize(
+    ("shown", "code", "told"),
+    [
+        (["idle", "idle", "busy", "done"], 0, ""),  # before the trigger, not yet begun, running, ended
+        (["idle", "done"], 0, ""),
+        (["done nightly", "busy nightly", "done nightly"], 0, ""),
+        (["done", "busy", "bad"], 4, ""),
+        (["idle", "busy", "idle"], 9, "does not know job"),
+        (["idle", "busy", "busy other"], 8, "shows a job of type other now"),
+        (["busy other", "done other", "busy", "done"], 0, ""),  # another's is waited for
+        (["busy nightly", "done nightly"], 0, ""),  # one of our type is adopted
+        (["idle", "what"], 9, "unknown job status 'what' at `status`; the profile knows: busy, done, bad"),
+    ],
+)
+def test_a_single_job_is_followed_by_the_one_status(place: Place, shown: list[str], code: int, told: str) -> None:
+    looks = [dict(zip(("status", "kind"), one.split(), strict=False)) for one in shown]
+    api = place.api({"POST /start/nightly": Says(None, 202), "GET /status": [Says(one) for one in looks]})
+    ended = place.run(api, jobs=SINGLE)
+    assert (ended.code, told in ended.errors) == (code, True), ended.errors
+    assert len(api.at("/start/nightly")) == (0 if shown[0] == "busy nightly" else 1)
 
 
 def test_errors_behind_a_good_status_and_the_apis_own_words_are_told(place: Place) -> None:

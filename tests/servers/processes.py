@@ -6,13 +6,22 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venv" / "servers"
 PATIENCE = 300.0  # seconds until a server counts as never starting: two cores may be busy with other tests
+
+# Stands between us and the server, and ends all when its standard input does: also when a test run is killed.
+GUARD = """
+import os, signal, subprocess, sys, threading
+server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+threading.Thread(target=lambda: os._exit(server.wait() or 1), daemon=True).start()
+sys.stdin.read()
+os.killpg(0, signal.SIGKILL)
+"""
 
 
 def free_port() -> int:
@@ -34,19 +43,16 @@ def served(
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DJANGO_", "COV"))}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, *command],
-            env={**clean, **environment},
-            cwd=cwd,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+            [python, "-c", GUARD, python, *command], env={**clean, **environment}, cwd=cwd, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=output, stderr=output,
+        )  # fmt: skip
     try:
         _wait(process, until, log)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def _wait(process: subprocess.Popen[bytes], until: Callable[[], bool], log: Path) -> None:

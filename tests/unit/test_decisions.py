@@ -111,6 +111,13 @@ def test_what_advance_lets_pass_never_goes_back_and_never_leaves_an_end(walk: li
 def test_the_answer_about_another_job_is_not_believed() -> None:
     with pytest.raises(ContractError, match="asked for job 1, the API answered with job 2"):
         advance(Job("1", JobStatus.RUNNING), Job("2", JobStatus.RUNNING))
+    told = r"^asked for job 1{80}, the API answered with job 2{80}$"
+    with pytest.raises(ContractError, match=told):
+        advance(Job("1" * 90, JobStatus.RUNNING), Job("2" * 90, JobStatus.RUNNING))
+    with pytest.raises(
+        ContractError, match=r"^job 1{80} went from completed to running, which no job does; not believed$"
+    ):
+        advance(Job("1" * 90, JobStatus.COMPLETED), Job("1" * 90, JobStatus.RUNNING))
     assert advance(None, Job("2", JobStatus.RUNNING)).job_id == "2"
 
 
@@ -149,6 +156,49 @@ def test_what_may_be_sent_again() -> None:
 def test_retry_after_is_seconds_or_a_date_by_the_servers_clock(value: str | None, seconds: float | None) -> None:
     now = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC).timestamp()
     assert retry.retry_after(value, now) == seconds
+
+
+def test_what_is_asked_is_counted_from_the_answers_own_date() -> None:
+    at = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC).timestamp()
+    later = "Sun, 06 Nov 1994 08:49:47 GMT"
+    assert retry.asked({"retry-after": later, "date": "Sun, 06 Nov 1994 08:49:40 GMT"}, at) == 7.0
+    assert retry.asked({"retry-after": later}, at) == 10.0
+    assert retry.asked({"retry-after": later, "date": "nonsense"}, at) == 10.0
+    assert retry.asked({"retry-after": "3"}, at) == 3.0
+    assert retry.asked({}, at) is None
+
+
+def test_dates_without_a_zone_are_utc_and_nonsense_is_none() -> None:
+    assert retry.http_date("Sun, 06 Nov 1994 08:49:47") == datetime(1994, 11, 6, 8, 49, 47, tzinfo=UTC).timestamp()
+    assert (
+        retry.http_date("Sun, 06 Nov 1994 08:49:47 +0100") == datetime(1994, 11, 6, 7, 49, 47, tzinfo=UTC).timestamp()
+    )
+    assert [retry.http_date(value) for value in (None, "", "soon", "Sun, 06 Nov 99999 08:49:47 GMT")] == [None] * 4
+
+
+def test_a_server_fails_by_5xx_and_408_and_not_by_turning_one_away_for_coming_too_often() -> None:
+    fails = {status for status in range(100, 600) if retry.failure(status)}
+    assert fails == {408, 425, 500, 502, 503, 504}
+
+
+def test_the_wait_doubles_with_each_try_up_to_its_bound() -> None:
+    def highest(_low: float, high: float) -> float:
+        return high
+
+    policy = Policy(5, 0.5, 6.0)
+    assert [retry.wait(policy, attempt, None, highest) for attempt in (1, 2, 3, 4, 5, 6, 10_000)] == [
+        0.5,
+        1,
+        2,
+        4,
+        6,
+        6,
+        6,
+    ]
+    assert [retry.wait(policy, 1, asked, highest) for asked in (0.0, 1.0, 4.0, 100.0)] == [0.25, 1.25, 4.4, 100.5]
+    assert retry.wait(policy, 9, 100.0, highest) == 106.0
+    assert retry.wait(policy, 3, 2.0, lambda low, _high: low) == 2.0
+    assert (Policy().attempts, Policy().wait, Policy().max_wait) == (5, 0.5, 30.0)
 
 
 @given(st.text(max_size=60))
@@ -196,6 +246,35 @@ def test_waits_are_spread_over_their_whole_range() -> None:
 )
 def test_the_exit_code_follows_from_the_outcomes(outcomes: list[str], code: int) -> None:
     assert exit_code([Outcome(one) for one in outcomes]) == code
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_each_outcome_alone_has_its_code_and_beside_a_success_it_is_partial(outcome: Outcome) -> None:
+    alone = {
+        "completed": 0, "defect": 1, "configuration": 2, "authentication": 3, "failed": 4, "cancelled": 4, "skipped": 4,
+        "deadline": 6, "unreachable": 7, "unknown": 8, "contract": 9, "interrupted": 143,
+    }  # fmt: skip
+    assert exit_code([outcome]) == alone[outcome]
+    beside = {"completed": 0, "defect": 1, "unknown": 8}
+    assert exit_code([Outcome.COMPLETED, outcome]) == beside.get(outcome, 5)
+    assert exit_code([outcome, Outcome.FAILED], interrupted=ExitCode.SIGINT) == 130
+
+
+def test_where_nothing_completed_what_a_person_must_look_at_comes_first() -> None:
+    order = [
+        "defect",
+        "unknown",
+        "authentication",
+        "configuration",
+        "contract",
+        "deadline",
+        "unreachable",
+        "interrupted",
+        "failed",
+    ]
+    for number, outcome in enumerate(order):
+        rest = [Outcome(one) for one in order[number:]]
+        assert exit_code(reversed(rest)) == exit_code([Outcome(outcome)]), outcome
 
 
 def test_an_interrupt_names_itself_unless_all_was_done() -> None:

@@ -1,6 +1,7 @@
 """Imports point down the layers of docs/architecture.md, and heavy packages stay out of the start."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ LAYERS: list[set[str]] = [
 ]
 SANDBOX = "runner.sandbox"
 MAY_USE_SANDBOX = {"runner.commands.sandbox", "runner.commands.demo"}
+MAY_NAME_AN_API = {"runner.settings", "runner.commands.demo", "runner.cli"}  # the default, and what tells of it
 SANDBOX_MAY_USE = {"runner", "runner.errors", "runner.clock"}
 
 
@@ -70,6 +72,23 @@ def test_every_import_points_down() -> None:
         if not name.startswith(SANDBOX)
         for used in imports
         if not used.startswith(SANDBOX) and _layer(used) > _layer(name)
+    ]
+    assert wrong == []
+
+
+def test_no_api_has_code_of_its_own() -> None:
+    """What is special about an API stands in its profile: only the sandbox, which is one, and its demo name any."""
+    apis = [path.stem for path in (ROOT / "api" / "profiles").glob("*.yaml")]
+    words = sorted({word for name in apis for word in (name, name.partition("-")[0])} - {"dbt"})
+    assert {"garminsync", "prefect", "airflow"} <= {*words}
+    wrong = [
+        f"{_name(path)}:{node.lineno} names {word}"
+        for path in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and not node.value.count("\n")
+        for word in words
+        if re.search(rf"\b{word}\b", node.value, re.IGNORECASE)
+        and not _name(path).startswith((*MAY_NAME_AN_API, SANDBOX))
     ]
     assert wrong == []
 

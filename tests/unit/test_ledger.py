@@ -1,7 +1,6 @@
 """The ledger: what is written stays, several processes share it, and a broken file is told."""
 
 import asyncio
-import multiprocessing
 import os
 import sqlite3
 import threading
@@ -13,7 +12,7 @@ import pytest
 
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, UsageError
-from runner.ledger import BUSY, Entry, Ledger, LedgerBusy, patiently
+from runner.ledger import BUSY, SCHEMA, Entry, Ledger, LedgerBusy, patiently
 from runner.lock import open_lock, try_lock
 from tests.linked_clock import LinkedClock
 
@@ -57,14 +56,6 @@ def test_targets_and_names_do_not_mix() -> None:
     ledger.intend(_entry("a", name="health"))
     assert ledger.open_entry("https://x.example u", "workouts") is None
     assert ledger.open_entry("https://y.example u", "health") is None
-
-
-def _write(directory: Path, number: int) -> None:
-    ledger = Ledger(directory)
-    for index in range(20):
-        _patiently(lambda: ledger.intend(_entry(f"{number}-{index}")))  # noqa: B023
-        _patiently(lambda: ledger.ended(f"{number}-{index}", "completed", 2.0))  # noqa: B023
-    ledger.close()
 
 
 def _patiently(act: Callable[[], object]) -> None:
@@ -175,17 +166,6 @@ def test_one_sync_is_triggered_by_one_process_at_a_time_and_others_do_not_wait(t
     asyncio.run(work())
 
 
-def test_many_processes_open_a_new_ledger_at_once_and_lose_nothing(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_write, args=(tmp_path / "new", number)) for number in range(6)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * 6
-    assert len(Ledger(tmp_path / "new").recent(1000)) == 120
-
-
 def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as db:
         db.execute("PRAGMA user_version=99")
@@ -220,3 +200,101 @@ def test_only_the_user_may_read_it(tmp_path: Path) -> None:
     Ledger(tmp_path / "state").close()
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "state" / "ledger.sqlite3").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_entry_keeps_everything_that_is_told_of_it() -> None:
+    ledger = Ledger(None, clean=lambda text: text.replace("geheim", "***"))
+    entry = Entry("k", "https://x.example u", "mine", "night", "health", "run-1", 12.5)
+    ledger.intend(entry)
+    assert ledger.recent(1) == [entry]
+    ledger.triggered("k", "job-1", foreign=True)
+    ledger.ended("k", "failed", 99.5, processed=7, error="geheim broke")
+    assert ledger.recent(1) == [
+        Entry("k", "https://x.example u", "mine", "night", "health", "run-1", 12.5, "job-1", "failed", 99.5, 7, "*** broke", True)
+    ]  # fmt: skip
+    ledger.ended("k", "completed", 100.0)
+    assert ledger.recent(1)[0].error is None
+    assert ledger.recent(1)[0].processed_items is None
+
+
+def test_the_newest_of_several_is_taken(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for key, at in (("b", 2.0), ("c", 3.0), ("a", 1.0)):
+        ledger.intend(_entry(key, at))
+        ledger.triggered(key, "job")
+    target = "https://x.example u"
+    newest = [ledger.open_entry(target, "health"), ledger.of_job(target, "job")]
+    assert [entry.key if entry else None for entry in newest] == ["c", "c"]
+    for key in "abc":
+        ledger.ended(key, "completed", 9.0)
+    success = ledger.last_success(target, "health")
+    assert success is not None
+    assert success.key == "c"
+    assert ledger.last_success(target, "workouts") is None
+    assert [entry.key for entry in ledger.recent(2)] == ["c", "b"]
+
+
+def test_an_intent_that_is_written_again_begins_anew(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.intend(_entry("a"))
+    ledger.triggered("a", "job-1")
+    ledger.ended("a", "failed", 2.0)
+    ledger.intend(_entry("a", 5.0))
+    assert ledger.recent(1) == [_entry("a", 5.0)]
+
+
+def test_errors_name_the_file_and_what_to_do(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    path = str(tmp_path / "ledger.sqlite3").replace(".", r"\.")
+    ledger._db.execute("PRAGMA query_only=1")
+    with pytest.raises(
+        UsageError, match=rf"^{path}: can not be written \(.*\); check space and rights of state\.dir$"
+    ) as one:
+        ledger.intend(_entry("a"))
+    assert not isinstance(one.value, LedgerBusy)
+    ledger.close()
+    (tmp_path / "ledger.sqlite3").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    told = rf"^{path}: the ledger can not be opened \(.*\); check state\.dir, or move the file away$"
+    with pytest.raises(UsageError, match=told):
+        Ledger(tmp_path)
+
+
+def test_the_log_of_changes_is_written_ahead_and_to_the_disk(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    settings = [
+        ledger._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "user_version")
+    ]
+    assert settings == ["wal", 2, SCHEMA]
+    assert ledger._db.execute("PRAGMA busy_timeout").fetchone()[0] == 0
+
+
+def test_the_locks_of_syncs_are_files_of_their_own_that_only_the_user_may_read(tmp_path: Path) -> None:
+    async def work() -> None:
+        ledger = Ledger(tmp_path)
+        async with ledger.alone("t", "health", CLOCK, Deadline(CLOCK)):
+            (lock,) = tmp_path.glob("trigger-*.lock")
+            assert lock.stat().st_mode & 0o777 == 0o600
+            assert "health" not in lock.name
+        lock.unlink()
+        lock.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(UsageError, match=r"trigger-\w+\.lock: can not be opened \(.*\); check state\.dir"):
+            async with ledger.alone("t", "health", CLOCK, Deadline(CLOCK)):
+                raise AssertionError("a link was followed")
+
+    asyncio.run(work())
+
+
+def test_the_wait_for_others_is_told_and_bounded(tmp_path: Path) -> None:
+    clock = LinkedClock()
+
+    def busy() -> None:
+        raise LedgerBusy("ledger: busy")
+
+    with pytest.raises(DeadlineExceeded, match=r"^ledger: busy; the run's deadline is over$"):
+        asyncio.run(patiently(busy, clock, Deadline.after(clock, 0.05, "the run's deadline")))
+    assert all(0 < seconds <= 0.02 for seconds in clock.slept)
+    clock.slept.clear()
+    with pytest.raises(LedgerBusy, match=r"^ledger: busy$"):
+        asyncio.run(patiently(busy, clock, Deadline(clock)))
+    assert BUSY - 1 <= sum(clock.slept) <= BUSY
+    assert asyncio.run(patiently(lambda: 7, clock, Deadline(clock))) == 7

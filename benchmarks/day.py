@@ -1,0 +1,78 @@
+"""A job of 24 hours watched on a fake clock, by the code that watches any: requests, delay, memory. Prints JSON.
+
+`python -m benchmarks.day`, in an environment with the runner.
+"""
+
+import asyncio
+import json
+import resource
+import time
+from typing import Any, cast
+
+from runner.clock import Deadline
+from runner.ledger import Ledger
+from runner.models import Job, JobStatus
+from runner.observe.interface import Observer
+from runner.sync.execution import Execution, Watching
+from runner.sync.jobs import JobApi
+from runner.sync.watch import watch
+
+DAY = 86_400.0
+
+
+class FakeClock:
+    """A clock on which a pause takes no time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FakeApi:
+    """A job that ends after `length` seconds of the clock; with progress, in whole per cent, or without."""
+
+    def __init__(self, clock: FakeClock, length: float, *, progress: bool) -> None:
+        self.clock, self.length, self.progress, self.looks = clock, length, progress, 0
+
+    async def look(self, job: Job, *_: object) -> Job:
+        self.looks += 1
+        share = self.clock.now / self.length
+        if share >= 1:
+            return Job(job.job_id, JobStatus.COMPLETED, progress=100.0)
+        return Job(job.job_id, JobStatus.RUNNING, progress=float(int(100 * share)) if self.progress else None)
+
+
+def watched(length: float, *, progress: bool) -> dict[str, Any]:
+    """How the watching of one job went."""
+    clock = FakeClock()
+    api = FakeApi(clock, length, progress=progress)
+    shared = Execution("a", "t", "r", cast(JobApi, api), Ledger(None), clock, Watching(sync_seconds=None))
+    asyncio.run(watch(Job("1", JobStatus.PENDING), shared, Deadline(clock), Observer(clock), lambda _job: None))
+    return {"looks": api.looks, "late": round(clock.now - length, 1)}
+
+
+def main() -> None:
+    """Two days, with progress and without, and what a hundred more of them cost in memory."""
+    found: dict[str, Any] = {name: watched(DAY, progress=name == "progress") for name in ("progress", "none")}
+    before, began = _memory(), time.process_time()
+    for _ in range(100):
+        watched(DAY, progress=True)
+    found |= {"growth": _memory() - before, "seconds": (time.process_time() - began) / 100}
+    print(json.dumps(found))
+
+
+def _memory() -> float:
+    """MiB at most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""One process measured from outside: time, CPU, peak memory, open files. Only Python's own library, so that it is small."""
+
+import os
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A process that has ended. Times in seconds, memory in MiB; `began` and `ended` are Unix seconds."""
+
+    began: float
+    ended: float
+    cpu: float
+    memory: float
+    files: int
+
+    @property
+    def seconds(self) -> float:
+        """From start to end."""
+        return self.ended - self.began
+
+
+def measured(command: Sequence[str], environment: Mapping[str, str] | None = None, *, files: bool = False) -> Measured:
+    """Run to the end. Raises RuntimeError with its last words where it fails."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "PYTHON"))}
+    began = time.time()
+    process = subprocess.Popen(
+        command, env={**clean, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    words: list[bytes] = []
+    reader = threading.Thread(target=lambda: words.extend(process.stderr or ()), daemon=True)
+    reader.start()
+    most = 0
+    while files and not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        most = max(most, len(list(Path(f"/proc/{process.pid}/fd").iterdir())))
+        time.sleep(0.5)
+    _, status, usage = os.wait4(process.pid, 0)
+    ended = time.time()
+    reader.join(5.0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command[0]} left with {process.returncode}: {b''.join(words[-5:]).decode()}")
+    return Measured(began, ended, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median with its quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Of at least two values."""
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(median, low, high)
