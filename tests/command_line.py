@@ -59,10 +59,10 @@ class Running:
         """Send a signal."""
         self.process.send_signal(number)
 
-    def finish(self) -> Finished:
+    def finish(self, patience: float = PATIENCE) -> Finished:
         """Wait for the end. Every line on standard error must be one JSON object, in every test."""
         try:
-            stdout, stderr = self.process.communicate(timeout=PATIENCE)
+            stdout, stderr = self.process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
             self.process.kill()
             stdout, stderr = self.process.communicate()

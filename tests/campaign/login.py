@@ -55,7 +55,7 @@ def parallel(processes: int = 20) -> Figures:
     with desk_of(lock_after=3) as desk:
         _ = desk.secrets
         running = [desk.start("check") for _ in range(processes)]
-        codes = Counter(one.finish().code for one in running)
+        codes = Counter(one.finish(patience=600.0).code for one in running)
         record = desk.record()
     logins = Counter(one["status"] for one in record["requests"] if one["endpoint"] == "login")
     (user,) = record["users"]
@@ -75,7 +75,7 @@ def skew(minutes: float = 10.0, every: int = 3) -> Figures:
                 "LD_PRELOAD": _faketime(),
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }
-            ended = desk.start("check", **environment).finish()
+            ended = desk.start("check", **environment).finish(patience=600.0)
             assert ended.code == 0, ended.stderr
             (told,) = ended.events("login.clock_skew")[:1]
             assert abs(told["skew_seconds"] + offset * 60 - moment) < 5, told
