@@ -242,7 +242,7 @@ class PushgatewaySettings(_Section):
     url: Url | None = Field(default=None, description="The Pushgateway, such as http://pushgateway:9091.")
     job: str = Field(default="sync_runner", min_length=1, description="The `job` grouping label.")
     instance: str | None = Field(default=None, description="The `instance` grouping label, where several runners push.")
-    timeout: Duration = Field(default=2.0, gt=0, le=30, description="How long a push may take at most.")
+    timeout: Duration = Field(default=1.8, gt=0, le=30, description="How long a push may take at most.")
     username: str | None = Field(default=None, min_length=1, description="The user for basic authentication.")
     password_file: Path | None = Field(default=None, description="The secret file with that user's password.")
     ca_file: Path | None = Field(default=None, description="CA bundle (PEM) to trust instead of the system's.")
@@ -261,7 +261,7 @@ class OtlpSettings(_Section):
         default=None, description="The collector, such as http://collector:4318; /v1/metrics is added."
     )
     instance: str | None = Field(default=None, description="service.instance.id, where several runners export.")
-    timeout: Duration = Field(default=2.0, gt=0, le=30, description="How long the export may take at most.")
+    timeout: Duration = Field(default=1.8, gt=0, le=30, description="How long the export may take at most.")
     headers_file: Path | None = Field(
         default=None, description="A secret file with headers, in the form authorization=Bearer%20TOKEN,x-tenant=7."
     )

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from runner.sandbox import data
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.command_line import Desk
+
+settings.register_profile("steady", deadline=None)  # a busy machine is no broken promise
+settings.load_profile("steady")
 
 LAST_DAY = date(2026, 6, 30)
 
