@@ -227,10 +227,10 @@ def test_a_pushgateway_that_hangs_adds_its_time_out_and_nothing_else(
         spent = time.monotonic() - began
     assert done.code == 0
     [failed] = done.events("emit.failed")
-    assert failed["target"] == "pushgateway" and "no answer within 2 s" in failed["error"]
+    assert failed["target"] == "pushgateway" and "no answer within 1.8 s" in failed["error"]
     [ended] = done.events("run.ended")
     pushed = datetime.fromisoformat(failed["timestamp"]) - datetime.fromisoformat(ended["timestamp"])
-    assert 1.9 <= pushed.total_seconds() < 3.5  # 2 s by default; the rest is a noisy machine's
+    assert 1.7 <= pushed.total_seconds() < 3.5  # 1.8 s by default; the rest is a noisy machine's
     assert spent < ended["duration_seconds"] + 2.0 + 5.0  # and the process does not stay for the thread
     assert '"exit_code": 0' in report.read_text()
 
