@@ -22,7 +22,7 @@ from runner.observe import events
 from runner.observe.interface import Observer
 from runner.settings import SyncSettings
 from runner.sync import outcome
-from runner.sync.execute import execute
+from runner.sync.execute import execute, working
 from runner.sync.execution import Execution, Watching
 from runner.sync.pace import Crowd, Pace
 from runner.sync.plan import PlannedSync, plan, zone
@@ -111,13 +111,16 @@ async def _all_accounts(
     """How each account ended, in the plans' order. What one needs is opened at its turn and dropped at its end."""
     deadline = Deadline.after(around.clock, around.settings.deadline.run, "the run's deadline")
     ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
+    begin_until = working(deadline)
     waiting = iter(plans)
     crowd = Crowd(around.settings.limits.looks)
 
     async def one_after_another(client: Client) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
-            results = await _Work(one, around, client, ledger, deadline, bound, run_id, interrupt, crowd).run()
+            results = await _Work(
+                one, around, client, ledger, deadline, begin_until, bound, run_id, interrupt, crowd
+            ).run()
             account = _together(one.name, results, interrupt)
             ended[one.name] = account, results
             if len(plans) > 1:
@@ -161,6 +164,7 @@ class _Work:
     client: Client
     ledger: Ledger
     deadline: Deadline
+    begin_until: Deadline
     observer: Observer
     run_id: str
     interrupt: Interrupt
@@ -171,7 +175,7 @@ class _Work:
         """Every sync's result, in the plan's order. What fails here never touches another account."""
         if self.interrupt.code is not None:
             return self._none_begun(Outcome.INTERRUPTED, NOT_STARTED)
-        if self.deadline.passed:
+        if self.begin_until.passed:
             return self._none_begun(Outcome.DEADLINE, f"not started: {self.deadline.what} had passed")
         try:
             account = open_account(self.plan, self.around, self.client, self.observer)
@@ -261,7 +265,7 @@ class _Work:
         return None
 
     def _hopeless(self, result: SyncResult) -> bool:
-        return result.outcome is not Outcome.DEADLINE or self.deadline.passed
+        return result.outcome is not Outcome.DEADLINE or self.begin_until.passed
 
     def _without_job(self, name: str, sync_type: str, ended: Outcome, error: str) -> SyncResult:
         self.observer.bind(sync=name, sync_type=sync_type).emit(events.SyncEnded(ended.value, 0.0, 0, error=error))

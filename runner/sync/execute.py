@@ -52,6 +52,11 @@ async def execute(sync: PlannedSync, shared: Execution, run_deadline: Deadline, 
     return result
 
 
+def working(deadline: Deadline) -> Deadline:
+    """Until when there is work to do, so that what runs can be cancelled before `deadline`."""
+    return deadline.earlier(min(CANCEL_SECONDS, CANCEL_SHARE * deadline.left))
+
+
 class _Course:
     """The course of one sync: which attempt, which job."""
 
@@ -62,7 +67,7 @@ class _Course:
         self.trigger = starts(shared, sync, self.notes, observer)
         self.sync = sync
         self.last = deadline
-        self.deadline = deadline.earlier(min(CANCEL_SECONDS, CANCEL_SHARE * deadline.left))
+        self.deadline = working(deadline)
         self.job: Job | None = None
         self.ended: dict[str, Job] = {}
         self.attempts = 0

@@ -401,5 +401,5 @@ def test_values_are_quoted_where_they_go_and_forms_are_encoded() -> None:
     assert call.target == "/jobs/a%2Fb%20c%26d%3De?q=a%2Fb+c%26d%3De"
     assert call.body == b"word=a%2Fb+c%26d%3De"
     assert call.headers["X-Id"] == "a/b c&d=e"
-    with pytest.raises(ContractError, match="wants a value `id`"):
+    with pytest.raises(ContractError, match="wants a value for `id`"):
         prepare("trigger", request, {})
