@@ -65,7 +65,7 @@ class Pacer:
 
         `least` is what a crowd of jobs asks for; the first look and one at a predicted end come when they are due.
         """
-        if watched <= 0:
+        if watched < self.pace.min:  # a moment has passed since watching began, and no look yet
             return self.pace.min
         share, steps = (LED_SHARE, LED_STEPS) if self._agrees(progress(job), watched) else (BLIND_SHARE, BLIND_STEPS)
         pause = max(steps * self.pace.min, share * watched, least)

@@ -116,3 +116,7 @@ def test_a_crowd_of_jobs_is_looked_at_less_often_but_none_is_seen_late() -> None
     assert looks <= 5
     assert now <= 60.5
     assert crowd.least == 0.0
+
+
+def test_the_first_look_comes_at_once_though_a_moment_has_passed_since_watching_began() -> None:
+    assert Pacer(USUAL).next_look(Job("1", JobStatus.PENDING), 2e-6) == USUAL.min
