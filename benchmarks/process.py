@@ -59,6 +59,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Of at least two values."""
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    """Of at least one value."""
+    several = values if len(values) > 1 else [*values, *values]  # one value is its own quartiles
+    low, median, high = statistics.quantiles(several, n=4, method="inclusive")
     return Spread(median, low, high)
