@@ -1,5 +1,6 @@
 """Places to test at: a sandbox on a real socket with its user's secrets."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import date
@@ -54,3 +55,12 @@ def desk_with(year: Path, tmp_path: Path, spelled: str) -> Iterator[Callable[...
 def desk(desk_with: Callable[..., Desk]) -> Desk:
     """A desk with a sandbox that wants a one-time code and whose jobs take no longer than their work."""
     return desk_with()
+
+
+@pytest.fixture
+def dispositions_kept() -> Iterator[None]:
+    """Runs in this process leave handlers of signals behind."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, disposition in before.items():
+        signal.signal(number, disposition)

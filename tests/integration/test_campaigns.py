@@ -1,7 +1,5 @@
 """The campaigns of job control in small: each passes on the code as it is, and each catches a broken promise."""
 
-import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,14 +12,7 @@ from tests.campaign.interrupts import Shot, faults_of
 from tests.faults.connections import NAME_KINDS
 from tests.faults.kinds import KINDS, Class
 
-
-@pytest.fixture(autouse=True)
-def _dispositions_kept() -> Iterator[None]:
-    """Runs in this process leave handlers behind."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, disposition in before.items():
-        signal.signal(number, disposition)
+pytestmark = pytest.mark.usefixtures("dispositions_kept")
 
 
 def test_there_are_kinds_enough_and_each_meets_every_endpoint_one_two_and_three_times() -> None:

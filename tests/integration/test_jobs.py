@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from runner.errors import UsageError
 from runner.ledger import Entry, Ledger
 from tests.command_line import Desk
 from tests.in_process import Told, run_here
+
+pytestmark = pytest.mark.usefixtures("dispositions_kept")
 
 MakeDesk = Callable[..., Desk]
 WITH_IDS = pytest.mark.parametrize(
@@ -38,14 +40,6 @@ def spelled(request: pytest.FixtureRequest) -> str:
 def desk(desk_with: MakeDesk) -> Desk:
     """A desk without a second factor: these tests are about jobs."""
     return desk_with(mfa="none")
-
-
-@pytest.fixture(autouse=True)
-def _dispositions_kept() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, disposition in before.items():
-        signal.signal(number, disposition)
 
 
 def _run(desk: Desk, syncs: Any = "health", **settings: Any) -> Told:

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,6 +18,8 @@ from runner.ledger import Entry, Ledger
 from tests.command_line import sync_runner
 from tests.in_process import Told, run_here
 from tests.scripted_api import Asked, Route, Says, ScriptedApi
+
+pytestmark = pytest.mark.usefixtures("dispositions_kept")
 
 SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 SECRETS = {
@@ -485,11 +486,3 @@ def test_no_value_of_an_answer_stands_in_an_error_about_its_shape(place: Place) 
     assert told.code == 9
     assert "shape: {id: text, list: [text] of 1}" in told.errors
     assert "secret" not in json.dumps([str(event) for event in told.events])
-
-
-@pytest.fixture(autouse=True)
-def _dispositions_kept() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, disposition in before.items():
-        signal.signal(number, disposition)
