@@ -1,13 +1,12 @@
 """The connections to one host: never more than so many, each lent to one request at a time. Knows no API and no retries."""
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from runner.clock import Deadline
-from runner.errors import DeadlineExceeded
+from runner.turns import Turns
 
 if TYPE_CHECKING:
     import httpx
@@ -29,7 +28,7 @@ class Connections:
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         """There are never more than `count`. `transport` takes the network's place."""
-        self._free = asyncio.Semaphore(count)
+        self._turns = Turns(count)
         self._tls, self._transport = tls, transport
         self._connect_timeout, self._headers = connect_timeout, headers
         self._idle = [self._open()]  # loads httpx, which is not of the first request's time
@@ -37,17 +36,12 @@ class Connections:
     @asynccontextmanager
     async def lent(self, endpoint: str, deadline: Deadline) -> AsyncIterator["httpx.AsyncClient"]:
         """A free one, after those who asked before. Raises DeadlineExceeded."""
-        try:
-            async with asyncio.timeout(deadline.left if self._free.locked() else None):
-                await self._free.acquire()
-        except TimeoutError:
-            raise DeadlineExceeded(f"{endpoint}: no connection was free before {deadline.what} ended") from None
-        client = self._idle.pop() if self._idle else self._open()
-        try:
-            yield client
-        finally:
-            self._idle.append(client)
-            self._free.release()
+        async with self._turns.taken(deadline, f"{endpoint}: no connection was free"):
+            client = self._idle.pop() if self._idle else self._open()
+            try:
+                yield client
+            finally:
+                self._idle.append(client)
 
     def _open(self) -> "httpx.AsyncClient":
         from http.cookiejar import CookieJar, DefaultCookiePolicy
