@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmarks.places import BUILD, PEERS, UV
+from benchmarks.places import BUILD, PEERS, UV, interpreter
 
 NAMED = ("httpx", "pydantic", "pydantic-settings", "structlog", "tenacity", "prometheus-client", "pyotp")
 
@@ -19,13 +19,21 @@ def machine() -> dict[str, str]:
         "day": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": f"{os.cpu_count()} x {cpu[1] if cpu else platform.machine()}, Linux {platform.release()}",
         "load": f"{os.getloadavg()[0]:.1f}",
-        "Python": platform.python_version(),
+        "Python": _python(),
         "libraries": _packages("runner", NAMED),
         "peers": ", ".join(_packages(name, packages) for name, packages in PEERS.items() if (BUILD / name).exists()),
         "curl": _first_line("curl", "--version").split(" (")[0],
         "jq": _first_line("jq", "--version"),
         "oathtool": _first_line("oathtool", "--version"),
     }
+
+
+def _python() -> str:
+    code = "import platform, sysconfig; print(platform.python_version(), sysconfig.get_config_var('CONFIG_ARGS'))"
+    version, _, built = subprocess.run(
+        [interpreter(), "-c", code], capture_output=True, text=True, check=True
+    ).stdout.partition(" ")
+    return f"{version}, built {'with' if '--enable-optimizations' in built else 'without'} optimisation"
 
 
 def _packages(environment: str, names: tuple[str, ...] | list[str]) -> str:
