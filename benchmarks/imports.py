@@ -71,7 +71,7 @@ def _profile(python: Path, place: Place, state: str) -> str:
     """Where the time of one run goes, as a tree without the frames that take less than `SHARE` of it."""
     profiler = environment(f"profiler-{state}", "pyinstrument")
     options = ["-m", "pyinstrument", "--interval", "0.0005", "--no-unicode", "--no-color", "--renderer", "text"]
-    options += ["--render-option", f"processor_options.filter_threshold={SHARE}"]
+    options += ["--show", "*/runner/*", "--render-option", f"processor_options.filter_threshold={SHARE}"]
     command = _run(python, place, state, *options)
     added = {"PYTHONPATH": str(next(profiler.parent.parent.glob("lib/python3*/site-packages")))}
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | added).stdout

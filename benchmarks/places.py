@@ -24,13 +24,10 @@ PEERS = {"prefect": ["prefect"], "airflow": ["apache-airflow", "apache-airflow-p
 
 @functools.cache
 def interpreter() -> str:
-    """A Python built with optimisation, as those of distributions and images are: this one, else the system's, else this one."""
-    code = "import sys, sysconfig; sys.exit('--enable-optimizations' not in sysconfig.get_config_var('CONFIG_ARGS'))"
+    """The distribution's Python where that is recent enough, for that is what users have; else the one that runs this."""
     system = shutil.which("python3", path="/usr/bin")
-    for one in (sys.executable, system):
-        if one and subprocess.run([one, "-c", code], check=False).returncode == 0:
-            return one
-    return sys.executable
+    recent = [system, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"] if system else ["false"]
+    return system if system and subprocess.run(recent, check=False).returncode == 0 else sys.executable
 
 
 def environment(name: str, *packages: str) -> Path:

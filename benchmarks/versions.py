@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -29,11 +30,9 @@ def machine() -> dict[str, str]:
 
 
 def _python() -> str:
-    code = "import platform, sysconfig; print(platform.python_version(), sysconfig.get_config_var('CONFIG_ARGS'))"
-    version, _, built = subprocess.run(
-        [interpreter(), "-c", code], capture_output=True, text=True, check=True
-    ).stdout.partition(" ")
-    return f"{version}, built {'with' if '--enable-optimizations' in built else 'without'} optimisation"
+    command = [interpreter(), "-c", "import platform; print(platform.python_version())"]
+    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return f"{version}{'' if interpreter() == sys.executable else ', of the distribution'}"
 
 
 def _packages(environment: str, names: tuple[str, ...] | list[str]) -> str:
