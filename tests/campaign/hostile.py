@@ -1,7 +1,5 @@
 """Answers that are no answers, by the hundred, at every endpoint: `python -m tests.campaign.jobs hostile`."""
 
-import contextlib
-import io
 import json
 import multiprocessing
 import random
@@ -13,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from runner import cli
 from runner.auth.store import open_store
 from runner.auth.stored import Stored
 from runner.clock import SystemClock
@@ -22,6 +19,7 @@ from runner.sandbox.command import write_secrets
 from tests.campaign.faults import keyless_profile
 from tests.campaign.figures import Figures
 from tests.campaign.watching import SlowApi, write_secrets_of
+from tests.in_process import command_here
 from tests.linked_clock import LinkedClock
 
 ENDPOINTS = ("login", "challenge", "code", "refresh", "trigger", "status", "list", "recent", "cancel")
@@ -140,7 +138,7 @@ def attacked(endpoint: str, count: int) -> dict[str, Any]:
             if endpoint == "refresh":
                 old = Session("t0", refresh_token="r0", expires_at=1.0)
                 open_store(state, api.base_url, "somebody", SystemClock(), print).save(Stored(old))
-            code, out, err = _run([*words, "--state-dir", str(state)])
+            code, out, err = command_here([*words, "--state-dir", str(state)])
             found[code] += 1
             told = _unfit(code, out, err, rows=endpoint == "recent") if api.met else "the body was not asked for"
             lines += err.count("\n")
@@ -160,18 +158,6 @@ def _words(endpoint: str, home: Path, base_url: str) -> list[str]:
     if endpoint in ("status", "cancel"):  # many a body says that the job runs on
         words += ["--set", "deadline.sync=400ms"]
     return words
-
-
-def _run(words: list[str]) -> tuple[int, str, str]:
-    """Standard output and error as a process has them: text that UTF-8 can not write is an error there."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors) for errors in ("strict", "backslashreplace"))
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.run(words)
-    written = []
-    for stream in (out, err):
-        stream.flush()
-        written.append(stream.buffer.getvalue().decode())
-    return code, written[0], written[1]
 
 
 def _unfit(code: int, out: str, err: str, *, rows: bool = False) -> str | None:
