@@ -44,6 +44,7 @@ def test_faulted_runs_end_as_the_table_has_it_without_a_second_job() -> None:
             ("garbage", "refresh", 1),
             ("425", "login", 3),
             ("TLS: expired", "trigger", 2),
+            ("TLS: garbage", "cancel", 3),
             (next(iter(NAME_KINDS)), "login", 2),
         )
     ]
