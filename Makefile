@@ -57,7 +57,7 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/i
 	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python k8s/pod_failure_policy.py
-	$(BIN)/python -c 'from runner.api.profile import loading, ready; ready.write(loading.BUILT_IN)'
+	$(BIN)/python -c 'from runner.api.profile import loading; loading.make_ready()'
 
 bench: $(VENV)/.dev ## Measure the runner beside others, and write docs/performance.md (about an hour; no test)
 	$(BIN)/python -m benchmarks

@@ -212,7 +212,7 @@ def _day(case: dict[str, Any], _found: dict[str, Any]) -> Iterator[str]:
     yield f"more such days grew the process by {case['growth']:.1f} MiB; each took {1000 * case['seconds']:.1f} ms of CPU."
     yield ""
     yield "Without progress 2 % can not be had within that budget: it would take 35 looks for each doubling of the time, and the budget has 10."
-    yield "The runner holds the budget, and finds such a job over at most 1 s or 7.2 % late, half of that on average."
+    yield "The runner holds the budget, and finds such a job over at most 1 s or 7.5 % late, half of that on average."
     yield ""
 
 

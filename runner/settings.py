@@ -161,7 +161,7 @@ class LimitSettings(_Section):
         default=10,
         ge=1,
         le=1000,
-        description="Connections to the API's host at once; each costs with every request, so that few do more.",
+        description="Connections to the API's host at once; a request that finds none free waits.",
     )
     looks: float = Field(
         default=50.0,

@@ -13,7 +13,7 @@ ROOT = Path(runner.__file__).parent
 # From the ground up; a module may import from its own layer and those before it. `sandbox` stands aside.
 LAYERS: list[set[str]] = [
     {"runner", "runner.errors", "runner.clock", "runner.frozen", "runner.lock", "runner.models", "runner.document"}
-    | {"runner.hygiene", "runner.loop", "runner.signals"},
+    | {"runner.hygiene", "runner.loop", "runner.signals", "runner.turns"},
     {"runner.settings", "runner.secrets", "runner.ledger"},
     {"runner.observe"},
     {"runner.api"},
