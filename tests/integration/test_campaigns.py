@@ -44,6 +44,7 @@ def test_faulted_runs_end_as_the_table_has_it_without_a_second_job() -> None:
             ("garbage", "refresh", 1),
             ("425", "login", 3),
             ("TLS: expired", "trigger", 2),
+            ("TLS: garbage", "cancel", 3),
             (next(iter(NAME_KINDS)), "login", 2),
         )
     ]
@@ -165,7 +166,8 @@ def test_the_campaign_of_hostile_bodies_catches_a_defect_and_a_broken_line() -> 
     assert "code 1" in str(hostile._unfit(1, fit, "{}\n"))
     assert "no JSON" in str(hostile._unfit(9, fit, "broken {\n"))
     assert "is no object" in str(hostile._unfit(9, fit, "[]\n"))
-    assert "is no object" in str(hostile._unfit(9, '{"exit_code": 0}', "{}\n"))
+    assert "NaN is no JSON" in str(hostile._unfit(9, fit, '{"a": NaN}\n'))
+    assert "another code" in str(hostile._unfit(9, '{"exit_code": 0}', "{}\n"))
     assert "traceback" in str(hostile._unfit(9, fit, "Traceback\n"))
 
 
