@@ -6,8 +6,8 @@ one Secret.
 """
 
 import base64
-import os
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -70,7 +70,7 @@ class KubernetesStore:
         self._clock = clock
         self._warn = warn
         self._codec = codec
-        self._holder = f"{os.environ.get('HOSTNAME', 'runner')[:40]}-{uuid4().hex[:12]}"
+        self._holder = f"{socket.gethostname()}-{uuid4().hex}"
         self._locked = False
 
     def load(self) -> Stored:
@@ -79,7 +79,7 @@ class KubernetesStore:
         if not kept:
             return Stored()
         try:
-            return self._codec.decode(base64.b64decode(kept, validate=True))
+            return self._codec.decode(base64.b64decode(kept))
         except SecretError as error:
             raise SecretError(f"{self._name}: {error}") from None
         except ValueError:
@@ -116,8 +116,8 @@ class KubernetesStore:
 
     def _try_lock(self) -> bool:
         found = self._get()
-        holder, _, until = self._annotations(found).get(self._annotation, "").rpartition(" ")
-        if holder and holder != self._holder and _seconds(until) > self._clock.time():
+        holder, until = self._held(found)
+        if holder and holder != self._holder and until > self._clock.time():
             return False
         ends = f"{self._holder} {self._clock.time() + LEASE_SECONDS:.0f}"
         return self._patch(found, {"metadata": {"annotations": {self._annotation: ends}}})
@@ -128,11 +128,14 @@ class KubernetesStore:
             if not self._is_ours(found) or self._patch(found, {"metadata": {"annotations": {self._annotation: None}}}):
                 return
 
-    def _is_ours(self, found: dict[str, Any]) -> bool:
-        return self._annotations(found).get(self._annotation, "").startswith(f"{self._holder} ")
+    def _held(self, found: dict[str, Any]) -> tuple[str, float]:
+        """Who holds the lock, and until when (Unix seconds); nobody where it was never written, or not by a runner."""
+        annotations: dict[str, str] = found["metadata"].get("annotations") or {}
+        holder, _, until = annotations.get(self._annotation, "").partition(" ")
+        return holder, float(until) if until.isdigit() else 0.0
 
-    def _annotations(self, found: dict[str, Any]) -> dict[str, str]:
-        return found["metadata"].get("annotations") or {}
+    def _is_ours(self, found: dict[str, Any]) -> bool:
+        return self._held(found)[0] == self._holder
 
     def _get(self) -> dict[str, Any]:
         status, body = self._send("GET", None)
@@ -185,7 +188,3 @@ class KubernetesStore:
             raise Unreachable(
                 f"{self._name}: the API server does not answer ({type(error).__name__})", sent=False
             ) from None
-
-
-def _seconds(text: str) -> float:
-    return float(text) if text.isdigit() else 0.0
