@@ -54,6 +54,19 @@ class Cluster(Frozen):
         host = f"[{host}]" if ":" in host else host
         return cls(f"https://{host}:{port}", namespace, account / "token", tls)
 
+    def token(self) -> str:
+        """The service account's token; read each time, for it is rotated under our feet. Raises SecretError."""
+        try:
+            return self.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            raise SecretError(
+                f"{self.token_file}: the service account's token can not be read; check its mount"
+            ) from None
+
+
+class _Conflict(Exception):
+    """Somebody else changed the Secret since it was read."""
+
 
 class KubernetesStore:
     """State in one key of a Secret, shared by pods."""
@@ -138,53 +151,53 @@ class KubernetesStore:
         return self._held(found)[0] == self._holder
 
     def _get(self) -> dict[str, Any]:
-        status, body = self._send("GET", None)
-        if status == 404:
-            raise SecretError(
-                f"{self._name}: there is none; `kubectl create secret generic` makes it, empty (the runner may not)"
-            )
-        self._check(status)
-        return body
+        return self._send("GET", None)
 
     def _patch(self, found: dict[str, Any], change: dict[str, Any]) -> bool:
         """Change what was found; false where somebody else changed it since."""
         metadata = {**change.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
-        status, _ = self._send("PATCH", {**change, "metadata": metadata})
-        if status == 409:
+        try:
+            self._send("PATCH", {**change, "metadata": metadata})
+        except _Conflict:
             return False
-        self._check(status)
         return True
 
-    def _check(self, status: int) -> None:
-        if status in (401, 403):
-            raise SecretError(
-                f"{self._name}: the API server refuses ({status}); the service account needs `get` and `patch` on it"
-            )
-        if status != 200:
-            raise Unreachable(f"{self._name}: the API server answered {status}", sent=False)
-
-    def _send(self, method: str, body: Any) -> tuple[int, dict[str, Any]]:
-        import httpx
+    def _send(self, method: str, body: Any) -> dict[str, Any]:
+        """The Secret as the API server gives it. Raises _Conflict, SecretError, or Unreachable after all tries."""
         import tenacity
-
-        def once() -> tuple[int, dict[str, Any]]:
-            token = self._cluster.token_file.read_text(encoding="utf-8").strip()  # it is rotated under our feet
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/merge-patch+json"}
-            with httpx.Client(verify=self._cluster.tls, timeout=TIMEOUT, trust_env=False) as client:
-                answer = client.request(method, self._url, json=body, headers=headers)
-            if answer.status_code in (429, 500, 502, 503, 504):
-                raise httpx.HTTPError(f"status {answer.status_code}")
-            return answer.status_code, answer.json() if answer.status_code == 200 else {}
 
         tries = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(TRIES),
             wait=tenacity.wait_random_exponential(0.1, max=1.0),
-            retry=tenacity.retry_if_exception_type(httpx.HTTPError),
+            retry=tenacity.retry_if_exception_type(Unreachable),
             reraise=True,
         )
+        return tries(self._once, method, body)
+
+    def _once(self, method: str, body: Any) -> dict[str, Any]:
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self._cluster.token()}", "Content-Type": "application/merge-patch+json"}
         try:
-            return tries(once)
-        except (httpx.HTTPError, OSError, ValueError) as error:
-            raise Unreachable(
-                f"{self._name}: the API server does not answer ({type(error).__name__})", sent=False
-            ) from None
+            with httpx.Client(verify=self._cluster.tls, timeout=TIMEOUT, trust_env=False) as client:
+                answer = client.request(method, self._url, json=body, headers=headers)
+            if answer.status_code == 200:
+                found: dict[str, Any] = answer.json()
+                return found
+        except (httpx.HTTPError, ValueError) as error:
+            told = f"{self._name}: the API server does not answer ({type(error).__name__})"
+            raise Unreachable(told, sent=False) from None
+        raise self._refusal(answer.status_code)
+
+    def _refusal(self, status: int) -> Exception:
+        if status == 409:
+            return _Conflict()
+        if status == 404:
+            return SecretError(
+                f"{self._name}: there is none; `kubectl create secret generic` makes it, empty (the runner may not)"
+            )
+        if status in (401, 403):
+            return SecretError(
+                f"{self._name}: the API server refuses ({status}); the service account needs `get` and `patch` on it"
+            )
+        return Unreachable(f"{self._name}: the API server answered {status}", sent=False)
