@@ -153,7 +153,7 @@ def crowd(runners: int = 200, chance: float = 0.2) -> Figures:
     """All complete, few requests more than without faults, and none before its time."""
     plain, faulted = (gathered(runners, share) for share in (0.0, chance))
     lengths = [round(longest(record), 1) for record in (plain, faulted)]
-    assert max(lengths) < 1.1 * JOB_SECONDS, f"the sandbox did not keep up: jobs of {lengths} seconds"
+    assert max(lengths) < 1.5 * JOB_SECONDS, f"the sandbox did not keep up: jobs of {lengths} seconds"
     return {**summed(runners, plain["requests"], faulted["requests"]), "longest jobs, seconds": lengths}
 
 
