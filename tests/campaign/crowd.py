@@ -37,8 +37,10 @@ def sandbox(home: Path, *options: str) -> Iterator[dict[str, Any]]:
         [*words, "--sandbox-state", str(home)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         assert process.stdout
-        yield json.loads(process.stdout.readline())
-        process.terminate()
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
 class Gathering:
