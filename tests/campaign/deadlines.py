@@ -190,7 +190,7 @@ def _codes(hold_up: str) -> tuple[int, ...]:
     return (2, 6) if hold_up == "another process writes to the ledger" else (6,)
 
 
-def deadlines(runs: int = 1008, workers: int = 6, longest: float = 5.0, seed: int = 1) -> Figures:
+def deadlines(runs: int = 1008, workers: int = 4, longest: float = 5.0, seed: int = 1) -> Figures:
     """Runs held up in every way. Fails where one goes on for more than 250 ms, or ends with another code."""
     seeds, share = range(1000 * seed, 1000 * seed + workers), math.ceil(runs / workers)
     with (
