@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
+# Byte code is kept: what starts the runner a thousand times would else compile it as often.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint check test-containers image docs bench mutation sbom lint-k8s lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20

@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 from runner import __version__
 from runner.api import body, retry
 from runner.api.budget import Budget
-from runner.api.connections import Connections
 from runner.api.profile.models import RateLimit
 from runner.api.retry import Policy, Safety
-from runner.api.wire import Answer, Call, cookies, in_http
+from runner.api.wire import Answer, Call, cookies, headers_of, in_http
 from runner.clock import Clock, Deadline
 from runner.errors import ContractError, DeadlineExceeded, Unreachable, UsageError
 from runner.models import JSON
@@ -26,6 +25,8 @@ from runner.observe.interface import Observer
 
 if TYPE_CHECKING:
     import httpx
+
+    from runner.api.connections import Connection
 
 CONNECT_SECONDS = 10.0
 ACCEPT = {"Accept": "application/json", "Accept-Encoding": "gzip"}
@@ -84,6 +85,8 @@ class Client:
         that finds none free waits, and that is not of its time. `rate_limit` is how the API tells one, if not as HTTP does.
         `meanwhile` is called once, while the answer to the first request is awaited. `transport` takes the network's place.
         """
+        from runner.api.connections import Connections
+
         self.budget = Budget(retries, clock.monotonic)
         self._base_url = base_url
         self._clock = clock
@@ -199,7 +202,7 @@ class Client:
             return await self._observed(connection, call, attempt, deadline, observer)
 
     async def _observed(
-        self, connection: "httpx.AsyncClient", call: Call, attempt: int, deadline: Deadline, observer: Observer
+        self, connection: "Connection", call: Call, attempt: int, deadline: Deadline, observer: Observer
     ) -> Answer:
         began = self._clock.monotonic()
         code, problem = "error", None
@@ -219,7 +222,7 @@ class Client:
             spent = round(self._clock.monotonic() - began, 6)
             observer.emit(events.RequestDone(call.endpoint, code, attempt, spent, problem))
 
-    async def _bounded(self, connection: "httpx.AsyncClient", call: Call, deadline: Deadline) -> Answer:
+    async def _bounded(self, connection: "Connection", call: Call, deadline: Deadline) -> Answer:
         import httpx
 
         seconds = min(self._timeout, deadline.left)
@@ -250,7 +253,7 @@ class Client:
     def _host(self) -> str:
         return urlsplit(self._base_url).netloc
 
-    async def _receive(self, connection: "httpx.AsyncClient", call: Call) -> Answer:
+    async def _receive(self, connection: "Connection", call: Call) -> Answer:
         sent_at = self._clock.time()
         url = self._base_url + call.target
         traced: dict[str, Any] = {} if self._meanwhile is None else {"trace": self._trace}
@@ -258,7 +261,7 @@ class Client:
             call.method, url, headers=dict(call.headers), content=call.body, extensions=traced
         ) as response:
             received_at = self._clock.time()
-            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers = headers_of(response)
             value, is_json = await self._body(response, headers, call.endpoint)
         if 300 <= response.status_code < 400 and not call.takes_redirect:
             raise ContractError(

@@ -3,6 +3,7 @@
 Checks that need more than one part of a profile stand in `checking.py`; what answers mean is read in `reading.py`.
 """
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -109,7 +110,7 @@ class Step(_Part):
     request: Request
     answers: Annotated[tuple[Answer, ...], Field(strict=False)] = Field(min_length=1)
 
-    @property
+    @cached_property
     def wants_code(self) -> bool:
         """Whether the request holds a one-time code."""
         return any(name == "code" for name, _optional, _place in template.names(vars(self.request)))
