@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
+# Byte code is kept: what starts the runner a thousand times would else compile it as often.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint check test-containers image docs bench mutation sbom lint-k8s lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
@@ -57,7 +60,7 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/i
 	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python k8s/pod_failure_policy.py
-	$(BIN)/python -c 'from runner.api.profile import loading, ready; ready.write(loading.BUILT_IN)'
+	$(BIN)/python -c 'from runner.api.profile import loading; loading.make_ready()'
 
 bench: $(VENV)/.dev ## Measure the runner beside others, and write docs/performance.md (about an hour; no test)
 	$(BIN)/python -m benchmarks

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import imports, many, page, start
+from benchmarks import imports, lengths, many, page, start
 from benchmarks.places import BUILD, ROOT, environment, runner
 from benchmarks.versions import machine
 
@@ -22,9 +22,9 @@ def _day(_rounds: int) -> Any:
 
 
 CASES: dict[str, Callable[[int], Any]] = {
-    "start": lambda rounds: start.cold_start(rounds, min(rounds, 5)),
-    "login": lambda rounds: start.cold_login(min(rounds, 5)),
-    "lengths": lambda rounds: start.lengths(min(rounds, 5)),
+    "start": lambda rounds: start.cold_start(rounds),
+    "login": lambda rounds: start.cold_login(rounds),
+    "lengths": lambda rounds: lengths.lengths(rounds),
     "many": lambda _rounds: many.at_once([1, 10, 100, 1000], 60),
     "most": lambda _rounds: many.at_once([5000], 600),
     "fleet": lambda _rounds: many.fleet(1000),
@@ -47,13 +47,17 @@ def main() -> None:
         print(f"{name}: measured", flush=True)
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in MEASURED.glob("*.json")}
     if "many" in found:
-        python = environment("plot", "matplotlib")
-        image = ROOT / "docs" / "images" / "growth.svg"
-        counts = json.dumps(found["many"]["counts"] + found.get("most", {}).get("counts", []))
-        subprocess.run(
-            [str(python), str(ROOT / "benchmarks" / "plot.py"), str(image)], input=counts, text=True, check=True
-        )
+        _draw("growth", found["many"]["counts"] + found.get("most", {}).get("counts", []))
+    if "imports" in found:
+        _draw("imports", found["imports"]["packages"])
     (ROOT / "docs" / "performance.md").write_text(page.text(found), encoding="utf-8")
+
+
+def _draw(name: str, figures: Any) -> None:
+    """Have `plot` draw the picture of that name, in an environment of its own."""
+    python, image = environment("plot", "matplotlib"), ROOT / "docs" / "images" / f"{name}.svg"
+    command = [str(python), str(ROOT / "benchmarks" / "plot.py"), name, str(image)]
+    subprocess.run(command, input=json.dumps(figures), text=True, check=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What is measured, and against what: environments of their own under build/bench, and the sandbox as a process."""
 
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -20,20 +22,30 @@ UV = [str(Path(sys.executable).with_name("uv"))]
 PEERS = {"prefect": ["prefect"], "airflow": ["apache-airflow", "apache-airflow-providers-http"]}
 
 
+@functools.cache
+def interpreter() -> str:
+    """The distribution's Python where that is recent enough, for that is what users have; else the one that runs this."""
+    system = shutil.which("python3", path="/usr/bin")
+    recent = [system, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"] if system else ["false"]
+    return system if system and subprocess.run(recent, check=False).returncode == 0 else sys.executable
+
+
 def environment(name: str, *packages: str) -> Path:
     """The Python of an environment with these packages, their byte-code compiled; made where it is not there."""
     python = BUILD / name / "bin" / "python"
     if not python.exists():
-        subprocess.run([*UV, "venv", "-q", "-p", sys.executable, str(BUILD / name)], check=True)
+        subprocess.run([*UV, "venv", "-q", "-p", interpreter(), str(BUILD / name)], check=True)
     subprocess.run([*UV, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *packages], check=True)
     return python
 
 
+@functools.cache
 def runner() -> Path:
     """The runner as users install it: a wheel of this tree and its locked requirements."""
     return environment("runner", "-r", str(ROOT / "requirements.lock"), "--reinstall-package", "sync-runner", str(ROOT))
 
 
+@functools.cache
 def before() -> Path:
     """The runner as it was, with the same libraries."""
     tree = BUILD / "tree"

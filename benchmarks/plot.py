@@ -1,26 +1,46 @@
-"""Draws the growth with the number of jobs. Standard input is the measured figures as JSON, the argument the SVG to write."""
+"""Draws the pictures of docs/performance.md: `plot.py NAME SVG`, with the measured figures as JSON on standard input."""
 
 import json
 import sys
+from typing import Any
 
 from matplotlib import pyplot, rcParams
 
 
-def main() -> None:
+def growth(counts: list[dict[str, Any]]) -> None:
     """Time, memory and CPU over the number of jobs."""
-    rcParams["svg.hashsalt"] = "sync-runner"  # the same figures give the same file
-    rcParams["svg.fonttype"] = "none"  # letters as text: a tenth of the size
-    pyplot.switch_backend("svg")
-    counts = json.load(sys.stdin)
     jobs = [one["count"] for one in counts]
-    figure, axes = pyplot.subplots(1, 3, figsize=(9, 2.8))
+    _figure, axes = pyplot.subplots(1, 3, figsize=(9, 2.8))
     for axis, (key, unit) in zip(axes, (("seconds", "s"), ("memory", "MiB"), ("cpu", "s of CPU")), strict=True):
         values = [one[key] for one in counts]
         axis.plot(jobs, values, "o-", linewidth=1)
         axis.set(xscale="symlog", xlabel="jobs at once", title=unit, ylim=(0, 1.15 * max(values)))
         axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(sys.argv[1], metadata={"Date": None})
+
+
+def imports(packages: dict[str, dict[str, float]]) -> None:
+    """What loading takes, by package: a bar for each contender."""
+    _figure, axis = pyplot.subplots(figsize=(9, 2.6))
+    names = sorted({name for sums in packages.values() for name in sums}, key=lambda name: (name == "the rest", name))
+    labels = list(packages)[::-1]
+    left = [0.0] * len(labels)
+    for number, name in enumerate(names):
+        widths = [packages[label].get(name, 0.0) for label in labels]
+        colour = "lightgrey" if name == "the rest" else pyplot.get_cmap("tab20")(number)
+        axis.barh(labels, widths, left=left, label=name, color=colour)
+        left = [before + width for before, width in zip(left, widths, strict=True)]
+    axis.set(xlabel="ms, by themselves, with python -X importtime")
+    axis.legend(ncols=1, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def main() -> None:
+    """Draw one picture."""
+    rcParams["svg.hashsalt"] = "sync-runner"  # the same figures give the same file
+    rcParams["svg.fonttype"] = "none"  # letters as text: a tenth of the size
+    pyplot.switch_backend("svg")
+    {"growth": growth, "imports": imports}[sys.argv[1]](json.load(sys.stdin))
+    pyplot.tight_layout()
+    pyplot.savefig(sys.argv[2], metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Cold start and whole runs of short jobs, side by side: each round starts every contender once, in turn."""
+"""Cold start and whole runs of jobs that take no time, side by side: each round starts every contender once, in turn."""
 
 import shutil
 import tempfile
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ class Contender:
     sends: bool = True
 
 
-def _contenders(place: Place, peers: bool) -> dict[str, Contender]:
+def _contenders(place: Place) -> dict[str, Contender]:
     here, old = runner(), before()
     for state, python in (("new", here), ("old", old)):
         log_in(python, place, state)
@@ -39,7 +38,7 @@ def _contenders(place: Place, peers: bool) -> dict[str, Contender]:
         "sync-runner --version": Contender([command_of(here), "--version"], {}, sends=False),
         "shell script": Contender(shell, told),
     }
-    for name, packages in PEERS.items() if peers else ():
+    for name, packages in PEERS.items():
         python = environment(name, *packages)
         script = next((ROOT / "benchmarks" / "peers").glob(f"{name}_*.py"))
         homes = {f"{name.upper()}_HOME": str(BUILD / f"{name}-home"), "DO_NOT_TRACK": "1"}
@@ -47,15 +46,13 @@ def _contenders(place: Place, peers: bool) -> dict[str, Contender]:
     return found
 
 
-def cold_start(rounds: int, peer_rounds: int) -> dict[str, Any]:
+def cold_start(rounds: int) -> dict[str, Any]:
     """Each contender's times, in rounds; with a kept token, against jobs that take no time."""
     found: Rounds = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory() as name, sandbox(Path(name), "--mfa", "none") as place:
-        contenders = _contenders(place, peers=peer_rounds > 0)
+        contenders = _contenders(place)
         for number in range(-1, rounds):  # the first round fills the page cache
             for label, one in contenders.items():
-                if label in PEERS and number >= peer_rounds:
-                    continue
                 ended = measured(one.command, one.environment)
                 if number >= 0:
                     _note(found[label], ended, _first(place, ended) if one.sends else None)
@@ -84,42 +81,6 @@ def _wait_for_the_middle_of_a_step() -> None:
     left = 30 - time.time() % 30
     if left < 8:
         time.sleep(left)
-
-
-def lengths(rounds: int) -> dict[str, Any]:
-    """What a run takes beyond its job's length, and how many requests it makes."""
-    found: dict[str, Rounds] = {}
-    here = runner()
-    for seconds in (0.0, 2.0, 10.0, 60.0):
-        with (
-            tempfile.TemporaryDirectory() as name,
-            sandbox(Path(name), "--mfa", "none", "--job-seconds", str(seconds)) as place,
-        ):
-            log_in(here, place, "new")
-            token = place.home / "token"
-            token.write_text(place.token("new"))
-            told = {"BASE_URL": place.base_url, "SECRETS": f"{name}/secrets", "TOKEN_FILE": str(token)}
-            full = ["--force-full"] if seconds else []  # without it, a job after the first has no items and no progress
-            commands: dict[str, tuple[list[str], dict[str, str]]] = {
-                "sync-runner": ([command_of(here), *place.options("new"), "run", "health", *full], {}),
-                "shell script": (["sh", str(ROOT / "benchmarks" / "shell.sh"), "health"], told),
-            }
-            found[f"{seconds:g}"] = defaultdict(lambda: defaultdict(list))
-            for _ in range(rounds if seconds < 60 else min(rounds, 2)):
-                for label, (command, variables) in commands.items():
-                    seen = len(place.record()["requests"])
-                    ended = measured(command, variables)
-                    record = place.record()
-                    job = record["jobs"][-1]
-                    took = _unix(job["end_time"]) - _unix(job["start_time"])
-                    noted = found[f"{seconds:g}"][label]
-                    noted["beyond"].append(ended.seconds - took)
-                    noted["requests"].append(len(record["requests"]) - seen)
-    return {"lengths": found}
-
-
-def _unix(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
 
 
 def _first(place: Place, ended: Measured) -> float:

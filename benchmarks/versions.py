@@ -4,10 +4,11 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
-from benchmarks.places import BUILD, PEERS, UV
+from benchmarks.places import BUILD, PEERS, UV, interpreter
 
 NAMED = ("httpx", "pydantic", "pydantic-settings", "structlog", "tenacity", "prometheus-client", "pyotp")
 
@@ -19,13 +20,19 @@ def machine() -> dict[str, str]:
         "day": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": f"{os.cpu_count()} x {cpu[1] if cpu else platform.machine()}, Linux {platform.release()}",
         "load": f"{os.getloadavg()[0]:.1f}",
-        "Python": platform.python_version(),
+        "Python": _python(),
         "libraries": _packages("runner", NAMED),
         "peers": ", ".join(_packages(name, packages) for name, packages in PEERS.items() if (BUILD / name).exists()),
         "curl": _first_line("curl", "--version").split(" (")[0],
         "jq": _first_line("jq", "--version"),
         "oathtool": _first_line("oathtool", "--version"),
     }
+
+
+def _python() -> str:
+    command = [interpreter(), "-c", "import platform; print(platform.python_version())"]
+    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return f"{version}{'' if interpreter() == sys.executable else ', of the distribution'}"
 
 
 def _packages(environment: str, names: tuple[str, ...] | list[str]) -> str:

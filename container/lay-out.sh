@@ -3,7 +3,18 @@
 set -eu
 
 bin=/opt/sync-runner/bin
+packages=$(echo /opt/sync-runner/lib/python3*/site-packages)
 find "$bin" -type f ! -name sync-runner -delete  # activation and the scripts of dependencies
+find "$packages" \( -name '*.pyi' -o -name py.typed \) -delete  # types, for those who write code
+find "$packages" -type d -empty -delete
+
+# An engine lists the files of a layer by directory or by whole path, as it happens; the digest tells the difference.
+# Both are one order where no name begins with that of a directory beside it and goes on with a character before "/", as
+# httpx-1.0.dist-info beside httpx does. So what tells of a package stands apart, and is found by a line on the path.
+mkdir "$packages/../distributions"
+mv "$packages"/*.dist-info "$packages/../distributions/"
+echo ../distributions > "$packages/distributions.pth"
+
 "$bin/python" -m compileall -q -f --invalidation-mode unchecked-hash /opt/sync-runner/lib
 
 mkdir -p /rootfs/opt /rootfs/var/lib/sync-runner

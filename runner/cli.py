@@ -148,13 +148,9 @@ def _parser(chosen: str | None) -> _Parser:
     parser.add_argument("--version", action="version", version=f"sync-runner {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
     for name, about in COMMANDS.items():
-        sub = commands.add_parser(
-            name,
-            help=about,
-            description=about[0].upper() + about[1:] + ".",
-            parents=[_common(suppress=True)],
-            allow_abbrev=False,
-        )
+        own = [_common(suppress=True)] if name == chosen else []
+        description = f"{about[0].upper()}{about[1:]}."
+        sub = commands.add_parser(name, help=about, description=description, parents=own, allow_abbrev=False)
         if name == chosen:
             importlib.import_module(f"runner.commands.{name}").add_arguments(sub)
     return parser

@@ -13,7 +13,7 @@ class Frozen:
     """The parent of plain data: `class Point(Frozen): x: int; y: int = 0`. `fields`, `replace` and `asdict` work on it."""
 
     _names: ClassVar[tuple[str, ...]]
-    _required: ClassVar[frozenset[str]]
+    _known: ClassVar[frozenset[str]]
     _defaults: ClassVar[Mapping[str, Any]]
     _factories: ClassVar[Mapping[str, Callable[[], Any]]]
 
@@ -23,15 +23,20 @@ class Frozen:
         cls._names = tuple(one.name for one in declared)
         cls._defaults = {one.name: one.default for one in declared if one.default is not MISSING}
         cls._factories = {one.name: one.default_factory for one in declared if one.default_factory is not MISSING}
-        cls._required = frozenset(cls._names) - cls._defaults.keys() - cls._factories.keys()
+        cls._known = frozenset(cls._names)
 
     def __init__(self, *values: Any, **named: Any) -> None:
         """The fields by place or by name. Raises TypeError for what is missing or fits none."""
-        given = {**dict(zip(self._names, values, strict=False)), **named}
-        if len(given) != len(values) + len(named) or not self._required <= given.keys() <= {*self._names}:
-            raise TypeError(f"{type(self).__name__} is made of {', '.join(self._names)}; given: {', '.join(given)}")
-        made = {name: make() for name, make in self._factories.items() if name not in given}
-        vars(self).update({**self._defaults, **made, **given})
+        held, by_place = vars(self), self._names[: len(values)]
+        held.update(self._defaults)
+        held.update(zip(by_place, values, strict=False))
+        held.update(named)
+        for name, make in self._factories.items():
+            if name not in held:
+                held[name] = make()
+        if len(by_place) < len(values) or not named.keys().isdisjoint(by_place) or held.keys() != self._known:
+            given = ", ".join((*by_place, *named))
+            raise TypeError(f"{type(self).__name__} is made of {', '.join(self._names)}; given: {given}")
 
     def __setattr__(self, name: str, _value: object) -> NoReturn:
         """Raises FrozenInstanceError."""

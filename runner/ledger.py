@@ -18,9 +18,11 @@ from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, UsageError
 from runner.frozen import Frozen
 from runner.lock import held, open_lock, try_lock
+from runner.turns import Turns
 
 T = TypeVar("T")
 SCHEMA = 3
+BEGINNING = 100  # syncs between intent and job at once: each has two lock files open, its own and its account's
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
 
 _TABLE = """
@@ -96,6 +98,7 @@ class Ledger:
         many seconds to wait for other processes that open it; LedgerBusy tells that it was over.
         """
         self._clean = clean
+        self._turns = Turns(BEGINNING)
         self._directory = directory
         self._path = ":memory:" if directory is None else str(directory / "ledger.sqlite3")
         try:
@@ -206,7 +209,7 @@ class Ledger:
             return
         digest = hashlib.sha256(f"{target}\n{name}".encode()).hexdigest()[:32]
         path = self._directory / f"trigger-{digest}.lock"
-        async with AsyncExitStack() as stack:
+        async with self._turns.taken(deadline, "trigger: no turn came"), AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(held(path, f"the trigger of `{name}`", clock, deadline))
             except OSError as error:

@@ -13,14 +13,14 @@ from runner import __version__, fleet, signals
 from runner.account import Account, Surroundings, open_account, open_client
 from runner.api.client import Client
 from runner.api.profile import asking
-from runner.clock import Deadline
+from runner.clock import Clock, Deadline
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.fleet import AccountPlan
 from runner.ledger import BUSY, Ledger
 from runner.models import AccountResult, Outcome, RunResult, SyncResult
 from runner.observe import events
 from runner.observe.interface import Observer
-from runner.settings import SyncSettings
+from runner.settings import Settings, SyncSettings
 from runner.sync import outcome
 from runner.sync.execute import execute, working
 from runner.sync.execution import Execution, Watching
@@ -73,7 +73,12 @@ def _obeying(interrupt: Interrupt) -> Iterator[None]:
             signal.signal(number, interrupt.late)
 
 
-async def run(around: Surroundings, observer: Observer, run_id: str) -> RunResult:
+def deadline_of(settings: Settings, clock: Clock) -> Deadline:
+    """The deadline of a run that begins now."""
+    return Deadline.after(clock, settings.deadline.run, "the run's deadline")
+
+
+async def run(around: Surroundings, observer: Observer, run_id: str, deadline: Deadline) -> RunResult:
     """Run everything the settings ask for. Raises UsageError before anything is sent; all else is in the result."""
     settings, clock = around.settings, around.clock
     shard, plans = fleet.shard(settings, around.environment), fleet.accounts(settings, around.environment)
@@ -82,7 +87,7 @@ async def run(around: Surroundings, observer: Observer, run_id: str) -> RunResul
     syncs, part = sum(len(one.syncs) for one in plans), str(shard) if shard else None
     observer.emit(events.RunStarted(__version__, settings.base_url, settings.profile, len(plans), syncs, part))
     interrupt = Interrupt(observer, settings.on_interrupt)
-    ended = await _all_accounts(plans, around, observer, run_id, interrupt)
+    ended = await _all_accounts(plans, around, observer, run_id, interrupt, deadline)
     flat = tuple(result for _account, results in ended for result in results)
     code = outcome.exit_code((result.outcome for result in flat), interrupted=interrupt.code)
     completed = sum(account.completed for account, _results in ended)
@@ -106,10 +111,14 @@ def _check(around: Surroundings, mine: Sequence[AccountPlan]) -> None:
 
 
 async def _all_accounts(
-    plans: Sequence[AccountPlan], around: Surroundings, observer: Observer, run_id: str, interrupt: Interrupt
+    plans: Sequence[AccountPlan],
+    around: Surroundings,
+    observer: Observer,
+    run_id: str,
+    interrupt: Interrupt,
+    deadline: Deadline,
 ) -> list[tuple[AccountResult, list[SyncResult]]]:
     """How each account ended, in the plans' order. What one needs is opened at its turn and dropped at its end."""
-    deadline = Deadline.after(around.clock, around.settings.deadline.run, "the run's deadline")
     ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
     begin_until = working(deadline)
     waiting = iter(plans)

@@ -1,17 +1,20 @@
-"""A whole run in this process, for the many cases where starting one each would cost more than it shows."""
+"""A whole run, or command line, in this process, for the many cases where starting one each would cost more than it shows."""
 
+import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runner import cli
 from runner.account import Surroundings
 from runner.api import profile
 from runner.clock import Clock, SystemClock
 from runner.loop import complete
 from runner.models import RunResult
 from runner.observe.interface import Event, Observer, Record
-from runner.run import run
+from runner.run import deadline_of, run
 from runner.settings import load
 
 
@@ -76,4 +79,19 @@ def run_here(
 
     around = Surroundings.of(loaded, profile.load(spelled), clock, lambda _secret: None, run_id)
     observer = Observer(clock, [note])
-    return Told(complete(run(around, observer, run_id)), events)
+    return Told(complete(run(around, observer, run_id, deadline_of(loaded, clock))), events)
+
+
+def command_here(words: list[str]) -> tuple[int, str, str]:
+    """The whole command line: its exit code, what it wrote to standard output, and to standard error.
+
+    Both streams are as a process has them: text that UTF-8 can not write is an error there.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors) for errors in ("strict", "backslashreplace"))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.run(words)
+    written = []
+    for stream in (out, err):
+        stream.flush()
+        written.append(stream.buffer.getvalue().decode())
+    return code, written[0], written[1]

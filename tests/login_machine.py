@@ -42,10 +42,9 @@ class Run:
         self.session: Session | None = None
         self.over = False  # it met a refusal, and tries no more
         self.client = Client(
-            BASE_URL, clock=machine.clock, policy=Policy(3, 0.1, 1.0), request_timeout=30.0, tls=TLS
+            BASE_URL, clock=machine.clock, policy=Policy(3, 0.1, 1.0), request_timeout=30.0, tls=TLS,
+            transport=httpx.MockTransport(lambda request: machine.api.answer(request, self.seen)),
         )  # fmt: skip
-        transport = httpx.MockTransport(lambda request: machine.api.answer(request, self.seen))
-        self.client._http = httpx.AsyncClient(transport=transport)
         self.keeper = SessionKeeper(
             client=self.client, auth=AUTH, base_url=BASE_URL, credentials=self._read(machine), store=machine.store,
             clock=machine.clock, reread=lambda: self._read(machine),

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 BAKER = {"name": "baker", "pass": "sourdough"}
 SEED = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
-BAKING_SECONDS = {"panettone": 600.0}  # anything else: two
+BAKING_SECONDS = {"panettone": 600.0}  # anything else: six
 
 tickets: set[str] = set()  # logins that wait for their code
 tokens: dict[str, float] = {}  # and until when each is good
@@ -36,7 +36,7 @@ def codes() -> set[str]:
 def shown(bake: dict[str, Any]) -> dict[str, Any]:
     """A bake as the API shows it: it rises, it bakes, it is ready."""
     took = min(time.time(), bake["stopped"] or time.time()) - bake["began"]
-    done = min(1.0, took / BAKING_SECONDS.get(bake["what"], 2.0))
+    done = min(1.0, took / BAKING_SECONDS.get(bake["what"], 6.0))
     stage = "binned" if bake["stopped"] else "rising" if done < 0.3 else "baking" if done < 1 else "ready"
     return {"number": bake["number"], "what": bake["what"], "stage": stage, "done": round(done, 2)}
 

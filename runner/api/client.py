@@ -6,8 +6,7 @@ decoding, and no error text carries a URL's query, a header or a body.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from runner.api import body, retry
 from runner.api.budget import Budget
 from runner.api.profile.models import RateLimit
 from runner.api.retry import Policy, Safety
-from runner.api.wire import Answer, Call, cookies, in_http
+from runner.api.wire import Answer, Call, cookies, headers_of, in_http
 from runner.clock import Clock, Deadline
 from runner.errors import ContractError, DeadlineExceeded, Unreachable, UsageError
 from runner.models import JSON
@@ -27,7 +26,10 @@ from runner.observe.interface import Observer
 if TYPE_CHECKING:
     import httpx
 
+    from runner.api.connections import Connection
+
 CONNECT_SECONDS = 10.0
+ACCEPT = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -75,44 +77,36 @@ class Client:
         connections: int = 10,
         rate_limit: RateLimit | None = None,
         meanwhile: Callable[[], None] = lambda: None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         """`request_timeout` in seconds bounds one exchange, from connecting to the last byte.
 
         `retries` is the store that all requests share, see `Budget`. Of `connections` there are never more; a request
         that finds none free waits, and that is not of its time. `rate_limit` is how the API tells one, if not as HTTP does.
-        `meanwhile` is called once, while the answer to the first request is awaited.
+        `meanwhile` is called once, while the answer to the first request is awaited. `transport` takes the network's place.
         """
-        from http.cookiejar import CookieJar, DefaultCookiePolicy
-
-        import httpx
+        from runner.api.connections import Connections
 
         self.budget = Budget(retries, clock.monotonic)
         self._base_url = base_url
         self._clock = clock
         self._policy = policy
         self._timeout = request_timeout
-        self._free = asyncio.Semaphore(connections)
+        self._connections = Connections(
+            connections,
+            tls=tls,
+            # Less than the whole: what ends there was certainly not sent, and may be sent again.
+            connect_timeout=min(CONNECT_SECONDS, 0.8 * request_timeout),
+            headers={"User-Agent": f"sync-runner/{__version__}", **ACCEPT, **(headers or {})},
+            transport=transport,
+        )
         self._rate_limit = rate_limit
         self.heard: Callable[[str, Answer], None] | None = None
         self._meanwhile: Callable[[], None] | None = meanwhile
-        self._http = httpx.AsyncClient(
-            verify=tls,
-            # Connecting gets less than the whole: what ends there was certainly not sent, and may be sent again.
-            timeout=httpx.Timeout(request_timeout, connect=min(CONNECT_SECONDS, 0.8 * request_timeout)),
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # accounts share the client, never a cookie
-            headers={
-                "User-Agent": f"sync-runner/{__version__}",
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip",
-                **(headers or {}),
-            },
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-        )
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self._connections.close()
 
     async def send(self, call: Call, *, safety: Safety, deadline: Deadline, observer: Observer) -> Answer:
         """Send `call`, again where the policy allows. Any status but a retried one is returned.
@@ -204,27 +198,16 @@ class Client:
 
     async def exchange(self, call: Call, attempt: int, deadline: Deadline, observer: Observer) -> Answer:
         """One exchange, observed. Raises Unreachable, DeadlineExceeded or ContractError."""
-        async with self._connection(call.endpoint, deadline):
-            return await self._observed(call, attempt, deadline, observer)
+        async with self._connections.lent(call.endpoint, deadline) as connection:
+            return await self._observed(connection, call, attempt, deadline, observer)
 
-    @asynccontextmanager
-    async def _connection(self, endpoint: str, deadline: Deadline) -> AsyncIterator[None]:
-        """One of the connections, after those who asked before. Raises DeadlineExceeded."""
-        try:
-            async with asyncio.timeout(deadline.left):
-                await self._free.acquire()
-        except TimeoutError:
-            raise DeadlineExceeded(f"{endpoint}: no connection was free before {deadline.what} ended") from None
-        try:
-            yield
-        finally:
-            self._free.release()
-
-    async def _observed(self, call: Call, attempt: int, deadline: Deadline, observer: Observer) -> Answer:
+    async def _observed(
+        self, connection: "Connection", call: Call, attempt: int, deadline: Deadline, observer: Observer
+    ) -> Answer:
         began = self._clock.monotonic()
         code, problem = "error", None
         try:
-            answer = await self._bounded(call, deadline)
+            answer = await self._bounded(connection, call, deadline)
             code = str(answer.status)
             if self.heard is not None:
                 self.heard(call.endpoint, answer)
@@ -239,7 +222,7 @@ class Client:
             spent = round(self._clock.monotonic() - began, 6)
             observer.emit(events.RequestDone(call.endpoint, code, attempt, spent, problem))
 
-    async def _bounded(self, call: Call, deadline: Deadline) -> Answer:
+    async def _bounded(self, connection: "Connection", call: Call, deadline: Deadline) -> Answer:
         import httpx
 
         seconds = min(self._timeout, deadline.left)
@@ -247,7 +230,7 @@ class Client:
             raise DeadlineExceeded(f"{call.endpoint}: {deadline.what} is over")
         try:
             async with asyncio.timeout(seconds):
-                return await self._receive(call)
+                return await self._receive(connection, call)
         except TimeoutError:
             if deadline.passed:
                 raise DeadlineExceeded(
@@ -270,15 +253,15 @@ class Client:
     def _host(self) -> str:
         return urlsplit(self._base_url).netloc
 
-    async def _receive(self, call: Call) -> Answer:
+    async def _receive(self, connection: "Connection", call: Call) -> Answer:
         sent_at = self._clock.time()
         url = self._base_url + call.target
         traced: dict[str, Any] = {} if self._meanwhile is None else {"trace": self._trace}
-        async with self._http.stream(
+        async with connection.stream(
             call.method, url, headers=dict(call.headers), content=call.body, extensions=traced
         ) as response:
             received_at = self._clock.time()
-            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers = headers_of(response)
             value, is_json = await self._body(response, headers, call.endpoint)
         if 300 <= response.status_code < 400 and not call.takes_redirect:
             raise ContractError(

@@ -15,6 +15,7 @@ from runner.frozen import Frozen
 RATE_LIMITED = frozenset({429})
 NOT_TAKEN = frozenset({425, 429, 503})  # the server says it did not take the request up
 MAYBE_TAKEN = frozenset({408, 500, 502, 504})  # it may have begun
+FAILURES = (NOT_TAKEN | MAYBE_TAKEN) - RATE_LIMITED
 MAX_RETRY_AFTER = 86_400.0  # a day; more is nonsense, and the deadline ends it sooner anyway
 
 
@@ -48,7 +49,7 @@ def reason(failure: Unreachable | int, safety: Safety) -> str | None:
 
 def failure(status: int) -> bool:
     """Whether the status says that the server fails, rather than that the request is wrong or comes too often."""
-    return status in (NOT_TAKEN | MAYBE_TAKEN) - RATE_LIMITED
+    return status in FAILURES
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -69,7 +70,9 @@ def retry_after(value: str | None, now: float) -> float | None:
 
 def asked(headers: Mapping[str, str], received_at: float) -> float | None:
     """Seconds to wait by an answer's Retry-After (lower-case names), counted from its own Date where it has one."""
-    return retry_after(headers.get("retry-after"), http_date(headers.get("date")) or received_at)
+    if "retry-after" not in headers:
+        return None
+    return retry_after(headers["retry-after"], http_date(headers.get("date")) or received_at)
 
 
 def http_date(value: str | None) -> float | None:

@@ -61,6 +61,8 @@ def _fill(template: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _fill_text(template: str, values: Mapping[str, Any]) -> Any:
+    if "$" not in template:  # most have none, and are filled with every look at a job
+        return template
     whole = _PLACEHOLDER.fullmatch(template)
     if whole and whole[1]:
         return _value(whole, values)

@@ -60,7 +60,7 @@ class Call(Frozen):
 def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> Call:
     """The request with `values` filled in. Raises ContractError where the profile's template lacks a value."""
     try:
-        target = template.fill(request.path, {key: _quoted(value) for key, value in values.items()})
+        target = template.fill(request.path, _Quoted(values))
         query = template.fill(request.query, values) or {}
         headers = template.fill(request.headers, values) or {}
         payload = template.fill(request.json_, values)
@@ -97,8 +97,21 @@ def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _quoted(value: Any) -> Any:
-    return None if value is None else quote(template.as_text(value), safe="")
+class _Quoted(dict[str, Any]):
+    """Values as they stand in a path: quoted, but only those that are asked for."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value under `key`."""
+        value = super().get(key, default)
+        return None if value is None else quote(template.as_text(value), safe="")
+
+
+def headers_of(response: "httpx.Response") -> dict[str, str]:
+    """The answer's headers by their lower-case names; one that came several times joined by commas (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in response.headers.multi_items():  # looking each up, as `items` does, takes a tenth of a request
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def cookies(response: "httpx.Response") -> Mapping[str, str]:

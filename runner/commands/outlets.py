@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.clock import Clock
+from runner.clock import Clock, Deadline
 from runner.errors import SecretError
 from runner.hygiene import seal_process
 from runner.models import RunResult
@@ -21,10 +21,12 @@ from runner.observe.sending import Emit, begun, own_instance
 from runner.secrets import SecretReader
 from runner.settings import LogSettings, MetricsSettings, Settings
 
+LEAST_SECONDS = 0.1  # that what goes over the network at the end gets, when the run's deadline has passed
+
 
 @dataclass(slots=True)
 class Outlets:
-    """The listeners of one run. `learn` adds a secret to what both output streams hide.
+    """The listeners of one run. `learn` adds a secret to what both output streams hide. `deadline` bounds its end too.
 
     `stdout` and `stderr` are these streams for text whose values were cleaned already.
     """
@@ -34,6 +36,7 @@ class Outlets:
     run_id: str
     stdout: Any
     stderr: Any
+    deadline: Deadline
     progress: Any = None
     metrics: Any = None
     timeline: Any = None
@@ -66,7 +69,7 @@ class Outlets:
         report = build_report(result, self.redactor.clean)
         notifier = self.notifier
         if notifier is not None:
-            self._try("notification", lambda: notifier.ended(report))
+            self._try("notification", lambda: notifier.ended(report, self._within(settings.notify.budget)))
         if self.metrics is not None:
             self._emit_metrics(result, settings)
         self._write_reports(report, settings)
@@ -95,13 +98,20 @@ class Outlets:
             current = [(one.account, one.sync_type) for one in result.results]
             yield (
                 "pushgateway",
-                begun(gateway.url, gateway.timeout, lambda: push(made, gateway, current, self.push_password)),
+                begun(
+                    gateway.url, self._within(gateway.timeout), lambda: push(made, gateway, current, self.push_password)
+                ),
             )
         if otlp.endpoint:
             from runner.observe.otlp import export
 
             moments = result.started_at, result.ended_at
-            yield "otlp", begun(otlp.endpoint, otlp.timeout, lambda: export(made, otlp, self.otlp_headers, *moments))
+            seconds = self._within(otlp.timeout)
+            yield "otlp", begun(otlp.endpoint, seconds, lambda: export(made, otlp, self.otlp_headers, *moments))
+
+    def _within(self, seconds: float) -> float:
+        """So many seconds, or what the run's deadline leaves of them."""
+        return min(seconds, max(LEAST_SECONDS, self.deadline.left))
 
     def _write_reports(self, report: dict[str, Any], settings: Settings) -> None:
         from runner.observe.report import termination_line, write_report, write_termination
@@ -156,7 +166,7 @@ def outlets(settings: Settings, clock: Clock, *, with_metrics: bool = False) -> 
     run_id = str(uuid.uuid4())
     listeners: list[Listener] = []
     observer = Observer(clock, listeners, {"run_id": run_id})
-    made = Outlets(observer, redactor, run_id, SturdyStream(plain[0]), SturdyStream(plain[1]))
+    made = Outlets(observer, redactor, run_id, SturdyStream(plain[0]), SturdyStream(plain[1]), Deadline(clock))
     try:
         _listen(made, listeners, settings, with_metrics=with_metrics)
         yield made

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.account import Surroundings
 from runner.api import profile
-from runner.clock import SystemClock
+from runner.clock import Deadline, SystemClock
 from runner.commands.outlets import Outlets, outlets
 from runner.commands.settings_from import loaded
 from runner.errors import ExitCode, RunnerError, UsageError, defect
@@ -16,7 +16,7 @@ from runner.fleet import shard
 from runner.loop import complete
 from runner.models import RunResult
 from runner.observe import events
-from runner.run import SIGNALS, run
+from runner.run import SIGNALS, deadline_of, run
 from runner.settings import Settings
 
 
@@ -47,7 +47,8 @@ def perform(settings: Settings, made: Outlets) -> RunResult:
     """The run with its outlets; also what `demo` does."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        result = _result(settings, made)
+        made.deadline = deadline_of(settings, made.observer.clock)
+        result = _result(settings, made, made.deadline)
         made.finish(result, settings)
         return result
     finally:
@@ -55,13 +56,13 @@ def perform(settings: Settings, made: Outlets) -> RunResult:
             signal.signal(number, disposition)
 
 
-def _result(settings: Settings, made: Outlets) -> RunResult:
+def _result(settings: Settings, made: Outlets, deadline: Deadline) -> RunResult:
     clock = made.observer.clock
     started_at = clock.time()
     try:
         spelled = profile.load(settings.profile)
         around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
-        return complete(run(around, made.observer, made.run_id))
+        return complete(run(around, made.observer, made.run_id, deadline))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
     except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, TextIO
 
@@ -135,8 +136,8 @@ def _writer(stream: TextIO) -> Write:
 
 
 def _json() -> Render:
-    from structlog.processors import JSONRenderer
-
+    with _without_rich():
+        from structlog.processors import JSONRenderer
     renderer = JSONRenderer()
 
     def render(level: str, name: str, values: dict[str, Any]) -> str:
@@ -146,10 +147,24 @@ def _json() -> Render:
     return render
 
 
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """structlog loads rich where it is installed, for tracebacks on a terminal: a tenth of a start, and no line here uses it."""
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # the import system's word for: not installed
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
+
+
 def _console(stream: TextIO) -> Render:
     import os
 
-    from structlog.dev import ConsoleRenderer, plain_traceback
+    with _without_rich():
+        from structlog.dev import ConsoleRenderer, plain_traceback
 
     colours = stream.isatty() and not os.environ.get("NO_COLOR")
     renderer = ConsoleRenderer(colors=colours, pad_event_to=18, sort_keys=False, exception_formatter=plain_traceback)

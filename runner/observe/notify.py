@@ -48,7 +48,7 @@ class Notifier:
         self._ping_url, self._webhook_url = ping_url, webhook_url
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
-        self._until = float("inf")
+        self._seconds, self._until = settings.budget, float("inf")
         self._ending = threading.Event()
         self._problems: list[str] = []
         self._waiting: list[str] = []
@@ -57,9 +57,9 @@ class Notifier:
         """Ping that the run began. Returns at once."""
         self._ping("start", "")
 
-    def ended(self, report: dict[str, Any]) -> None:
-        """Send what a run with this report asks for. Returns at once; `wait` ends it."""
-        self._until = self._now() + self._settings.budget
+    def ended(self, report: dict[str, Any], seconds: float) -> None:
+        """Send what a run with this report asks for, within so many seconds. Returns at once; `wait` ends it."""
+        self._seconds, self._until = seconds, self._now() + seconds
         self._ending.set()
         code = report["exit_code"]
         kind: PingKind = "success" if code == 0 else "log" if code in _INTERRUPTED else "failure"
@@ -73,13 +73,13 @@ class Notifier:
             )
 
     def wait(self) -> list[str]:
-        """Wait for what is still to be sent, no longer than the budget. Returns what went wrong."""
+        """Wait for what is still to be sent, no longer than `ended` allowed. Returns what went wrong."""
         if self._worker is None:
             return self._problems
         self._messages.put(None)
         self._worker.join(max(0.0, self._until - self._now()))
         late = list(self._waiting) if self._worker.is_alive() else []
-        return [*self._problems, *(f"{name}: no answer within {self._settings.budget:g} s" for name in late)]
+        return [*self._problems, *(f"{name}: no answer within {self._seconds:.2g} s" for name in late)]
 
     def _ping(self, kind: PingKind, text: str) -> None:
         if not self._ping_url or kind not in self._settings.ping.when:

@@ -6,6 +6,7 @@ password which is also one of our words (`level`, `info`) breaks neither keys no
 
 import base64
 import json
+import re
 from bisect import insort
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -13,6 +14,8 @@ from urllib.parse import quote, quote_plus
 
 MIN_LENGTH = 4  # shorter secrets would blank out ordinary words
 HIDDEN = "***"
+_URL_SAFE = str.maketrans("+/", "-_")
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")  # what neither a URL nor JSON writes in another way
 
 
 class Redactor:
@@ -75,18 +78,24 @@ def _forms(secret: str) -> Iterable[str]:
     """Raw, URL-encoded, JSON-escaped, and Base64: alone, with and without padding, and as part of a longer text."""
     raw = secret.encode(errors="surrogatepass")  # an API may give a token that is no text
     yield secret
-    yield quote(raw, safe="")
-    yield quote(raw)
-    yield quote_plus(raw)
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        encoded = encode(raw).decode()
-        yield encoded
-        yield encoded.rstrip("=")
-        for before in range(3):  # `user:password` of basic auth; edge characters also hold bits of their neighbours
-            shifted = encode(bytes(before) + raw).decode()
-            yield shifted[(0, 2, 3)[before] : (before + len(raw)) // 3 * 4]
+    if not _PLAIN.fullmatch(secret):
+        yield quote(raw, safe="")
+        yield quote(raw)
+        yield quote_plus(raw)
+        yield json.dumps(secret)[1:-1]
+        yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    for form in _in_base64(raw):
+        yield form
+        yield form.translate(_URL_SAFE)
+
+
+def _in_base64(raw: bytes) -> Iterable[str]:
+    encoded = base64.b64encode(raw).decode()
+    yield encoded
+    yield encoded.rstrip("=")
+    for before in range(3):  # `user:password` of basic auth; edge characters also hold bits of their neighbours
+        shifted = base64.b64encode(bytes(before) + raw).decode()
+        yield shifted[(0, 2, 3)[before] : (before + len(raw)) // 3 * 4]
 
 
 class SturdyStream:

@@ -50,7 +50,7 @@ def begun(where: str, seconds: float, send: Emit) -> Emit:
         try:
             problem = answer.result(max(0.0, until - time.monotonic()))
         except TimeoutError:
-            problem = f"no answer within {seconds:g} s"
+            problem = f"no answer within {seconds:.2g} s"
         return problem and f"{where}: {problem}"
 
     return wait

@@ -18,8 +18,8 @@ from runner.sync.watch import watch
 
 CANCEL_SECONDS = 2.0  # of a deadline's end, at most: for cancelling what runs, or looking up what may run
 CANCEL_SHARE = 0.1  # of a short deadline
-GRACE_SECONDS = 0.1  # that a cancel may go on after the deadline
-INTERRUPT_SECONDS = 4.5  # for the same after SIGTERM: 8 s in all, less what push and report need
+GRACE_SECONDS = 0.05  # that a cancel may go on after the deadline
+INTERRUPT_SECONDS = 3.0  # for the same after SIGTERM: with a push that hangs, less than 5 s in all
 
 
 async def execute(sync: PlannedSync, shared: Execution, run_deadline: Deadline, observer: Observer) -> SyncResult:
@@ -81,7 +81,7 @@ class _Course:
             assert self.job is not None
             self._check_not_ended(self.job)
             self.observer.emit(events.SyncTriggered(self.job.job_id, self.trigger.adopted))
-            job = await watch(self.job, self.shared, self.deadline, self.observer, self._saw)
+            job = await watch(self.job, self.trigger.sent_at, self.shared, self.deadline, self.observer, self._saw)
             if job.status is not JobStatus.FAILED or self.attempts >= self.shared.watching.job_attempts:
                 return job
             await self.notes.end(Outcome.FAILED, job, job.error_message)

@@ -12,18 +12,32 @@ from runner.sync.pace import Pacer
 
 
 async def watch(
-    job: Job, shared: Execution, deadline: Deadline, observer: Observer, seen: Callable[[Job], None]
+    job: Job,
+    sent_at: float | None,
+    shared: Execution,
+    deadline: Deadline,
+    observer: Observer,
+    seen: Callable[[Job], None],
 ) -> Job:
-    """The job at its end; `seen` is told each state. Raises DeadlineExceeded, Unreachable or ContractError."""
+    """The job at its end; `seen` is told each state. `sent_at` is when its trigger left, None for one that runs already.
+
+    Raises DeadlineExceeded, Unreachable or ContractError.
+    """
     with shared.crowd.joined():
-        return await _watch(job, shared, deadline, observer, seen)
+        return await _watch(job, sent_at, shared, deadline, observer, seen)
 
 
 async def _watch(
-    job: Job, shared: Execution, deadline: Deadline, observer: Observer, seen: Callable[[Job], None]
+    job: Job,
+    sent_at: float | None,
+    shared: Execution,
+    deadline: Deadline,
+    observer: Observer,
+    seen: Callable[[Job], None],
 ) -> Job:
     clock, watching = shared.clock, shared.watching
-    began = moved_at = clock.monotonic()
+    moved_at = clock.monotonic()
+    began = moved_at if sent_at is None else sent_at
     stalled, pacer = False, Pacer(watching.pace)
     while not job.status.terminal:
         pause = max(pacer.next_look(job, clock.monotonic() - began, shared.crowd.least), job.look_again or 0.0)

@@ -1,7 +1,5 @@
 """Answers that are no answers, by the hundred, at every endpoint: `python -m tests.campaign.jobs hostile`."""
 
-import contextlib
-import io
 import json
 import multiprocessing
 import random
@@ -13,31 +11,41 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from runner import cli
 from runner.auth.store import open_store
 from runner.auth.stored import Stored
 from runner.clock import SystemClock
 from runner.models import Session
+from runner.sandbox.command import write_secrets
 from tests.campaign.faults import keyless_profile
 from tests.campaign.figures import Figures
 from tests.campaign.watching import SlowApi, write_secrets_of
-from tests.faults.proxy import ENDPOINTS
+from tests.in_process import command_here
 from tests.linked_clock import LinkedClock
 
+ENDPOINTS = ("login", "challenge", "code", "refresh", "trigger", "status", "list", "recent", "cancel")
 GROWTH_KIB = 16 * 1024
+WATCHED = {"status", "cancel"}  # many a body there says that the job runs on, until the deadline
+PATIENCE = ("400ms", "10s")  # that deadline, and another where a busy machine did not come so far as to ask
+SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 WARM = 25  # bodies until everything is imported and every cache is filled
 
 JOB = {
     "job_id": "job-1", "user_id": "u-1", "sync_type": "health", "status": "running", "progress": 12.5,
-    "start_time": "2026-06-30T06:00:00Z", "end_time": None, "error_message": None, "total_items": 8, "processed_items": 1,
+    "start_time": "2099-06-30T06:00:00Z", "end_time": None, "error_message": None, "total_items": 8, "processed_items": 1,
+}  # fmt: skip
+SESSION = {
+    "success": True, "access_token": "t", "refresh_token": "r", "token_type": "bearer", "expires_in": 900,
+    "session_id": "s", "scope": "sync", "user": {"id": "u-1", "email": "a@example.org"},
 }  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
-    "login": {"success": True, "access_token": "t", "refresh_token": "r", "token_type": "bearer", "expires_in": 900,
-              "session_id": "s", "scope": "sync", "user": {"id": "u-1", "email": "a@example.org"}},
+    "login": SESSION,
+    "challenge": {"success": False, "error": "a code is wanted", "mfa_required": True, "mfa_challenge_id": "c-1", "mfa_type": "totp"},
+    "code": SESSION,
     "refresh": {"success": True, "access_token": "t2", "refresh_token": "r2", "token_type": "bearer", "expires_in": 900},
     "trigger": {"success": True, "job_id": "job-1", "status": "pending", "message": "accepted"},
     "status": {"success": True, "jobs": [JOB]},
     "list": {"success": True, "jobs": [JOB]},
+    "recent": {"success": True, "jobs": [JOB]},
     "cancel": JOB,
 }  # fmt: skip
 
@@ -79,19 +87,21 @@ def bodies(endpoint: str, count: int, seed: int = 1) -> Iterator[bytes]:
 
 
 class HostileApi(SlowApi):
-    """Good answers but for one endpoint, whose body is the one that is set."""
+    """Good answers but for one endpoint, whose body is the one that is set; `met` says whether anybody asked for it."""
 
     def __init__(self, endpoint: str) -> None:
         super().__init__(LinkedClock(), 1.0)
         self._hostile = endpoint
         self.body = b""
+        self.met = False
 
-    def answer(self, path: str) -> bytes | None:
-        """What goes into the body of a 200."""
-        name = path.split("?")[0].rsplit("/", 1)[-1]
-        endpoint = "list" if name == "status" and "job_id=" not in path else name
+    def answer(self, path: str, asked: bytes) -> tuple[int, bytes] | None:
+        """A good answer, or the body that is set."""
+        endpoint = self._endpoint(path, asked)
+        status = 401 if endpoint == "challenge" else 200
         if endpoint == self._hostile:
-            return self.body
+            self.met = True
+            return status, self.body
         if endpoint == "trigger" and self._hostile == "list":
             return None  # lost, so that the listing is asked
         good = GOOD[endpoint]
@@ -99,7 +109,15 @@ class HostileApi(SlowApi):
             good = {"success": True, "jobs": [{**JOB, "status": "completed"}]}
         if endpoint == "list" and self._hostile == "trigger":
             good = {"success": True, "jobs": []}
-        return json.dumps(good).encode()
+        return status, json.dumps(good).encode()
+
+    def _endpoint(self, path: str, asked: bytes) -> str:
+        name = path.split("?")[0].rsplit("/", 1)[-1]
+        if name == "status" and "job_id=" not in path:
+            return "recent" if self._hostile == "recent" else "list"
+        if name == "login" and self._hostile in ("challenge", "code"):
+            return "code" if b"mfa_code" in asked else "challenge"
+        return name
 
 
 def attacked(endpoint: str, count: int) -> dict[str, Any]:
@@ -110,19 +128,24 @@ def attacked(endpoint: str, count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place, HostileApi(endpoint) as api:
         home = Path(place)
         write_secrets_of(home / "secrets")
+        if endpoint in ("challenge", "code"):
+            write_secrets(home / "secrets", {"totp_seed": SEED})
         words = _words(endpoint, home, api.base_url)
         before = 0
         for number, body in enumerate(bodies(endpoint, count)):
             if number == WARM:
                 before = _peak_kib(restart=True)
-            api.body = body
+            api.body, api.met = body, False
             state = home / f"state-{number}"
             if endpoint == "refresh":
                 old = Session("t0", refresh_token="r0", expires_at=1.0)
                 open_store(state, api.base_url, "somebody", SystemClock(), print).save(Stored(old))
-            code, out, err = _run([*words, "--state-dir", str(state)])
+            for seconds in PATIENCE if endpoint in WATCHED else PATIENCE[1:]:
+                code, out, err = command_here([*words, "--state-dir", str(state), "--set", f"deadline.sync={seconds}"])
+                if api.met:
+                    break
             found[code] += 1
-            told = _unfit(code, out, err)
+            told = _unfit(code, out, err, rows=endpoint == "recent") if api.met else "the body was not asked for"
             lines += err.count("\n")
             if told:
                 wrong.append(f"{endpoint}, {body[:120]!r}: {told}")
@@ -131,34 +154,40 @@ def attacked(endpoint: str, count: int) -> dict[str, Any]:
 
 
 def _words(endpoint: str, home: Path, base_url: str) -> list[str]:
-    words = ["--base-url", base_url, "--secrets-dir", str(home / "secrets"), "run", "health", "--report", "-"]
+    words = ["--base-url", base_url, "--secrets-dir", str(home / "secrets")]
+    words += ["status", "--json"] if endpoint == "recent" else ["run", "health", "--report", "-"]
     for setting in ("log.level=debug", "log.format=json", "retry.wait=1ms", "retry.attempts=2", "poll.min=1ms"):
         words += ["--set", setting]
     if endpoint == "list":
         words += ["--profile", str(keyless_profile(home))]
-    if endpoint in ("status", "cancel"):  # many a body says that the job runs on
-        words += ["--set", "deadline.sync=400ms"]
     return words
 
 
-def _run(words: list[str]) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.run(words)
-    return code, out.getvalue(), err.getvalue()
-
-
-def _unfit(code: int, out: str, err: str) -> str | None:
-    """What is wrong with what a run wrote."""
+def _unfit(code: int, out: str, err: str, *, rows: bool = False) -> str | None:
+    """What is wrong with what a command wrote: one report, or a row for each job."""
     if code not in (0, 3, 6, 7, 8, 9):
         return f"code {code}: {err[-600:]}"
     if not err.endswith("\n") or "Traceback" in err:
         return f"no lines, or a traceback: {err[-300:]}"
     try:
-        fit = all(isinstance(json.loads(line), dict) for line in err.split("\n")[:-1])
-        return None if fit and json.loads(out)["exit_code"] == code else "a line, or the report, is no object"
-    except ValueError as error:
-        return f"no JSON: {error}"
+        for line in err.split("\n")[:-1]:
+            _object(line)
+        told = [_object(part) for part in (out.split("\n")[:-1] if rows else [out])]
+    except (ValueError, TypeError) as error:
+        return f"no JSON object: {error}"
+    return None if rows or told[0]["exit_code"] == code else f"a report with another code than {code}: {told}"
+
+
+def _object(line: str) -> dict[str, Any]:
+    """The one JSON object of a line. Raises ValueError or TypeError for anything else, NaN too."""
+    found = json.loads(line, parse_constant=_refused)
+    if not isinstance(found, dict):
+        raise TypeError(f"{line[:80]} is no object")
+    return found
+
+
+def _refused(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 def _peak_kib(*, restart: bool = False) -> int:
@@ -169,9 +198,10 @@ def _peak_kib(*, restart: bool = False) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
-def hostile(count: int = 320, endpoints: tuple[str, ...] = ENDPOINTS) -> Figures:
-    """Every body at every endpoint. Fails on a crash, a line that is no JSON object, or memory that grows."""
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+def hostile(count: int = 450, only: str = "", workers: int = 5) -> Figures:
+    """Every body at every endpoint, or `only` at one. Fails on a crash, a line that is no JSON object, or memory that grows."""
+    endpoints = (only,) if only else ENDPOINTS
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         made = dict(zip(endpoints, pool.map(attacked, endpoints, [count] * len(endpoints)), strict=True))
     wrong = [fault for one in made.values() for fault in one["wrong"]]
     assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:30])

@@ -50,6 +50,7 @@ class SlowApi:
         self.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         started.set()
         self._loop.run_forever()
+        server.close()
         end_connections(self._loop)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,18 +65,21 @@ class SlowApi:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             length = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
-            await reader.readexactly(length[0] if length else 0)
-            body = self.answer(head.split(b" ", 2)[1].decode())
-            if body is None:
+            asked = await reader.readexactly(length[0] if length else 0)
+            answer = self.answer(head.split(b" ", 2)[1].decode(), asked)
+            if answer is None:
                 return
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            status, body = answer
+            head = b"HTTP/1.1 %d Told\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
+                status,
+                len(body),
             )
+            writer.write(head + body)
             await writer.drain()
 
-    def answer(self, path: str) -> bytes | None:
-        """The body of the answer to a request for `path`; None breaks the connection."""
-        return json.dumps(self._answer(path)).encode()
+    def answer(self, path: str, _asked: bytes) -> tuple[int, bytes] | None:
+        """Status and body of the answer to a request for `path` with the body `_asked`; None breaks the connection."""
+        return 200, json.dumps(self._answer(path)).encode()
 
     def _answer(self, path: str) -> dict[str, Any]:
         endpoint = path.split("?")[0].rsplit("/", 1)[-1]

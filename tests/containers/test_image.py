@@ -103,6 +103,17 @@ def test_a_second_build_gives_the_same_layers_whatever_the_builder_has_kept() ->
     assert layers[0] != inspected(RUNNER)["RootFS"]["Layers"]
 
 
+def test_the_files_it_adds_have_one_order_by_directory_and_by_whole_path() -> None:
+    """An engine writes a layer in the one or the other, so that two builds could differ by nothing else."""
+    code = """
+import json, pathlib
+print(json.dumps([str(path) for root in ("/opt", "/var/lib/sync-runner") for path in pathlib.Path(root).rglob("*")]))
+"""
+    paths = json.loads(in_image(code))
+    assert len(paths) > 1000
+    assert sorted(paths) == sorted(paths, key=lambda path: path.split("/"))
+
+
 def test_the_bill_of_materials_lists_exactly_what_is_installed() -> None:
     done = subprocess.run(["make", "sbom"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

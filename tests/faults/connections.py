@@ -123,17 +123,19 @@ NAME_KINDS: dict[str, Look] = {
 
 
 @contextmanager
-def names_failing(look: Look, which: range) -> Iterator[None]:
-    """While it lasts, those look-ups of localhost (counted from 0) go by `look`."""
+def names_failing(look: Look, which: range) -> Iterator[list[int]]:
+    """While it lasts, those look-ups of localhost (counted from 0) go by `look`; the list tells which came so far."""
     real, count = socket.getaddrinfo, iter(range(1 << 30))
+    struck: list[int] = []
 
     def patched(host: Any, *words: Any, **more: Any) -> Any:
-        if host in ("localhost", b"localhost") and next(count) in which:
+        if host in ("localhost", b"localhost") and (number := next(count)) in which:
+            struck.append(number)
             return look(host, *words, **more)
         return real(host, *words, **more)
 
     socket.getaddrinfo = patched
     try:
-        yield
+        yield struck
     finally:
         socket.getaddrinfo = real

@@ -165,6 +165,7 @@ class FaultProxy:
 
 def end_connections(loop: asyncio.AbstractEventLoop) -> None:
     """End all that is served on a loop that has stopped, and close it: a connection that is left open complains later."""
+    loop.set_exception_handler(lambda _loop, _context: None)  # who is cancelled here need not be told of
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()

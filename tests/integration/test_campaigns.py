@@ -44,6 +44,7 @@ def test_faulted_runs_end_as_the_table_has_it_without_a_second_job() -> None:
             ("garbage", "refresh", 1),
             ("425", "login", 3),
             ("TLS: expired", "trigger", 2),
+            ("TLS: garbage", "cancel", 3),
             (next(iter(NAME_KINDS)), "login", 2),
         )
     ]
@@ -101,7 +102,8 @@ def test_the_campaign_of_signals_catches_each_broken_promise(
 
 
 def test_runs_that_are_held_up_end_by_their_deadline_with_its_code() -> None:
-    found, wrong = deadlines.overshoots(seed=3, runs=3, longest=1.2)
+    with interrupts.pushgateway() as gateway:
+        found, wrong = deadlines.overshoots(3, 3, 1.2, gateway)
     assert wrong == []
     assert len(found) == 3
 
@@ -165,7 +167,8 @@ def test_the_campaign_of_hostile_bodies_catches_a_defect_and_a_broken_line() -> 
     assert "code 1" in str(hostile._unfit(1, fit, "{}\n"))
     assert "no JSON" in str(hostile._unfit(9, fit, "broken {\n"))
     assert "is no object" in str(hostile._unfit(9, fit, "[]\n"))
-    assert "is no object" in str(hostile._unfit(9, '{"exit_code": 0}', "{}\n"))
+    assert "NaN is no JSON" in str(hostile._unfit(9, fit, '{"a": NaN}\n'))
+    assert "another code" in str(hostile._unfit(9, '{"exit_code": 0}', "{}\n"))
     assert "traceback" in str(hostile._unfit(9, fit, "Traceback\n"))
 
 

@@ -1,15 +1,10 @@
-"""Expressions of profiles: plain paths, walked without jmespath, find what jmespath finds; built-in ones are all good."""
-
-from pathlib import Path
+"""Expressions of profiles: plain paths, walked without jmespath, find what jmespath finds."""
 
 import jmespath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import document
-from runner.api import profile
-from runner.api.profile import ready
 from runner.api.profile.expressions import checked, find
 from runner.errors import ContractError
 
@@ -43,22 +38,3 @@ def test_any_text_is_taken_or_refused_as_jmespath_does(text: str, answer: object
             find(answer, checked(text))
     else:
         assert find(answer, text) == wanted
-
-
-@pytest.mark.parametrize("name", profile.built_ins())
-def test_a_built_in_profile_is_as_good_as_runs_take_it_to_be(name: str) -> None:
-    assert profile.parse(document.read(profile.locate(name))) == profile.load(name)
-
-
-@pytest.mark.parametrize("path", list(profile.loading.BUILT_IN.glob("*.json")), ids=lambda path: path.stem)
-def test_a_profile_that_is_read_as_json_is_the_yaml_file(path: Path) -> None:
-    assert path.read_text() == ready.text(path.with_suffix(".yaml")), "run `make docs`"
-
-
-def test_json_made_of_another_text_does_not_count(tmp_path: Path) -> None:
-    source = tmp_path / "own.yaml"
-    source.write_text("version: 1\n")
-    source.with_suffix(".json").write_text(ready.text(source))
-    assert ready.read(source).data == {"version": 1}
-    source.write_text("version: 2\n")
-    assert ready.read(source).data == {"version": 2}

@@ -13,7 +13,7 @@ ROOT = Path(runner.__file__).parent
 # From the ground up; a module may import from its own layer and those before it. `sandbox` stands aside.
 LAYERS: list[set[str]] = [
     {"runner", "runner.errors", "runner.clock", "runner.frozen", "runner.lock", "runner.models", "runner.document"}
-    | {"runner.hygiene", "runner.loop", "runner.signals"},
+    | {"runner.hygiene", "runner.loop", "runner.signals", "runner.turns"},
     {"runner.settings", "runner.secrets", "runner.ledger"},
     {"runner.observe"},
     {"runner.api"},
@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
 ]
 SANDBOX = "runner.sandbox"
 MAY_USE_SANDBOX = {"runner.commands.sandbox", "runner.commands.demo"}
-MAY_NAME_AN_API = {"runner.settings", "runner.commands.demo", "runner.cli"}  # the default, and what tells of it
+MAY_NAME_AN_API = {"runner.settings.model", "runner.commands.demo", "runner.cli"}  # the default, and what tells of it
 SANDBOX_MAY_USE = {"runner", "runner.errors", "runner.clock"}
 
 

@@ -166,6 +166,33 @@ def test_one_sync_is_triggered_by_one_process_at_a_time_and_others_do_not_wait(t
     asyncio.run(work())
 
 
+def test_of_thousands_of_syncs_few_hold_a_lock_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.ledger.BEGINNING", 3)
+    ledger, most = Ledger(tmp_path), []
+
+    async def begin(name: str, deadline: Deadline) -> None:
+        async with ledger.alone("t", name, CLOCK, deadline):
+            await asyncio.sleep(0.001)
+            most.append(_open_locks(tmp_path))
+
+    async def work() -> None:
+        await asyncio.gather(*(begin(str(number), Deadline(CLOCK)) for number in range(10)))
+        async with ledger.alone("t", "a", CLOCK, Deadline(CLOCK)), ledger.alone("t", "b", CLOCK, Deadline(CLOCK)):
+            await begin("c", Deadline.after(CLOCK, 5.0, "the run's deadline"))
+            async with ledger.alone("t", "c", CLOCK, Deadline(CLOCK)):
+                with pytest.raises(DeadlineExceeded, match=r"^trigger: no turn came before the run's deadline ended$"):
+                    await begin("d", Deadline.after(CLOCK, 0.01, "the run's deadline"))
+
+    asyncio.run(work())
+    assert (max(most), len(most)) == (3, 11)
+
+
+def _open_locks(directory: Path) -> int:
+    """How many lock files this process has open there."""
+    links = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return sum(link.parent == directory and link.suffix == ".lock" for link in links)
+
+
 def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as db:
         db.execute("PRAGMA user_version=99")

@@ -77,8 +77,11 @@ class Desk:
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.events: list[Event] = []
         self.learned: list[str] = []
-        client = Client(base_url, clock=self.clock, policy=Policy(5, 0.0, 0.0), request_timeout=30.0, tls=TLS)
-        client._http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        self.answering = self._answer
+        client = Client(
+            base_url, clock=self.clock, policy=Policy(5, 0.0, 0.0), request_timeout=30.0, tls=TLS,
+            transport=httpx.MockTransport(lambda request: self.answering(request)),
+        )  # fmt: skip
         spelled: Profile = more.pop("spelled", None) or profile.load("garminsync")
         self.keeper = SessionKeeper(
             client=client, auth=spelled.auth, base_url=base_url, credentials=more.pop("credentials", ME), store=self.store,
@@ -187,13 +190,13 @@ def test_a_refresh_renews_the_session_and_marks_the_token_as_used() -> None:
 def test_the_refresh_token_is_out_of_the_store_before_it_is_sent() -> None:
     seen: list[Stored] = []
     desk = Desk((200, TOKENS), store=kept())
-    answer = desk._answer
+    answer = desk.answering
 
     def look(request: httpx.Request) -> httpx.Response:
         seen.append(desk.stored)
         return answer(request)
 
-    desk.keeper._client._http = httpx.AsyncClient(transport=httpx.MockTransport(look))
+    desk.answering = look
     desk.ask(rejected=STARTED)
     assert seen == [Stored(used_refresh_token=hashlib.sha256(b"again").hexdigest())]
 

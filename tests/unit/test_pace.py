@@ -4,7 +4,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from math import ceil, floor, log2, sqrt
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.models import Job, JobStatus
@@ -56,6 +57,7 @@ def of_the_shell(length: float) -> int:
     return ceil(length) + 1
 
 
+@example(85_956.0, sqrt, 3)
 @given(LENGTHS, st.sampled_from(list(SHAPES.values())), st.integers(1, 1000))
 def test_no_shape_of_progress_takes_more_requests_than_the_budget(length: float, shape: Shape, steps: int) -> None:
     for one in (shape, stepped(shape, steps)):
@@ -118,5 +120,6 @@ def test_a_crowd_of_jobs_is_looked_at_less_often_but_none_is_seen_late() -> None
     assert crowd.least == 0.0
 
 
-def test_the_first_look_comes_at_once_though_a_moment_has_passed_since_watching_began() -> None:
-    assert Pacer(USUAL).next_look(Job("1", JobStatus.PENDING), 2e-6) == USUAL.min
+def test_the_first_look_comes_when_the_shortest_pause_is_over_since_the_trigger_left() -> None:
+    for passed, pause in ((2e-6, USUAL.min), (USUAL.min / 2, USUAL.min / 2), (USUAL.min, 0.0), (5.0, 0.0)):
+        assert Pacer(USUAL).next_look(Job("1", JobStatus.PENDING), passed) == pytest.approx(pause, abs=1e-5)

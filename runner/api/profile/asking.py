@@ -1,12 +1,10 @@
 """What a sync may ask of an API: its type, dates and parameters, checked against the profile before anything is sent."""
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from runner.api import template
-from runner.api.profile.checking import fits
 from runner.api.profile.models import Parameter, Profile
 from runner.document import not_json
 from runner.errors import UsageError
@@ -33,10 +31,12 @@ def check(profile: Profile, sync: Asked, common: Mapping[str, Any]) -> None:
     """Raises UsageError where the profile can not say what `sync` asks, naming what it knows."""
     types = profile.jobs.sync_types
     if types and sync.type not in types:
+        import difflib
+
         near = difflib.get_close_matches(sync.type, types, 1)
         hint = f"; did you mean `{near[0]}`?" if near else ""
         raise UsageError(f"no sync type `{sync.type}` in this profile; known: {', '.join(types)}{hint}")
-    uses = {name: optional for name, optional, _ in template.names(profile.jobs.trigger.request.model_dump())}
+    uses = {name: optional for name, optional, _ in template.names(vars(profile.jobs.trigger.request))}
     for key, name in (("start", "start_date"), ("end", "end_date"), ("force_full", "force_full")):
         given = getattr(sync, key)
         if given and name not in uses:
@@ -59,6 +59,8 @@ def values(
     """
     for name in given:
         if name not in profile.parameters:
+            import difflib
+
             near = difflib.get_close_matches(name, profile.parameters, 1)
             known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(profile.parameters) or 'none'}"
             raise UsageError(f"{place}.{name}: no such parameter in this profile; {known}")
@@ -89,7 +91,7 @@ def _typed(value: Any, parameter: Parameter, key: str) -> Any:
     wrong = next(not_json(value), None)
     if wrong:
         raise UsageError(f"{'.'.join(map(str, (key, *wrong[0])))}: {wrong[1]}")
-    if not fits(value, parameter.type):
+    if not parameter.fits(value):
         raise UsageError(f"{key}: should be of type {parameter.type}, such as {_EXAMPLES[parameter.type]}")
     return value
 

@@ -14,9 +14,6 @@ from runner.models import JobStatus
 SYNC = frozenset({"sync_type", "account"})
 TRIGGER = SYNC | {"start_date", "end_date", "force_full", "idempotency_key"}
 ENDS = ("done", "refused", "locked", "unsupported")
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list,
-}  # fmt: skip
 
 
 class Fault(NamedTuple):
@@ -31,11 +28,6 @@ def faults(profile: Profile) -> Iterator[Fault]:
     yield from _auth(profile.auth)
     yield from _parameters(profile)
     yield from _jobs(profile)
-
-
-def fits(value: Any, kind: str) -> bool:
-    """Whether `value` is of a parameter's kind; JSON's `true` is no integer."""
-    return isinstance(value, _KINDS[kind]) and not (isinstance(value, bool) and kind != "boolean")
 
 
 def _auth(auth: Auth) -> Iterator[Fault]:
@@ -101,7 +93,7 @@ def _parameters(profile: Profile) -> Iterator[Fault]:
     types = profile.jobs.sync_types
     for name, parameter in profile.parameters.items():
         place: Place = ("parameters", name)
-        if parameter.default is not None and not fits(parameter.default, parameter.type):
+        if parameter.default is not None and not parameter.fits(parameter.default):
             yield Fault((*place, "default"), f"should be of the parameter's type, {parameter.type}")
         if parameter.default is not None and parameter.required:
             yield Fault((*place, "required"), "a parameter with a default is never missing; drop one of both")

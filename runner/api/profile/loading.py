@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from runner import document
-from runner.api.profile import checking, ready
-from runner.api.profile.models import KNOWN_GOOD, Profile
+from runner.api.profile import ready
+from runner.api.profile.models import Profile
 from runner.document import Document, Place
 from runner.errors import UsageError
 
@@ -18,8 +18,14 @@ BUILT_IN = Path(__file__).parent.parent / "profiles"
 def load(name: str) -> Profile:
     """The built-in profile `name`, or the one in the file it names. Raises UsageError with file, line and key."""
     path = locate(name)
-    built_in = path.parent == BUILT_IN
-    return parse(ready.read(path) if built_in else document.read(path), known_good=built_in)
+    made = ready.read(path) if path.parent == BUILT_IN else None
+    return made or parse(document.read(path))
+
+
+def make_ready() -> None:
+    """Write the JSON of every built-in profile."""
+    for path in BUILT_IN.glob("*.yaml"):
+        path.with_suffix(".json").write_text(ready.text(path, parse(document.read(path))), encoding="utf-8")
 
 
 def locate(name: str) -> Path:
@@ -44,25 +50,22 @@ def schema() -> dict[str, Any]:
     return found | {"title": "Profile of sync-runner"}
 
 
-def parse(doc: Document, *, known_good: bool = False) -> Profile:
-    """The profile in a document. Raises UsageError, one line a fault, with file, line and key.
+def parse(doc: Document) -> Profile:
+    """The profile in a document. Raises UsageError, one line a fault, with file, line and key."""
+    from runner.api.profile import checking
 
-    One that is `known_good` is not checked further than its types.
-    """
-    if not known_good:
-        _refuse(doc, (checking.Fault(*fault) for fault in document.not_json(doc.data)))
+    _refuse(doc, document.not_json(doc.data))
     try:
-        profile = Profile.model_validate(doc.data, context={KNOWN_GOOD: known_good})
+        profile = Profile.model_validate(doc.data)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         raise UsageError("\n".join(_line(doc, fault["loc"], _said(fault)) for fault in faults)) from None
-    if not known_good:
-        _refuse(doc, checking.faults(profile))
+    _refuse(doc, checking.faults(profile))
     return profile
 
 
-def _refuse(doc: Document, faults: Iterator[checking.Fault]) -> None:
-    lines = [_line(doc, fault.place, fault.message) for fault in faults]
+def _refuse(doc: Document, faults: Iterator[tuple[Place, str]]) -> None:
+    lines = [_line(doc, *fault) for fault in faults]
     if lines:
         raise UsageError("\n".join(lines))
 

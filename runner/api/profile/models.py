@@ -3,15 +3,14 @@
 Checks that need more than one part of a profile stand in `checking.py`; what answers mean is read in `reading.py`.
 """
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from runner.api import template
 from runner.api.profile.expressions import checked
 from runner.models import JobStatus
-
-KNOWN_GOOD = "known_good"  # in the context of validation: a built-in profile, which the tests have checked
 
 SecretName = Literal["username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret"]
 
@@ -31,11 +30,6 @@ def _types(value: Any) -> Any:
     return {one: one for one in value} if isinstance(value, list) and all(isinstance(o, str) for o in value) else value
 
 
-def _expression(text: str, about: ValidationInfo) -> str:
-    """The expression, checked; in a built-in profile a run need not load jmespath for that."""
-    return text if (about.context or {}).get(KNOWN_GOOD) else checked(text)
-
-
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
@@ -43,9 +37,7 @@ class _Part(BaseModel):
 class Source(_Part):
     """Where one value stands: exactly one of `body`, `header`, `cookie` and `value`."""
 
-    body: Annotated[str, AfterValidator(_expression)] | None = Field(
-        default=None, description="JMESPath into the body."
-    )
+    body: Annotated[str, AfterValidator(checked)] | None = Field(default=None, description="JMESPath into the body.")
     header: str | None = Field(default=None, min_length=1, description="A header of the answer.")
     cookie: str | None = Field(default=None, min_length=1, description="A cookie that the answer sets.")
     value: str | None = Field(default=None, min_length=1, description="A value known by name, such as one carried.")
@@ -66,7 +58,7 @@ class Source(_Part):
         return next(f"{kind} {name}" for kind, name in kinds.items() if name is not None)
 
 
-Expression = Annotated[str, AfterValidator(_expression)]
+Expression = Annotated[str, AfterValidator(checked)]
 Sources = Annotated[
     tuple[Source, ...],
     Field(min_length=1, strict=False),
@@ -118,10 +110,10 @@ class Step(_Part):
     request: Request
     answers: Annotated[tuple[Answer, ...], Field(strict=False)] = Field(min_length=1)
 
-    @property
+    @cached_property
     def wants_code(self) -> bool:
         """Whether the request holds a one-time code."""
-        return any(name == "code" for name, _optional, _place in template.names(self.request.model_dump()))
+        return any(name == "code" for name, _optional, _place in template.names(vars(self.request)))
 
 
 class SessionFields(_Part):
@@ -173,8 +165,13 @@ class Auth(_Part):
     @property
     def kept(self) -> frozenset[str]:
         """Those that go on with the session: its headers or its refresh want them."""
-        wanted = [self.headers, self.refresh.request.model_dump() if self.refresh else {}]
+        wanted = [self.headers, vars(self.refresh.request) if self.refresh else {}]
         return self.carried & {name for name, _optional, _place in template.names(wanted)}
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list,
+}  # fmt: skip
 
 
 class Parameter(_Part):
@@ -187,6 +184,10 @@ class Parameter(_Part):
     sync_types: Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(_listed)] = Field(
         default=(), description="Only for these sync types; empty: for all."
     )
+
+    def fits(self, value: Any) -> bool:
+        """Whether `value` is of the parameter's type; JSON's `true` is no integer."""
+        return isinstance(value, _KINDS[self.type]) and not (isinstance(value, bool) and self.type != "boolean")
 
 
 class JobFields(_Part):
