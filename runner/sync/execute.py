@@ -19,7 +19,7 @@ from runner.sync.watch import watch
 CANCEL_SECONDS = 2.0  # of a deadline's end, at most: for cancelling what runs, or looking up what may run
 CANCEL_SHARE = 0.1  # of a short deadline
 GRACE_SECONDS = 0.05  # that a cancel may go on after the deadline
-INTERRUPT_SECONDS = 4.5  # for the same after SIGTERM: 8 s in all, less what push and report need
+INTERRUPT_SECONDS = 3.0  # for the same after SIGTERM: with a push that hangs, less than 5 s in all
 
 
 async def execute(sync: PlannedSync, shared: Execution, run_deadline: Deadline, observer: Observer) -> SyncResult:

@@ -37,8 +37,10 @@ def sandbox(home: Path, *options: str) -> Iterator[dict[str, Any]]:
         [*words, "--sandbox-state", str(home)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         assert process.stdout
-        yield json.loads(process.stdout.readline())
-        process.terminate()
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
 class Gathering:
@@ -153,7 +155,7 @@ def crowd(runners: int = 200, chance: float = 0.2) -> Figures:
     """All complete, few requests more than without faults, and none before its time."""
     plain, faulted = (gathered(runners, share) for share in (0.0, chance))
     lengths = [round(longest(record), 1) for record in (plain, faulted)]
-    assert max(lengths) < 1.1 * JOB_SECONDS, f"the sandbox did not keep up: jobs of {lengths} seconds"
+    assert max(lengths) < 1.5 * JOB_SECONDS, f"the sandbox did not keep up: jobs of {lengths} seconds"
     return {**summed(runners, plain["requests"], faulted["requests"]), "longest jobs, seconds": lengths}
 
 

@@ -198,8 +198,9 @@ def _peak_kib(*, restart: bool = False) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
-def hostile(count: int = 450, endpoints: tuple[str, ...] = ENDPOINTS, workers: int = 5) -> Figures:
-    """Every body at every endpoint. Fails on a crash, a line that is no JSON object, or memory that grows."""
+def hostile(count: int = 450, only: str = "", workers: int = 5) -> Figures:
+    """Every body at every endpoint, or `only` at one. Fails on a crash, a line that is no JSON object, or memory that grows."""
+    endpoints = (only,) if only else ENDPOINTS
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         made = dict(zip(endpoints, pool.map(attacked, endpoints, [count] * len(endpoints)), strict=True))
     wrong = [fault for one in made.values() for fault in one["wrong"]]

@@ -102,7 +102,8 @@ def test_the_campaign_of_signals_catches_each_broken_promise(
 
 
 def test_runs_that_are_held_up_end_by_their_deadline_with_its_code() -> None:
-    found, wrong = deadlines.overshoots(seed=3, runs=3, longest=1.2)
+    with interrupts.pushgateway() as gateway:
+        found, wrong = deadlines.overshoots(3, 3, 1.2, gateway)
     assert wrong == []
     assert len(found) == 3
 

@@ -259,7 +259,7 @@ def test_130_and_143_a_signal_cancels_what_runs_and_the_report_is_written(
 
 @BOTH_FORMS
 def test_a_detached_job_goes_on_and_is_adopted_by_the_next_run(desk_with: MakeDesk) -> None:
-    desk = desk_with(mfa="none", job_seconds=2.0)
+    desk = desk_with(mfa="none", job_seconds=4.0)
     running = desk.start("run", "health", "--set", "on_interrupt=detach")
     desk.until("running")
     running.signal(signal.SIGTERM)

@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
 ]
 SANDBOX = "runner.sandbox"
 MAY_USE_SANDBOX = {"runner.commands.sandbox", "runner.commands.demo"}
-MAY_NAME_AN_API = {"runner.settings", "runner.commands.demo", "runner.cli"}  # the default, and what tells of it
+MAY_NAME_AN_API = {"runner.settings.model", "runner.commands.demo", "runner.cli"}  # the default, and what tells of it
 SANDBOX_MAY_USE = {"runner", "runner.errors", "runner.clock"}
 
 

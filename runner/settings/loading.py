@@ -1,0 +1,140 @@
+"""The settings from command line, environment and file, each value with its place; every fault is told with its own."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from runner import document
+from runner.errors import UsageError
+from runner.frozen import Frozen
+from runner.settings.model import ENV_PREFIX, SECRET_NAMES, Settings
+from runner.settings.sections import AccountSettings, SyncSettings
+
+
+class Loaded(Frozen):
+    """The effective settings and where each set value came from: a flag, a variable, or `file:line`."""
+
+    settings: Settings
+    sources: dict[tuple[str, ...], str]
+
+
+def load(overrides: dict[str, Any], config: Path | None = None) -> Loaded:
+    """Merge command line (`overrides`), environment and the YAML file. Raises UsageError naming key and place."""
+    if config is None and os.environ.get(f"{ENV_PREFIX}CONFIG"):
+        config = Path(os.environ[f"{ENV_PREFIX}CONFIG"])
+    file = document.read(config) if config else document.Document("", {}, {})
+    in_file = file.where if config else None
+    layers = [
+        (file.data, file.where),
+        (_from_environment(), lambda place: ENV_PREFIX + "__".join(map(str, place)).upper()),
+        (overrides, lambda _place: "command line"),
+    ]
+    merged: dict[str, Any] = {}
+    sources: dict[tuple[str, ...], str] = {}
+    for data, where in layers:
+        for place, value in _leaves(data):
+            _put(merged, place, value)
+            sources[place] = where(place)
+    try:
+        return Loaded(Settings(**merged), sources)
+    except ValidationError as error:
+        raise UsageError(_explain(error, sources, in_file)) from None
+
+
+def _from_environment() -> dict[str, Any]:
+    from pydantic_settings import EnvSettingsSource, SettingsError
+
+    for variable in sorted(os.environ):
+        if variable.upper().startswith(ENV_PREFIX):
+            _check_variable(variable)
+    try:
+        return EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"{ENV_PREFIX}{field[1].upper()}" if field else f"a {ENV_PREFIX}* variable"
+        raise UsageError(f"{name}: not valid JSON; lists and sections in one variable are written as JSON") from None
+
+
+def _check_variable(variable: str) -> None:
+    key = variable.upper().removeprefix(ENV_PREFIX).lower()
+    secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
+    known = {"__".join(place) for place in _known_places(Settings)} | secrets | {"config"}
+    if key not in known and not key.startswith("params__"):
+        import difflib
+
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"; did you mean {ENV_PREFIX}{near[0].upper()}?" if near else "; `sync-runner config schema` lists all"
+        raise UsageError(f"{variable}: no such setting{hint}")
+
+
+def _known_places(model: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        yield (*place, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _known_places(field.annotation, (*place, name))
+
+
+def _leaves(data: dict[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in data.items():
+        at = (*place, str(key))
+        if isinstance(value, dict) and (value or place):
+            yield from _leaves(value, at)
+        elif value is None and not place and key in ("syncs", "accounts"):
+            continue  # an empty YAML list
+        else:
+            yield at, value
+
+
+def _put(target: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    for key in place[:-1]:
+        inner = target.get(key)
+        if not isinstance(inner, dict):
+            inner = target[key] = {}
+        target = inner
+    target[place[-1]] = value
+
+
+def _explain(
+    error: ValidationError,
+    sources: dict[tuple[str, ...], str],
+    in_file: Callable[[Iterable[str | int]], str] | None,
+) -> str:
+    """One line for each fault: place, key, what is wrong, what to do. Never the value: it could be a secret."""
+    lines = []
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        place = tuple(str(part) for part in fault["loc"])
+        key = ".".join(place)
+        source = next((sources[place[:n]] for n in range(len(place), 0, -1) if place[:n] in sources), "")
+        if in_file and source == in_file(place[:1]):
+            source = in_file(fault["loc"])  # the very line of a list's item
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "no such setting" + _nearest(place)
+        elif fault["type"] == "missing":
+            message = "is required" + (
+                f": give --base-url, {ENV_PREFIX}BASE_URL or the key in the YAML file" if key == "base_url" else ""
+            )
+        lines.append(f"{source + ': ' if source else ''}{key}: {message}")
+    return "\n".join(lines)
+
+
+def _nearest(place: tuple[str, ...]) -> str:
+    import difflib
+
+    names: Iterable[str]
+    section = tuple(part for part in place[:-1] if not part.isdigit())
+    lists: dict[tuple[str, ...], type[BaseModel]] = {
+        ("syncs",): SyncSettings, ("accounts",): AccountSettings, ("accounts", "syncs"): SyncSettings,
+    }  # fmt: skip
+    if section in lists:
+        names = lists[section].model_fields
+    else:
+        names = [known[-1] for known in _known_places(Settings) if known[:-1] == section]
+    near = difflib.get_close_matches(place[-1], names, 1)
+    if not near:  # perhaps it stands in the wrong section
+        near = [".".join(known) for known in _known_places(Settings) if known[-1] == place[-1]][:1]
+    return f"; did you mean `{near[0]}`?" if near else f"; known here: {', '.join(names)}"

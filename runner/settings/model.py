@@ -1,0 +1,95 @@
+"""The one settings model: every key at the top, its meaning, its default. `loading` reads files and the environment."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from runner.settings.sections import (
+    AccountSettings,
+    DeadlineSettings,
+    LimitSettings,
+    LogSettings,
+    MetricsSettings,
+    NotifySettings,
+    PollSettings,
+    ReportSettings,
+    RetrySettings,
+    StateSettings,
+    Syncs,
+    TlsSettings,
+)
+from runner.settings.values import Shard, Url
+
+ENV_PREFIX = "SYNC_RUNNER_"
+SECRET_NAMES = (
+    "username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret", "state_key",
+)  # fmt: skip
+
+
+class Settings(BaseSettings):
+    """All settings of sync-runner. Strongest first: command line, SYNC_RUNNER_* variables, the YAML file, defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        defer_build=True,
+    )
+
+    base_url: Url = Field(description="The API's address, such as https://sync.example.org.")
+    profile: str = Field(
+        default="garminsync", description="How the API speaks: a built-in profile's name or a YAML file."
+    )
+    account: str = Field(
+        default="default", min_length=1, description="The account's name in logs, metrics and reports."
+    )
+    secrets_dir: Path = Field(default=Path("/run/secrets"), description="The directory with the secret files.")
+    accounts: tuple[AccountSettings, ...] = Field(default=(), description="Several accounts instead of one.")
+    accounts_dir: Path | None = Field(
+        default=None, description="A directory with a folder of secret files for each account, named as the account."
+    )
+    shard: Shard | None = Field(
+        default=None, description="Work on this part of the accounts alone: 0/4 is the first of four, 3/4 the last."
+    )
+    shards: int | None = Field(
+        default=None, ge=1, le=1000, description="How many parts there are; JOB_COMPLETION_INDEX tells which is ours."
+    )
+    syncs: Syncs = Field(
+        default=(), description="What to run: `activities,health` or a list with type, start, end, ..."
+    )
+    params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for every sync.")
+    concurrency: int = Field(default=1, ge=1, le=10_000, description="Syncs of one account that may run at once.")
+    on_failure: Literal["continue", "stop"] = Field(
+        default="continue", description="After a failed sync: go on, or skip the rest."
+    )
+    on_interrupt: Literal["cancel", "detach"] = Field(
+        default="cancel", description="On SIGTERM: cancel running jobs, or leave them to the next run."
+    )
+    time_zone: str = Field(default="UTC", description="IANA zone for relative dates, such as Europe/Berlin.")
+    deadline: DeadlineSettings = Field(default={}, validate_default=True)
+    limits: LimitSettings = Field(default={}, validate_default=True)
+    retry: RetrySettings = Field(default={}, validate_default=True)
+    poll: PollSettings = Field(default={}, validate_default=True)
+    tls: TlsSettings = Field(default={}, validate_default=True)
+    state: StateSettings = Field(default={}, validate_default=True)
+    log: LogSettings = Field(default={}, validate_default=True)
+    metrics: MetricsSettings = Field(default={}, validate_default=True)
+    report: ReportSettings = Field(default={}, validate_default=True)
+    notify: NotifySettings = Field(default={}, validate_default=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands in: it merges command line and file itself, so that each value's source is known."""
+        return (init_settings,)

@@ -1,0 +1,86 @@
+"""What single values of settings look like: durations, URLs, lists of words, and what is said of others."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds from `30s`, `5m`, `1h30m`, `250ms`, `2d`; a plain number is seconds. Raises ValueError with the forms."""
+    if isinstance(value, bool) or not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not text or not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
+        raise ValueError("give a duration such as 250ms, 30s, 5m, 2h or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+
+
+def _http_url(value: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("give a URL such as https://sync.example.org")
+    if parts.username or parts.password:
+        raise ValueError("take the user and password out of the URL: they belong into secret files")
+    if parts.query or parts.fragment:
+        raise ValueError("the URL must end before any ? or #")
+    return value.rstrip("/")
+
+
+def _words(value: Any) -> Any:
+    """`start,failure`, or a list."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, str):
+        import json
+
+        return json.loads(value)
+    return value
+
+
+WEBHOOK_VALUES = (
+    "text", "run_id", "exit_code", "meaning", "result", "completed", "failed", "total", "duration_seconds", "base_url",
+    "error",
+)  # fmt: skip
+
+
+def _webhook_body(value: str) -> str:
+    from string import Template
+
+    template = Template(value)
+    unknown = sorted(set(template.get_identifiers()) - set(WEBHOOK_VALUES))
+    if unknown or not template.is_valid():
+        what = f"no value `{unknown[0]}`" if unknown else "a $ that begins no ${name}; write $$ for a dollar"
+        raise ValueError(f"{what}; known: {', '.join(WEBHOOK_VALUES)}")
+    return value
+
+
+def _shard(value: str) -> str:
+    index, _, count = value.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count) <= 1000):
+        raise ValueError("give the part and how many there are, such as 0/4; the last of four is 3/4")
+    return value
+
+
+def _prom_file(value: Path) -> Path:
+    if value.suffix != ".prom":
+        raise ValueError("must end in .prom: the node exporter reads no other file")
+    return value
+
+
+_Word = TypeVar("_Word")
+Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+Url = Annotated[str, AfterValidator(_http_url)]
+Shard = Annotated[str, AfterValidator(_shard)]
+PromFile = Annotated[Path, AfterValidator(_prom_file)]
+WebhookBody = Annotated[str, AfterValidator(_webhook_body)]
