@@ -66,7 +66,7 @@ class SecretReader:
         if mode & 0o007 and os.access(path.parent, os.W_OK):
             self._warn(name, f"{path} can be read by every user of this machine; chmod 0600 it")
         try:
-            text = raw.decode("utf-8")
+            text = raw.decode()
         except UnicodeDecodeError:
             raise SecretError(f"{path}: not UTF-8 text; write the secret as plain text") from None
         return _checked(_without_newline(text), str(path))
@@ -77,22 +77,21 @@ def _contents(path: Path) -> tuple[bytes, int]:
     try:
         # Without O_NONBLOCK a FIFO in the file's place would hang the run.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode):
+                raise SecretError(f"{path}: not a regular file; put the secret into a plain file")
+            with os.fdopen(descriptor, "rb", closefd=False) as stream:
+                raw = stream.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SecretError(
             f"{path}: can not be read ({error.strerror}); check the mount and its owner and mode"
         ) from None
-    try:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise SecretError(f"{path}: not a regular file; put the secret into a plain file")
-        raw = bytearray()
-        while len(raw) <= MAX_BYTES and (part := os.read(descriptor, MAX_BYTES + 1 - len(raw))):
-            raw += part
-    finally:
-        os.close(descriptor)
     if len(raw) > MAX_BYTES:
         raise SecretError(f"{path}: larger than {MAX_BYTES} bytes; this is no password or seed")
-    return bytes(raw), about.st_mode
+    return raw, about.st_mode
 
 
 def _without_newline(text: str) -> str:

@@ -6,8 +6,8 @@ one Secret.
 """
 
 import base64
-import os
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -54,6 +54,19 @@ class Cluster(Frozen):
         host = f"[{host}]" if ":" in host else host
         return cls(f"https://{host}:{port}", namespace, account / "token", tls)
 
+    def token(self) -> str:
+        """The service account's token; read each time, for it is rotated under our feet. Raises SecretError."""
+        try:
+            return self.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            raise SecretError(
+                f"{self.token_file}: the service account's token can not be read; check its mount"
+            ) from None
+
+
+class _Conflict(Exception):
+    """Somebody else changed the Secret since it was read."""
+
 
 class KubernetesStore:
     """State in one key of a Secret, shared by pods."""
@@ -70,7 +83,7 @@ class KubernetesStore:
         self._clock = clock
         self._warn = warn
         self._codec = codec
-        self._holder = f"{os.environ.get('HOSTNAME', 'runner')[:40]}-{uuid4().hex[:12]}"
+        self._holder = f"{socket.gethostname()}-{uuid4().hex}"
         self._locked = False
 
     def load(self) -> Stored:
@@ -79,7 +92,7 @@ class KubernetesStore:
         if not kept:
             return Stored()
         try:
-            return self._codec.decode(base64.b64decode(kept, validate=True))
+            return self._codec.decode(base64.b64decode(kept))
         except SecretError as error:
             raise SecretError(f"{self._name}: {error}") from None
         except ValueError:
@@ -116,8 +129,8 @@ class KubernetesStore:
 
     def _try_lock(self) -> bool:
         found = self._get()
-        holder, _, until = self._annotations(found).get(self._annotation, "").rpartition(" ")
-        if holder and holder != self._holder and _seconds(until) > self._clock.time():
+        holder, until = self._held(found)
+        if holder and holder != self._holder and until > self._clock.time():
             return False
         ends = f"{self._holder} {self._clock.time() + LEASE_SECONDS:.0f}"
         return self._patch(found, {"metadata": {"annotations": {self._annotation: ends}}})
@@ -128,64 +141,63 @@ class KubernetesStore:
             if not self._is_ours(found) or self._patch(found, {"metadata": {"annotations": {self._annotation: None}}}):
                 return
 
-    def _is_ours(self, found: dict[str, Any]) -> bool:
-        return self._annotations(found).get(self._annotation, "").startswith(f"{self._holder} ")
+    def _held(self, found: dict[str, Any]) -> tuple[str, float]:
+        """Who holds the lock, and until when (Unix seconds); nobody where it was never written, or not by a runner."""
+        annotations: dict[str, str] = found["metadata"].get("annotations") or {}
+        holder, _, until = annotations.get(self._annotation, "").partition(" ")
+        return holder, float(until) if until.isdigit() else 0.0
 
-    def _annotations(self, found: dict[str, Any]) -> dict[str, str]:
-        return found["metadata"].get("annotations") or {}
+    def _is_ours(self, found: dict[str, Any]) -> bool:
+        return self._held(found)[0] == self._holder
 
     def _get(self) -> dict[str, Any]:
-        status, body = self._send("GET", None)
-        if status == 404:
-            raise SecretError(
-                f"{self._name}: there is none; `kubectl create secret generic` makes it, empty (the runner may not)"
-            )
-        self._check(status)
-        return body
+        return self._send("GET", None)
 
     def _patch(self, found: dict[str, Any], change: dict[str, Any]) -> bool:
         """Change what was found; false where somebody else changed it since."""
         metadata = {**change.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
-        status, _ = self._send("PATCH", {**change, "metadata": metadata})
-        if status == 409:
+        try:
+            self._send("PATCH", {**change, "metadata": metadata})
+        except _Conflict:
             return False
-        self._check(status)
         return True
 
-    def _check(self, status: int) -> None:
-        if status in (401, 403):
-            raise SecretError(
-                f"{self._name}: the API server refuses ({status}); the service account needs `get` and `patch` on it"
-            )
-        if status != 200:
-            raise Unreachable(f"{self._name}: the API server answered {status}", sent=False)
-
-    def _send(self, method: str, body: Any) -> tuple[int, dict[str, Any]]:
-        import httpx
+    def _send(self, method: str, body: Any) -> dict[str, Any]:
+        """The Secret as the API server gives it. Raises _Conflict, SecretError, or Unreachable after all tries."""
         import tenacity
-
-        def once() -> tuple[int, dict[str, Any]]:
-            token = self._cluster.token_file.read_text(encoding="utf-8").strip()  # it is rotated under our feet
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/merge-patch+json"}
-            with httpx.Client(verify=self._cluster.tls, timeout=TIMEOUT, trust_env=False) as client:
-                answer = client.request(method, self._url, json=body, headers=headers)
-            if answer.status_code in (429, 500, 502, 503, 504):
-                raise httpx.HTTPError(f"status {answer.status_code}")
-            return answer.status_code, answer.json() if answer.status_code == 200 else {}
 
         tries = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(TRIES),
             wait=tenacity.wait_random_exponential(0.1, max=1.0),
-            retry=tenacity.retry_if_exception_type(httpx.HTTPError),
+            retry=tenacity.retry_if_exception_type(Unreachable),
             reraise=True,
         )
+        return tries(self._once, method, body)
+
+    def _once(self, method: str, body: Any) -> dict[str, Any]:
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self._cluster.token()}", "Content-Type": "application/merge-patch+json"}
         try:
-            return tries(once)
-        except (httpx.HTTPError, OSError, ValueError) as error:
-            raise Unreachable(
-                f"{self._name}: the API server does not answer ({type(error).__name__})", sent=False
-            ) from None
+            with httpx.Client(verify=self._cluster.tls, timeout=TIMEOUT, trust_env=False) as client:
+                answer = client.request(method, self._url, json=body, headers=headers)
+            if answer.status_code == 200:
+                found: dict[str, Any] = answer.json()
+                return found
+        except (httpx.HTTPError, ValueError) as error:
+            told = f"{self._name}: the API server does not answer ({type(error).__name__})"
+            raise Unreachable(told, sent=False) from None
+        raise self._refusal(answer.status_code)
 
-
-def _seconds(text: str) -> float:
-    return float(text) if text.isdigit() else 0.0
+    def _refusal(self, status: int) -> Exception:
+        if status == 409:
+            return _Conflict()
+        if status == 404:
+            return SecretError(
+                f"{self._name}: there is none; `kubectl create secret generic` makes it, empty (the runner may not)"
+            )
+        if status in (401, 403):
+            return SecretError(
+                f"{self._name}: the API server refuses ({status}); the service account needs `get` and `patch` on it"
+            )
+        return Unreachable(f"{self._name}: the API server answered {status}", sent=False)

@@ -152,40 +152,40 @@ class SessionKeeper:
 
     async def _refresh(self, token: str, old: Session, deadline: Deadline, observer: Observer) -> Session | None:
         """A renewed session, or None where a login must follow."""
-        assert self._auth.refresh is not None
         began = self._clock.monotonic()
         self._keep(old)
         before = self._store.load()
         # Taken out of the store before it is sent: a rotating server revokes the family when one is seen twice.
         self._store.save(replace(before, session=None, used_refresh_token=_fingerprint(token)))
-        values = {**self._constant, **old.carried, "refresh_token": token, "access_token": old.access_token}
-        call = prepare("refresh", self._auth.refresh.request, values)
         try:
-            answer = await self._client.repeat(
-                "refresh",
-                lambda attempt: self._client.exchange(call, attempt, deadline, observer),
-                why=_not_looked_at,
-                deadline=deadline,
-                observer=observer,
-            )
-            self._codes.measure_skew(answer, observer)
-            if answer.status not in self._auth.refresh.accepted:
-                observer.emit(events.LoginFailed("refresh", f"the API answered {answer.status}"))
-                return None
-            fields = self._auth.refresh.session or self._auth.session
-            session = self._read_session("refresh", fields, Walked({}, answer, old.carried, old.mfa_verified))
-        except Unreachable as error:
+            session = await self._renewed(token, old, deadline, observer)
+        except (Unreachable, LoginRefused, ContractError) as error:
             observer.emit(events.LoginFailed("refresh", str(error)))
-            if not error.sent:
+            if isinstance(error, Unreachable) and not error.sent:
                 self._store.save(before)
                 raise
-            return None
-        except ContractError as error:  # the token may be used up: a login is the way on
-            observer.emit(events.LoginFailed("refresh", str(error)))
-            return None
-        if session.refresh_token is None:
-            session = replace(session, refresh_token=token)
+            return None  # the token may be used up: a login is the way on
         return self._started(session, "refresh", began, observer)
+
+    async def _renewed(self, token: str, old: Session, deadline: Deadline, observer: Observer) -> Session:
+        """What the API gives for the refresh token. Raises Unreachable, LoginRefused or ContractError."""
+        refresh = self._auth.refresh
+        assert refresh is not None
+        values = {**self._constant, **old.carried, "refresh_token": token, "access_token": old.access_token}
+        call = prepare("refresh", refresh.request, values)
+        answer = await self._client.repeat(
+            "refresh",
+            lambda attempt: self._client.exchange(call, attempt, deadline, observer),
+            why=_not_looked_at,
+            deadline=deadline,
+            observer=observer,
+        )
+        self._codes.measure_skew(answer, observer)
+        if answer.status not in refresh.accepted:
+            raise LoginRefused(f"the API answered {answer.status}")
+        walked = Walked({}, answer, old.carried, old.mfa_verified)
+        session = self._read_session("refresh", refresh.session or self._auth.session, walked)
+        return session if session.refresh_token else replace(session, refresh_token=token)
 
     async def _login(self, deadline: Deadline, observer: Observer) -> Session:
         self._check_cooldown()
@@ -195,19 +195,16 @@ class SessionKeeper:
                 "login: the refresh token is used up and the profile knows no other way in; mount a new one as the "
                 "secret `refresh_token`"
             )
-        try:
-            walked = await self._steps.go(self._credentials, deadline, observer)
-        except LoginRefused as error:
-            if not self._rotated(observer):
-                self._note_refusal(observer, error)
-                raise
-            walked = await self._walk_again(deadline, observer)
+        walked = await self._walk(deadline, observer)
         return self._started(self._read_session("login", self._auth.session, walked), "login", began, observer)
 
-    async def _walk_again(self, deadline: Deadline, observer: Observer) -> Walked:
+    async def _walk(self, deadline: Deadline, observer: Observer) -> Walked:
+        """Through the steps; once more where they were refused and other secrets are mounted by now."""
         try:
             return await self._steps.go(self._credentials, deadline, observer)
         except LoginRefused as error:
+            if self._rotated(observer):
+                return await self._walk(deadline, observer)
             self._note_refusal(observer, error)
             raise
 

@@ -95,6 +95,8 @@ class FileStore:
             self._path.rename(aside)
         except FileNotFoundError:  # another process was faster
             return state
+        except OSError as error:
+            raise SecretError(f"{self._path}: broken, and can not be set aside ({error.strerror}); remove it") from None
         self.save(state)
         self._drop_old_corrupt()
         self._warn(f"{self._path}: not a readable token file; set aside as {aside.name}, a fresh login follows")
@@ -134,21 +136,26 @@ class FileStore:
     def _read(self) -> tuple[bytes, float]:
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                return self._contents(descriptor)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             raise
         except OSError as error:
             fault = "is a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
             raise SecretError(f"{self._path}: {fault}; remove it, a fresh login follows") from None
-        try:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                raise SecretError(f"{self._path}: not a regular file; remove it, a fresh login follows")
-            if about.st_mode & 0o077:
-                os.fchmod(descriptor, 0o600)
-                self._warn(f"{self._path}: was open to other users (mode {about.st_mode & 0o777:04o}); closed to 0600")
-            return _read_all(descriptor), about.st_mtime
-        finally:
-            os.close(descriptor)
+
+    def _contents(self, descriptor: int) -> tuple[bytes, float]:
+        """Bytes and time of writing. What is longer than MAX_BYTES is no token file, cut off or not."""
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise SecretError(f"{self._path}: not a regular file; remove it, a fresh login follows")
+        if about.st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+            self._warn(f"{self._path}: was open to other users (mode {about.st_mode & 0o777:04o}); closed to 0600")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read(MAX_BYTES), about.st_mtime
 
     def _sync_directory(self) -> None:
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -170,13 +177,6 @@ def _remove_stale(directory: Path, clock: Clock) -> None:
         with suppress(OSError):
             if clock.time() - path.lstat().st_mtime > STALE_SECONDS:
                 path.unlink()
-
-
-def _read_all(descriptor: int) -> bytes:
-    raw = bytearray()
-    while len(raw) <= MAX_BYTES and (part := os.read(descriptor, MAX_BYTES + 1)):
-        raw += part
-    return bytes(raw)
 
 
 def account_key(base_url: str, username: str) -> str:

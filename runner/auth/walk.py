@@ -14,6 +14,7 @@ from runner.api.wire import Answer, prepare
 from runner.auth.codes import MAX_CODES, Codes
 from runner.auth.credentials import Credentials
 from runner.auth.store import Store
+from runner.auth.totp import Seed
 from runner.clock import Deadline
 from runner.errors import ContractError, LoginRefused, Unreachable
 from runner.observe import events
@@ -50,7 +51,7 @@ class Walk:
         for _ in range(2 * len(self._auth.steps) + MAX_CODES):
             step = self._auth.steps[name]
             skew = self._store.load().skew
-            answer = walked.answer = await self._send(step, walked.values, credentials, deadline, observer)
+            answer = walked.answer = await self._send(step, walked, credentials.seed, deadline, observer)
             clock_was_wrong = abs(self._store.load().skew - skew) >= 2.0
             walked.used_code = walked.used_code or step.wants_code
             rule = meaning(step, answer)
@@ -88,40 +89,17 @@ class Walk:
             )
 
     async def _send(
-        self, step: Step, values: dict[str, Any], credentials: Credentials, deadline: Deadline, observer: Observer
+        self, step: Step, walked: Walked, seed: Seed | None, deadline: Deadline, observer: Observer
     ) -> Answer:
-        """Send one step, made anew for each try: a code is stale by the next one.
-
-        Where the answer was lost the step is sent once more, with the next code; never a third time, for the server
-        may have counted each as a failure.
-        """
-        lost = 0
-
-        async def once(attempt: int) -> Answer:
-            nonlocal lost
-            before = self._store.load()
-            if step.wants_code:
-                values["code"] = await self._codes.next(credentials.seed, deadline, observer)
-            call = replace(prepare("login", step.request, values), takes_redirect=_takes_redirect(step))
-            try:
-                answer = await self._client.exchange(call, attempt, deadline, observer)
-            except Unreachable as error:
-                lost += error.sent
-                if step.wants_code and not error.sent:
-                    self._codes.give_back(before)
-                raise
-            if step.wants_code and answer.status in TURNED_AWAY:
-                self._codes.give_back(before)
-            self._codes.measure_skew(answer, observer)
-            lost += answer.status in retry.MAYBE_TAKEN
-            return answer
-
-        def why(failure: Unreachable | int) -> str | None:
-            no_code_left = step.wants_code and self._codes.used_up
-            return None if lost > 1 or no_code_left else retry.reason(failure, Safety.REPEATABLE)
-
+        sending = _Sending(self._client, self._store, self._codes, step, walked)
         try:
-            answer = await self._client.repeat("login", once, why=why, deadline=deadline, observer=observer)
+            answer = await self._client.repeat(
+                "login",
+                lambda attempt: sending.once(attempt, seed, deadline, observer),
+                why=sending.why,
+                deadline=deadline,
+                observer=observer,
+            )
         except Unreachable as error:
             observer.emit(events.LoginFailed("login", str(error)))
             raise
@@ -129,6 +107,45 @@ class Walk:
             observer.emit(events.LoginFailed("login", f"the API answered {answer.status}"))
             raise Unreachable(f"login: the API answered {answer.status}")
         return answer
+
+
+class _Sending:
+    """One step on its way, made anew for each try: a code is stale by the next one.
+
+    Where the answer was lost the step is sent once more, with the next code; never a third time, for the server may
+    have counted each as a failure.
+    """
+
+    def __init__(self, client: Client, store: Store, codes: Codes, step: Step, walked: Walked) -> None:
+        self._client = client
+        self._store = store
+        self._codes = codes
+        self._step = step
+        self._values = walked.values
+        self._lost = 0
+
+    async def once(self, attempt: int, seed: Seed | None, deadline: Deadline, observer: Observer) -> Answer:
+        before = self._store.load()
+        if self._step.wants_code:
+            self._values["code"] = await self._codes.next(seed, deadline, observer)
+        call = replace(prepare("login", self._step.request, self._values), takes_redirect=_takes_redirect(self._step))
+        try:
+            answer = await self._client.exchange(call, attempt, deadline, observer)
+        except Unreachable as error:
+            self._lost += error.sent
+            if self._step.wants_code and not error.sent:
+                self._codes.give_back(before)
+            raise
+        if self._step.wants_code and answer.status in TURNED_AWAY:
+            self._codes.give_back(before)
+        self._codes.measure_skew(answer, observer)
+        self._lost += answer.status in retry.MAYBE_TAKEN
+        return answer
+
+    def why(self, failure: Unreachable | int) -> str | None:
+        """The reason to send it again, or None."""
+        no_code_left = self._step.wants_code and self._codes.used_up
+        return None if self._lost > 1 or no_code_left else retry.reason(failure, Safety.REPEATABLE)
 
 
 def meaning(step: Step, answer: Answer) -> Rule | None:

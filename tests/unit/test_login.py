@@ -568,6 +568,11 @@ def _static(token: str, *later: Any) -> tuple[StaticKeeper, list[Event]]:
     return StaticKeeper(auth=auth, credentials=Credentials(api_token=token), account="default", reread=reread), told
 
 
+def _of_headers(headers: dict[str, str], secrets: tuple[str, ...], credentials: Credentials) -> StaticKeeper:
+    auth = profile.load("awx").auth.model_copy(update={"headers": headers, "secrets": secrets})
+    return StaticKeeper(auth=auth, credentials=credentials, account="second", reread=lambda: credentials)
+
+
 def _ask(keeper: StaticKeeper, told: list[Event], rejected: Session | None = None) -> Session:
     clock = FakeClock()
     observer = Observer(clock, [lambda record: told.append(record.event)])
@@ -600,3 +605,27 @@ def test_mounted_secrets_that_did_not_change_or_can_not_be_read_are_refused(late
     with pytest.raises(LoginRefused, match="check the secret `api_token`"):
         _ask(keeper, told, rejected=_ask(keeper, told))
     assert told == ([] if later == "old" else [events.LoginFailed("login", "/run/secrets/api_token: empty")])
+
+
+def test_the_headers_may_name_the_account() -> None:
+    keeper = _of_headers(
+        {"X-Tenant": "${account}", "X-Key": "${api_token}"}, ("api_token",), Credentials(api_token="k")
+    )
+    assert keeper.headers(_ask(keeper, [])) == {"X-Tenant": "second", "X-Key": "k"}
+    assert _of_headers({}, (), Credentials()).headers(Session("")) == {}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "credentials", "named"),
+    [
+        (("username", "password"), Credentials("me", "geheim"), "`username`, `password`"),
+        ((), Credentials(), "(there is none)"),
+    ],
+)
+def test_a_refusal_of_what_is_mounted_names_every_secret(
+    secrets: tuple[str, ...], credentials: Credentials, named: str
+) -> None:
+    keeper = _of_headers({}, secrets, credentials)
+    with pytest.raises(LoginRefused) as caught:
+        _ask(keeper, [], rejected=_ask(keeper, []))
+    assert str(caught.value) == f"login: the API refuses what is mounted; check the secret {named}"

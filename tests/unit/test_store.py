@@ -40,8 +40,9 @@ def test_what_is_saved_is_loaded_by_the_next_process(tmp_path: Path) -> None:
 def test_only_the_user_may_read_it(tmp_path: Path) -> None:
     os.umask(0)
     _store(tmp_path / "state").save(Stored(SESSION))
-    assert _file(tmp_path / "state").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "state" / "sessions").stat().st_mode & 0o777 == 0o700
+    sessions = tmp_path / "state" / "sessions"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in sessions.iterdir()} == {0o600}
+    assert stat.S_IMODE(sessions.stat().st_mode) == 0o700
 
 
 def test_accounts_and_apis_do_not_share_a_file(tmp_path: Path) -> None:
@@ -152,6 +153,18 @@ def test_a_failed_save_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: py
     assert list((tmp_path / "sessions").glob(".*.tmp")) == []
 
 
+def test_a_save_that_can_not_even_clean_up_tells_the_first_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", _full)
+    monkeypatch.setattr(Path, "unlink", broken)
+    with pytest.raises(SecretError, match="No space left on device"):
+        _store(tmp_path).save(Stored())
+
+
 def test_a_killed_writers_leftovers_are_removed_when_they_are_old(tmp_path: Path) -> None:
     store = _store(tmp_path)
     old, young = (tmp_path / "sessions" / f".{store._path.name}.{name}.tmp" for name in ("old", "young"))
@@ -204,6 +217,7 @@ def test_each_fault_of_the_file_says_what_to_do(tmp_path: Path, monkeypatch: pyt
     makes: dict[str, Callable[[], None]] = {
         "is a link, which is not followed; remove it, a fresh login follows": lambda: store._path.symlink_to("/x"),
         "not a regular file; remove it, a fresh login follows": lambda: os.mkfifo(store._path),
+        "No such device or address; remove it, a fresh login follows": lambda: os.mknod(store._path, stat.S_IFSOCK),
     }
     for fault, make in makes.items():
         make()
@@ -217,6 +231,28 @@ def test_each_fault_of_the_file_says_what_to_do(tmp_path: Path, monkeypatch: pyt
         store.save(Stored())
     told = "the session can not be kept (No space left on device); check space and rights of state.dir"
     assert str(caught.value) == f"{store._path}: {told}"
+
+
+def test_a_file_that_can_not_be_closed_to_others_or_set_aside_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_asked: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    store = _store(tmp_path)
+    store._path.write_text("{")
+    store._path.chmod(0o604)
+    monkeypatch.setattr(os, "fchmod", forbidden)  # another user's file
+    with pytest.raises(SecretError) as caught:
+        store.load()
+    assert str(caught.value) == f"{store._path}: Operation not permitted; remove it, a fresh login follows"
+    store._path.chmod(0o600)
+    monkeypatch.setattr(Path, "rename", forbidden)  # in a directory where only owners may move files
+    with pytest.raises(SecretError) as caught:
+        store.load()
+    told = "broken, and can not be set aside (Operation not permitted); remove it"
+    assert str(caught.value) == f"{store._path}: {told}"
+    assert store._path.read_text() == "{"
 
 
 def _full(_descriptor: int) -> None:
@@ -277,14 +313,6 @@ def test_no_descriptor_is_inherited_by_children(tmp_path: Path, monkeypatch: pyt
     assert [bool(flag & os.O_NOFOLLOW) for flag in flags] == [True, True, False, True]
 
 
-def test_a_file_is_read_to_its_end_however_the_system_gives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = _store(tmp_path)
-    store.save(Stored(SESSION))
-    read = os.read
-    monkeypatch.setattr(os, "read", lambda descriptor, length: read(descriptor, min(length, 7)))
-    assert store.load() == Stored(SESSION)
-
-
 def test_a_sealed_file_without_its_key_is_named_and_left_where_it_is(tmp_path: Path) -> None:
     key = base64.b64encode(bytes(32)).decode()
     sealed = open_store(tmp_path, "https://x.example", "user", CLOCK, print, Codec([key]))
@@ -321,11 +349,12 @@ def test_the_three_newest_broken_files_are_kept(tmp_path: Path) -> None:
     store = _store(tmp_path)
     for number in range(1, 6):
         store._path.with_suffix(f".corrupt-{number}").write_text("")
+    store._path.with_suffix(".corrupt-0").mkdir()  # it can not be removed like a file
     store._path.write_text("{")
     store.load()
-    left = sorted(path.name for path in (tmp_path / "sessions").glob("*.corrupt-*"))
-    assert [name.rpartition("-")[2] for name in left[-2:]] == ["4", "5"]
-    assert len(left) == 3
+    left = sorted(path.suffix for path in (tmp_path / "sessions").glob("*.corrupt-*"))
+    assert [left[0], *left[-2:]] == [".corrupt-0", ".corrupt-4", ".corrupt-5"]
+    assert len(left) == 4
 
 
 def test_a_broken_file_that_another_process_set_aside_first_is_no_problem(

@@ -50,9 +50,11 @@ def test_a_seed_may_be_written_in_any_case_with_spaces_dashes_and_padding() -> N
         plain.lower(),
         " ".join(plain[i : i + 4] for i in range(0, 16, 4)),
         plain[:8] + "-" + plain[8:],
+        plain + "=",
     ):
         assert parse_seed(text).key == key
     assert parse_seed(base64.b32encode(b"0123456789a").decode()).key == b"0123456789a"
+    assert base64.b32encode(parse_seed("GEZDGNBVGY3TQOJX").key) == b"GEZDGNBVGY3TQOJX"
 
 
 @pytest.mark.parametrize("text", ["", "123456", "not base32!", "otpauth://hotp/x?secret=AAAA", "otpauth://totp/x"])
