@@ -78,9 +78,10 @@ def many(case: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
     most = found.get("most", {"seconds": 0, "counts": {}})
     yield "## Many jobs at once"
     yield ""
-    yield f"Each job an account of its own, login included, in one process; 10 connections. The jobs take {case['seconds']} s each, those of 5000 {most['seconds'] or 300} s, so that"
-    yield 'all run at once: two CPUs, which runner and sandbox share, take so long to log in and trigger them. Medians; × is the ratio to one job\'s time, "late" the'
-    yield "seconds beyond a job's length. Runs of up to 100 jobs are started 6 s apart and sleep side by side; more run alone."
+    yield f"Each job an account of its own, login included, in one process; 10 connections. The jobs take {case['seconds']} s each, those of 5000 {most['seconds'] or 300} s: two"
+    yield "CPUs, which runner and sandbox share, need a good part of that to log in and trigger them, and all are to run at once. Medians; × is"
+    yield "the ratio to one job's time, \"late\" the seconds beyond a job's length. Runs of up to 100 jobs are started 5 s apart and sleep side by"
+    yield "side, more jobs run alone."
     yield ""
     yield "| jobs | runs | completed | s | × | late (quartiles) | peak MiB | more | CPU s (quartiles) | CPU ms a job | requests | looks a job | open files | the sandbox's CPU s |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from matplotlib import pyplot, rcParams
@@ -40,7 +41,8 @@ def main() -> None:
     rcParams["svg.hashsalt"] = "sync-runner"  # the same figures give the same file
     rcParams["svg.fonttype"] = "none"  # letters as text: a tenth of the size
     pyplot.switch_backend("svg")
-    {"growth": growth, "imports": imports}[sys.argv[1]](json.load(sys.stdin))
+    draw: dict[str, Callable[[Any], None]] = {"growth": growth, "imports": imports}
+    draw[sys.argv[1]](json.load(sys.stdin))
     pyplot.tight_layout()
     pyplot.savefig(sys.argv[2], metadata={"Date": None})
 
