@@ -6,7 +6,7 @@ import secrets
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from benchmarks.places import Place, command_of, runner, sandbox
 from benchmarks.process import measured
 
 ITEMS = 30  # a job has little to do, so that the runner is measured and not the sandbox
-APART = (
-    6.0  # seconds between the starts of two runs of few jobs: they sleep nearly all the time, and so run side by side
-)
+FEW = 100  # and fewer sleep nearly all the time: all their runs go side by side
+APART = 6.0  # seconds between the starts of two of these
+HUGE = 2000  # and more have the machine to themselves; between, two runs go at once, half a job's length apart
 
 Figures = dict[str, float]
 Case = dict[str, Any]
@@ -26,10 +26,10 @@ Case = dict[str, Any]
 def at_once(counts: list[int], seconds: int, rounds: int) -> Case:
     """So many jobs of that length at once, one an account, login included; each count in so many runs."""
     runner()
-    few, many = [count for count in counts if count <= 100], [count for count in counts if count > 100]
-    with ThreadPoolExecutor(len(few) * rounds or 1) as pool:
-        runs = list(pool.map(lambda turn: _after(turn[0] * APART, turn[1], seconds), enumerate(few * rounds)))
-    runs += [_run(count, seconds, "none", at_once=count) for _ in range(rounds) for count in many]
+    few = [count for count in counts if count <= FEW] * rounds
+    many = [count for count in counts if FEW < count <= HUGE] * rounds
+    runs = _staggered(few, len(few), APART, seconds) + _staggered(many, 2, seconds / 2, seconds)
+    runs += [_run(count, seconds, "none", at_once=count) for count in counts if count > HUGE for _ in range(rounds)]
     by_count = {str(count): _together(one for one in runs if one["count"] == count) for count in counts}
     return {"seconds": seconds, "counts": by_count}
 
@@ -47,9 +47,15 @@ def _together(runs: Iterable[Figures]) -> dict[str, list[float]]:
     return found
 
 
-def _after(pause: float, count: int, seconds: int) -> Figures:
-    time.sleep(pause)
-    return _run(count, seconds, "none", at_once=count)
+def _staggered(counts: Sequence[int], lanes: int, apart: float, seconds: int) -> list[Figures]:
+    """A run for each count, in that many lanes, which start so many seconds apart."""
+
+    def lane(number: int) -> list[Figures]:
+        time.sleep(number * apart)
+        return [_run(count, seconds, "none", at_once=count) for count in counts[number::lanes]]
+
+    with ThreadPoolExecutor(lanes or 1) as pool:
+        return [one for runs in pool.map(lane, range(lanes)) for one in runs]
 
 
 def _run(count: int, seconds: int, mfa: str, *, at_once: int) -> Figures:
