@@ -78,7 +78,7 @@ def many(case: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
     most = found.get("most", {"seconds": 0, "counts": {}})
     yield "## Many jobs at once"
     yield ""
-    yield f"Each job an account of its own, login included, in one process; 10 connections. The jobs take {case['seconds']} s each, those of 5000 {most['seconds'] or 300} s: two"
+    yield f"Each job an account of its own, login included, in one process; 10 connections, logs from `warning` on. The jobs take {case['seconds']} s each, those of 5000 {most['seconds'] or 300} s: two"
     yield "CPUs, which runner and sandbox share, need a good part of that to log in and trigger them, and all are to run at once. Medians; × is"
     yield "the ratio to one job's time, \"late\" the seconds beyond a job's length. Runs of up to 100 jobs are started 5 s apart and sleep side by"
     yield "side, more jobs run alone."
