@@ -25,7 +25,7 @@ CASES: dict[str, Callable[[int], Any]] = {
     "start": lambda rounds: start.cold_start(rounds),
     "login": lambda rounds: start.cold_login(rounds),
     "lengths": lambda rounds: lengths.lengths(rounds),
-    "many": lambda rounds: many.at_once([1, 10, 100, 1000], 90, rounds),
+    "many": lambda rounds: many.at_once([1, 10, 100, 1000], 100, rounds),
     "most": lambda rounds: many.at_once([5000], 300, min(rounds, 3)),
     "fleet": lambda rounds: many.fleet(1000, min(rounds, 5)),
     "day": _day,
