@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import imports, lengths, many, page, start
+from benchmarks import growth, imports, lengths, many, page, start
 from benchmarks.places import BUILD, ROOT, environment, runner
 from benchmarks.versions import machine
 
@@ -25,9 +25,9 @@ CASES: dict[str, Callable[[int], Any]] = {
     "start": lambda rounds: start.cold_start(rounds),
     "login": lambda rounds: start.cold_login(rounds),
     "lengths": lambda rounds: lengths.lengths(rounds),
-    "many": lambda _rounds: many.at_once([1, 10, 100, 1000], 60),
-    "most": lambda _rounds: many.at_once([5000], 600),
-    "fleet": lambda _rounds: many.fleet(1000),
+    "many": lambda rounds: many.at_once([1, 10, 100, 1000], 90, rounds),
+    "most": lambda rounds: many.at_once([5000], 300, min(rounds, 3)),
+    "fleet": lambda rounds: many.fleet(1000, min(rounds, 5)),
     "day": _day,
     "imports": lambda rounds: imports.pictures(min(rounds, 7)),
 }
@@ -47,7 +47,7 @@ def main() -> None:
         print(f"{name}: measured", flush=True)
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in MEASURED.glob("*.json")}
     if "many" in found:
-        _draw("growth", found["many"]["counts"] + found.get("most", {}).get("counts", []))
+        _draw("growth", growth.pictured(found))
     if "imports" in found:
         _draw("imports", found["imports"]["packages"])
     (ROOT / "docs" / "performance.md").write_text(page.text(found), encoding="utf-8")

@@ -4,47 +4,79 @@ import base64
 import json
 import secrets
 import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from benchmarks.places import Place, command_of, runner, sandbox
 from benchmarks.process import measured
 
-ITEMS = 30  # a job has little to do, so that the runner is measured and not the sandbox
+ITEMS = 30, 90  # at least and at most: little to do, so that not the sandbox is measured; progress each second or so
+APART = (
+    6.0  # seconds between the starts of two runs of few jobs: they sleep nearly all the time, and so run side by side
+)
+
+Figures = dict[str, float]
+Case = dict[str, Any]
 
 
-def at_once(counts: list[int], seconds: int) -> dict[str, Any]:
-    """So many jobs of that length at once, one an account, login included."""
-    return {"seconds": seconds, "counts": [_run(count, seconds, "none", at_once=count) for count in counts]}
+def at_once(counts: list[int], seconds: int, rounds: int) -> Case:
+    """So many jobs of that length at once, one an account, login included; each count in so many runs."""
+    runner()
+    few, many = [count for count in counts if count <= 100], [count for count in counts if count > 100]
+    with ThreadPoolExecutor(len(few) * rounds or 1) as pool:
+        runs = list(pool.map(lambda turn: _after(turn[0] * APART, turn[1], seconds), enumerate(few * rounds)))
+    runs += [_run(count, seconds, "none", at_once=count) for _ in range(rounds) for count in many]
+    by_count = {str(count): _together(one for one in runs if one["count"] == count) for count in counts}
+    return {"seconds": seconds, "counts": by_count}
 
 
-def fleet(count: int) -> dict[str, Any]:
+def fleet(count: int, rounds: int) -> Case:
     """Accounts that have no token yet and log in with one-time codes; jobs that take no time."""
-    return _run(count, 0, "totp", at_once=50)
+    return {"count": count, "runs": _together(_run(count, 0, "totp", at_once=50) for _ in range(rounds))}
 
 
-def _run(count: int, seconds: int, mfa: str, *, at_once: int) -> dict[str, Any]:
+def _together(runs: Iterable[Figures]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for one in runs:
+        for name, value in one.items():
+            found[name].append(value)
+    return found
+
+
+def _after(pause: float, count: int, seconds: int) -> Figures:
+    time.sleep(pause)
+    return _run(count, seconds, "none", at_once=count)
+
+
+def _run(count: int, seconds: int, mfa: str, *, at_once: int) -> Figures:
     here = runner()
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        folders, data = _accounts(home / "accounts", count), _data(home / "data")
+        folders, data = _accounts(home / "accounts", count), _data(home / "data", sorted((seconds, *ITEMS))[1])
         options = ["--users-dir", str(folders), "--data-dir", str(data), "--job-seconds", str(seconds), "--mfa", mfa]
         with sandbox(home, *options) as place:
             before = place.cpu
             command = [command_of(here), *place.options("state"), "--log-level", "warning"]
             command += ["--set", f"accounts_dir={folders}", "--set", f"limits.accounts={at_once}"]
             ended = measured([*command, "run", "health", "--report", str(home / "report.json")], files=True)
-            return _told(place, ended.seconds, ended.cpu, ended.memory, ended.files, place.cpu - before) | {
-                "count": count,
-                "completed": json.loads((home / "report.json").read_text())["totals"].get("completed", 0),
-            }
+            completed = json.loads((home / "report.json").read_text())["totals"].get("completed", 0)
+            return {
+                "count": count, "completed": completed, "seconds": ended.seconds, "beyond": ended.seconds - seconds,
+                "cpu": ended.cpu, "memory": ended.memory, "files": ended.files, "sandbox_cpu": place.cpu - before,
+                **_seen(place),
+            }  # fmt: skip
 
 
-def _told(place: Place, seconds: float, cpu: float, memory: float, files: int, sandbox_cpu: float) -> dict[str, Any]:
+def _seen(place: Place) -> Figures:
+    """What the server counted."""
     record = place.record()
     requests = [one["endpoint"] for one in record["requests"]]
     return {
-        "seconds": seconds, "cpu": cpu, "memory": memory, "files": files, "sandbox_cpu": sandbox_cpu,
         "requests": len(requests), "logins": requests.count("login"), "looks": requests.count("status"),
         "jobs": len(record["jobs"]), "sessions": len(record["sessions"]),
     }  # fmt: skip
@@ -64,10 +96,10 @@ def _accounts(directory: Path, count: int) -> Path:
     return directory
 
 
-def _data(directory: Path) -> Path:
+def _data(directory: Path, items: int) -> Path:
     for kind in ("activities", "health", "workouts"):
         (directory / kind).mkdir(parents=True)
-        for number in range(1, ITEMS + 1):
-            day = f"2026-06-{number:02}"
-            (directory / kind / f"{day}.json").write_text(json.dumps({"date": day}), encoding="utf-8")
+        for number in range(items):
+            day = date(2026, 1, 1) + timedelta(days=number)
+            (directory / kind / f"{day}.json").write_text(json.dumps({"date": str(day)}), encoding="utf-8")
     return directory

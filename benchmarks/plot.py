@@ -2,19 +2,22 @@
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from matplotlib import pyplot, rcParams
 
 
-def growth(counts: list[dict[str, Any]]) -> None:
-    """Time, memory and CPU over the number of jobs."""
-    jobs = [one["count"] for one in counts]
+def growth(measures: list[dict[str, Any]]) -> None:
+    """Time, CPU and memory of every run over its number of jobs, and the straight line through them."""
     _figure, axes = pyplot.subplots(1, 3, figsize=(9, 2.8))
-    for axis, (key, unit) in zip(axes, (("seconds", "s"), ("memory", "MiB"), ("cpu", "s of CPU")), strict=True):
-        values = [one[key] for one in counts]
-        axis.plot(jobs, values, "o-", linewidth=1)
-        axis.set(xscale="symlog", xlabel="jobs at once", title=unit, ylim=(0, 1.15 * max(values)))
+    for axis, one in zip(axes, measures, strict=True):
+        jobs, values = zip(*one["points"], strict=True)
+        most = max(jobs)
+        along = [most ** (step / 100) for step in range(101)]
+        axis.plot(along, [one["of_none"] + one["a_job"] * at for at in along], linewidth=1, color="grey")
+        axis.plot(jobs, values, "o", markersize=3)
+        axis.set(xscale="log", yscale="log", xlabel="jobs at once", title=one["title"])
         axis.grid(alpha=0.3)
 
 
@@ -38,7 +41,8 @@ def main() -> None:
     rcParams["svg.hashsalt"] = "sync-runner"  # the same figures give the same file
     rcParams["svg.fonttype"] = "none"  # letters as text: a tenth of the size
     pyplot.switch_backend("svg")
-    {"growth": growth, "imports": imports}[sys.argv[1]](json.load(sys.stdin))
+    draw: dict[str, Callable[[Any], None]] = {"growth": growth, "imports": imports}
+    draw[sys.argv[1]](json.load(sys.stdin))
     pyplot.tight_layout()
     pyplot.savefig(sys.argv[2], metadata={"Date": None})
 

@@ -1,5 +1,6 @@
 """One process measured from outside: time, CPU, peak memory, open files. Only Python's own library, so that it is small."""
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -36,17 +37,26 @@ def measured(command: Sequence[str], environment: Mapping[str, str] | None = Non
     words: list[bytes] = []
     reader = threading.Thread(target=lambda: words.extend(process.stderr or ()), daemon=True)
     reader.start()
-    most = 0
-    while files and not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-        most = max(most, len(list(Path(f"/proc/{process.pid}/fd").iterdir())))
-        time.sleep(0.5)
-    _, status, usage = os.wait4(process.pid, 0)
+    seen = [0]
+    over = threading.Event()
+    if files:
+        threading.Thread(target=_count_files, args=(process.pid, seen, over), daemon=True).start()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     ended = time.time()
+    over.set()
+    _, status, usage = os.wait4(process.pid, 0)
     reader.join(5.0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{command[0]} left with {process.returncode}: {b''.join(words[-5:]).decode()}")
-    return Measured(began, ended, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, most)
+    return Measured(began, ended, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, max(seen))
+
+
+def _count_files(pid: int, seen: list[int], over: threading.Event) -> None:
+    """Note the number of the process's open files, twice a second until it is `over`."""
+    while not over.wait(0.5):
+        with contextlib.suppress(OSError):  # it has just ended
+            seen.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,8 @@ def _wait_for_the_middle_of_a_step() -> None:
 
 def _first(place: Place, ended: Measured) -> float:
     """Seconds from the start of the process to its first request, by the server's record."""
-    return min(one["at"] for one in place.record()["requests"] if one["at"] >= ended.began) - ended.began
+    came = min(float(one["at"]) for one in place.record()["requests"] if one["at"] >= ended.began)
+    return came - ended.began
 
 
 def _note(found: dict[str, list[float]], ended: Measured, first: float | None) -> None:

@@ -48,6 +48,16 @@ _CHANGES = {  # from the schema of that number to the next
     1: "ALTER TABLE syncs ADD COLUMN foreign_job INTEGER NOT NULL DEFAULT 0",
     2: "ALTER TABLE syncs ADD COLUMN carried TEXT NOT NULL DEFAULT '{}'",
 }
+# What is written, and what is looked for.
+_INTEND = (
+    "INSERT OR REPLACE INTO syncs (key, target, account, name, sync_type, run_id, intended_at) VALUES (?,?,?,?,?,?,?)"
+)
+_TRIGGERED = "UPDATE syncs SET job_id=?, foreign_job=?, carried=? WHERE key=?"
+_ENDED = "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHERE key=?"
+_OPEN = "target=? AND name=? AND outcome IS NULL ORDER BY intended_at DESC LIMIT 1"
+_SUCCESS = "target=? AND name=? AND outcome='completed' AND NOT foreign_job ORDER BY intended_at DESC LIMIT 1"
+_OF_JOB = "target=? AND job_id=? ORDER BY intended_at DESC LIMIT 1"
+_RECENT = "1=1 ORDER BY intended_at DESC LIMIT ?"
 
 
 class Entry(Frozen):
@@ -136,7 +146,7 @@ class Ledger:
     def intend(self, entry: Entry) -> None:
         """Remember, before the trigger leaves, that it is about to. Raises UsageError, as all that writes does."""
         self._write(
-            "INSERT OR REPLACE INTO syncs (key, target, account, name, sync_type, run_id, intended_at) VALUES (?,?,?,?,?,?,?)",
+            _INTEND,
             (entry.key, entry.target, entry.account, entry.name, entry.sync_type, entry.run_id, entry.intended_at),
             on_disk=True,
         )
@@ -146,7 +156,7 @@ class Ledger:
     ) -> None:
         """Remember the job that the API gave, and what it `carried`; `foreign`: another's, adopted because it runs."""
         self._write(
-            "UPDATE syncs SET job_id=?, foreign_job=?, carried=? WHERE key=?",
+            _TRIGGERED,
             (job_id, foreign, json.dumps(dict(carried or {})), key),
         )
 
@@ -155,7 +165,7 @@ class Ledger:
     ) -> None:
         """Remember how it ended, at Unix time `at`."""
         self._write(
-            "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHERE key=?",
+            _ENDED,
             (outcome, at, processed, None if error is None else self._clean(error), key),
         )
 
@@ -171,24 +181,22 @@ class Ledger:
 
     def open_entry(self, target: str, name: str) -> Entry | None:
         """The newest sync of that name that has no end: a killed run's, or another process's."""
-        return self._one("target=? AND name=? AND outcome IS NULL ORDER BY intended_at DESC", (target, name))
+        return self._one(_OPEN, (target, name))
 
     def last_success(self, target: str, name: str) -> Entry | None:
         """The newest completed sync of that name; not by another's job, which may have covered other days."""
-        return self._one(
-            "target=? AND name=? AND outcome='completed' AND NOT foreign_job ORDER BY intended_at DESC", (target, name)
-        )
+        return self._one(_SUCCESS, (target, name))
 
     def of_job(self, target: str, job_id: str) -> Entry | None:
         """The sync whose job that is."""
-        return self._one("target=? AND job_id=? ORDER BY intended_at DESC", (target, job_id))
+        return self._one(_OF_JOB, (target, job_id))
 
     def recent(self, limit: int) -> list[Entry]:
         """The newest syncs of all accounts, newest first."""
-        return self._many("1=1 ORDER BY intended_at DESC LIMIT ?", (limit,))
+        return self._many(_RECENT, (limit,))
 
     def _one(self, where: str, values: tuple[object, ...]) -> Entry | None:
-        found = self._many(f"{where} LIMIT 1", values)
+        found = self._many(where, values)
         return found[0] if found else None
 
     def _many(self, where: str, values: tuple[object, ...]) -> list[Entry]:

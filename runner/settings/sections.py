@@ -76,7 +76,7 @@ class LimitSettings(_Section):
         description="Connections to the API's host at once; a request that finds none free waits.",
     )
     looks: float = Field(
-        default=50.0,
+        default=20.0,
         gt=0,
         description="Looks at running jobs a second, about; more jobs than that are looked at less often.",
     )

@@ -32,7 +32,7 @@ class Pace(Frozen):
 class Crowd:
     """The jobs that a run watches at once, and how many looks a second it has for them all, about."""
 
-    looks: float = 50.0
+    looks: float = 20.0
     jobs: int = 0
 
     @contextmanager

@@ -1,1 +1,1 @@
-"""Proofs too long for every run of the tests: `make campaign` runs them whole, the tests a slice of each."""
+"""Proofs too long for every run of the tests: `python -m tests.campaign.NAME` runs one whole, the tests a slice of each."""

@@ -1,5 +1,6 @@
 """The campaigns of job control in small: each passes on the code as it is, and each catches a broken promise."""
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from runner.sync.jobs import JobApi
 from runner.sync.pace import Pacer
 from tests.campaign import crowd, deadlines, hostile, interrupts, watching
 from tests.campaign.faults import Case, cases, judged
+from tests.campaign.figures import asked
 from tests.campaign.interrupts import Shot, faults_of
 from tests.faults.connections import NAME_KINDS
 from tests.faults.kinds import KINDS, Class
@@ -103,9 +105,26 @@ def test_the_campaign_of_signals_catches_each_broken_promise(
 
 def test_runs_that_are_held_up_end_by_their_deadline_with_its_code() -> None:
     with interrupts.pushgateway() as gateway:
-        found, wrong = deadlines.overshoots(3, 3, 1.2, gateway)
+        found, wrong, _ = deadlines.overshoots(3, 3, 1.2, gateway)
     assert wrong == []
     assert len(found) == 3
+
+
+def test_the_runs_deadline_bounds_its_push_too() -> None:
+    with ExitStack() as stack:
+        course = deadlines.Course(stack, stack.enter_context(interrupts.pushgateway()))
+        hangs = "the job never ends, the Pushgateway hangs"
+        told = {which: course.run(hangs, 1.0, which) for which in ("run", "sync")}
+    assert [list(deadlines.faults_of(one, hangs)) for one in told.values()] == [[], []]
+    assert "no answer within 1.8 s" in told["sync"].log  # a sync's deadline says nothing of the run's end
+    assert "no answer within 0.1" in told["run"].log
+
+
+def test_a_campaign_takes_numbers_and_words() -> None:
+    assert asked(["deadlines", "runs=40", "seed=2", "interrupts", "image=sync-runner:dev"]) == [
+        ("deadlines", {"runs": 40, "seed": 2}),
+        ("interrupts", {"image": "sync-runner:dev"}),
+    ]
 
 
 def test_the_campaign_of_deadlines_catches_an_overshoot_and_a_wrong_code() -> None:

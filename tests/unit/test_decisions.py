@@ -1,6 +1,8 @@
 """What decides without I/O: the plan, the state machine, pacing, retries, the exit code."""
 
 import random
+import time
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -168,6 +170,17 @@ def test_what_is_asked_is_counted_from_the_answers_own_date() -> None:
     assert retry.asked({}, at) is None
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own zone is not UTC."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_dates_without_a_zone_are_utc_and_nonsense_is_none() -> None:
     assert retry.http_date("Sun, 06 Nov 1994 08:49:47") == datetime(1994, 11, 6, 8, 49, 47, tzinfo=UTC).timestamp()
     assert (

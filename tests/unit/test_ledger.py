@@ -295,6 +295,43 @@ def test_the_log_of_changes_is_written_ahead_and_to_the_disk(tmp_path: Path) -> 
     assert ledger._db.execute("PRAGMA busy_timeout").fetchone()[0] == 0
 
 
+def test_an_intent_outlives_a_power_failure_and_the_rest_is_written_quickly(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    writes: list[Callable[[], None]] = [
+        lambda: ledger.intend(_entry("a")),
+        lambda: ledger.triggered("a", "job-1"),
+        lambda: ledger.ended("a", "completed", 2.0),
+        lambda: ledger.intend(_entry("b")),
+    ]
+    levels = []
+    for write in writes:
+        write()
+        levels.append(ledger._db.execute("PRAGMA synchronous").fetchone()[0])
+    assert levels == [2, 1, 1, 2]  # FULL: to the disk with each write; NORMAL: with the next checkpoint
+
+
+def test_a_ledger_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ledger = Ledger(None)
+    ledger.intend(_entry("a"))
+    ledger.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_directory_is_made_with_those_above_it(tmp_path: Path) -> None:
+    Ledger(tmp_path / "var" / "lib" / "state").close()
+    assert (tmp_path / "var" / "lib" / "state" / "ledger.sqlite3").exists()
+
+
+def test_a_ledger_that_another_program_holds_alone_is_busy_and_not_broken(tmp_path: Path) -> None:
+    Ledger(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LedgerBusy, match="can not be opened"):
+            Ledger(tmp_path, patience=0.05)
+
+
 def test_the_locks_of_syncs_are_files_of_their_own_that_only_the_user_may_read(tmp_path: Path) -> None:
     async def work() -> None:
         ledger = Ledger(tmp_path)
