@@ -8,13 +8,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from benchmarks.places import Place, command_of, runner, sandbox
 from benchmarks.process import measured
 
-ITEMS = 30  # a job has little to do, so that the runner is measured and not the sandbox
+ITEMS = 30  # a job has little to do, so that the runner is measured and not the sandbox: 90 of them double its CPU
 FEW = 100  # and fewer sleep nearly all the time: all their runs go side by side
 APART = 6.0  # seconds between the starts of two of these
 HUGE = 2000  # and more have the machine to themselves; between, two runs go at once, half a job's length apart
@@ -104,7 +105,7 @@ def _accounts(directory: Path, count: int) -> Path:
 def _data(directory: Path) -> Path:
     for kind in ("activities", "health", "workouts"):
         (directory / kind).mkdir(parents=True)
-        for number in range(1, ITEMS + 1):
-            day = f"2026-06-{number:02}"
-            (directory / kind / f"{day}.json").write_text(json.dumps({"date": day}), encoding="utf-8")
+        for number in range(ITEMS):
+            day = date(2026, 1, 1) + timedelta(days=number)
+            (directory / kind / f"{day}.json").write_text(json.dumps({"date": str(day)}), encoding="utf-8")
     return directory

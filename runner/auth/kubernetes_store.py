@@ -43,7 +43,7 @@ class Cluster(Frozen):
         try:
             if not host:
                 raise FileNotFoundError
-            namespace = (account / "namespace").read_text(encoding="utf-8").strip()
+            namespace = _line(account / "namespace")
             tls = ssl.create_default_context(cafile=str(account / "ca.crt"))
             (account / "token").stat()
         except OSError:
@@ -57,11 +57,15 @@ class Cluster(Frozen):
     def token(self) -> str:
         """The service account's token; read each time, for it is rotated under our feet. Raises SecretError."""
         try:
-            return self.token_file.read_text(encoding="utf-8").strip()
+            return _line(self.token_file)
         except (OSError, ValueError):
             raise SecretError(
                 f"{self.token_file}: the service account's token can not be read; check its mount"
             ) from None
+
+
+def _line(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip()
 
 
 class _Conflict(Exception):

@@ -189,7 +189,7 @@ class Bench:
         self.server.sandbox.faults.clear()
         if case.endpoint == "cancel":
             self.server.sandbox.faults.add(Fault("job_stalls"))
-            settings["deadline"] = {"sync": 2.0}
+            settings["deadline"] = {"sync": 3.0}  # a tenth of it is for the cancel
             if proxy is not self.plain:
                 settings["poll"] = NO_LOOKS
         with failing as struck, _alarm():

@@ -6,6 +6,7 @@ Which files are broken, and which tests are asked, stands in pyproject.toml (`to
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -49,7 +50,7 @@ def main() -> int:
     parser.add_argument("--processes", default="2")
     parser.add_argument("--least", type=float, default=90.0, help="the score, in per cent, that each file must reach")
     asked = parser.parse_args()
-    Path("mutants/mutmut-stats.json").unlink(missing_ok=True)  # which test reaches what may have changed
+    shutil.rmtree("mutants", ignore_errors=True)  # what is kept there tells of older code, and of which test reached it
     mutmut = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", asked.processes]
     done = subprocess.run([*mutmut, *asked.patterns], capture_output=True, text=True)
     if done.returncode:

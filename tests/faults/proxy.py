@@ -68,6 +68,7 @@ class FaultProxy:
     tls: ssl.SSLContext | None = None
     close_each: bool = False  # end the connection after every exchange, so that each request makes a new one
     seen: Counter[str] = field(default_factory=Counter)
+    serving: set["asyncio.Task[None] | None"] = field(default_factory=set)  # asyncio itself holds tasks but weakly
     spoiled: int = 0
     base_url: str = ""
 
@@ -112,6 +113,8 @@ class FaultProxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number, self.connections = self.connections, self.connections + 1
+        task = asyncio.current_task()
+        self.serving.add(task)
         try:
             if self._greet and number in self._greet[1]:
                 self.spoiled += 1
@@ -125,6 +128,7 @@ class FaultProxy:
             pass
         finally:
             writer.close()
+            self.serving.discard(task)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One exchange; whether the connection may be used again."""

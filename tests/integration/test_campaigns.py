@@ -105,7 +105,7 @@ def test_the_campaign_of_signals_catches_each_broken_promise(
 
 def test_runs_that_are_held_up_end_by_their_deadline_with_its_code() -> None:
     with interrupts.pushgateway() as gateway:
-        found, wrong = deadlines.overshoots(3, 3, 1.2, gateway)
+        found, wrong, _ = deadlines.overshoots(3, 3, 1.2, gateway)
     assert wrong == []
     assert len(found) == 3
 

@@ -307,6 +307,16 @@ def test_cookies_of_one_answer_do_not_go_with_the_next_request(asker: Asker) -> 
         assert b"geheim" not in server.requests[1].replace(b"Bearer geheim", b"").replace(b"token=geheim", b"")
 
 
+def test_a_connection_is_kept_for_the_next_request(asker: Asker) -> None:
+    def answer_two(connection: socket.socket) -> None:
+        connection.sendall(http(b"1"))
+        assert connection.recv(65_536).startswith(b"GET ")
+        connection.sendall(http(b"2"))
+
+    with RawServer(answer_two, http(b"3")) as server:
+        assert [answer.body for answer in asker.ask_twice(server.base_url)] == [1, 2]
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for localhost with its key, in one file."""

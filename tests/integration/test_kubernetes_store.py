@@ -299,8 +299,12 @@ def test_a_broken_state_counts_as_empty_with_all_steps_used_and_a_sealed_one_is_
 
 @pytest.mark.parametrize("environment", [{}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}])
 def test_outside_of_a_pod_it_is_a_usage_error(environment: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="state.kubernetes_secret: works in a pod"):
+    with pytest.raises(UsageError) as caught:
         Cluster.of_pod(environment, Path("/nowhere"))
+    assert str(caught.value) == (
+        "state.kubernetes_secret: works in a pod with its service account's token "
+        "(automountServiceAccountToken: true); elsewhere set state.dir"
+    )
 
 
 def test_an_ipv6_cluster_is_reached_at_its_address(server: ApiServer) -> None:
