@@ -16,28 +16,33 @@ from benchmarks.places import Place, command_of, runner, sandbox
 from benchmarks.process import measured
 
 ITEMS = 30  # a job has little to do, so that the runner is measured and not the sandbox: 90 of them double its CPU
-FEW = 100  # and fewer sleep nearly all the time: all their runs go side by side
-APART = 6.0  # seconds between the starts of two of these
+FEW = 100  # and fewer sleep nearly all the time: their runs go side by side
+FEW_LANES = 7
+APART = 4.0  # seconds between the starts of two of these lanes
 HUGE = 2000  # and more have the machine to themselves; between, two runs go at once, half a job's length apart
+COLD_ACCOUNTS = 50  # worked on at once where all have to log in
 
 Figures = dict[str, float]
 Case = dict[str, Any]
 
 
 def at_once(counts: list[int], seconds: int, rounds: int) -> Case:
-    """So many jobs of that length at once, one an account, login included; each count in so many runs."""
+    """So many jobs of that length at once, one an account, each with a session that is kept; each count in so many runs."""
     runner()
-    few = [count for count in counts if count <= FEW] * rounds
-    many = [count for count in counts if FEW < count <= HUGE] * rounds
-    runs = _staggered(few, len(few), APART, seconds) + _staggered(many, 2, seconds / 2, seconds)
-    runs += [_run(count, seconds, "none", at_once=count) for count in counts if count > HUGE for _ in range(rounds)]
+    few = [count for count in counts if count <= FEW] * FEW_LANES
+    many = [count for count in counts if FEW < count <= HUGE] * 2
+    runs = _staggered(few, APART, seconds, -(-rounds // FEW_LANES)) + _staggered(
+        many, seconds / 2, seconds, -(-rounds // 2)
+    )
+    for huge in (count for count in counts if count > HUGE):
+        runs += _runs(huge, seconds, rounds)
     by_count = {str(count): _together(one for one in runs if one["count"] == count) for count in counts}
     return {"seconds": seconds, "counts": by_count}
 
 
 def fleet(count: int, rounds: int) -> Case:
     """Accounts that have no token yet and log in with one-time codes; jobs that take no time."""
-    return {"count": count, "runs": _together(_run(count, 0, "totp", at_once=50) for _ in range(rounds))}
+    return {"count": count, "runs": _together(one for _ in range(rounds) for one in _runs(count, 0, 1, cold=True))}
 
 
 def _together(runs: Iterable[Figures]) -> dict[str, list[float]]:
@@ -48,38 +53,51 @@ def _together(runs: Iterable[Figures]) -> dict[str, list[float]]:
     return found
 
 
-def _staggered(counts: Sequence[int], lanes: int, apart: float, seconds: int) -> list[Figures]:
-    """A run for each count, in that many lanes, which start so many seconds apart."""
+def _staggered(counts: Sequence[int], apart: float, seconds: int, rounds: int) -> list[Figures]:
+    """A lane for each count, with so many runs; the lanes start so many seconds apart."""
 
     def lane(number: int) -> list[Figures]:
         time.sleep(number * apart)
-        return [_run(count, seconds, "none", at_once=count) for count in counts[number::lanes]]
+        return _runs(counts[number], seconds, rounds)
 
-    with ThreadPoolExecutor(lanes or 1) as pool:
-        return [one for runs in pool.map(lane, range(lanes)) for one in runs]
+    with ThreadPoolExecutor(len(counts) or 1) as pool:
+        return [one for runs in pool.map(lane, range(len(counts))) for one in runs]
 
 
-def _run(count: int, seconds: int, mfa: str, *, at_once: int) -> Figures:
+def _runs(count: int, seconds: int, rounds: int, *, cold: bool = False) -> list[Figures]:
+    """So many runs at one sandbox. Where it is not `cold`, every account has a session from the start."""
     here = runner()
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         folders, data = _accounts(home / "accounts", count), _data(home / "data")
-        options = ["--users-dir", str(folders), "--data-dir", str(data), "--job-seconds", str(seconds), "--mfa", mfa]
-        with sandbox(home, *options) as place:
-            before = place.cpu
+        options = ["--users-dir", str(folders), "--data-dir", str(data), "--job-seconds", str(seconds)]
+        with sandbox(home, *options, "--mfa", "totp" if cold else "none") as place:
             command = [command_of(here), *place.options("state"), "--log-level", "warning"]
-            command += ["--set", f"accounts_dir={folders}", "--set", f"limits.accounts={at_once}"]
-            ended = measured([*command, "run", "health", "--report", str(home / "report.json")], files=True)
-            completed = json.loads((home / "report.json").read_text())["totals"].get("completed", 0)
-            return {
-                "count": count, "completed": completed, "seconds": ended.seconds, "beyond": ended.seconds - seconds,
-                "cpu": ended.cpu, "memory": ended.memory, "files": ended.files, "sandbox_cpu": place.cpu - before,
-                **_seen(place),
-            }  # fmt: skip
+            command += [
+                "--set",
+                f"accounts_dir={folders}",
+                "--set",
+                f"limits.accounts={COLD_ACCOUNTS if cold else count}",
+            ]
+            if not cold:
+                measured([*command, "login"])
+            return [_run(place, command, count, seconds) for _ in range(rounds)]
+
+
+def _run(place: Place, command: list[str], count: int, seconds: int) -> Figures:
+    """One run. The first job of an account has items and so progress; `--force-full` gives them to the later ones."""
+    cpu, seen, report = place.cpu, _seen(place), place.home / "report.json"
+    ended = measured([*command, "run", "health", "--force-full", "--report", str(report)], files=True)
+    completed = json.loads(report.read_text())["totals"].get("completed", 0)
+    return {
+        "count": count, "completed": completed, "seconds": ended.seconds, "beyond": ended.seconds - seconds,
+        "cpu": ended.cpu, "memory": ended.memory, "files": ended.files, "sandbox_cpu": place.cpu - cpu,
+        **{name: now - seen[name] for name, now in _seen(place).items()},
+    }  # fmt: skip
 
 
 def _seen(place: Place) -> Figures:
-    """What the server counted."""
+    """What the server has counted so far."""
     record = place.record()
     requests = [one["endpoint"] for one in record["requests"]]
     return {

@@ -127,9 +127,9 @@ async def _all_accounts(
     async def one_after_another(client: Client) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
-            results = await _Work(
-                one, around, client, ledger, deadline, begin_until, bound, run_id, interrupt, crowd
-            ).run()
+            work = _Work(one, around, client, ledger, deadline, begin_until, bound, run_id, interrupt, crowd)
+            with crowd.joined(min(len(one.syncs), around.settings.concurrency)):
+                results = await work.run()
             account = _together(one.name, results, interrupt)
             ended[one.name] = account, results
             if len(plans) > 1:

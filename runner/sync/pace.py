@@ -30,19 +30,19 @@ class Pace(Frozen):
 
 @dataclass(slots=True)
 class Crowd:
-    """The jobs that a run watches at once, and how many looks a second it has for them all, about."""
+    """The jobs that a run may watch at once, and how many looks a second it has for them all, about."""
 
     looks: float = 20.0
     jobs: int = 0
 
     @contextmanager
-    def joined(self) -> Iterator[None]:
-        """One more job, for the length of the block."""
-        self.jobs += 1
+    def joined(self, jobs: int) -> Iterator[None]:
+        """So many more, for the length of the block."""
+        self.jobs += jobs
         try:
             yield
         finally:
-            self.jobs -= 1
+            self.jobs -= jobs
 
     @property
     def least(self) -> float:

@@ -23,18 +23,6 @@ async def watch(
 
     Raises DeadlineExceeded, Unreachable or ContractError.
     """
-    with shared.crowd.joined():
-        return await _watch(job, sent_at, shared, deadline, observer, seen)
-
-
-async def _watch(
-    job: Job,
-    sent_at: float | None,
-    shared: Execution,
-    deadline: Deadline,
-    observer: Observer,
-    seen: Callable[[Job], None],
-) -> Job:
     clock, watching = shared.clock, shared.watching
     moved_at = clock.monotonic()
     began = moved_at if sent_at is None else sent_at

@@ -108,8 +108,8 @@ def test_the_bounds_that_are_told_are_met() -> None:
 def test_a_crowd_of_jobs_is_looked_at_less_often_but_none_is_seen_late() -> None:
     crowd, pacer, now, looks = Crowd(looks=50.0), Pacer(USUAL), 0.0, 0
     with ExitStack() as stack:
-        for _ in range(1000):
-            stack.enter_context(crowd.joined())
+        for jobs in (1, 999):
+            stack.enter_context(crowd.joined(jobs))
         assert crowd.least == 20.0
         seen = Job("1", JobStatus.PENDING)
         while now < 60.0:
