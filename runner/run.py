@@ -227,6 +227,7 @@ class _Work:
             watching=watching,
             cancel_on_interrupt=settings.on_interrupt == "cancel",
             crowd=self.crowd,
+            interruptible=self.interrupt.tasks,
         )
         free = asyncio.Semaphore(settings.concurrency)
         ended = {sync.name: asyncio.Event() for sync in planned}
@@ -243,13 +244,10 @@ class _Work:
                 result = self._without_job(sync.name, sync.sync_type, *reason)
             else:
                 observer = self.observer.bind(sync=sync.name, sync_type=sync.sync_type)
-                task = asyncio.create_task(execute(sync, shared, self.deadline, observer))
-                self.interrupt.tasks.add(task)
                 try:
-                    result = await task
+                    result = await execute(sync, shared, self.deadline, observer)
                 except Exception as error:  # noqa: BLE001 - see `run`
                     result = self._without_job(sync.name, sync.sync_type, Outcome.DEFECT, defect(error))
-                self.interrupt.tasks.discard(task)
             self.results[sync.name] = result
             ended[sync.name].set()
 

@@ -23,19 +23,23 @@ INTERRUPT_SECONDS = 3.0  # for the same after SIGTERM: with a push that hangs, l
 
 
 async def execute(sync: PlannedSync, shared: Execution, run_deadline: Deadline, observer: Observer) -> SyncResult:
-    """Run `sync` to its end and tell how it ended. Raises nothing foreseen; a cancelled task cancels the job first."""
+    """Run `sync` to its end and tell how it ended. Raises nothing foreseen; interrupted, it cancels the job first."""
     shared = replace(shared, api=shared.api.about(sync))
     clock = shared.clock
     began, started_at = clock.monotonic(), clock.time()
     deadline = Deadline.after(clock, shared.watching.sync_seconds, "the sync's deadline").sooner(run_deadline)
     course = _Course(shared, sync, deadline, observer)
+    work = asyncio.create_task(course.run())
+    shared.interruptible.add(work)
     try:
-        job = await course.run()
+        job = await work
         ended, error = Outcome(job.status.value), job.error_message
     except asyncio.CancelledError:
         ended, error = await course.interrupted()
     except RunnerError as problem:
         ended, error = await course.failed(problem)
+    finally:
+        shared.interruptible.discard(work)
     result = SyncResult(
         account=shared.account,
         name=sync.name,

@@ -1,6 +1,8 @@
 """What the syncs of one account share. Data only."""
 
+import asyncio
 from dataclasses import field
+from typing import Any
 
 from runner.clock import Clock
 from runner.frozen import Frozen
@@ -19,7 +21,10 @@ class Watching(Frozen):
 
 
 class Execution(Frozen):
-    """What one account's syncs share. `target` names base URL and user in the ledger."""
+    """What one account's syncs share. `target` names base URL and user in the ledger.
+
+    A signal cancels what is `interruptible`: the work of a sync, and never its end.
+    """
 
     account: str
     target: str
@@ -30,3 +35,4 @@ class Execution(Frozen):
     watching: Watching
     cancel_on_interrupt: bool = True
     crowd: Crowd = field(default_factory=Crowd)
+    interruptible: "set[asyncio.Task[Any]]" = field(default_factory=set)

@@ -3,6 +3,7 @@
 Over both forms of the API: with job ids, and with one job at a time and none.
 """
 
+import asyncio
 import itertools
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 from runner.api import profile
 from runner.errors import UsageError
 from runner.ledger import Entry, Ledger
+from runner.sync.notes import Notes
 from tests.command_line import Desk
 from tests.in_process import Told, run_here
 
@@ -321,6 +323,44 @@ def test_a_signal_while_the_trigger_is_under_way_still_cancels_its_job(desk_with
     told = _run(desk)
     assert told.code == 143
     assert [job["status"] for job in desk.jobs()] == ["cancelled"]
+
+
+def test_a_signal_before_the_first_step_of_a_sync_triggers_nothing(
+    desk_with: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python never runs a task that is cancelled before its first step, so nothing within it could tell of that."""
+    desk = desk_with(mfa="none")
+    begin = asyncio.create_task
+
+    def interrupted(work: Any, **options: Any) -> Any:
+        made = begin(work, **options)
+        if work.__qualname__ in ("_Course.run", "execute"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            made.cancel()
+        return made
+
+    monkeypatch.setattr(asyncio, "create_task", interrupted)
+    told = _run(desk, "activities,health")
+    assert (told.code, told.outcomes) == (143, ["interrupted", "interrupted"])
+    assert desk.jobs() == []
+
+
+@WITH_IDS
+def test_a_signal_while_the_end_of_a_sync_is_written_down_does_not_undo_it(
+    desk_with: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = desk_with(mfa="none")
+    end = Notes.end
+
+    async def interrupted(self: Notes, *values: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.1)  # the signal is obeyed
+        await end(self, *values)
+
+    monkeypatch.setattr(Notes, "end", interrupted)
+    told = _run(desk, "activities,health", state=desk.state)
+    assert told.outcomes == ["completed", "interrupted"]
+    assert Ledger(desk.state).recent(2)[0].outcome == "completed"
 
 
 def test_a_ledger_that_can_not_be_written_stops_the_run_before_anything_is_triggered(
