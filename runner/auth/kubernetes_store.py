@@ -96,7 +96,7 @@ class KubernetesStore:
         if not kept:
             return Stored()
         try:
-            return self._codec.decode(base64.b64decode(kept))
+            return self._codec.decode(base64.b64decode(kept, validate=True))
         except SecretError as error:
             raise SecretError(f"{self._name}: {error}") from None
         except ValueError:

@@ -297,6 +297,14 @@ def test_a_broken_state_counts_as_empty_with_all_steps_used_and_a_sealed_one_is_
         _store(server).load()
 
 
+def test_a_state_with_characters_that_are_not_base64_counts_as_broken(server: ApiServer) -> None:
+    assert server.secret is not None
+    _store(server).save(STORED)
+    kept = server.secret["data"]["account.json"]
+    server.secret["data"] = {"account.json": f"{kept[:8]}!{kept[8:]}"}
+    assert _store(server).load() != STORED
+
+
 @pytest.mark.parametrize("environment", [{}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}])
 def test_outside_of_a_pod_it_is_a_usage_error(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError) as caught:
