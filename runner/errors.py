@@ -14,6 +14,7 @@ Messages say what happened, where, and what to do next; they never hold a secret
 ended so may have been taken: a trigger is then looked up before it is sent again.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -133,6 +134,13 @@ class ContractError(RunnerError):
     """An answer does not fit the profile: wrong shape, unknown status word, an impossible state change."""
 
     exit_code = ExitCode.CONTRACT
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` may be a slip of. What finds it is loaded only now, for most runs make no slip."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word, list(known), 1)), None)
 
 
 def defect(error: BaseException) -> str:

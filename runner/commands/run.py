@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.account import Surroundings
 from runner.api import profile
-from runner.clock import Deadline, SystemClock
+from runner.clock import SystemClock
 from runner.commands.outlets import Outlets, outlets
 from runner.commands.settings_from import loaded
 from runner.errors import ExitCode, RunnerError, UsageError, defect
@@ -48,7 +48,7 @@ def perform(settings: Settings, made: Outlets) -> RunResult:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         made.deadline = deadline_of(settings, made.observer.clock)
-        result = _result(settings, made, made.deadline)
+        result = _result(settings, made)
         made.finish(result, settings)
         return result
     finally:
@@ -56,13 +56,13 @@ def perform(settings: Settings, made: Outlets) -> RunResult:
             signal.signal(number, disposition)
 
 
-def _result(settings: Settings, made: Outlets, deadline: Deadline) -> RunResult:
+def _result(settings: Settings, made: Outlets) -> RunResult:
     clock = made.observer.clock
     started_at = clock.time()
     try:
         spelled = profile.load(settings.profile)
         around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
-        return complete(run(around, made.observer, made.run_id, deadline))
+        return complete(run(around, made.observer, made.run_id, made.deadline))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
     except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from runner import document
-from runner.errors import UsageError
+from runner.errors import UsageError, nearest
 from runner.frozen import Frozen
 from runner.settings.model import ENV_PREFIX, SECRET_NAMES, Settings
 from runner.settings.sections import AccountSettings, SyncSettings
@@ -64,10 +64,8 @@ def _check_variable(variable: str) -> None:
     secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
     known = {"__".join(place) for place in _known_places(Settings)} | secrets | {"config"}
     if key not in known and not key.startswith("params__"):
-        import difflib
-
-        near = difflib.get_close_matches(key, known, 1)
-        hint = f"; did you mean {ENV_PREFIX}{near[0].upper()}?" if near else "; `sync-runner config schema` lists all"
+        near = nearest(key, known)
+        hint = f"; did you mean {ENV_PREFIX}{near.upper()}?" if near else "; `sync-runner config schema` lists all"
         raise UsageError(f"{variable}: no such setting{hint}")
 
 
@@ -123,8 +121,6 @@ def _explain(
 
 
 def _nearest(place: tuple[str, ...]) -> str:
-    import difflib
-
     names: Iterable[str]
     section = tuple(part for part in place[:-1] if not part.isdigit())
     lists: dict[tuple[str, ...], type[BaseModel]] = {
@@ -134,7 +130,6 @@ def _nearest(place: tuple[str, ...]) -> str:
         names = lists[section].model_fields
     else:
         names = [known[-1] for known in _known_places(Settings) if known[:-1] == section]
-    near = difflib.get_close_matches(place[-1], names, 1)
-    if not near:  # perhaps it stands in the wrong section
-        near = [".".join(known) for known in _known_places(Settings) if known[-1] == place[-1]][:1]
-    return f"; did you mean `{near[0]}`?" if near else f"; known here: {', '.join(names)}"
+    elsewhere = (".".join(known) for known in _known_places(Settings) if known[-1] == place[-1])
+    near = nearest(place[-1], names) or next(elsewhere, None)  # perhaps it stands in the wrong section
+    return f"; did you mean `{near}`?" if near else f"; known here: {', '.join(names)}"

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from runner.api import template
 from runner.api.profile.models import Parameter, Profile
 from runner.document import not_json
-from runner.errors import UsageError
+from runner.errors import UsageError, nearest
 
 
 class Asked(Protocol):
@@ -31,10 +31,8 @@ def check(profile: Profile, sync: Asked, common: Mapping[str, Any]) -> None:
     """Raises UsageError where the profile can not say what `sync` asks, naming what it knows."""
     types = profile.jobs.sync_types
     if types and sync.type not in types:
-        import difflib
-
-        near = difflib.get_close_matches(sync.type, types, 1)
-        hint = f"; did you mean `{near[0]}`?" if near else ""
+        near = nearest(sync.type, types)
+        hint = f"; did you mean `{near}`?" if near else ""
         raise UsageError(f"no sync type `{sync.type}` in this profile; known: {', '.join(types)}{hint}")
     uses = {name: optional for name, optional, _ in template.names(vars(profile.jobs.trigger.request))}
     for key, name in (("start", "start_date"), ("end", "end_date"), ("force_full", "force_full")):
@@ -59,10 +57,8 @@ def values(
     """
     for name in given:
         if name not in profile.parameters:
-            import difflib
-
-            near = difflib.get_close_matches(name, profile.parameters, 1)
-            known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(profile.parameters) or 'none'}"
+            near = nearest(name, profile.parameters)
+            known = f"did you mean `{near}`?" if near else f"known: {', '.join(profile.parameters) or 'none'}"
             raise UsageError(f"{place}.{name}: no such parameter in this profile; {known}")
     return dict(_values(profile, sync_type, given, place, complete))
 

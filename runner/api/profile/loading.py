@@ -10,7 +10,7 @@ from runner import document
 from runner.api.profile import ready
 from runner.api.profile.models import Profile
 from runner.document import Document, Place
-from runner.errors import UsageError
+from runner.errors import UsageError, nearest
 
 BUILT_IN = Path(__file__).parent.parent / "profiles"
 
@@ -93,10 +93,8 @@ def _said(fault: Mapping[str, Any]) -> str:
 
 
 def _nearest(place: Place) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(str(place[-1]), sorted(_keys(Profile, set())), 1)
-    return f"; did you mean `{near[0]}`?" if near else "; `sync-runner profiles schema` lists all"
+    near = nearest(str(place[-1]), sorted(_keys(Profile, set())))
+    return f"; did you mean `{near}`?" if near else "; `sync-runner profiles schema` lists all"
 
 
 def _keys(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:

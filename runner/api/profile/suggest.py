@@ -1,8 +1,8 @@
 """What in a profile might mend a misfit: where in an answer the value stands that was not found. Guesses, and told as such."""
 
-import difflib
 from collections.abc import Iterator
 
+from runner.errors import nearest
 from runner.models import JSON
 
 # How other APIs call it. The nearest name in the answer wins; none of these is ever taken by itself.
@@ -45,5 +45,5 @@ def where(field: str, body: JSON) -> str | None:
     for name in _ALSO.get(field, (field,)):
         if name in found:
             return found[name]
-    near = difflib.get_close_matches(field, found, 1)
-    return found[near[0]] if near else None
+    near = nearest(field, found)
+    return found[near] if near else None
