@@ -9,10 +9,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from runner.models import AccountResult
+from runner.models import AccountResult, Job
 from runner.observe.report import schema, termination_line
 from runner.observe.sending import own_instance
 from runner.settings import OtlpSettings, PushgatewaySettings
+from runner.sync.pace import Pacer
 from tests.campaign.fleet import TYPES, Fleet, done_once, fleet_of, one_process, shards
 from tests.command_line import sync_runner
 from tests.in_process import Told, run_here
@@ -80,6 +81,22 @@ def test_no_more_happens_at_once_than_is_set(limits: dict[str, int]) -> None:
         assert record["most_connections"] == least
     else:
         assert most_at_once(record["jobs"]) == 3 * least
+
+
+def test_a_crowd_is_counted_before_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the first of a thousand jobs would be looked at as often as if each were the only one."""
+    crowds: list[int] = []
+    look = Pacer.next_look
+
+    def counted(self: Pacer, job: Job, watched: float, least: float = 0.0) -> float:
+        crowds.append(round(least))
+        return look(self, job, watched, least)
+
+    monkeypatch.setattr(Pacer, "next_look", counted)
+    with fleet_of(6) as fleet:
+        ended = run_all(fleet, limits={"looks": 1, "accounts": 4}, concurrency=2)
+    assert ended.code == 0
+    assert crowds[0] == 8  # 4 accounts, 2 jobs each, one look a second
 
 
 def most_at_once(jobs: list[dict[str, Any]]) -> int:
