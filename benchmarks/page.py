@@ -40,6 +40,7 @@ dozen runs, before and after.
 | looks a second, about, at a thousand jobs | 50 | 20 |
 | flushes of the ledger to the disk, each 2-5 ms | 3 a job | 1 a job |
 | looks at a job of 24 hours | 2,880 | 150 |
+| a job of 100 s and 30 items, found over (29 looks both times) | 3.4 s late | 0.8 s late |
 
 The modules that take longest to load, by themselves (`python -X importtime`, ms):
 

@@ -1,16 +1,18 @@
 """When to look at a running job again. Pure: what was seen in, seconds out; nothing here reads a clock.
 
-A job that tells its progress is looked at when it should be over, by a straight line through what was seen. Without that,
+A job that tells its progress is looked at when it should be over, by a straight line through what was seen; one that works
+steadily and tells it in coarse steps, while its steps allow it to be over. Without progress,
 each look can only be a share of the time already watched away, and the length T of the job decides what is possible: at
 less than 10 looks for each doubling of T, it is found over at most 7.5 % late; for 2 % it would take 35.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import gcd, inf
 
 from runner.frozen import Frozen
-from runner.models import Job
+from runner.models import Job, JobStatus
 
 BLIND_SHARE = 0.075  # of the time watched, between two looks that nothing guides: less than 10 for each doubling
 BLIND_STEPS = 20  # times the shortest pause: the least between such looks, a second by default
@@ -18,6 +20,10 @@ LED_SHARE, LED_STEPS = 0.15, 80  # the same where two predictions agreed
 AGREE = 0.1  # how far they may differ, as a share of the job's length so far
 LATE_SHARE = 0.004  # of the predicted length: looked at so much after the predicted end, for progress told in steps
 LAST_SHARE = 0.03  # of the time watched: a pause shorter than that is for a job that is all but over
+SWEEP_SHARE, SWEEP_STEPS = 0.015, 5  # of the time watched, and times the shortest pause: between looks in a window
+SWEEPS = 10  # looks in a window, at most: a wider one is left to narrow
+FINE = 1.0  # per cent: steps up to that need no window, the line is as good
+JITTER = 0.02  # of its latest end: how far a window may be turned inside out by a server that is not quite steady
 BACK_OFF = 2.0  # and where it was not, each further such pause is at least so many times the one before
 
 
@@ -60,6 +66,7 @@ class Pacer:
     last: tuple[float, float] = (0.0, 0.0)
     expected: float | None = None  # when the job should end, by what was seen
     early: int = 0  # looks in a row at which it should have ended
+    window: "Window" = field(default_factory=lambda: Window())
 
     def next_look(self, job: Job, watched: float, least: float = 0.0) -> float:
         """Seconds from the time `watched` until the next look; `job` is what was seen then.
@@ -69,6 +76,7 @@ class Pacer:
         if not self.looked:
             self.looked = True
             return max(0.0, self.pace.min - watched)
+        self.window.see(job, watched)
         share, steps = (LED_SHARE, LED_STEPS) if self._agrees(progress(job), watched) else (BLIND_SHARE, BLIND_STEPS)
         pause = max(steps * self.pace.min, share * watched, least)
         if self.expected is not None:
@@ -76,7 +84,8 @@ class Pacer:
             self.early = self.early + 1 if left < LAST_SHARE * watched else 0
             patience = max(self.pace.min, LATE_SHARE * watched) * BACK_OFF ** (self.early - 1)
             pause = min(pause, max(left, patience))
-        return min(pause, max(self.pace.max, self.pace.min))
+        pause = min(pause, self.window.next_look(watched, max(SWEEP_STEPS * self.pace.min, least)) or pause)
+        return max(self.pace.min, min(pause, self.pace.max))
 
     def _agrees(self, done: float, watched: float) -> bool:
         """Draw the line again where the job moved on; true where it then ends about where it did before.
@@ -91,6 +100,49 @@ class Pacer:
         return before is not None and abs(self.expected - before) <= AGREE * self.expected
 
 
+@dataclass(slots=True)
+class Window:
+    """When a job can end that works steadily, though it tells its progress in coarse steps. Times as in `Pacer`.
+
+    What is told has been done and the next step has not: each look bounds the end from both sides.
+    """
+
+    waited: float = 0.0  # the job had not begun then
+    began: float | None = None  # and had by then
+    grain: int = 0  # what divides all progress so far, in hundredths of a per cent
+    step: float = 0.0  # of the progress, in per cent; 0 while it is not known
+    soonest: float = 0.0
+    latest: float = inf
+
+    def see(self, job: Job, watched: float) -> None:
+        """Narrow it by one look."""
+        if job.status is JobStatus.PENDING:
+            self.waited = watched
+            return
+        if self.began is None:
+            self.began = watched
+        done = progress(job)
+        self.grain = gcd(self.grain, round(100 * done))
+        self.step = 100 / job.total_items if job.total_items else self.grain / 100
+        if done:
+            self.latest = min(self.latest, self.waited + 100 * (watched - self.waited) / done)
+        if self.step:
+            share = min(100.0, done + self.step)
+            self.soonest = max(self.soonest, self.began + 100 * (watched - self.began) / share)
+
+    def next_look(self, watched: float, least: float) -> float | None:
+        """Seconds until it; None where the window says nothing: too wide, over, or not steady.
+
+        `least` is the shortest time between two looks while the job may be over.
+        """
+        left = self.latest * (1 + LATE_SHARE) - watched
+        sweep = max(SWEEP_SHARE * watched, least)
+        width = self.latest - max(self.soonest, watched)
+        if self.step <= FINE or left <= 0 or width > SWEEPS * sweep or width < -JITTER * self.latest:
+            return None
+        return min(max(self.soonest - watched, 0.0) + sweep, left)
+
+
 def progress(job: Job) -> float:
     """Per cent done, by the job's own figure or its counts of items, whichever is more; 0 where it tells neither."""
     counted = 100.0 * job.processed_items / job.total_items if job.total_items and job.processed_items else 0.0
@@ -99,4 +151,4 @@ def progress(job: Job) -> float:
 
 def _end(start: tuple[float, float], now: tuple[float, float]) -> float:
     (began, begun), (at, done) = start, now
-    return at + (100.0 - done) * (at - began) / (done - begun) if done > begun else float("inf")
+    return at + (100.0 - done) * (at - began) / (done - begun) if done > begun else inf

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from math import ceil, floor, log2, sqrt
 
 import pytest
@@ -34,17 +35,27 @@ SHAPES: dict[str, Shape] = {
 }
 
 
-def watched(length: float, shape: Shape | None, pace: Pace = USUAL) -> tuple[float, int]:
-    """How long after its end the job was seen to be over, and how many requests that took."""
+def watched(
+    length: float, shape: Shape | None, pace: Pace = USUAL, items: int | None = None, queued: float = 0.0
+) -> tuple[float, int]:
+    """How long after its end the job was seen to be over, and how many requests that took.
+
+    It tells its `items` where there are any, and begins when it was `queued` for so many seconds.
+    """
     pacer, now, looks = Pacer(pace), 0.0, 0
     job = Job("1", JobStatus.PENDING)
     while True:
         pause = pacer.next_look(job, now)
         assert 0 < pause <= pace.max
         now, looks = now + pause + EXCHANGE, looks + 1
-        if now >= length:
-            return now - length, looks
-        job = Job("1", JobStatus.RUNNING, progress=None if shape is None else 100 * shape(now / length))
+        if now >= queued + length:
+            return now - queued - length, looks
+        if now < queued:
+            continue
+        done = None if shape is None else 100 * shape((now - queued) / length)
+        job = Job("1", JobStatus.RUNNING, progress=done)
+        if items and done is not None:
+            job = replace(job, total_items=items, processed_items=round(items * done / 100))
 
 
 def most_requests(length: float) -> float:
@@ -62,6 +73,7 @@ def of_the_shell(length: float) -> int:
 def test_no_shape_of_progress_takes_more_requests_than_the_budget(length: float, shape: Shape, steps: int) -> None:
     for one in (shape, stepped(shape, steps)):
         assert watched(length, one)[1] <= most_requests(length)
+    assert watched(length, stepped(shape, steps), items=steps)[1] <= most_requests(length)
 
 
 @given(LENGTHS)
@@ -78,6 +90,20 @@ def test_a_job_that_tells_its_progress_is_found_over_at_once(length: float, step
     assert looks <= of_the_shell(length) + 1
     if length >= 60:
         assert looks <= max(of_the_shell(length) / 3, 22)
+
+
+@given(st.floats(30, DAY), st.integers(2, 400), st.floats(0, 60))
+def test_a_steady_job_of_few_items_is_found_over_at_once_as_well(length: float, items: int, queued: float) -> None:
+    delay, looks = watched(length, stepped(SHAPES["even"], items), items=items, queued=queued)
+    assert delay <= 0.35 + 0.02 * (queued + length)
+    assert looks <= min(most_requests(queued + length), of_the_shell(queued + length))
+
+
+@given(st.floats(30, DAY), st.sampled_from([2, 5, 10, 20, 50, 100]))
+def test_so_is_one_that_tells_whole_steps_of_per_cent(length: float, steps: int) -> None:
+    delay, looks = watched(length, stepped(SHAPES["even"], steps))
+    assert delay <= 0.35 + 0.02 * length
+    assert looks <= min(most_requests(length), of_the_shell(length))
 
 
 @given(LENGTHS, st.sampled_from(["fast, then slow", "slow, then fast", "late to begin"]))
