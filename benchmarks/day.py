@@ -57,7 +57,11 @@ def watched(length: float, *, progress: bool) -> dict[str, Any]:
     shared = Execution("a", "t", "r", cast(JobApi, api), Ledger(None), clock, Watching(sync_seconds=None))
     asyncio.run(
         watch(
-            Job("1", JobStatus.PENDING), clock.monotonic(), shared, Deadline(clock), Observer(clock), lambda _job: None
+            Job("1", JobStatus.PENDING, begun_at=clock.monotonic()),
+            shared,
+            Deadline(clock),
+            Observer(clock),
+            lambda _job: None,
         )
     )
     return {"looks": api.looks, "late": round(clock.now - length, 1)}

@@ -79,6 +79,7 @@ class Job(Frozen):
     processed_items: int | None = None
     look_again: float | None = None  # seconds after which the API asks to look again (Retry-After)
     carried: dict[str, str] = field(default_factory=dict)  # what the trigger's answer gave for later requests
+    begun_at: float | None = None  # when the trigger left that began it, by the monotonic clock; None: it ran already
 
 
 class SyncResult(Frozen):

@@ -254,7 +254,7 @@ class Client:
         return urlsplit(self._base_url).netloc
 
     async def _receive(self, connection: "Connection", call: Call) -> Answer:
-        sent_at = self._clock.time()
+        sent_at, left_at = self._clock.time(), self._clock.monotonic()
         url = self._base_url + call.target
         traced: dict[str, Any] = {} if self._meanwhile is None else {"trace": self._trace}
         async with connection.stream(
@@ -268,7 +268,7 @@ class Client:
                 f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials; "
                 "set base_url to the address it redirects to"
             )
-        answer = Answer(response.status_code, headers, value, is_json, sent_at, received_at, cookies(response))
+        answer = Answer(response.status_code, headers, value, is_json, sent_at, received_at, left_at, cookies(response))
         return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
 
     async def _body(self, response: "httpx.Response", headers: Mapping[str, str], endpoint: str) -> tuple[JSON, bool]:

@@ -22,7 +22,8 @@ EPOCH = 1e9  # a time to wait that is larger is no number of seconds but a momen
 class Answer(Frozen):
     """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
 
-    `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock.
+    `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock; `left_at` is the first
+    of them by the monotonic clock.
     """
 
     status: int
@@ -31,6 +32,7 @@ class Answer(Frozen):
     is_json: bool
     sent_at: float
     received_at: float
+    left_at: float
     cookies: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -85,7 +85,7 @@ class _Course:
             assert self.job is not None
             self._check_not_ended(self.job)
             self.observer.emit(events.SyncTriggered(self.job.job_id, self.trigger.adopted))
-            job = await watch(self.job, self.trigger.sent_at, self.shared, self.deadline, self.observer, self._saw)
+            job = await watch(self.job, self.shared, self.deadline, self.observer, self._saw)
             if job.status is not JobStatus.FAILED or self.attempts >= self.shared.watching.job_attempts:
                 return job
             await self.notes.end(Outcome.FAILED, job, job.error_message)

@@ -101,7 +101,7 @@ class JobApi:
         job = reading.job(self.spelling, find(answer.body, trigger.job), job_id=found, begun=True)
         carried = {name: text(answer, sources) for name, sources in trigger.carry.items()}
         kept = {name: value for name, value in carried.items() if value is not None}
-        return replace(job, sync_type=job.sync_type or sync.sync_type, carried=kept)
+        return replace(job, sync_type=job.sync_type or sync.sync_type, carried=kept, begun_at=answer.left_at)
 
     async def look(self, job: Job, deadline: Deadline, observer: Observer) -> Job:
         """The job as it is now. Raises ContractError when the API does not know it any more."""

@@ -21,6 +21,7 @@ AGREE = 0.1  # how far they may differ, as a share of the job's length so far
 LATE_SHARE = 0.004  # of the predicted length: looked at so much after the predicted end, for progress told in steps
 LAST_SHARE = 0.03  # of the time watched: a pause shorter than that is for a job that is all but over
 SWEEP_SHARE, SWEEP_STEPS = 0.015, 5  # of the time watched, and times the shortest pause: between looks in a window
+WINDOW_STEPS = 100  # times the shortest pause: no window before, where it would cost more looks than it saves time
 SWEEPS = 10  # looks in a window, at most: a wider one is left to narrow
 FINE = 1.0  # per cent: steps up to that need no window, the line is as good
 JITTER = 0.02  # of its latest end: how far a window may be turned inside out by a server that is not quite steady
@@ -77,14 +78,16 @@ class Pacer:
             self.looked = True
             return max(0.0, self.pace.min - watched)
         self.window.see(job, watched)
-        share, steps = (LED_SHARE, LED_STEPS) if self._agrees(progress(job), watched) else (BLIND_SHARE, BLIND_STEPS)
+        led = self._agrees(progress(job), watched) or self.window.narrow
+        share, steps = (LED_SHARE, LED_STEPS) if led else (BLIND_SHARE, BLIND_STEPS)
         pause = max(steps * self.pace.min, share * watched, least)
         if self.expected is not None:
             left = self.expected * (1 + LATE_SHARE) - watched
             self.early = self.early + 1 if left < LAST_SHARE * watched else 0
             patience = max(self.pace.min, LATE_SHARE * watched) * BACK_OFF ** (self.early - 1)
             pause = min(pause, max(left, patience))
-        pause = min(pause, self.window.next_look(watched, max(SWEEP_STEPS * self.pace.min, least)) or pause)
+        if watched >= WINDOW_STEPS * self.pace.min:
+            pause = min(pause, self.window.next_look(watched, max(SWEEP_STEPS * self.pace.min, least)) or pause)
         return max(self.pace.min, min(pause, self.pace.max))
 
     def _agrees(self, done: float, watched: float) -> bool:
@@ -129,6 +132,11 @@ class Window:
         if self.step:
             share = min(100.0, done + self.step)
             self.soonest = max(self.soonest, self.began + 100 * (watched - self.began) / share)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it tells the end about as well as two predictions that agree."""
+        return -JITTER * self.latest <= self.latest - self.soonest <= AGREE * self.latest < inf
 
     def next_look(self, watched: float, least: float) -> float | None:
         """Seconds until it; None where the window says nothing: too wide, over, or not steady.

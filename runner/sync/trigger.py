@@ -25,8 +25,7 @@ SETTLE_STEP = 0.5  # seconds between two look-ups while the answer is still awai
 class Trigger:
     """Starts or adopts the jobs of one sync.
 
-    `doubtful` says that a trigger has left whose fate is not known; `adopted`, that the last job was running already;
-    `sent_at`, when (by the monotonic clock) the last trigger left.
+    `doubtful` says that a trigger has left whose fate is not known; `adopted`, that the last job was running already.
     """
 
     def __init__(self, shared: Execution, sync: PlannedSync, notes: Notes, observer: Observer) -> None:
@@ -38,11 +37,10 @@ class Trigger:
         self._lost = 0
         self.doubtful = False
         self.adopted = False
-        self.sent_at: float | None = None
 
     async def begin(self, deadline: Deadline) -> Job:
         """A job to watch: an earlier run's that still runs, or a new one. Raises RunnerErrors of every kind."""
-        self.adopted, self.sent_at = False, None
+        self.adopted = False
         async with self._notes.alone(deadline):
             known = await self._notes.earlier(deadline)
             if known is not None:
@@ -124,7 +122,7 @@ class Trigger:
 
     async def _send(self, key: str, deadline: Deadline) -> Job | Conflict:
         """Send the trigger. A task that is cancelled meanwhile leaves it under way, for `settle` to wait for."""
-        self.doubtful, self.sent_at = True, self._clock.monotonic()
+        self.doubtful = True
         self._sent = asyncio.ensure_future(self._api.trigger(self._sync, key, deadline, self._observer))
         try:
             return await asyncio.shield(self._sent)

@@ -13,19 +13,18 @@ from runner.sync.pace import Pacer
 
 async def watch(
     job: Job,
-    sent_at: float | None,
     shared: Execution,
     deadline: Deadline,
     observer: Observer,
     seen: Callable[[Job], None],
 ) -> Job:
-    """The job at its end; `seen` is told each state. `sent_at` is when its trigger left, None for one that runs already.
+    """The job at its end; `seen` is told each state.
 
     Raises DeadlineExceeded, Unreachable or ContractError.
     """
     clock, watching = shared.clock, shared.watching
     moved_at = clock.monotonic()
-    began = moved_at if sent_at is None else sent_at
+    began = moved_at if job.begun_at is None else job.begun_at
     stalled, pacer = False, Pacer(watching.pace)
     while not job.status.terminal:
         pause = max(pacer.next_look(job, clock.monotonic() - began, shared.crowd.least), job.look_again or 0.0)

@@ -225,6 +225,15 @@ def test_syncs_run_at_once_where_that_is_set(desk_with: MakeDesk) -> None:
     assert starts[-1] < ends[0]
 
 
+def test_the_first_look_waits_for_the_job_however_long_the_login_took(desk_with: MakeDesk) -> None:
+    desk = desk_with(mfa="none", job_seconds=0.8)
+    desk.fault(kind="latency", endpoint="login", seconds=0.5)
+    assert _run(desk, poll={"min": 0.4}).code == 0
+    asked = [(one["at"], one["endpoint"]) for one in desk.record()["requests"]]
+    triggered = next(at for at, endpoint in asked if endpoint == "trigger")
+    assert min(at for at, endpoint in asked if endpoint == "status" and at > triggered) - triggered >= 0.3
+
+
 def test_a_stalled_job_is_reported_once(desk: Desk) -> None:
     desk.fault(kind="job_stalls")
     told = _run(desk, poll={"stall": 0.1, "max": 0.05}, deadline={"sync": 4.0})

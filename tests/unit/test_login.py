@@ -540,7 +540,7 @@ def test_the_session_goes_into_the_headers_and_a_401_means_that_it_ended() -> No
 
 
 def _with_status(status: int) -> Answer:
-    return Answer(status, {}, None, False, NOW, NOW)
+    return Answer(status, {}, None, False, NOW, NOW, 0.0)
 
 
 def test_tasks_and_processes_that_ask_at_once_get_one_login() -> None:
