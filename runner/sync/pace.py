@@ -78,7 +78,8 @@ class Pacer:
             self.looked = True
             return max(0.0, self.pace.min - watched)
         self.window.see(job, watched)
-        led = self._agrees(progress(job), watched) or self.window.narrow
+        windowed = watched >= WINDOW_STEPS * self.pace.min
+        led = self._agrees(progress(job), watched) or (windowed and self.window.narrow)
         share, steps = (LED_SHARE, LED_STEPS) if led else (BLIND_SHARE, BLIND_STEPS)
         pause = max(steps * self.pace.min, share * watched, least)
         if self.expected is not None:
@@ -86,7 +87,7 @@ class Pacer:
             self.early = self.early + 1 if left < LAST_SHARE * watched else 0
             patience = max(self.pace.min, LATE_SHARE * watched) * BACK_OFF ** (self.early - 1)
             pause = min(pause, max(left, patience))
-        if watched >= WINDOW_STEPS * self.pace.min:
+        if windowed:
             pause = min(pause, self.window.next_look(watched, max(SWEEP_STEPS * self.pace.min, least)) or pause)
         return max(self.pace.min, min(pause, self.pace.max))
 
