@@ -3,6 +3,7 @@
 What a line shows follows from the width the terminal has at that moment, so that a resize needs no care.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -13,6 +14,7 @@ from runner.observe.interface import Record
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
+FRAMES = 8  # a second
 MOST_ROWS = 40  # syncs shown at once; of more, those that run come first
 _STYLES = {"completed": "green", "running": "cyan", "pending": "dim", "started": "dim"}
 _SIGNS = {"completed": ("✓", "+"), "running": ("▸", ">"), "pending": ("·", "."), "started": ("·", ".")}
@@ -186,7 +188,11 @@ def _clock(seconds: float) -> str:
 
 
 class ProgressListener:
-    """Keeps the board on the terminal while the run lasts."""
+    """Keeps the board on the terminal while the run lasts.
+
+    Frames and log lines come from two threads. rich reckons where the cursor stands before it draws, and holds no lock
+    until it has drawn (Textualize/rich#1530): so ours is held, and its own thread is not used.
+    """
 
     def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
         """Draws on `stream`; `now` tells Unix seconds."""
@@ -201,23 +207,36 @@ class ProgressListener:
         self._board = Board(now)
         # Without redirection: rich would send our standard output, where the report goes, to this console.
         self._live = Live(
-            self._board, console=self.console, refresh_per_second=8, redirect_stdout=False, redirect_stderr=False
+            self._board, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
+        self._turn = threading.RLock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
 
     def start(self) -> None:
         """Begin to draw."""
         self._live.start()
+        self._thread.start()
+
+    def _draw(self) -> None:
+        while not self._stopped.wait(1 / FRAMES):
+            with self._turn:
+                self._live.refresh()
 
     def stop(self) -> None:
         """Draw the last state and leave it there. A second call does nothing."""
+        self._stopped.set()
+        self._thread.join()
         self._live.stop()
 
     def write(self, line: str) -> None:
         """Print a finished log line above the bars."""
         from rich.text import Text
 
-        self.console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
+        with self._turn:
+            self.console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
 
     def __call__(self, record: Record) -> None:
         """Take the event."""
-        self._board.take(record)
+        with self._turn:
+            self._board.take(record)
