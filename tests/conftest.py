@@ -1,5 +1,6 @@
 """Places to test at: a sandbox on a real socket with its user's secrets."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +19,13 @@ from tests.command_line import Desk
 settings.register_profile("steady", deadline=None)  # a busy machine is no broken promise
 settings.load_profile("steady")
 
+
 LAST_DAY = date(2026, 6, 30)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers a core: most tests wait, for a process, a timer or an answer, half of their time."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
