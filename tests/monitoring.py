@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,14 @@ class Prometheus:
     def scraped(self, expression: str) -> list[dict[str, Any]]:
         """The result once there is one."""
         return until(lambda: self.query(expression) or None, f"result of {expression}")
+
+    def scraped_anew(self, job: str, code: int) -> None:
+        """Wait for a scrape that begins from now on and holds the job's exit code.
+
+        A run pushes several groups one after the other; an earlier scrape may have come between them.
+        """
+        series = f'sync_runner_last_run_exit_code{{job="{job}"}}'
+        self.scraped(f"timestamp({series}) > {time.time()} and {series} == {code}")
 
     def holds_the_design(self, job: str) -> None:
         """Wait until every series of the design is there for the job."""

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from tests.containers.compose import Project
-from tests.containers.engine import ROOT, awaited, new_credentials, write_secrets
+from tests.containers.engine import ROOT, new_credentials, write_secrets
 
 SERVICES = ("runner", "sandbox", "pushgateway", "prometheus")
 EXAMPLE = ROOT / "examples" / "compose" / "secrets"
@@ -22,7 +22,8 @@ def test_the_run_ends_with_code_0_and_prometheus_holds_each_last_success(project
     # The run stopped everything a moment after its push. Both keep what they have, and go on with it.
     assert project.compose("start", "pushgateway", "prometheus").returncode == 0
     prometheus = project.prometheus()
-    times = awaited("Prometheus' first scrape", lambda: prometheus.last_successes("sync_runner"))
+    prometheus.scraped_anew("sync_runner", 0)
+    times = prometheus.last_successes("sync_runner")
     assert sorted(times) == ["activities", "health", "workouts"]
     assert all(began <= at <= time.time() for at in times.values())
     # Only the Pushgateway knows when something was pushed to it: this is where Prometheus has it from.

@@ -42,8 +42,10 @@ def quick(project: Project, tmp_path: Path) -> Iterator[Project]:
 
 
 def run(project: Project, *types: str) -> int:
-    """One run of the project's runner."""
-    return project.compose("run", "--rm", "--build", "--no-deps", "runner", *FULL, *types).returncode
+    """One run of the project's runner; what it logged is shown where the test fails."""
+    done = project.compose("run", "--rm", "--build", "--no-deps", "runner", *FULL, *types)
+    print(done.stderr)
+    return done.returncode
 
 
 def interrupted(project: Project, *types: str) -> int:
@@ -60,8 +62,8 @@ def interrupted(project: Project, *types: str) -> int:
 
 
 def ended_with(prometheus: Prometheus, code: int) -> dict[str, float]:
-    """Wait until the run is scraped; the last successes then."""
-    prometheus.scraped(f'sync_runner_last_run_exit_code{{job="{JOB}"}} == {code}')
+    """Wait until the run that has ended is scraped; the last successes then."""
+    prometheus.scraped_anew(JOB, code)
     return prometheus.last_successes(JOB)
 
 

@@ -177,7 +177,7 @@ def test_every_query_of_the_dashboard_returns_data_after_the_demo(prometheus: Mo
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    prometheus.scraped('sync_runner_last_run_exit_code{job="demo"}')
+    prometheus.scraped_anew("demo", 0)
     prometheus.answers_the_dashboard("demo")
     prometheus.holds_the_design("demo")
 
@@ -205,7 +205,7 @@ def test_prometheus_holds_the_designs_series_after_a_run_that_sigterm_ended(
         words = settings(metrics__pushgateway__url=prometheus.pushgateway, metrics__pushgateway__job="ended")
         assert runner.run("run", "activities", *words).code == 0
         _end_by_sigterm(runner, words)
-    prometheus.scraped('sync_runner_last_run_exit_code{job="ended"} == 143')
+    prometheus.scraped_anew("ended", 143)
     prometheus.holds_the_design("ended")
 
 
