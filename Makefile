@@ -48,7 +48,8 @@ check: lint ## Style, types, tests with branch coverage of at least 95 %
 	$(MAKE) --no-print-directory test PYTEST_ARGS="--cov --cov-report=term"
 
 test-containers: $(VENV)/.dev ## The tests that need a Docker engine
-	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest -n auto tests/containers -rs
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m "not alone" -n auto
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m alone
 
 image: ## Build the container image; its times are the commit's, so that a second build gives the same layers
 	docker build --network host -t sync-runner:dev \
