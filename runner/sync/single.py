@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from runner.clock import Deadline
-from runner.errors import ContractError, RunnerError
+from runner.errors import RunnerError
 from runner.models import Job
 from runner.sync.trigger import LOST_ANSWERS, Trigger
 
-BUSY_SECONDS = 1.0  # between two looks while another job runs
+BUSY_SECONDS = 1.0  # between two looks while another job runs, and for which its end is left to be seen
 
 
 class SingleTrigger(Trigger):
@@ -22,35 +22,45 @@ class SingleTrigger(Trigger):
 
     async def _until_told(self, key: str, deadline: Deadline) -> Job:
         """Wait until nothing runs, note what the status shows then, and trigger."""
-        self._before = before = await self._now(key, deadline)
-        while before is not None and not before.status.terminal:
-            if before.sync_type == self._sync.sync_type:
+        unseen = 0
+        while True:
+            self._before = before = await self._idle(key, deadline)
+            if before is not None and not before.status.terminal:
                 return await self._found(before, foreign=True)
+            answer = await self._answer(key, deadline)
+            if isinstance(answer, Job):
+                self.doubtful = False
+                return await self._found(answer)
+            # The API is busy: with our own lost trigger, or with a job to wait for.
+            now = await self._now(key, deadline)
+            if now is None or now.status.terminal:
+                if self._lost:
+                    return await self._found(await self._looked_up(self._unseen, deadline))
+                await self._come_again(unseen, deadline)
+                unseen += 1
+            elif self._fits(now):
+                self.doubtful, self.adopted = False, True
+                return await self._found(now, foreign=not self._lost)
+            self.doubtful = False  # another job is the one that runs: ours was turned away
+
+    async def _idle(self, key: str, deadline: Deadline) -> Job | None:
+        """What the status shows once no job of another type runs, or the running job of ours.
+
+        One that was waited for shows its end for a while longer before ours takes its place: who watches it wants to know.
+        """
+        waited = False
+        while True:
+            now = await self._now(key, deadline)
+            runs = now is not None and not now.status.terminal
+            if (now is not None and runs and now.sync_type == self._sync.sync_type) or not (runs or waited):
+                return now
+            waited = runs
             await self._clock.sleep(min(BUSY_SECONDS, deadline.left))
-            self._before = before = await self._now(key, deadline)
-        answer = await self._answer(key, deadline)
-        if isinstance(answer, Job):
-            self.doubtful = False
-            return await self._found(answer)
-        return await self._conflicted(key, deadline)
 
     async def _found(self, job: Job, *, foreign: bool = False) -> Job:
         self.adopted = self.adopted or foreign
         await self._notes.job(job, foreign=foreign)
         return job
-
-    async def _conflicted(self, key: str, deadline: Deadline) -> Job:
-        """After the API said that it is busy: with our own lost trigger, or with a job to wait for."""
-        now = await self._now(key, deadline)
-        if now is None or now.status.terminal:
-            raise ContractError(
-                f"trigger: the API says that a {self._sync.sync_type} job is running, but names and lists none"
-            )
-        if self.doubtful and self._fits(now):
-            self.doubtful, self.adopted = False, True
-            return await self._found(now)
-        self.doubtful = False  # another job is the one that runs: ours was turned away
-        return await self._until_told(key, deadline)
 
     async def _may_send_again(self, error: RunnerError, deadline: Deadline) -> bool:
         """Where nothing ran before and nothing shows now, the trigger was not taken."""

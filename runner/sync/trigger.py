@@ -19,6 +19,7 @@ from runner.sync.plan import PlannedSync
 LOST_ANSWERS = 3  # triggers with one idempotency key whose answers may be lost before they are looked up in the listing
 KEY_SECONDS = 3600.0  # an idempotency key older than that may be forgotten by the server
 CLOCK_SECONDS = 3.0  # skew below 2 s is not corrected, and a start time may be cut to the second
+UNSEEN_PAUSES = (0.2, 1.0)  # seconds before a trigger goes out again that was refused for a job that nothing shows
 SETTLE_STEP = 0.5  # seconds between two look-ups while the answer is still awaited
 
 
@@ -97,13 +98,36 @@ class Trigger:
 
     async def _until_told(self, key: str, deadline: Deadline) -> Job:
         """The job of the trigger with that key, once its fate is known."""
-        answer = await self._answer(key, deadline)
-        foreign = isinstance(answer, Conflict) and not self._lost and answer.job_id != key
-        if isinstance(answer, Conflict):
-            answer = await self._running(answer, deadline)
+        unseen = 0
+        while isinstance(answer := await self._answer(key, deadline), Conflict):
+            job = await self._running(answer, deadline)
+            if job is not None:
+                self.adopted = True
+                return await self._taken(job, foreign=not self._lost and answer.job_id != key)
+            if self._lost:
+                return await self._taken(await self._looked_up(self._unseen, deadline))
+            await self._come_again(unseen, deadline)
+            unseen += 1
+        return await self._taken(answer)
+
+    async def _taken(self, job: Job, *, foreign: bool = False) -> Job:
         self.doubtful = False
-        await self._notes.job(answer, foreign=foreign)
-        return answer
+        await self._notes.job(job, foreign=foreign)
+        return job
+
+    @property
+    def _unseen(self) -> ContractError:
+        return ContractError(
+            f"trigger: the API says that a {self._sync.sync_type} job is running, but names and lists none"
+        )
+
+    async def _come_again(self, unseen: int, deadline: Deadline) -> None:
+        """Wait after a refusal for a job that nothing shows: it may have ended in between. Raises ContractError in the end."""
+        self.doubtful = False
+        pause = UNSEEN_PAUSES[unseen] if unseen < len(UNSEEN_PAUSES) else deadline.left
+        if pause >= deadline.left or not self._api.budget.spend():
+            raise self._unseen
+        await self._clock.sleep(pause)
 
     async def _answer(self, key: str, deadline: Deadline) -> Job | Conflict:
         """Send the trigger until its fate is known; what is in doubt is sent again only where its key makes that safe."""
@@ -174,17 +198,13 @@ class Trigger:
         since = self._api.server_time(self._since) - CLOCK_SECONDS
         return [job for job in started_since(jobs, since) if not self._notes.anothers(job)]
 
-    async def _running(self, conflict: Conflict, deadline: Deadline) -> Job:
-        """The job that is running already, watched instead of a second one."""
-        self.adopted = True
+    async def _running(self, conflict: Conflict, deadline: Deadline) -> Job | None:
+        """The job that is running already, to be watched instead of a second one; None where there is none to be seen."""
         kind = self._sync.sync_type
         if conflict.job_id:
             return await self._api.look(Job(conflict.job_id, JobStatus.PENDING, kind), deadline, self._observer)
         jobs = await self._api.listed(kind, deadline, self._observer)
-        running = [job for job in jobs or () if not job.status.terminal]
-        if not running:
-            raise ContractError(f"trigger: the API says that a {kind} job is running, but names and lists none")
-        return running[0]
+        return next((job for job in jobs or () if not job.status.terminal), None)
 
     async def settle(self, deadline: Deadline) -> Job | None:
         """The job of a trigger that is under way or in doubt, after a signal or at the end of the time.

@@ -25,6 +25,12 @@ from tests.faults.proxy import FaultProxy, Greet
 Key = ec.EllipticCurvePrivateKey
 
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+    key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
+
 class Authority:
     """A certificate authority of its own, with good and bad certificates in `directory`."""
 
@@ -34,12 +40,17 @@ class Authority:
         self.file = directory / "ca.pem"
         basic = x509.BasicConstraints(ca=True, path_length=0)
         root = self._builder(self._name, self._key, days=30).add_extension(basic, critical=True)
+        root = root.add_extension(_SIGNS, critical=True)
         self.file.write_bytes(root.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def _builder(self, subject: x509.Name, key: Key, days: int) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         begin, end = sorted((now - datetime.timedelta(days=40), now + datetime.timedelta(days=days)))
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key.public_key())
+        public, of_issuer = key.public_key(), x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(public)
+        # Python demands both from 3.13 on (RFC 5280).
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        builder = builder.add_extension(of_issuer, critical=False)
         return builder.serial_number(x509.random_serial_number()).not_valid_before(begin).not_valid_after(end)
 
     def context(self, host: str = "localhost", *, days: int = 30, own: bool = True) -> ssl.SSLContext:

@@ -69,6 +69,8 @@ def _trigger(kind: Kind, times: int) -> int:
         return 0 if times < 3 or kind.taken else 8
     if kind.of is Class.EXPIRED:
         return 0 if times == 1 else 3
+    if kind.of is Class.CONFLICT:  # the job may have ended between the refusal and the listing
+        return 0 if times < 3 else 9
     return 9
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ def test_a_job_that_had_ended_is_not_given_as_a_new_one(tmp_path: Path) -> None:
         told = _run(api, tmp_path, retry={"job_attempts": 2})
     assert told.code == 9
     assert "the API gave job job-1 as a new one, which had ended before" in told.errors
+
+
+def test_a_lost_triggers_job_that_ended_before_the_conflict_is_found_in_the_listing(tmp_path: Path) -> None:
+    """The first answer is none; its repeat is refused for a job that has ended when the listing is asked for."""
+    began = datetime.now(UTC).isoformat()
+    ended = {"job_id": "job-1", "sync_type": "health", "status": "completed", "start_time": began}
+    lost, refused = Says({"success": False, "error": "lost"}, 502), Says({"success": False, "error": "it runs"}, 409)
+    with _api([lost, refused], Says({"success": True, "jobs": [ended]})) as api:
+        told = _run(api, tmp_path)
+    assert (told.code, told.outcomes) == (0, ["completed"])
+    assert len(api.at("/api/sync/cli/trigger")) == 2
 
 
 def test_a_status_that_says_when_to_look_again_is_obeyed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from runner.api import profile
 from runner.errors import UsageError
 from runner.ledger import Entry, Ledger
 from runner.sync.notes import Notes
+from runner.sync.single import BUSY_SECONDS
 from tests.command_line import Desk
 from tests.in_process import Told, run_here
 
@@ -130,6 +132,16 @@ def test_a_conflict_without_any_job_is_a_contract_error(desk: Desk, tmp_path: Pa
     told = _run(desk)
     assert told.code == 9
     assert "names and lists none" in told.errors
+    triggers = [one for one in desk.record()["requests"] if one["endpoint"] == "trigger"]
+    assert len(triggers) == 3  # the job that it speaks of may have ended in between: tried again, and not for ever
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_job_that_ends_between_the_conflict_and_the_look_is_no_error(desk: Desk, times: int) -> None:
+    desk.fault(kind="status", status=409, endpoint="trigger", times=times)
+    told = _run(desk)
+    assert (told.code, told.result.results[0].adopted) == (0, False)
+    assert [job["status"] for job in desk.jobs()] == ["completed"]
 
 
 def test_a_failed_job_is_triggered_again_as_often_as_asked(desk: Desk) -> None:
@@ -428,6 +440,24 @@ def test_single_a_running_job_of_the_type_is_adopted_and_one_of_another_waited_f
     assert told.code == 0
     assert {one.name: one.adopted for one in told.result.results} == {"health": True, "workouts": False}
     assert sorted(job["sync_type"] for job in desk.jobs()) == ["health", "workouts"]
+
+
+@SINGLE
+def test_single_the_end_of_a_job_that_was_waited_for_is_left_to_be_seen(desk_with: MakeDesk) -> None:
+    """The status shows one job alone: who watches the first must find its end there."""
+    desk = desk_with(mfa="none", job_seconds=1.5)
+    ended: list[int] = []
+    other = threading.Thread(
+        target=lambda: ended.append(desk.run("run", "health", "--state-dir", str(desk.home / "other")).code)
+    )
+    other.start()
+    desk.until("running")
+    told = _run(desk, "workouts")
+    other.join()
+    assert (told.code, ended) == (0, [0])
+    first, second = sorted(desk.jobs(), key=lambda job: str(job["start_time"]))
+    left = datetime.fromisoformat(second["start_time"]) - datetime.fromisoformat(first["end_time"])
+    assert left.total_seconds() >= BUSY_SECONDS - 0.01  # times are written to the millisecond
 
 
 @SINGLE
