@@ -116,7 +116,8 @@ def test_a_lost_answer_starts_no_second_flow_run_and_a_failure_is_told_in_prefec
     with RecordingProxy(prefect.base_url, lose="/create_flow_run") as proxy:
         ended = prefect.start(tmp_path, "{type: broken}", proxy.base_url).finish()
     triggers = [seen.status for seen in proxy.exchanges if seen.path.endswith("/create_flow_run")]
-    assert len(triggers) == 2, triggers
+    # Made, and told once more by its key. In between Prefect may say 503, that it took nothing: where its SQLite is locked.
+    assert [status for status in triggers if status != 503] == [201, 200], triggers
     assert [run["state_type"] for run in prefect.runs("broken")] == ["FAILED"]
     assert ended.code == 4
     assert "there is no data today" in ended.report["syncs"][0]["error"]
