@@ -10,7 +10,7 @@ from dataclasses import replace
 from runner.clock import Deadline
 from runner.errors import RunnerError
 from runner.models import Job
-from runner.sync.trigger import LOST_ANSWERS, Trigger
+from runner.sync.trigger import LOST_ANSWERS, UNSEEN_PAUSES, Trigger
 
 BUSY_SECONDS = 1.0  # between two looks while another job runs, and for which its end is left to be seen
 
@@ -22,25 +22,23 @@ class SingleTrigger(Trigger):
 
     async def _until_told(self, key: str, deadline: Deadline) -> Job:
         """Wait until nothing runs, note what the status shows then, and trigger."""
-        unseen = 0
+        pauses = iter(UNSEEN_PAUSES)
         while True:
             self._before = before = await self._idle(key, deadline)
             if before is not None and not before.status.terminal:
-                return await self._found(before, foreign=True)
+                return await self._taken(before, foreign=True)
             answer = await self._answer(key, deadline)
             if isinstance(answer, Job):
-                self.doubtful = False
-                return await self._found(answer)
+                return await self._taken(answer)
             # The API is busy: with our own lost trigger, or with a job to wait for.
             now = await self._now(key, deadline)
             if now is None or now.status.terminal:
-                if self._lost:
-                    return await self._found(await self._looked_up(self._unseen, deadline))
-                await self._come_again(unseen, deadline)
-                unseen += 1
+                now = await self._unseen(pauses, deadline)
+                if now is not None:
+                    return await self._taken(now)
             elif self._fits(now):
-                self.doubtful, self.adopted = False, True
-                return await self._found(now, foreign=not self._lost)
+                self.adopted = True
+                return await self._taken(now, foreign=not self._lost)
             self.doubtful = False  # another job is the one that runs: ours was turned away
 
     async def _idle(self, key: str, deadline: Deadline) -> Job | None:
@@ -57,17 +55,10 @@ class SingleTrigger(Trigger):
             waited = runs
             await self._clock.sleep(min(BUSY_SECONDS, deadline.left))
 
-    async def _found(self, job: Job, *, foreign: bool = False) -> Job:
-        self.adopted = self.adopted or foreign
-        await self._notes.job(job, foreign=foreign)
-        return job
-
     async def _may_send_again(self, error: RunnerError, deadline: Deadline) -> bool:
         """Where nothing ran before and nothing shows now, the trigger was not taken."""
-        pause = self._pause(error)
-        if self._lost >= LOST_ANSWERS or pause >= deadline.left or not self._api.budget.spend():
+        if self._lost >= LOST_ANSWERS or not await self._waited(self._pause(error), deadline):
             return False
-        await self._clock.sleep(pause)
         if self._before is not None:
             return False
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from runner.clock import Deadline
@@ -98,36 +98,38 @@ class Trigger:
 
     async def _until_told(self, key: str, deadline: Deadline) -> Job:
         """The job of the trigger with that key, once its fate is known."""
-        unseen = 0
+        pauses = iter(UNSEEN_PAUSES)
         while isinstance(answer := await self._answer(key, deadline), Conflict):
             job = await self._running(answer, deadline)
             if job is not None:
                 self.adopted = True
                 return await self._taken(job, foreign=not self._lost and answer.job_id != key)
-            if self._lost:
-                return await self._taken(await self._looked_up(self._unseen, deadline))
-            await self._come_again(unseen, deadline)
-            unseen += 1
+            job = await self._unseen(pauses, deadline)
+            if job is not None:
+                return await self._taken(job)
         return await self._taken(answer)
 
     async def _taken(self, job: Job, *, foreign: bool = False) -> Job:
+        """The job is known, and written down."""
         self.doubtful = False
+        self.adopted = self.adopted or foreign
         await self._notes.job(job, foreign=foreign)
         return job
 
-    @property
-    def _unseen(self) -> ContractError:
-        return ContractError(
-            f"trigger: the API says that a {self._sync.sync_type} job is running, but names and lists none"
-        )
+    async def _unseen(self, pauses: Iterator[float], deadline: Deadline) -> Job | None:
+        """After a refusal for a job that nothing shows, which may have ended in between.
 
-    async def _come_again(self, unseen: int, deadline: Deadline) -> None:
-        """Wait after a refusal for a job that nothing shows: it may have ended in between. Raises ContractError in the end."""
+        That job, where it is a lost trigger's own; else None after a wait, to send again. Raises ContractError in the end.
+        """
+        kind = self._sync.sync_type
+        error = ContractError(f"trigger: the API says that a {kind} job is running, but names and lists none")
+        if self._lost:
+            return await self._looked_up(error, deadline)
         self.doubtful = False
-        pause = UNSEEN_PAUSES[unseen] if unseen < len(UNSEEN_PAUSES) else deadline.left
-        if pause >= deadline.left or not self._api.budget.spend():
-            raise self._unseen
-        await self._clock.sleep(pause)
+        pause = next(pauses, None)
+        if pause is None or not await self._waited(pause, deadline):
+            raise error
+        return None
 
     async def _answer(self, key: str, deadline: Deadline) -> Job | Conflict:
         """Send the trigger until its fate is known; what is in doubt is sent again only where its key makes that safe."""
@@ -157,9 +159,12 @@ class Trigger:
 
     async def _may_send_again(self, error: RunnerError, deadline: Deadline) -> bool:
         """Wait a little, and tell whether the same key may go out again."""
-        pause = self._pause(error)
         keyed = self._api.spelling.trigger.idempotent or self._api.spelling.trigger.names_job
-        if not keyed or self._lost >= LOST_ANSWERS or pause >= deadline.left or not self._api.budget.spend():
+        return keyed and self._lost < LOST_ANSWERS and await self._waited(self._pause(error), deadline)
+
+    async def _waited(self, pause: float, deadline: Deadline) -> bool:
+        """Wait `pause` seconds before another try, where the time and the budget of retries allow one."""
+        if pause >= deadline.left or not self._api.budget.spend():
             return False
         await self._clock.sleep(pause)
         return True

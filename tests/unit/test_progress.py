@@ -18,18 +18,14 @@ SYNCS, LINES = 10, 200
 class Screen(io.StringIO):
     """A terminal of 80 columns that keeps all that was ever written, as high as all of it needs."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._screen = pyte.Screen(80, LINES + SYNCS + 10)
-        self._stream = pyte.Stream(self._screen)
-
     def isatty(self) -> bool:
         return True
 
     @property
     def rows(self) -> list[str]:
-        self._stream.feed(self.getvalue().replace("\n", "\r\n"))
-        return [row.rstrip() for row in self._screen.display if row.strip()]
+        screen = pyte.Screen(80, LINES + SYNCS + 10)
+        pyte.Stream(screen).feed(self.getvalue().replace("\n", "\r\n"))
+        return [row.rstrip() for row in screen.display if row.strip()]
 
 
 @pytest.fixture
@@ -52,9 +48,9 @@ def test_log_lines_that_come_in_while_it_draws_leave_every_line_once(
     progress = ProgressListener(screen, lambda: 0.0)
     progress.start()
     for number in range(LINES):
-        if number % (LINES // SYNCS) == 0 and number // (LINES // SYNCS) < SYNCS:
-            context = {"sync": f"sync-{number // (LINES // SYNCS):02}"}
-            progress(Record(0.0, events.SyncStarted(), context))
+        sync, after = divmod(number, LINES // SYNCS)
+        if after == 0:
+            progress(Record(0.0, events.SyncStarted(), {"sync": f"sync-{sync:02}"}))
         progress.write(f"line {number:03}\n")
     progress.stop()
     rows = screen.rows
