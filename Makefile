@@ -56,12 +56,12 @@ image: ## Build the container image; its times are the commit's, so that a secon
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
 docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, the profiles' schema, .env.example, failure policies
-	$(BIN)/python -m runner.observe.reference docs
-	$(BIN)/python -m runner.observe.pictures docs/images
+	$(BIN)/python -m tools.event_reference docs
+	$(BIN)/python -m tools.pictures docs/images
 	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python k8s/pod_failure_policy.py
-	$(BIN)/python -c 'from runner.api.profile import loading; loading.make_ready()'
+	$(BIN)/python -c 'from runner.profile import loading; loading.make_ready()'
 
 bench: $(VENV)/.dev ## Measure the runner beside others, and write docs/performance.md (about an hour; no test)
 	$(BIN)/python -m benchmarks

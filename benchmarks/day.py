@@ -10,12 +10,12 @@ import time
 from typing import Any, cast
 
 from runner.clock import Deadline
-from runner.ledger import Ledger
+from runner.events.observer import Observer
+from runner.jobs.api import JobApi
+from runner.jobs.context import PollPolicy, SyncContext
+from runner.jobs.poll import watch
 from runner.models import Job, JobStatus
-from runner.observe.interface import Observer
-from runner.sync.execution import Execution, Watching
-from runner.sync.jobs import JobApi
-from runner.sync.watch import watch
+from runner.state.ledger import Ledger
 
 DAY = 86_400.0
 
@@ -40,10 +40,10 @@ class FakeApi:
     """A job that ends after `length` seconds of the clock; with progress, in whole per cent, or without."""
 
     def __init__(self, clock: FakeClock, length: float, *, progress: bool) -> None:
-        self.clock, self.length, self.progress, self.looks = clock, length, progress, 0
+        self.clock, self.length, self.progress, self.polls_per_second = clock, length, progress, 0
 
-    async def look(self, job: Job, *_: object) -> Job:
-        self.looks += 1
+    async def poll(self, job: Job, *_: object) -> Job:
+        self.polls_per_second += 1
         share = self.clock.now / self.length
         if share >= 1:
             return Job(job.job_id, JobStatus.COMPLETED, progress=100.0)
@@ -54,7 +54,7 @@ def watched(length: float, *, progress: bool) -> dict[str, Any]:
     """How the watching of one job went."""
     clock = FakeClock()
     api = FakeApi(clock, length, progress=progress)
-    shared = Execution("a", "t", "r", cast(JobApi, api), Ledger(None), clock, Watching(sync_seconds=None))
+    shared = SyncContext("a", "t", "r", cast(JobApi, api), Ledger(None), clock, PollPolicy(sync_seconds=None))
     asyncio.run(
         watch(
             Job("1", JobStatus.PENDING, begun_at=clock.monotonic()),
@@ -64,7 +64,7 @@ def watched(length: float, *, progress: bool) -> dict[str, Any]:
             lambda _job: None,
         )
     )
-    return {"looks": api.looks, "late": round(clock.now - length, 1)}
+    return {"looks": api.polls_per_second, "late": round(clock.now - length, 1)}
 
 
 def main() -> None:

@@ -29,10 +29,10 @@ class Measured:
 
 def measured(command: Sequence[str], environment: Mapping[str, str] | None = None, *, files: bool = False) -> Measured:
     """Run to the end. Raises RuntimeError with its last words where it fails."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "PYTHON"))}
+    redact = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "PYTHON"))}
     began = time.time()
     process = subprocess.Popen(
-        command, env={**clean, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command, env={**redact, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     words: list[bytes] = []
     reader = threading.Thread(target=lambda: words.extend(process.stderr or ()), daemon=True)

@@ -3,7 +3,7 @@
 import gc
 import sys
 
-from runner import signals
+from runner.engine import signals
 
 LIVE_OBJECTS = (
     20_000  # a start makes 150,000 objects and frees none: at Python's 700, looking for garbage took 30 ms of it

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from runner import __version__, signals
+from runner import __version__
+from runner.engine import signals
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 
 COMMANDS: dict[str, str] = {

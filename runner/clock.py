@@ -51,20 +51,20 @@ class Deadline(Frozen):
         return cls(clock, float("inf") if seconds is None else clock.monotonic() + seconds, what)
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds until it passes, never below zero."""
         return max(0.0, self.at - self.clock.monotonic())
 
     @property
-    def passed(self) -> bool:
+    def expired(self) -> bool:
         """Whether the time is up."""
-        return self.left <= 0
+        return self.remaining <= 0
 
-    def earlier(self, seconds: float) -> "Deadline":
+    def minus(self, seconds: float) -> "Deadline":
         """The same deadline, so much earlier."""
         return Deadline(self.clock, self.at - seconds, self.what)
 
-    def sooner(self, other: "Deadline") -> "Deadline":
+    def min(self, other: "Deadline") -> "Deadline":
         """The stricter of the two."""
         return self if self.at <= other.at else other
 

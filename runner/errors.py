@@ -118,10 +118,10 @@ class Unreachable(RunnerError):
 
     exit_code = ExitCode.UNREACHABLE
 
-    def __init__(self, message: str, *, sent: bool = True, asked: float | None = None) -> None:
+    def __init__(self, message: str, *, sent: bool = True, retry_after: float | None = None) -> None:
         """`sent` false: it certainly never reached the server. `asked`: seconds to wait, by the API's own word."""
         super().__init__(message, sent=sent)
-        self.asked = asked
+        self.retry_after = retry_after
 
 
 class OutcomeUnknown(RunnerError):

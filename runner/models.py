@@ -77,7 +77,7 @@ class Job(Frozen):
     error_message: str | None = None
     total_items: int | None = None
     processed_items: int | None = None
-    look_again: float | None = None  # seconds after which the API asks to look again (Retry-After)
+    poll_after: float | None = None  # seconds after which the API asks to look again (Retry-After)
     carried: dict[str, str] = field(default_factory=dict)  # what the trigger's answer gave for later requests
     begun_at: float | None = None  # when the trigger left that began it, by the monotonic clock; None: it ran already
 

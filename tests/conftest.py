@@ -14,7 +14,7 @@ from hypothesis import settings
 from runner.sandbox import data
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
-from tests.command_line import Desk
+from tests.support.command_line import CommandLine
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no broken promise
 settings.load_profile("steady")
@@ -37,31 +37,31 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def spelled() -> str:
+def profile() -> str:
     """The profile by which the sandbox is spoken to; tests of job control run over both that fit it."""
     return "garminsync"
 
 
 @pytest.fixture
-def desk_with(year: Path, tmp_path: Path, spelled: str) -> Iterator[Callable[..., Desk]]:
+def cli_with(year: Path, tmp_path: Path, profile: str) -> Iterator[Callable[..., CommandLine]]:
     """Makes a desk with a sandbox set up as asked."""
     with ExitStack() as stack:
 
-        def make(**settings: Any) -> Desk:
+        def make(**settings: Any) -> CommandLine:
             server = stack.enter_context(
                 SandboxServer(SandboxSettings(**{"port": 0, "data": year, "kdf": "fast", **settings}))
             )
             home = tmp_path / f"desk-{server.settings.port}-{len(list(tmp_path.iterdir()))}"
             home.mkdir()
-            return Desk(server, home, spelled)
+            return CommandLine(server, home, profile)
 
         yield make
 
 
 @pytest.fixture
-def desk(desk_with: Callable[..., Desk]) -> Desk:
+def cli(cli_with: Callable[..., CommandLine]) -> CommandLine:
     """A desk with a sandbox that wants a one-time code and whose jobs take no longer than their work."""
-    return desk_with()
+    return cli_with()
 
 
 @pytest.fixture

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from runner.api import retry
-from runner.api.client import LOOPBACK
-from runner.api.wire import Answer
 from runner.auth import totp
-from runner.auth.store import Store
-from runner.auth.stored import Stored
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
 from runner.errors import AuthenticationError, DeadlineExceeded, SecretError
-from runner.observe import events
-from runner.observe.interface import Observer
+from runner.events import events
+from runner.events.observer import Observer
+from runner.http import retry
+from runner.http.client import LOOPBACK
+from runner.http.messages import Response
+from runner.state.directory import Store
+from runner.state.record import AccountState
 
 MAX_CODES = 2  # one-time codes in one run: one, and one more where the first met a wrong clock
 MAX_SKEW = 3600.0  # seconds: beyond that the Date header is more likely wrong than our clock
@@ -23,13 +23,13 @@ MAX_SKEW = 3600.0  # seconds: beyond that the Date header is more likely wrong t
 class Codes:
     """The codes of one account in one run. Used steps and the server's skew are kept in the store."""
 
-    def __init__(self, base_url: str, store: Store, clock: Clock, learn: Callable[[str], None]) -> None:
+    def __init__(self, base_url: str, store: Store, clock: Clock, add_secret: Callable[[str], None]) -> None:
         """`learn` is told each code, so that the redactor knows it."""
         parts = urlsplit(base_url)
         self._trust_date = parts.scheme == "https" or parts.hostname in LOOPBACK
         self._store = store
         self._clock = clock
-        self._learn = learn
+        self._add_secret = add_secret
         self.sent = 0
 
     @property
@@ -59,24 +59,24 @@ class Codes:
         self.sent += 1
         self._store.save(replace(stored, last_step=choice.step))
         code = totp.code(seed, choice.step)
-        self._learn(code)
+        self._add_secret(code)
         return code
 
     async def _wait(self, choice: totp.Choice, deadline: Deadline, observer: Observer) -> None:
-        if choice.wait >= deadline.left:
+        if choice.wait >= deadline.remaining:
             raise DeadlineExceeded(
                 f"login: the next one-time code comes in {choice.wait:.0f} s, but {deadline.what} ends in "
-                f"{deadline.left:.0f} s"
+                f"{deadline.remaining:.0f} s"
             )
         observer.emit(events.CodeWait(round(choice.wait, 3), choice.reason))
         await self._clock.sleep(choice.wait)
 
-    def give_back(self, before: Stored) -> None:
+    def give_back(self, before: AccountState) -> None:
         """The last code was certainly not looked at: it may be used again."""
         self._store.save(replace(self._store.load(), last_step=before.last_step))
         self.sent -= 1
 
-    def measure_skew(self, answer: Answer, observer: Observer) -> None:
+    def measure_skew(self, answer: Response, observer: Observer) -> None:
         """Server clock minus ours, from the Date header, against the middle of the exchange (RFC 5905's offset)."""
         date = retry.http_date(answer.headers.get("date"))
         if date is None or not self._trust_date or "age" in answer.headers:
@@ -92,7 +92,7 @@ class Codes:
             observer.emit(events.ClockSkew(skew))
 
 
-def _last_step(seed: Seed, stored: Stored) -> int | None:
+def _last_step(seed: Seed, stored: AccountState) -> int | None:
     if not stored.assume_used_until:
         return stored.last_step
     return max(stored.last_step or 0, totp.step_at(seed, stored.assume_used_until + stored.skew))

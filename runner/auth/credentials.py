@@ -3,10 +3,10 @@
 import base64
 from collections.abc import Callable
 
-from runner.api.profile.models import Auth
 from runner.auth.totp import Seed, parse_seed
 from runner.frozen import Frozen
-from runner.secrets import SecretReader
+from runner.profile.models import Auth
+from runner.secrets.reader import SecretReader
 
 OPTIONAL = frozenset({"totp_seed", "refresh_token"})  # only wanted where the API asks for them
 
@@ -49,12 +49,12 @@ class Credentials(Frozen):
         return found
 
 
-def read_credentials(reader: SecretReader, auth: Auth, learn: Callable[[str], None]) -> Credentials:
+def read_credentials(reader: SecretReader, auth: Auth, add_secret: Callable[[str], None]) -> Credentials:
     """The secrets that the profile names. Raises SecretError for one that is missing or unusable."""
     read = {name: reader.read(name) if name in OPTIONAL else reader.require(name) for name in auth.secrets}
     seed = read.pop("totp_seed", None)
     credentials = Credentials(seed=parse_seed(seed) if seed else None, **read)
     for secret in (seed, credentials.refresh_token, *credentials.values.values()):
         if secret:
-            learn(secret)
+            add_secret(secret)
     return credentials

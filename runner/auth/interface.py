@@ -2,20 +2,20 @@
 
 from typing import Protocol
 
-from runner.api.wire import Answer
-from runner.auth.stored import Stored
 from runner.clock import Deadline
+from runner.events.observer import Observer
+from runner.http.messages import Response
 from runner.models import Session
-from runner.observe.interface import Observer
+from runner.state.record import AccountState
 
 
-class Keeper(Protocol):
+class SessionProvider(Protocol):
     """Keeps one account's session good. `static`: there is no login, and nothing is sent to have one."""
 
     static: bool
 
     @property
-    def stored(self) -> Stored:
+    def stored(self) -> AccountState:
         """What is kept of the account between runs."""
         ...
 
@@ -27,7 +27,7 @@ class Keeper(Protocol):
         """The headers that carry the session."""
         ...
 
-    def expired(self, answer: Answer) -> bool:
+    def expired(self, answer: Response) -> bool:
         """Whether the answer says that the session is no longer good."""
         ...
 

@@ -8,29 +8,29 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from runner.api import retry, template
-from runner.api.client import Client
-from runner.api.profile import reading
-from runner.api.profile.models import Auth, SessionFields, Source
-from runner.api.retry import Safety
-from runner.api.wire import Answer, prepare
 from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
-from runner.auth.store import Store
-from runner.auth.stored import Stored
-from runner.auth.walk import TURNED_AWAY, Walk, Walked, shape_of
+from runner.auth.login_flow import TURNED_AWAY, LoginFlow, LoginState, shape_of
 from runner.clock import Clock, Deadline
 from runner.errors import AuthenticationError, ContractError, LoginRefused, SecretError, Unreachable
+from runner.events import events
+from runner.events.observer import Observer
+from runner.http import retry
+from runner.http.client import Client
+from runner.http.messages import Response, prepare
+from runner.http.retry import Safety
 from runner.models import Session
-from runner.observe import events
-from runner.observe.interface import Observer
+from runner.profile import extraction, template
+from runner.profile.models import Auth, SessionFields, Source
+from runner.state.directory import Store
+from runner.state.record import AccountState
 
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
 COOLDOWN = 300.0  # seconds after the first refused login; doubles with each further one
 MAX_COOLDOWN = 6 * 3600.0
 
 
-class SessionKeeper:
+class LoginSessionProvider:
     """Keeps one account's session good, with as few logins as can be."""
 
     static = False
@@ -44,7 +44,7 @@ class SessionKeeper:
         credentials: Credentials,
         store: Store,
         clock: Clock,
-        learn: Callable[[str], None] = lambda _secret: None,
+        add_secret: Callable[[str], None] = lambda _secret: None,
         reread: Callable[[], Credentials] | None = None,
         account: str = "",
     ) -> None:
@@ -58,16 +58,16 @@ class SessionKeeper:
         self._credentials = credentials
         self._store = store
         self._clock = clock
-        self._learn = learn
+        self._add_secret = add_secret
         self._reread = reread
         self._mutex = asyncio.Lock()
         self._session: Session | None = None
-        self._codes = Codes(base_url, store, clock, learn)
-        self._steps = Walk(client, auth, store, self._codes, account)
+        self._codes = Codes(base_url, store, clock, add_secret)
+        self._steps = LoginFlow(client, auth, store, self._codes, account)
         self._refused: AuthenticationError | None = None
 
     @property
-    def stored(self) -> Stored:
+    def stored(self) -> AccountState:
         """What the store holds now, for `check` and `status`."""
         return self._store.load()
 
@@ -104,7 +104,7 @@ class SessionKeeper:
     def _constant(self) -> dict[str, str]:
         return {"account": self._account, **self._credentials.values}
 
-    def expired(self, answer: Answer) -> bool:
+    def expired(self, answer: Response) -> bool:
         """Whether the answer says that the token is no longer good."""
         return answer.status in self._auth.expired
 
@@ -135,7 +135,7 @@ class SessionKeeper:
                 return renewed
         return await self._login(deadline, observer)
 
-    def _given(self, stored: Stored) -> Session | None:
+    def _given(self, stored: AccountState) -> Session | None:
         """The session that a mounted refresh token stands for, unless it was used already."""
         token = self._credentials.refresh_token
         if token is None or stored.used_refresh_token == _fingerprint(token):
@@ -148,7 +148,7 @@ class SessionKeeper:
     def _keep(self, session: Session) -> None:
         for secret in (session.access_token, session.refresh_token, *session.carried.values()):
             if secret:
-                self._learn(secret)
+                self._add_secret(secret)
 
     async def _refresh(self, token: str, old: Session, deadline: Deadline, observer: Observer) -> Session | None:
         """A renewed session, or None where a login must follow."""
@@ -183,8 +183,8 @@ class SessionKeeper:
         self._codes.measure_skew(answer, observer)
         if answer.status not in refresh.accepted:
             raise LoginRefused(f"the API answered {answer.status}")
-        walked = Walked({}, answer, old.carried, old.mfa_verified)
-        session = self._read_session("refresh", refresh.session or self._auth.session, walked)
+        state = LoginState({}, answer, old.carried, old.mfa_verified)
+        session = self._read_session("refresh", refresh.session or self._auth.session, state)
         return session if session.refresh_token else replace(session, refresh_token=token)
 
     async def _login(self, deadline: Deadline, observer: Observer) -> Session:
@@ -195,10 +195,10 @@ class SessionKeeper:
                 "login: the refresh token is used up and the profile knows no other way in; mount a new one as the "
                 "secret `refresh_token`"
             )
-        walked = await self._walk(deadline, observer)
-        return self._started(self._read_session("login", self._auth.session, walked), "login", began, observer)
+        state = await self._walk(deadline, observer)
+        return self._started(self._read_session("login", self._auth.session, state), "login", began, observer)
 
-    async def _walk(self, deadline: Deadline, observer: Observer) -> Walked:
+    async def _walk(self, deadline: Deadline, observer: Observer) -> LoginState:
         """Through the steps; once more where they were refused and other secrets are mounted by now."""
         try:
             return await self._steps.go(self._credentials, deadline, observer)
@@ -226,10 +226,10 @@ class SessionKeeper:
 
     def _check_cooldown(self) -> None:
         stored = self._store.load()
-        left = stored.cooldown_until - self._clock.time()
-        if left > 0:
+        remaining = stored.cooldown_until - self._clock.time()
+        if remaining > 0:
             raise LoginRefused(
-                f"no login is tried for another {left:.0f} s, after {stored.failures} refused in a row, so that the "
+                f"no login is tried for another {remaining:.0f} s, after {stored.failures} refused in a row, so that the "
                 "account is not locked; mend the credentials, then `sync-runner login --force`"
             )
 
@@ -241,34 +241,34 @@ class SessionKeeper:
         observer.emit(events.LoginFailed("login", str(error)))
         observer.emit(events.CooldownStarted(length, failures))
 
-    def _read_session(self, endpoint: str, fields: SessionFields | None, walked: Walked) -> Session:
+    def _read_session(self, endpoint: str, fields: SessionFields | None, state: LoginState) -> Session:
         """The session that the last answer gives. Raises ContractError where it gives none."""
-        answer = walked.answer
+        answer = state.answer
         assert fields is not None
         assert answer is not None
-        token = reading.text(answer, fields.access_token, walked.carried)
+        token = extraction.text(answer, fields.access_token, state.carried)
         if not token:
             raise ContractError(
-                f"{endpoint}: no access token at `{reading.named(fields.access_token)}` ({shape_of(answer)})"
+                f"{endpoint}: no access token at `{extraction.named(fields.access_token)}` ({shape_of(answer)})"
             )
-        lifetime = reading.seconds(answer, fields.expires_in)
+        lifetime = extraction.seconds(answer, fields.expires_in)
         now = answer.sent_at  # the earliest moment it can have been issued
 
         def text(sources: tuple[Source, ...] | None) -> str | None:
-            return reading.text(answer, sources, walked.carried)
+            return extraction.text(answer, sources, state.carried)
 
         return Session(
             access_token=token,
             token_type=text(fields.token_type) or "Bearer",
             refresh_token=text(fields.refresh_token),
-            expires_at=reading.moment(answer, fields.expires_at) if lifetime is None else now + lifetime,
+            expires_at=extraction.moment(answer, fields.expires_at) if lifetime is None else now + lifetime,
             created_at=now,
             last_used_at=now,
             session_id=text(fields.session_id),
             user_id=text(fields.user_id),
             scope=text(fields.scope),
-            mfa_verified=walked.used_code,
-            carried={name: value for name, value in walked.carried.items() if name in self._auth.kept},
+            mfa_verified=state.used_code,
+            carried={name: value for name, value in state.carried.items() if name in self._auth.kept},
         )
 
     def _started(self, session: Session, method: str, began: float, observer: Observer) -> Session:
@@ -285,7 +285,7 @@ def _not_looked_at(failure: Unreachable | int) -> str | None:
     A 503 does not say so: a proxy may give one when the server behind it was slow to answer.
     """
     certain = failure in TURNED_AWAY if isinstance(failure, int) else not failure.sent
-    return retry.reason(failure, Safety.ONCE) if certain else None
+    return retry.reason(failure, Safety.NON_IDEMPOTENT) if certain else None
 
 
 def _fingerprint(token: str) -> str:

@@ -3,19 +3,19 @@
 import hashlib
 from collections.abc import Callable
 
-from runner.api import template
-from runner.api.profile.models import Auth
-from runner.api.wire import Answer
 from runner.auth.credentials import Credentials
-from runner.auth.stored import Stored
 from runner.clock import Deadline
 from runner.errors import LoginRefused, SecretError
+from runner.events import events
+from runner.events.observer import Observer
+from runner.http.messages import Response
 from runner.models import Session
-from runner.observe import events
-from runner.observe.interface import Observer
+from runner.profile import template
+from runner.profile.models import Auth
+from runner.state.record import AccountState
 
 
-class StaticKeeper:
+class StaticSessionProvider:
     """Hands out the mounted secrets; after a refusal reads them again once, for they may have been rotated."""
 
     static = True
@@ -35,9 +35,9 @@ class StaticKeeper:
         self._reread: Callable[[], Credentials] | None = reread
 
     @property
-    def stored(self) -> Stored:
+    def stored(self) -> AccountState:
         """Nothing is kept."""
-        return Stored()
+        return AccountState()
 
     async def session(
         self,
@@ -55,7 +55,7 @@ class StaticKeeper:
         """The headers that carry the secrets."""
         return dict(template.fill(self._auth.headers, {"account": self._account, **self._credentials.values}) or {})
 
-    def expired(self, answer: Answer) -> bool:
+    def expired(self, answer: Response) -> bool:
         """Whether the answer says that the secrets are not accepted."""
         return answer.status in self._auth.expired
 

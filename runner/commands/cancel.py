@@ -3,11 +3,11 @@
 import argparse
 import sys
 
-from runner.commands.each_account import Visit, visit_each
+from runner.engine.each_account import Visit, visit_each
 from runner.errors import UsageError
-from runner.ledger import Ledger
+from runner.jobs.plan import PlannedSync
 from runner.models import Job, JobStatus
-from runner.sync.plan import PlannedSync
+from runner.state.ledger import Ledger
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from runner.commands.each_account import Visit, visit_each
+from runner.engine.each_account import Visit, visit_each
 from runner.errors import RunnerError
 
 
@@ -18,21 +18,23 @@ def execute(arguments: argparse.Namespace) -> int:
 
     async def work(visit: Visit) -> None:
         _say(f"{visit.account.name}: configuration and secrets are usable")
-        stored = visit.account.keeper.stored
-        left = stored.cooldown_until - time.time()
-        if left > 0:
-            _say(f"{visit.account.name}: cool-down for another {left:.0f} s after {stored.failures} refused logins")
+        stored = visit.account.provider.stored
+        remaining = stored.cooldown_until - time.time()
+        if remaining > 0:
+            _say(
+                f"{visit.account.name}: cool-down for another {remaining:.0f} s after {stored.failures} refused logins"
+            )
         if arguments.no_login:
             return
-        if visit.account.keeper.static:
+        if visit.account.provider.static:
             _say(f"{visit.account.name}: {await _accepted(visit)}")
             return
         try:
-            session = await visit.account.keeper.session(visit.deadline, visit.observer)
+            session = await visit.account.provider.session(visit.deadline, visit.observer)
         except RunnerError:
             _say(f"{visit.account.name}: no session; the log says why")
             raise
-        skew = visit.account.keeper.stored.skew
+        skew = visit.account.provider.stored.skew
         _say(f"{visit.account.name}: logged in" + (" with a one-time code" if session.mfa_verified else ""))
         _say(f"{visit.account.name}: clock skew to the API {skew:+.1f} s")
 
@@ -41,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 async def _accepted(visit: Visit) -> str:
     """Whether the API takes secrets that go with each request: by a listing, which changes nothing, where it has one."""
-    if visit.account.api.spelling.recent is None:
+    if visit.account.api.profile.recent is None:
         return "this API has no login; only a sync tells whether it accepts the secrets"
     await visit.account.api.recent(1, visit.deadline, visit.observer)
     return "the API accepts the secrets"

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from runner.commands.settings_from import loaded
 from runner.settings import ENV_PREFIX, SECRET_NAMES, Settings
+from runner.settings.arguments import loaded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 from runner.clock import SystemClock
-from runner.commands.outlets import outlets
 from runner.commands.sandbox import need_extra
-from runner.commands.settings_from import loaded
 from runner.errors import ExitCode
-from runner.observe import report
+from runner.outputs import report
+from runner.outputs.assembly import open_outputs
+from runner.settings.arguments import loaded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 "state": {"dir": str(Path(name) / "state")},
             },
         ).settings
-        with outlets(settings, SystemClock(), with_metrics=True) as made:
+        with open_outputs(settings, SystemClock(), with_metrics=True) as made:
             result = perform(settings, made)
         report.print_summary(report.build_report(result), sys.stdout)
         sys.stdout.write(f"exit code {result.exit_code}: {ExitCode(result.exit_code).meaning}\n")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from runner.commands.each_account import Visit, visit_each
+from runner.engine.each_account import Visit, visit_each
 from runner.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def execute(arguments: argparse.Namespace) -> int:
         if visit.settings.state.dir is None and visit.settings.state.kubernetes_secret is None:
             raise UsageError("login: a session is kept only with a state directory; give --state-dir (state.dir)")
         if arguments.force:
-            await visit.account.keeper.forget(visit.deadline, cooldown=True)
-        await visit.account.keeper.session(visit.deadline, visit.observer)
+            await visit.account.provider.forget(visit.deadline, cooldown=True)
+        await visit.account.provider.session(visit.deadline, visit.observer)
 
     return visit_each(arguments, work)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from runner.commands.each_account import Visit, visit_each
+from runner.engine.each_account import Visit, visit_each
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -13,6 +13,6 @@ def execute(arguments: argparse.Namespace) -> int:
     """Forget each account's session."""
 
     async def work(visit: Visit) -> None:
-        await visit.account.keeper.forget(visit.deadline, cooldown=False)
+        await visit.account.provider.forget(visit.deadline, cooldown=False)
 
     return visit_each(arguments, work)

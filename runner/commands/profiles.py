@@ -4,8 +4,8 @@ import argparse
 import json
 import sys
 
-from runner import document
-from runner.api import profile
+from runner import profile as profiles
+from runner import yaml_source
 from runner.errors import UsageError
 
 
@@ -28,21 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Print what was asked for to standard output."""
     if arguments.what == "list":
-        for name in profile.built_ins():
-            sys.stdout.write(f"{name:<20} {profile.load(name).description}\n")
+        for name in profiles.built_ins():
+            sys.stdout.write(f"{name:<20} {profiles.load(name).description}\n")
         return 0
     if arguments.what == "schema":
-        sys.stdout.write(json.dumps(profile.schema(), indent=2) + "\n")
+        sys.stdout.write(json.dumps(profiles.schema(), indent=2) + "\n")
         return 0
     if not arguments.name:
-        raise UsageError(f"profiles {arguments.what}: name a profile ({', '.join(profile.built_ins())}) or a file")
+        raise UsageError(f"profiles {arguments.what}: name a profile ({', '.join(profiles.built_ins())}) or a file")
     if arguments.what == "show":
-        sys.stdout.write(document.text(profile.locate(arguments.name)))
+        sys.stdout.write(yaml_source.text(profiles.locate(arguments.name)))
         return 0
     if arguments.what == "test":
-        from runner.commands import trial
+        from runner.engine import profile_trial as trial
 
         return trial.test(arguments)
-    profile.load(arguments.name)
+    profiles.load(arguments.name)
     sys.stdout.write(f"{arguments.name}: valid\n")
     return 0

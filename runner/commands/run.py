@@ -3,21 +3,20 @@
 import argparse
 import os
 import signal
-from collections.abc import Sequence
 from typing import Any
 
-from runner.account import Surroundings
-from runner.api import profile
+from runner import profile as profiles
 from runner.clock import SystemClock
-from runner.commands.outlets import Outlets, outlets
-from runner.commands.settings_from import loaded
+from runner.engine.account import RunContext
+from runner.engine.event_loop import complete
+from runner.engine.fleet import shard
+from runner.engine.run import SIGNALS, deadline_of, run
 from runner.errors import ExitCode, RunnerError, UsageError, defect
-from runner.fleet import shard
-from runner.loop import complete
+from runner.events import events
 from runner.models import RunResult
-from runner.observe import events
-from runner.run import SIGNALS, deadline_of, run
+from runner.outputs.assembly import Outputs, open_outputs
 from runner.settings import Settings
+from runner.settings.arguments import loaded, params
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,11 +38,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run what is asked for; the exit code tells how it went."""
     settings = loaded(arguments, _asked(arguments)).settings
     clock = SystemClock()
-    with outlets(settings, clock, with_metrics=True) as made:
+    with open_outputs(settings, clock, with_metrics=True) as made:
         return perform(settings, made).exit_code
 
 
-def perform(settings: Settings, made: Outlets) -> RunResult:
+def perform(settings: Settings, made: Outputs) -> RunResult:
     """The run with its outlets; also what `demo` does."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
@@ -56,13 +55,13 @@ def perform(settings: Settings, made: Outlets) -> RunResult:
             signal.signal(number, disposition)
 
 
-def _result(settings: Settings, made: Outlets) -> RunResult:
+def _result(settings: Settings, made: Outputs) -> RunResult:
     clock = made.observer.clock
     started_at = clock.time()
     try:
-        spelled = profile.load(settings.profile)
-        around = Surroundings.of(settings, spelled, clock, made.learn, made.run_id, made.redactor.clean, made.load)
-        return complete(run(around, made.observer, made.run_id, made.deadline))
+        profile = profiles.load(settings.profile)
+        context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact, made.load)
+        return complete(run(context, made.observer, made.run_id, made.deadline))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
     except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too
@@ -91,14 +90,3 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     common = {"start": arguments.start, "end": arguments.end, "force_full": arguments.force_full}
     common["params"] = params(arguments.param)
     return {"syncs": [{"type": name, **common} for name in arguments.types]}
-
-
-def params(given: Sequence[str]) -> dict[str, str]:
-    """The parameters of `--param KEY=VALUE`. Raises UsageError for one without `=`."""
-    found = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UsageError("--param: give KEY=VALUE, such as --param deployment=nightly")
-        found[key] = value
-    return found

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes."""
     need_extra()
-    from runner.observe.logs import configure_logging
+    from runner.outputs.log import configure_logging
     from runner.sandbox import command
     from runner.settings import LogSettings
 

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from runner.clock import rfc3339
-from runner.commands.each_account import Visit, visit_each
-from runner.commands.settings_from import loaded
+from runner.engine.each_account import Visit, visit_each
 from runner.errors import UsageError
-from runner.ledger import Entry, Ledger
+from runner.settings.arguments import loaded
+from runner.state.ledger import Entry, Ledger
 
 _COLUMNS = ("account", "sync_type", "job_id", "status", "progress", "items", "started", "error")
 
@@ -43,8 +43,8 @@ def execute(arguments: argparse.Namespace) -> int:
             items = None if job.total_items is None else f"{job.processed_items or 0}/{job.total_items}"
             row = {**values, "items": items, "started": job.start_time, "error": job.error_message}
             # Here and not at the end: a table would wrap a secret over two lines, where no guard finds it.
-            cleaned = {key: visit.clean(value) if isinstance(value, str) else value for key, value in row.items()}
-            rows.append({**cleaned, "account": visit.account.name})
+            redacted = {key: visit.redact(value) if isinstance(value, str) else value for key, value in row.items()}
+            rows.append({**redacted, "account": visit.account.name})
 
     code = visit_each(arguments, work)
     if rows or code == 0:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from runner import document
+from runner import yaml_source
 from runner.errors import UsageError, nearest
 from runner.frozen import Frozen
 from runner.settings.model import ENV_PREFIX, SECRET_NAMES, Settings
@@ -26,7 +26,7 @@ def load(overrides: dict[str, Any], config: Path | None = None) -> Loaded:
     """Merge command line (`overrides`), environment and the YAML file. Raises UsageError naming key and place."""
     if config is None and os.environ.get(f"{ENV_PREFIX}CONFIG"):
         config = Path(os.environ[f"{ENV_PREFIX}CONFIG"])
-    file = document.read(config) if config else document.Document("", {}, {})
+    file = yaml_source.read(config) if config else yaml_source.Document("", {}, {})
     in_file = file.where if config else None
     layers = [
         (file.data, file.where),

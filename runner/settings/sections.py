@@ -75,7 +75,7 @@ class LimitSettings(_Section):
         le=1000,
         description="Connections to the API's host at once; a request that finds none free waits.",
     )
-    looks: float = Field(
+    polls_per_second: float = Field(
         default=20.0,
         gt=0,
         description="Looks at running jobs a second, about; more jobs than that are looked at less often.",

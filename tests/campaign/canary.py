@@ -26,16 +26,16 @@ from typing import Any
 from unittest import mock
 
 from runner import cli
-from runner.api.client import Client
-from runner.commands import each_account
 from runner.commands import run as run_command
-from runner.observe.redact import Redactor
+from runner.engine import each_account
+from runner.events.redaction import Redactor
+from runner.http.client import Client
 from runner.sandbox import data
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.campaign.canary_cases import CASES, RUN, QuickClock, Stage
-from tests.canary import Eavesdropper, Listening, canary
-from tests.gossip import Gossip, gossiping
+from tests.support.echoing_sandbox import EchoingSandbox, echoing
+from tests.support.leak_scanner import Eavesdropper, Listening, canary
 
 LEVEL = ("--log-level", "debug")
 FILES = ("report", "junit", "page", "textfile", "termination", "summary")
@@ -56,7 +56,7 @@ def _watch(event: str, values: tuple[Any, ...]) -> None:
 class Bench:
     """A worker's sandbox, eavesdropper and clock, for one run after the other."""
 
-    def __init__(self, server: SandboxServer, gossip: Gossip, ear: Eavesdropper) -> None:
+    def __init__(self, server: SandboxServer, gossip: EchoingSandbox, ear: Eavesdropper) -> None:
         self.server, self.gossip, self.ear = server, gossip, ear
         self.clock = QuickClock()
         server.sandbox.clock = self.clock.time
@@ -70,7 +70,7 @@ class Bench:
         sandbox.accounts.put(stage.username, stage.password, stage.seed, stage.mfa)
         form = ("json", "console")[number // len(CASES) % 2]
         _children.clear()
-        self.ear.heard.clear()
+        self.ear.on_response.clear()
         out, err = io.StringIO(), io.StringIO()
         with stage.stack, self._surroundings(stage), redirect_stdout(out), redirect_stderr(err):
             codes = [cli.run(words) for words in self._command_lines(stage, form)]
@@ -94,9 +94,9 @@ class Bench:
         """The clock that nobody waits for, and a clean environment with what the case and GitHub put there."""
         github = {"GITHUB_OUTPUT": stage.directory / "output", "GITHUB_STEP_SUMMARY": stage.directory / "summary"}
         given = {**stage.environment, **{name: str(path) for name, path in github.items()}, "LC_ALL": "C"}
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
+        redact = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
         with (
-            mock.patch.dict(os.environ, {**clean, **given}, clear=True),
+            mock.patch.dict(os.environ, {**redact, **given}, clear=True),
             mock.patch.object(run_command, "SystemClock", lambda: self.clock),
             mock.patch.object(each_account, "SystemClock", lambda: self.clock),
         ):
@@ -132,8 +132,10 @@ class Bench:
         return [word for key, value in chosen.items() for word in ("--set", f"{key}={value}")]
 
     def _places(self, directory: Path, out: str, err: str) -> dict[str, str]:
-        pushed = "\n".join(heard for heard in self.ear.heard if heard.startswith("/metrics"))
-        notified = "\n".join(heard for heard in self.ear.heard if not heard.startswith("/metrics"))
+        pushed = "\n".join(on_response for on_response in self.ear.on_response if on_response.startswith("/metrics"))
+        notified = "\n".join(
+            on_response for on_response in self.ear.on_response if not on_response.startswith("/metrics")
+        )
         files = {name: _text(directory / name) for name in FILES if name != "textfile"}
         files["textfile"] = _text(directory / "textfile.prom")
         # Also as a reader of the Markdown sees it.
@@ -162,7 +164,7 @@ def bench(year: Path) -> Iterator[Bench]:
     """A place to run at; `year` is data to sync, with days up to 2026-06-30."""
     sys.addaudithook(_watch)
     ear = Eavesdropper()
-    with gossiping(SandboxSettings(port=0, kdf="fast", data=year)) as (server, gossip):
+    with echoing(SandboxSettings(port=0, kdf="fast", data=year)) as (server, gossip):
         yield Bench(server, gossip, ear)
     ear.close()
 

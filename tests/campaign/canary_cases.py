@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from runner.api.client import Client
 from runner.auth import totp
+from runner.http.client import Client
 from runner.sandbox.faults import Fault
 from runner.sandbox.server import SandboxServer
-from tests.canary import Listening, canary
-from tests.gossip import Gossip, Whole
+from tests.support.echoing_sandbox import EchoingSandbox, Whole
+from tests.support.leak_scanner import Listening, canary
 
 RUN = ["run", "health", "--start", "2026-06-29", "--end", "2026-06-30"]
 
@@ -47,7 +47,7 @@ class Stage:
 
     directory: Path
     server: SandboxServer
-    gossip: Gossip
+    gossip: EchoingSandbox
     listening: Listening
     clock: QuickClock
     username: str
@@ -89,7 +89,7 @@ def fault(**values: Any) -> Arrange:
     return lambda stage: stage.fault(**values)
 
 
-def spoil(path: str, with_: Callable[[Gossip, Whole], Whole]) -> Arrange:
+def spoil(path: str, with_: Callable[[EchoingSandbox, Whole], Whole]) -> Arrange:
     return lambda stage: stage.gossip.spoils.update({path: with_})
 
 
@@ -117,23 +117,23 @@ def saying(*commands: list[str], **settings: Any) -> Arrange:
     return arrange
 
 
-def page(gossip: Gossip, answer: Whole) -> Whole:
+def page(gossip: EchoingSandbox, answer: Whole) -> Whole:
     return 200, {"content-type": "text/html"}, f"<html>{gossip.text}</html>".encode()
 
 
-def status(code: int, **headers: str) -> Callable[[Gossip, Whole], Whole]:
+def status(code: int, **headers: str) -> Callable[[EchoingSandbox, Whole], Whole]:
     return lambda gossip, answer: (code, {**answer[1], **headers}, answer[2])
 
 
-def redirect(gossip: Gossip, answer: Whole) -> Whole:
+def redirect(gossip: EchoingSandbox, answer: Whole) -> Whole:
     return 307, {"location": f"https://elsewhere.example/?{answer[1]['x-echo']}"}, answer[2]
 
 
-def odd_encoding(gossip: Gossip, answer: Whole) -> Whole:
+def odd_encoding(gossip: EchoingSandbox, answer: Whole) -> Whole:
     return 200, {"content-encoding": answer[1]["x-echo"]}, answer[2]
 
 
-def odd_shape(gossip: Gossip, answer: Whole) -> Whole:
+def odd_shape(gossip: EchoingSandbox, answer: Whole) -> Whole:
     return 200, {}, b'{"success": true, "jobs": [{"job_id": 5, "status": "odd", "error_message": "x"}]}'
 
 
@@ -172,7 +172,7 @@ def corrupt(stage: Stage) -> None:
         for path in stage.state.glob("sessions/*.json"):
             path.write_text('{"schema": 1, "session": "' + stage.password)
             os.utime(path, (stage.clock.time(), stage.clock.time()))  # it was written before the time was moved on
-        stage.gossip.heard.clear()  # tokens that nobody knows any more can not be hidden
+        stage.gossip.on_response.clear()  # tokens that nobody knows any more can not be hidden
 
     stage.between = spoil_store
 
@@ -200,7 +200,7 @@ def rotated(stage: Stage) -> None:
     right, wrong = stage.password, canary()
     stage.secret("password", wrong)
 
-    def then(gossip: Gossip, answer: Whole) -> Whole:
+    def then(gossip: EchoingSandbox, answer: Whole) -> Whole:
         stage.secret("password", right)
         return answer
 
@@ -267,7 +267,7 @@ def chatty_library(stage: Stage) -> None:
 
 
 def interrupt(stage: Stage) -> None:
-    def stop(gossip: Gossip, answer: Whole) -> Whole:
+    def stop(gossip: EchoingSandbox, answer: Whole) -> Whole:
         if stage.gossip.spoils.pop("/status", None):
             os.kill(os.getpid(), signal.SIGTERM)
         return answer

@@ -19,7 +19,7 @@ import httpx
 
 from runner.sandbox.command import write_secrets
 from tests.campaign.figures import Figures
-from tests.in_process import run_here
+from tests.support.in_process import run_here
 
 PASSWORD = "pass word of the campaign"
 RETRY_AFTER = 1.0

@@ -21,20 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.auth.store import account_key
-from runner.ledger import Ledger
-from runner.lock import open_lock, try_lock
 from runner.sandbox import data
 from runner.sandbox.command import write_secrets
 from runner.sandbox.faults import Fault
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
+from runner.state.directory import account_key
+from runner.state.file_lock import open_lock, try_lock
+from runner.state.ledger import Ledger
 from tests.campaign.figures import Figures
 from tests.campaign.interrupts import pushgateway
-from tests.faults.connections import NAME_KINDS, names_failing
-from tests.faults.kinds import KINDS
-from tests.faults.proxy import FaultProxy
-from tests.in_process import command_here
+from tests.support.faults.connections import NAME_KINDS, names_failing
+from tests.support.faults.kinds import KINDS
+from tests.support.faults.proxy import FaultProxy
+from tests.support.in_process import command_here
 
 OVERSHOOT = 0.25  # seconds at most
 UNPUSHED = 0.01  # of the runs at most: a push has what is left of the time, and that is little after a short deadline
@@ -91,7 +91,7 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Told:
+class RunOutput:
     """How a run ended: its exit code, after how many seconds, and what it wrote."""
 
     code: int
@@ -113,7 +113,7 @@ class Course:
         self.silent = f"http://127.0.0.1:{silent.getsockname()[1]}"
         self._users = 0
 
-    def run(self, hold_up: str, deadline: float, which: str) -> Told:
+    def run(self, hold_up: str, deadline: float, which: str) -> RunOutput:
         """One run with a deadline of so many seconds, of `sync` or `run`, that is held up."""
         self._users += 1
         user = f"user-{self._users}"
@@ -147,10 +147,10 @@ class Course:
             return _timed([*words, *(word for key, value in settings.items() for word in ("--set", f"{key}={value}"))])
 
 
-def _timed(words: list[str]) -> Told:
+def _timed(words: list[str]) -> RunOutput:
     began = time.monotonic()
     code, out, err = command_here(words)
-    return Told(code, time.monotonic() - began, out, err)
+    return RunOutput(code, time.monotonic() - began, out, err)
 
 
 def overshoots(seed: int, runs: int, longest: float, gateway: str) -> tuple[list[tuple[float, str]], list[str], int]:
@@ -160,21 +160,21 @@ def overshoots(seed: int, runs: int, longest: float, gateway: str) -> tuple[list
     wrong: list[str] = []
     unpushed = 0
     with ExitStack() as stack:
-        course = Course(stack, gateway)
-        course.run("nobody listens", 0.1, "run")  # loads what is loaded late
+        sync_run = Course(stack, gateway)
+        sync_run.run("nobody listens", 0.1, "run")  # loads what is loaded late
         for _ in range(runs):
             hold_up, deadline = rng.choice(list(HOLD_UPS)), rng.uniform(1.0, longest)
             which = (
                 "run" if "Pushgateway" in hold_up else rng.choice(("sync", "run"))
             )  # a sync's end is before the push
-            told = course.run(hold_up, deadline, which)
+            told = sync_run.run(hold_up, deadline, which)
             found.append((told.seconds - deadline, hold_up))
             wrong += [f"{hold_up}, {deadline:.2f} s: {fault}" for fault in faults_of(told, hold_up)]
             unpushed += "Pushgateway" not in hold_up and "emit.failed" in told.log
     return found, wrong, unpushed
 
 
-def faults_of(told: Told, hold_up: str) -> Iterator[str]:
+def faults_of(told: RunOutput, hold_up: str) -> Iterator[str]:
     """What is wrong with how a run that was held up so ended, but for its time."""
     if told.code not in _codes(hold_up):
         yield f"code {told.code}: {told.report}"

@@ -15,21 +15,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runner.api import profile
-from runner.auth.store import open_store
-from runner.auth.stored import Stored
+from runner import profile as profiles
 from runner.clock import SystemClock
-from runner.ledger import Ledger
 from runner.models import Session
 from runner.sandbox import data
 from runner.sandbox.command import write_secrets
 from runner.sandbox.faults import Fault
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
-from tests.faults.connections import NAME_KINDS, Authority, names_failing, tls_kinds
-from tests.faults.kinds import KINDS, Class, Kind, expected
-from tests.faults.proxy import ENDPOINTS, FaultProxy
-from tests.in_process import Told, run_here
+from runner.state.directory import open_store
+from runner.state.ledger import Ledger
+from runner.state.record import AccountState
+from tests.support.faults.connections import NAME_KINDS, Authority, names_failing, tls_kinds
+from tests.support.faults.kinds import KINDS, Class, Kind, expected
+from tests.support.faults.proxy import ENDPOINTS, FaultProxy
+from tests.support.in_process import RunOutput, run_here
 
 HANG_SECONDS = 60
 PASSWORD = "pass word of the campaign"
@@ -81,7 +81,7 @@ def tls_names() -> list[str]:
 
 def keyless_profile(home: Path) -> Path:
     """The built-in profile without idempotency keys, as a file in `home`."""
-    text = profile.locate("garminsync").read_text()
+    text = profiles.locate("garminsync").read_text()
     for old, new in KEYLESS:
         assert old in text
         text = text.replace(old, new)
@@ -166,7 +166,7 @@ class Bench:
         if completed and (not jobs or jobs[-1]["status"] != "completed"):
             yield f"called complete, but the server has {[job['status'] for job in jobs]}"
 
-    def _run(self, case: Case, user: str, home: Path) -> tuple[Told, FaultProxy, bool]:
+    def _run(self, case: Case, user: str, home: Path) -> tuple[RunOutput, FaultProxy, bool]:
         """How the run ended, the proxy it went through, and whether it met its fault."""
         rng = random.Random(f"{case}")
         times, first = case.times, FIRST_CONNECTION.get(case.endpoint, 0)
@@ -183,7 +183,7 @@ class Bench:
         settings: dict[str, Any] = {}
         if case.endpoint == "list":
             proxy.plan_also("trigger", _RESET_AFTER)
-            settings["spelled"] = str(self.keyless)
+            settings["profile"] = str(self.keyless)
         if case.endpoint == "refresh":
             self._expired_session(self._url(proxy), user, home)
         self.server.sandbox.faults.clear()
@@ -196,7 +196,7 @@ class Bench:
             told = self._start(home, proxy, **settings)
         return told, proxy, proxy.spoiled > 0 or len(struck) > 0
 
-    def _clean_run(self, home: Path, proxy: FaultProxy) -> Told:
+    def _clean_run(self, home: Path, proxy: FaultProxy) -> RunOutput:
         proxy.plan("", None, 0, random.Random(0))
         self.server.sandbox.faults.clear()
         return self._start(home, proxy)
@@ -204,7 +204,7 @@ class Bench:
     def _url(self, proxy: FaultProxy) -> str:
         return proxy.base_url.replace("127.0.0.1", "localhost") if proxy is self.named else proxy.base_url
 
-    def _start(self, home: Path, proxy: FaultProxy, **settings: Any) -> Told:
+    def _start(self, home: Path, proxy: FaultProxy, **settings: Any) -> RunOutput:
         deadline = {"request": 1.0, **settings.pop("deadline", {})}
         tls = {"ca_file": str(self.authority.file)} if proxy.tls else {}
         syncs = [{"type": "health", "start": "-7d", "end": "today"}]
@@ -215,7 +215,7 @@ class Bench:
     def _expired_session(self, base_url: str, user: str, home: Path) -> None:
         tokens = self.server.sandbox.accounts.login({"username": user, "password": PASSWORD})
         store = open_store(home / "state", base_url, user, SystemClock(), print)
-        store.save(Stored(Session(tokens["access_token"], refresh_token=tokens["refresh_token"], expires_at=1.0)))
+        store.save(AccountState(Session(tokens["access_token"], refresh_token=tokens["refresh_token"], expires_at=1.0)))
 
 
 def _expected(case: Case) -> int:

@@ -19,8 +19,8 @@ from typing import Any
 
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
-from tests.accounts import users, write_accounts
-from tests.command_line import Desk
+from tests.support.accounts import users, write_accounts
+from tests.support.command_line import CommandLine
 
 TYPES = ("activities", "health", "workouts")
 MOST_MEMORY = 150.0  # MiB
@@ -31,14 +31,14 @@ Figures = dict[str, Any]
 class Fleet:
     """A sandbox whose users all have a folder of secret files."""
 
-    desk: Desk
+    cli: CommandLine
     folders: Path
     size: int
 
     def arguments(self, *more: str) -> list[str]:
         """The command line of a run of all."""
-        common = [sys.executable, "-m", "runner", "--base-url", self.desk.server.base_url, "--log-format", "json"]
-        common += ["--state-dir", str(self.desk.state)]
+        common = [sys.executable, "-m", "runner", "--base-url", self.cli.server.base_url, "--log-format", "json"]
+        common += ["--state-dir", str(self.cli.state)]
         return [*common, "--set", f"accounts_dir={self.folders}", "run", *TYPES, "--report", "-", *more]
 
 
@@ -52,7 +52,7 @@ def fleet_of(size: int, **settings: Any) -> Iterator[Fleet]:
             SandboxSettings(port=0, kdf="fast", data=_small_data(home / "data"), users=known, **settings)
         )
         with server:
-            yield Fleet(Desk(server, home), write_accounts(home / "accounts", known), size)
+            yield Fleet(CommandLine(server, home), write_accounts(home / "accounts", known), size)
 
 
 def _small_data(directory: Path) -> Path:
@@ -96,7 +96,7 @@ def _peak(pid: int) -> float:
 
 def done_once(fleet: Fleet, times: int = 1) -> int:
     """How many jobs the server ran. Fails unless each account's syncs ran so many times and completed."""
-    record = fleet.desk.record()
+    record = fleet.cli.record()
     names = {user["id"]: user["username"] for user in record["users"]}
     ran = Counter((names[job["user_id"]], job["sync_type"]) for job in record["jobs"])
     wanted = {f"user-{number:04}" for number in range(fleet.size)}
@@ -113,7 +113,7 @@ def one_process(size: int = 1000, connections: int = 20, accounts: int = 50) -> 
         ended = measured(fleet.arguments(*limits))
         assert ended.code == 0, ended.log
         jobs = done_once(fleet)
-        most = fleet.desk.record()["most_connections"]
+        most = fleet.cli.record()["most_connections"]
     assert [one["exit_code"] for one in ended.report["accounts"]] == [0] * size
     assert most <= connections, most
     assert ended.memory <= MOST_MEMORY, ended.memory

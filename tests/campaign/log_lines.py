@@ -13,11 +13,11 @@ from pathlib import Path
 
 import jsonschema
 
-from runner.observe.events import ALL
-from runner.observe.reference import schema
+from runner.events.events import ALL
 from runner.sandbox import data
 from tests.campaign.canary import bench
 from tests.campaign.canary_cases import CASES
+from tools.event_reference import schema
 
 VALIDATORS = {
     name: jsonschema.Draft202012Validator(definition, format_checker=jsonschema.FormatChecker())

@@ -21,42 +21,42 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.api import profile
-from runner.api.client import Client, tls_context
-from runner.api.retry import Policy
+from runner import profile as profiles
 from runner.auth.credentials import Credentials
-from runner.auth.session import SessionKeeper
-from runner.auth.store import FileStore, open_store
-from runner.auth.stored import Stored
+from runner.auth.session import LoginSessionProvider
 from runner.auth.totp import parse_seed
 from runner.clock import Deadline, SystemClock
+from runner.events.observer import Observer
+from runner.http.client import Client, tls_context
+from runner.http.retry import Policy
 from runner.models import Session
-from runner.observe.interface import Observer
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
+from runner.state.directory import FileStore, open_store
+from runner.state.record import AccountState
 from tests.campaign.figures import Figures, main
-from tests.command_line import Desk
+from tests.support.command_line import CommandLine
 
 CLOCK = SystemClock()
 
 
 @contextmanager
-def desk_of(**settings: Any) -> Iterator[Desk]:
+def desk_of(**settings: Any) -> Iterator[CommandLine]:
     """A desk of its own, and nothing left of it afterwards."""
     with (
         tempfile.TemporaryDirectory() as home,
         SandboxServer(SandboxSettings(port=0, kdf="fast", **settings)) as server,
     ):
-        yield Desk(server, Path(home))
+        yield CommandLine(server, Path(home))
 
 
 def parallel(processes: int = 20) -> Figures:
     """Cold runs of one account at once, where three refused codes lock it: one login, and all end with code 0."""
-    with desk_of(lock_after=3) as desk:
-        _ = desk.secrets
-        running = [desk.start("check") for _ in range(processes)]
+    with desk_of(lock_after=3) as cli:
+        _ = cli.secrets
+        running = [cli.start("check") for _ in range(processes)]
         codes = Counter(one.finish(patience=600.0).code for one in running)
-        record = desk.record()
+        record = cli.record()
     logins = Counter(one["status"] for one in record["requests"] if one["endpoint"] == "login")
     (user,) = record["users"]
     assert codes == {0: processes}, codes
@@ -69,17 +69,17 @@ def skew(minutes: float = 10.0, every: int = 3) -> Figures:
     """A machine whose clock is wrong, by libfaketime, at moments all over a time step: no login is refused."""
     refused = []
     for offset, moment in itertools.product((-minutes, minutes), range(0, 30, every)):
-        with desk_of(lock_after=2, clock_offset=float(moment)) as desk:
+        with desk_of(lock_after=2, clock_offset=float(moment)) as cli:
             environment = {
                 "FAKETIME": f"{offset * 60:+.0f}s",
                 "LD_PRELOAD": _faketime(),
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }
-            ended = desk.start("check", **environment).finish(patience=600.0)
+            ended = cli.start("check", **environment).finish(patience=600.0)
             assert ended.code == 0, ended.stderr
             (told,) = ended.events("login.clock_skew")[:1]
             assert abs(told["skew_seconds"] + offset * 60 - moment) < 5, told
-            record = desk.record()
+            record = cli.record()
             refused.append(sum(user["failures"] for user in record["users"]))
             assert [one["status"] for one in record["requests"] if one["endpoint"] == "login"] == [401, 200]
     assert max(refused) == 0
@@ -95,20 +95,20 @@ def _faketime() -> str:
 
 def refresh(rounds: int = 20, processes: int = 256) -> Figures:
     """Processes that find one expired session at once: one refreshes, the others use what it got; no family revoked."""
-    with desk_of(mfa="none", access_token_seconds=86_400) as desk:
-        state = desk.home / "state"
-        store = open_store(state, desk.server.base_url, desk.server.settings.username, CLOCK, print)
-        assert asyncio.run(_session(desk, state)) is not None
+    with desk_of(mfa="none", access_token_seconds=86_400) as cli:
+        state = cli.home / "state"
+        store = open_store(state, cli.server.base_url, cli.server.settings.username, CLOCK, print)
+        assert asyncio.run(_session(cli, state)) is not None
         began = time.monotonic()
         for number in range(1, rounds + 1):
             kept = store.load()
             assert kept.session is not None
             store.save(replace(kept, session=replace(kept.session, expires_at=CLOCK.time() - 1)))
-            tokens = _at_once(desk, state, processes)
+            tokens = _at_once(cli, state, processes)
             assert len(tokens) == 1, f"round {number}: {len(tokens)} different tokens"
-            seen = Counter(one["endpoint"] for one in desk.record()["requests"])
+            seen = Counter(one["endpoint"] for one in cli.record()["requests"])
             assert (seen["refresh"], seen["login"]) == (number, 1), (number, seen)
-        revoked = sum(session["revoked"] for session in desk.record()["sessions"])
+        revoked = sum(session["revoked"] for session in cli.record()["sessions"])
         assert revoked == 0
         assert list((state / "sessions").glob("*.corrupt*")) == []
     took = round((time.monotonic() - began) / rounds, 2)
@@ -122,7 +122,7 @@ def refresh(rounds: int = 20, processes: int = 256) -> Figures:
     }
 
 
-def _at_once(desk: Desk, state: Path, processes: int) -> set[str]:
+def _at_once(cli: CommandLine, state: Path, processes: int) -> set[str]:
     """Fork, let all begin together, and gather the tokens that they got."""
     start_read, start_write = os.pipe()
     end_read, end_write = os.pipe()
@@ -134,7 +134,7 @@ def _at_once(desk: Desk, state: Path, processes: int) -> set[str]:
             try:
                 os.close(start_write)
                 os.read(start_read, 1)  # ends when the parent closes its side
-                session = asyncio.run(_session(desk, state))
+                session = asyncio.run(_session(cli, state))
                 os.write(end_write, session.access_token[-40:].encode() + b"\n")
                 code = 0
             finally:
@@ -154,22 +154,22 @@ def _at_once(desk: Desk, state: Path, processes: int) -> set[str]:
     return set(lines)
 
 
-async def _session(desk: Desk, state: Path) -> Session:
-    known = desk.server.credentials
-    base_url = desk.server.base_url
+async def _session(cli: CommandLine, state: Path) -> Session:
+    known = cli.server.credentials
+    base_url = cli.server.base_url
     client = Client(
         base_url, clock=CLOCK, policy=Policy(), request_timeout=60.0, tls=tls_context(base_url, None)
     )  # fmt: skip
-    keeper = SessionKeeper(
+    provider = LoginSessionProvider(
         client=client,
-        auth=profile.load("garminsync").auth,
+        auth=profiles.load("garminsync").auth,
         base_url=base_url,
         credentials=Credentials(known["username"], known["password"], parse_seed(known["totp_seed"])),
         store=open_store(state, base_url, known["username"], CLOCK, print),
         clock=CLOCK,
     )
     try:
-        return await keeper.session(Deadline.after(CLOCK, 120.0, "the test's deadline"), Observer(CLOCK))
+        return await provider.session(Deadline.after(CLOCK, 120.0, "the test's deadline"), Observer(CLOCK))
     finally:
         await client.close()
 
@@ -207,12 +207,12 @@ def crash(kills: int = 1000, seed: int = 1) -> Figures:
             assert found == _numbered(found.last_step)
             between += found.last_step == confirmed + 1
             confirmed = found.last_step
-        left = len(list(directory.glob(".*.tmp")))
-    return {"kills": kills, "old or new": kills, "neither": 0, "new but not confirmed": between, "left over": left}
+        remaining = len(list(directory.glob(".*.tmp")))
+    return {"kills": kills, "old or new": kills, "neither": 0, "new but not confirmed": between, "left over": remaining}
 
 
-def _numbered(number: int) -> Stored:
-    return Stored(Session(f"token-{number}" * 50, refresh_token=f"refresh-{number}" * 50), last_step=number)
+def _numbered(number: int) -> AccountState:
+    return AccountState(Session(f"token-{number}" * 50, refresh_token=f"refresh-{number}" * 50), last_step=number)
 
 
 def _no_warning(text: str) -> None:
@@ -222,7 +222,7 @@ def _no_warning(text: str) -> None:
 _WRITER = """
 import os, sys
 from pathlib import Path
-from runner.auth.store import FileStore
+from runner.state.directory import FileStore
 from runner.clock import SystemClock
 from runner.errors import RunnerError
 from tests.campaign.login import _numbered

@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.login_machine import LoginMachine
+from tests.support.login_machine import LoginMachine
 
 STEPS = 50  # of one sequence
 

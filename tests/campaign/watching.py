@@ -16,10 +16,10 @@ from runner.sandbox.command import write_secrets
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.campaign.figures import Figures
-from tests.command_line import Desk
-from tests.faults.proxy import end_connections
-from tests.in_process import Told, run_here
-from tests.linked_clock import LinkedClock
+from tests.support.clock import LinkedClock
+from tests.support.command_line import CommandLine
+from tests.support.faults.proxy import end_connections
+from tests.support.in_process import RunOutput, run_here
 
 GROWTH_KIB = 2048  # of resident memory, from the first hour (or minute) to the end
 HOUR = 3600.0
@@ -130,7 +130,7 @@ def watch_fake(hours: float = 24.0) -> Figures:
         secrets = write_secrets_of(Path(home) / "secrets")
         clock = _Sampling()
         with SlowApi(clock, hours * HOUR) as api:
-            told: Told = run_here(
+            told: RunOutput = run_here(
                 api.base_url, secrets, "health", state=Path(home) / "state", clock=clock,
                 deadline={"sync": None, "run": None}, poll={"min": 0.25}, keep=("run.ended", "sync.ended"),
             )  # fmt: skip
@@ -160,9 +160,9 @@ def watch_real(minutes: float = 30.0, every: float = 10.0) -> Figures:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = SandboxSettings(port=0, kdf="fast", mfa="none", job_seconds=60 * minutes)
-        desk = Desk(stack.enter_context(SandboxServer(settings)), home)
-        running = desk.start("run", "health", "--set", "poll.min=250ms", "--report", "-")
-        job = desk.until("running")
+        cli = CommandLine(stack.enter_context(SandboxServer(settings)), home)
+        running = cli.start("run", "health", "--set", "poll.min=250ms", "--report", "-")
+        job = cli.until("running")
         process = running.process.pid
         samples = []
         until = time.monotonic() + 60 * minutes - every
@@ -171,9 +171,9 @@ def watch_real(minutes: float = 30.0, every: float = 10.0) -> Figures:
             samples.append((resident_kib(process), open_files(process)))
             time.sleep(every)
         ended = running.finish()
-        requests = Counter(one["endpoint"] for one in desk.record()["requests"])
+        requests = Counter(one["endpoint"] for one in cli.record()["requests"])
         assert ended.code == 0, ended.errors
-        assert [one["job_id"] for one in desk.jobs("completed")] == [job["job_id"]]
+        assert [one["job_id"] for one in cli.jobs("completed")] == [job["job_id"]]
     memory, files = zip(*samples, strict=True)
     assert max(files) <= files[0], files
     assert max(memory) - memory[0] <= GROWTH_KIB, memory

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.containers.engine import ROOT, docker, json_lines
-from tests.monitoring import Prometheus
+from tests.support.monitoring import Prometheus
 
 
 @dataclass(frozen=True)

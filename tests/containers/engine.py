@@ -58,11 +58,11 @@ def json_lines(text: str) -> list[dict[str, Any]]:
     return lines
 
 
-def awaited(what: str, look: Callable[[], Any]) -> Any:
+def awaited(what: str, poll: Callable[[], Any]) -> Any:
     """The first true answer of `look`. Fails when there is none within the patience."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        if answer := look():
+        if answer := poll():
             return answer
         time.sleep(0.2)
     raise AssertionError(f"waited in vain for {what}")

@@ -9,8 +9,8 @@ import yaml
 
 from tests.containers.compose import Project
 from tests.containers.engine import awaited, docker
-from tests.integration.observe.conftest import until
-from tests.monitoring import MONITORING, Prometheus, quick_rules
+from tests.integration.outputs.conftest import until
+from tests.support.monitoring import MONITORING, Prometheus, quick_rules
 
 JOB = "sync_runner"
 ALL = ("activities", "health", "workouts")

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from runner.ledger import Ledger
-from runner.lock import open_lock, try_lock
-from runner.loop import complete
-from tests.command_line import Desk
+from runner.engine.event_loop import complete
+from runner.state.file_lock import open_lock, try_lock
+from runner.state.ledger import Ledger
+from tests.support.command_line import CommandLine
 
-MakeDesk = Callable[..., Desk]
+MakeCommandLine = Callable[..., CommandLine]
 
 LATE = {"structlog", "prometheus_client", "tenacity", "pyotp"}  # not before the first request has left
 NEVER = {
@@ -27,7 +27,7 @@ NEVER = {
 # Runs the command line; prints its code and the names of the modules loaded when a request first left, and at the end.
 LOADED = """
 import json, sys
-from runner.api.client import Client
+from runner.http.client import Client
 from runner.cli import run
 trace, seen = Client._trace, []
 async def note(self, event, details):
@@ -46,9 +46,9 @@ def modules(script: str, *words: str) -> Any:
     return json.loads(ended.stdout)
 
 
-def test_what_the_first_request_does_not_need_is_loaded_after_it_has_left(desk: Desk) -> None:
-    assert desk.run("login").code == 0
-    words = [*desk.options(), "--set", f"metrics.textfile={desk.home / 'run.prom'}", "run", "health"]
+def test_what_the_first_request_does_not_need_is_loaded_after_it_has_left(cli: CommandLine) -> None:
+    assert cli.run("login").code == 0
+    words = [*cli.options(), "--set", f"metrics.textfile={cli.home / 'run.prom'}", "run", "health"]
     code, first, last = modules(LOADED, *words)
     assert code == 0
     # Where click is installed too (uvicorn brings it), httpx itself loads rich for a command line of its own.
@@ -58,16 +58,16 @@ def test_what_the_first_request_does_not_need_is_loaded_after_it_has_left(desk: 
     assert {"structlog", "prometheus_client"} <= {*last}
 
 
-def test_what_nobody_asked_for_is_never_loaded(desk: Desk) -> None:
-    assert desk.run("login").code == 0
-    _code, _first, last = modules(LOADED, *desk.options(), "run", "health")
+def test_what_nobody_asked_for_is_never_loaded(cli: CommandLine) -> None:
+    assert cli.run("login").code == 0
+    _code, _first, last = modules(LOADED, *cli.options(), "run", "health")
     assert sorted({"prometheus_client", "pyotp", "tenacity"} & {*last}) == []
 
 
-def test_log_lines_do_not_wait_for_the_first_answer(desk: Desk) -> None:
+def test_log_lines_do_not_wait_for_the_first_answer(cli: CommandLine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and never answers
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        running = desk.start("--base-url", address, "run", "health")
+        running = cli.start("--base-url", address, "run", "health")
         assert running.process.stderr is not None
         assert json.loads(running.process.stderr.readline())["event"] == "run.started"
         running.process.kill()
@@ -90,33 +90,33 @@ def _killed_at(module: str, directory: Path) -> dict[str, str]:
     return {"PYTHONPATH": f"{directory}:{Path.cwd()}", "KILLED_AT": module}
 
 
-@pytest.mark.parametrize("module", ["runner.cli", "pydantic", "runner.run", "httpx"])
+@pytest.mark.parametrize("module", ["runner.cli", "pydantic", "runner.engine.run", "httpx"])
 def test_a_signal_in_the_middle_of_the_start_is_obeyed_with_a_report_and_no_trigger(
-    desk_with: MakeDesk, tmp_path: Path, module: str
+    cli_with: MakeCommandLine, tmp_path: Path, module: str
 ) -> None:
-    desk = desk_with(mfa="none")
-    ended = desk.run("run", "health", "workouts", **_killed_at(module, tmp_path))
+    cli = cli_with(mfa="none")
+    ended = cli.run("run", "health", "workouts", **_killed_at(module, tmp_path))
     assert ended.code == 143
     assert [sync["outcome"] for sync in ended.report["syncs"]] == ["interrupted", "interrupted"]
     assert ended.events("run.interrupted")[0]["signal"] == "SIGTERM"
-    assert desk.jobs() == []
+    assert cli.jobs() == []
 
 
-def test_a_command_that_leaves_nothing_behind_ends_at_once(desk_with: MakeDesk, tmp_path: Path) -> None:
-    desk = desk_with(mfa="none")
-    ended = desk.run("check", **_killed_at("pydantic", tmp_path))
+def test_a_command_that_leaves_nothing_behind_ends_at_once(cli_with: MakeCommandLine, tmp_path: Path) -> None:
+    cli = cli_with(mfa="none")
+    ended = cli.run("check", **_killed_at("pydantic", tmp_path))
     assert (ended.code, ended.stdout) == (143, "")
-    assert desk.record()["requests"] == []
+    assert cli.record()["requests"] == []
 
 
-def test_a_signal_that_a_parent_held_back_is_obeyed(desk_with: MakeDesk, tmp_path: Path) -> None:
+def test_a_signal_that_a_parent_held_back_is_obeyed(cli_with: MakeCommandLine, tmp_path: Path) -> None:
     """As `env --block-signal=TERM` does for PID 1, which would lose a signal before it has a handler."""
-    desk = desk_with(mfa="none")
-    held = [sys.executable, "-c", _HELD_BACK, sys.executable, "-m", "runner", *desk.options(), "run", "health"]
+    cli = cli_with(mfa="none")
+    held = [sys.executable, "-c", _HELD_BACK, sys.executable, "-m", "runner", *cli.options(), "run", "health"]
     done = subprocess.run(held, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 143
     assert "Traceback" not in done.stderr
-    assert desk.jobs() == []
+    assert cli.jobs() == []
 
 
 _HELD_BACK = """
@@ -128,19 +128,21 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def test_a_second_signal_in_the_start_ends_the_process_at_once(tmp_path: Path) -> None:
-    program = "import os, signal\nfrom runner import signals\nsignals.listen()\n"
+    program = "import os, signal\nfrom runner.engine import signals\nsignals.listen()\n"
     program += "os.kill(os.getpid(), signal.SIGINT)\nos.kill(os.getpid(), signal.SIGTERM)\nprint('goes on')\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
 
 
-def test_a_resolver_that_hangs_holds_up_neither_the_deadline_nor_the_end(desk_with: MakeDesk, tmp_path: Path) -> None:
+def test_a_resolver_that_hangs_holds_up_neither_the_deadline_nor_the_end(
+    cli_with: MakeCommandLine, tmp_path: Path
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import socket, time\nsocket.getaddrinfo = lambda *words, **more: time.sleep(600)\n"
     )
-    desk = desk_with(mfa="none")
+    cli = cli_with(mfa="none")
     began = time.monotonic()
-    ended = desk.run(
+    ended = cli.run(
         "run", "health", "--base-url", "https://no-such-host.invalid", "--set", "deadline.run=1s",
         PYTHONPATH=f"{tmp_path}:{Path.cwd()}",
     )  # fmt: skip
@@ -151,23 +153,23 @@ def test_a_resolver_that_hangs_holds_up_neither_the_deadline_nor_the_end(desk_wi
 def test_names_are_looked_up_and_a_failure_is_the_systems_own() -> None:
     import asyncio
 
-    async def look(name: str) -> object:
+    async def poll(name: str) -> object:
         return await asyncio.get_running_loop().getaddrinfo(name, 80, type=socket.SOCK_STREAM)
 
-    assert ("127.0.0.1", 80) in [one[4] for one in complete(look("localhost"))]  # type: ignore[attr-defined]
+    assert ("127.0.0.1", 80) in [one[4] for one in complete(poll("localhost"))]  # type: ignore[attr-defined]
     with pytest.raises(socket.gaierror):
-        complete(look("no-such-host.invalid"))
+        complete(poll("no-such-host.invalid"))
 
 
-def test_a_ledger_that_stays_locked_ends_the_run_before_anything_is_sent(desk_with: MakeDesk) -> None:
-    desk = desk_with(mfa="none")
-    Ledger(desk.state).close()
-    descriptor = open_lock(desk.state / "ledger.lock")
+def test_a_ledger_that_stays_locked_ends_the_run_before_anything_is_sent(cli_with: MakeCommandLine) -> None:
+    cli = cli_with(mfa="none")
+    Ledger(cli.state).close()
+    descriptor = open_lock(cli.state / "ledger.lock")
     try:
         assert try_lock(descriptor)
-        ended = desk.run("run", "health", "--set", "deadline.run=1s")
+        ended = cli.run("run", "health", "--set", "deadline.run=1s")
     finally:
         os.close(descriptor)
     assert ended.code == 2
     assert "another process holds the ledger" in ended.errors
-    assert desk.record()["requests"] == []
+    assert cli.record()["requests"] == []

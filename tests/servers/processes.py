@@ -40,10 +40,10 @@ def served(
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         pytest.fail("the servers' environment is missing: make .venv/.servers")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DJANGO_", "COV"))}
+    redact = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DJANGO_", "COV"))}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, "-c", GUARD, python, *command], env={**clean, **environment}, cwd=cwd, start_new_session=True,
+            [python, "-c", GUARD, python, *command], env={**redact, **environment}, cwd=cwd, start_new_session=True,
             stdin=subprocess.PIPE, stdout=output, stderr=output,
         )  # fmt: skip
     try:

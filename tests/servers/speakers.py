@@ -28,7 +28,7 @@ class ScriptedJob:
         """The status as it is now."""
         return self.script[0]
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """One look has been taken."""
         if len(self.script) > 1:
             self.script.pop(0)
@@ -85,7 +85,7 @@ class Airflow(Jobs):
         if method == "PATCH":
             run.end(body["state"])
             run.note = body["note"]
-        run.look()
+        run.poll()
         return 200, self.shown(run)
 
     def shown(self, job: ScriptedJob) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Airbyte(Jobs):
             return 404, None
         if method == "DELETE":
             job.end("cancelled")
-        job.look()
+        job.poll()
         return 200, self.shown(job)
 
     def shown(self, job: ScriptedJob) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class DbtCloud(Jobs):
             run = found
             if parts[-1] == "cancel":
                 run.end(30)
-            run.look()
+            run.poll()
         return 200, {"status": status, "data": self.shown(run)}
 
     def shown(self, job: ScriptedJob) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class Awx(Jobs):
         if parts[-1] == "cancel":
             job.end("canceled")
             return 202, None
-        job.look()
+        job.poll()
         return 200, self.shown(job)
 
     def shown(self, job: ScriptedJob) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.command_line import Finished, sync_runner
 from tests.servers.processes import free_port, served
+from tests.support.command_line import Finished, sync_runner
 
 HERE = Path(__file__).parent
 PROFILE = HERE.parents[1] / "docs" / "examples" / "profiles" / "allauth.yaml"

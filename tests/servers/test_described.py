@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.api import profile
-from tests.command_line import PATIENCE, Running
-from tests.in_process import Told, run_here
-from tests.recording_proxy import RecordingProxy
+from runner import profile as profiles
 from tests.servers.described import DescribedServer, description
 from tests.servers.speakers import CLIENT, LOGIN, Airbyte, Airflow, Awx, DbtCloud, Jobs
+from tests.support.command_line import PATIENCE, Running
+from tests.support.in_process import RunOutput, run_here
+from tests.support.recording_proxy import RecordingProxy
 
 CONNECTION = "18dccc91-0ab1-4f72-9ed7-0b8fc27c5826"
 
@@ -74,10 +74,10 @@ class Place:
     server: DescribedServer
     home: Path
 
-    def run(self, base_url: str | None = None, **settings: Any) -> Told:
+    def run(self, base_url: str | None = None, **settings: Any) -> RunOutput:
         """One run of the API's sync to its end."""
         return run_here(
-            base_url or self.server.base_url, self.home / "secrets", [self.api.sync], spelled=self.api.profile,
+            base_url or self.server.base_url, self.home / "secrets", [self.api.sync], profile=self.api.profile,
             state=self.home / "state", params=self.api.common, **settings,
         )  # fmt: skip
 
@@ -155,9 +155,9 @@ def test_a_lost_answer_to_the_trigger_starts_no_second_job(api: Api, at: At) -> 
 
 @every_api
 def test_every_word_of_the_description_is_known_to_the_profile(api: Api) -> None:
-    spelled = {word for words in profile.load(api.profile).jobs.words.values() for word in words}
+    profile = {word for words in profiles.load(api.profile).jobs.words.values() for word in words}
     described = _words(description(api.profile)) or {1, 2, 3, 10, 20, 30}
-    assert described <= spelled
+    assert described <= profile
     assert {*api.walk, *api.failures} <= described
 
 

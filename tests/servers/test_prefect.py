@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.command_line import PATIENCE, Running
-from tests.recording_proxy import RecordingProxy
 from tests.servers.processes import free_port, served
+from tests.support.command_line import PATIENCE, Running
+from tests.support.recording_proxy import RecordingProxy
 
 HERE = Path(__file__).parent
 SECRETS = {"username": "runner", "password": "correct horse"}

@@ -12,14 +12,17 @@ ROOT = Path(runner.__file__).parent
 
 # From the ground up; a module may import from its own layer and those before it. `sandbox` stands aside.
 LAYERS: list[set[str]] = [
-    {"runner", "runner.errors", "runner.clock", "runner.frozen", "runner.lock", "runner.models", "runner.document"}
-    | {"runner.hygiene", "runner.loop", "runner.signals", "runner.turns"},
-    {"runner.settings", "runner.secrets", "runner.ledger"},
-    {"runner.observe"},
-    {"runner.api"},
+    {"runner", "runner.errors", "runner.clock", "runner.frozen", "runner.models", "runner.yaml_source"}
+    | {"runner.hardening", "runner.limiter"},
+    {"runner.settings", "runner.secrets"},
+    {"runner.events"},
+    {"runner.profile"},
+    {"runner.http"},
+    {"runner.state"},
     {"runner.auth"},
-    {"runner.sync"},
-    {"runner.fleet", "runner.account", "runner.run"},
+    {"runner.jobs"},
+    {"runner.outputs"},
+    {"runner.engine"},
     {"runner.commands"},
     {"runner.cli"},
     {"runner.__main__"},
@@ -78,7 +81,7 @@ def test_every_import_points_down() -> None:
 
 def test_no_api_has_code_of_its_own() -> None:
     """What is special about an API stands in its profile: only the sandbox, which is one, and its demo name any."""
-    apis = [path.stem for path in (ROOT / "api" / "profiles").glob("*.yaml")]
+    apis = [path.stem for path in (ROOT / "profile" / "builtin").glob("*.yaml")]
     words = sorted({word for name in apis for word in (name, name.partition("-")[0])} - {"dbt"})
     assert {"garminsync", "prefect", "airflow"} <= {*words}
     wrong = [

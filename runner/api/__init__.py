@@ -1,1 +1,0 @@
-"""The API as data (profiles) and as HTTP (client, retries)."""

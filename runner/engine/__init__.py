@@ -1,0 +1,1 @@
+"""One run: accounts, deadline, signals, result."""

@@ -1,0 +1,53 @@
+"""For the commands that do one thing with each account: open it, do it, close it, one exit code."""
+
+import argparse
+from collections.abc import Awaitable, Callable
+
+from runner import profile as profiles
+from runner.clock import Deadline, SystemClock
+from runner.engine.account import Account, RunContext, open_account, open_client
+from runner.engine.event_loop import complete
+from runner.engine.fleet import accounts
+from runner.errors import RunnerError
+from runner.events import events
+from runner.events.observer import Observer
+from runner.frozen import Frozen
+from runner.outputs.assembly import open_outputs
+from runner.settings import Settings, SyncSettings
+from runner.settings.arguments import loaded
+
+
+class Visit(Frozen):
+    """One account, open, with what is needed to work with it. `clean` takes secrets out of what the API says."""
+
+    account: Account
+    settings: Settings
+    syncs: tuple[SyncSettings, ...]
+    deadline: Deadline
+    observer: Observer
+    redact: Callable[[str], str]
+
+
+def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[None]]) -> int:
+    """Do `work` with every account (or the one of --account). Returns 0, or the gravest code of what failed."""
+    settings = loaded(arguments).settings
+    clock = SystemClock()
+    codes = [0]
+    with open_outputs(settings, clock) as made:
+        profile = profiles.load(settings.profile)
+        context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
+
+        async def all_accounts() -> None:
+            async with open_client(context) as client:
+                for plan in accounts(settings, context.environment):
+                    observer = made.observer.bind(account=plan.name)
+                    deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
+                    try:
+                        account = open_account(plan, context, client, observer)
+                        await work(Visit(account, settings, plan.syncs, deadline, observer, context.redact))
+                    except RunnerError as error:
+                        codes.append(int(error.exit_code))
+                        observer.emit(events.RunFailed(int(error.exit_code), str(error)))
+
+        complete(all_accounts())
+    return max(codes)

@@ -1,0 +1,282 @@
+"""The engine: every account's plan run within the deadline, signals obeyed, one result. Knows no terminal and no file."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from runner import __version__
+from runner.clock import Clock, Deadline
+from runner.engine import fleet, signals
+from runner.engine.account import Account, RunContext, open_account, open_client
+from runner.engine.fleet import AccountPlan
+from runner.errors import ExitCode, RunnerError, UsageError, defect
+from runner.events import events
+from runner.events.observer import Observer
+from runner.http.client import Client
+from runner.jobs import outcome
+from runner.jobs.context import PollPolicy, SyncContext
+from runner.jobs.pacing import Pace, PollBudget
+from runner.jobs.plan import PlannedSync, plan, zone
+from runner.jobs.sync_run import execute, working
+from runner.models import AccountResult, Outcome, RunResult, SyncResult
+from runner.profile import parameters
+from runner.settings import Settings, SyncSettings
+from runner.state.ledger import BUSY, Ledger
+
+LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
+NOT_STARTED = "not started: the run was interrupted"
+SIGNALS = {signal.SIGTERM: ExitCode.SIGTERM, signal.SIGINT: ExitCode.SIGINT}
+
+
+@dataclass(slots=True)
+class Interrupt:
+    """Whether a signal came, and what it stops. A second signal ends the process at once, also after the run."""
+
+    observer: Observer
+    action: str
+    code: ExitCode | None = None
+    tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
+
+    def __call__(self, number: signal.Signals) -> None:
+        """Obey the signal."""
+        if self.code is not None:
+            os._exit(SIGNALS[number])
+        self.code = SIGNALS[number]
+        self.observer.emit(events.Interrupted(number.name, self.action))
+        for task in self.tasks:
+            task.cancel()
+
+    def late(self, number: int, _frame: object) -> None:
+        """A signal while the report is written: what is left takes seconds and is finished; the next signal ends it."""
+        if self.code is not None:
+            os._exit(128 + number)
+        self.code = SIGNALS[signal.Signals(number)]
+
+
+@contextmanager
+def _obeying(interrupt: Interrupt) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, interrupt, number)
+    early = signals.noted()
+    if early is not None:
+        interrupt(early)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, interrupt.late)
+
+
+def deadline_of(settings: Settings, clock: Clock) -> Deadline:
+    """The deadline of a run that begins now."""
+    return Deadline.after(clock, settings.deadline.run, "the run's deadline")
+
+
+async def run(context: RunContext, observer: Observer, run_id: str, deadline: Deadline) -> RunResult:
+    """Run everything the settings ask for. Raises UsageError before anything is sent; all else is in the result."""
+    settings, clock = context.settings, context.clock
+    shard, plans = fleet.shard(settings, context.environment), fleet.accounts(settings, context.environment)
+    _check(context, plans)
+    started_at, began = clock.time(), clock.monotonic()
+    syncs, part = sum(len(one.syncs) for one in plans), str(shard) if shard else None
+    observer.emit(events.RunStarted(__version__, settings.base_url, settings.profile, len(plans), syncs, part))
+    interrupt = Interrupt(observer, settings.on_interrupt)
+    ended = await _all_accounts(plans, context, observer, run_id, interrupt, deadline)
+    flat = tuple(result for _account, results in ended for result in results)
+    code = outcome.exit_code((result.outcome for result in flat), interrupted=interrupt.code)
+    completed = sum(account.completed for account, _results in ended)
+    spent = round(clock.monotonic() - began, 3)
+    observer.emit(events.RunEnded(int(code), code.meaning, spent, completed, len(flat) - completed))
+    return RunResult(
+        run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile, flat,
+        accounts=tuple(account for account, _results in ended), shard=part,
+    )  # fmt: skip
+
+
+def _check(context: RunContext, mine: Sequence[AccountPlan]) -> None:
+    """Raises UsageError where there is nothing to run, or a sync that can not be planned."""
+    everybody = mine or fleet.configured(context.settings)  # a shard may be empty, the fleet may not
+    if not any(one.syncs for one in everybody):
+        raise UsageError(
+            "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
+        )
+    for syncs in {id(one.syncs): one.syncs for one in everybody}.values():  # most share one plan
+        _planned(syncs, context, lambda _name: None)
+
+
+async def _all_accounts(
+    plans: Sequence[AccountPlan],
+    context: RunContext,
+    observer: Observer,
+    run_id: str,
+    interrupt: Interrupt,
+    deadline: Deadline,
+) -> list[tuple[AccountResult, list[SyncResult]]]:
+    """How each account ended, in the plans' order. What one needs is opened at its turn and dropped at its end."""
+    ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
+    begin_until = working(deadline)
+    waiting = iter(plans)
+    poll_budget = PollBudget(context.settings.limits.polls_per_second)
+
+    async def one_after_another(client: Client) -> None:
+        for one in waiting:
+            bound = observer.bind(account=one.name)
+            work = AccountRun(
+                one, context, client, ledger, deadline, begin_until, bound, run_id, interrupt, poll_budget
+            )
+            with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
+                results = await work.run()
+            account = _together(one.name, results, interrupt)
+            ended[one.name] = account, results
+            if len(plans) > 1:
+                bound.emit(events.AccountEnded(account.exit_code, account.completed, account.total - account.completed))
+
+    ledger = Ledger(context.settings.state.dir, context.redact, min(BUSY, deadline.remaining))
+    try:
+        at_once = min(context.settings.limits.accounts, len(plans))
+        async with open_client(context, at_once) as client:
+            asyncio.get_running_loop().call_later(LOAD_SECONDS, context.meanwhile)
+            with _obeying(interrupt):
+                await asyncio.gather(*(one_after_another(client) for _ in range(at_once)))
+    finally:
+        ledger.close()
+    return [ended[one.name] for one in plans]
+
+
+def _together(name: str, results: Sequence[SyncResult], interrupt: Interrupt) -> AccountResult:
+    outcomes = [result.outcome for result in results]
+    stopped = interrupt.code if Outcome.INTERRUPTED in outcomes else None
+    code = outcome.exit_code(outcomes, interrupted=stopped)
+    return AccountResult(name, int(code), outcomes.count(Outcome.COMPLETED), len(outcomes))
+
+
+def _planned(
+    syncs: Sequence[SyncSettings], context: RunContext, last_success: Callable[[str], float | None]
+) -> tuple[PlannedSync, ...]:
+    for sync in syncs:
+        parameters.check(context.profile, sync, context.settings.params)
+    time_zone = zone(context.settings.time_zone)
+    today = datetime.fromtimestamp(context.clock.time(), UTC).astimezone(time_zone).date()
+    return plan(syncs, today=today, time_zone=time_zone, last_success=last_success)
+
+
+@dataclass(slots=True)
+class AccountRun:
+    """One account's syncs."""
+
+    plan: AccountPlan
+    context: RunContext
+    client: Client
+    ledger: Ledger
+    deadline: Deadline
+    begin_until: Deadline
+    observer: Observer
+    run_id: str
+    interrupt: Interrupt
+    poll_budget: PollBudget
+    results: dict[str, SyncResult] = field(default_factory=dict)
+
+    async def run(self) -> list[SyncResult]:
+        """Every sync's result, in the plan's order. What fails here never touches another account."""
+        if self.interrupt.code is not None:
+            return self._none_begun(Outcome.INTERRUPTED, NOT_STARTED)
+        if self.begin_until.expired:
+            return self._none_begun(Outcome.DEADLINE, f"not started: {self.deadline.what} had passed")
+        try:
+            account = open_account(self.plan, self.context, self.client, self.observer)
+            planned = _planned(self.plan.syncs, self.context, self._last_success(account.target))
+            await self._all(planned, account)
+            return [self.results[sync.name] for sync in planned]
+        except RunnerError as error:
+            return self._none_begun(outcome.of_error(error), str(error))
+        except Exception as error:  # noqa: BLE001 - a defect met with one account must not stop the others
+            return self._none_begun(Outcome.DEFECT, defect(error))
+
+    def _none_begun(self, ended: Outcome, error: str) -> list[SyncResult]:
+        return [
+            self.results.get(sync.name) or self._without_job(sync.name, sync.type, ended, error)
+            for sync in self.plan.syncs
+        ]
+
+    def _last_success(self, target: str) -> Callable[[str], float | None]:
+        def at(name: str) -> float | None:
+            entry = self.ledger.last_success(target, name)
+            return entry.intended_at if entry else None
+
+        return at
+
+    async def _all(self, planned: tuple[PlannedSync, ...], account: Account) -> None:
+        settings = self.context.settings
+        poll_policy = PollPolicy(
+            pace=Pace(settings.poll.min, settings.poll.max),
+            stall=settings.poll.stall,
+            job_attempts=settings.retry.job_attempts,
+            sync_seconds=settings.deadline.sync,
+        )
+        shared = SyncContext(
+            account=account.name,
+            target=account.target,
+            run_id=self.run_id,
+            api=account.api,
+            ledger=self.ledger,
+            clock=self.context.clock,
+            poll_policy=poll_policy,
+            cancel_on_interrupt=settings.on_interrupt == "cancel",
+            poll_budget=self.poll_budget,
+            interruptible=self.interrupt.tasks,
+        )
+        free = asyncio.Semaphore(settings.concurrency)
+        ended = {sync.name: asyncio.Event() for sync in planned}
+        await asyncio.gather(*(self._one(sync, shared, free, ended) for sync in planned))
+
+    async def _one(
+        self, sync: PlannedSync, shared: SyncContext, free: asyncio.Semaphore, ended: dict[str, asyncio.Event]
+    ) -> None:
+        for name in sync.after:
+            await ended[name].wait()
+        async with free:
+            reason = self._reason_to_skip(sync)
+            if reason:
+                result = self._without_job(sync.name, sync.sync_type, *reason)
+            else:
+                observer = self.observer.bind(sync=sync.name, sync_type=sync.sync_type)
+                try:
+                    result = await execute(sync, shared, self.deadline, observer)
+                except Exception as error:  # noqa: BLE001 - see `run`
+                    result = self._without_job(sync.name, sync.sync_type, Outcome.DEFECT, defect(error))
+            self.results[sync.name] = result
+            ended[sync.name].set()
+
+    def _reason_to_skip(self, sync: PlannedSync) -> tuple[Outcome, str] | None:
+        """Why a sync is not begun: a signal, a failed one before it, or an API that is plainly down."""
+        if self.interrupt.code is not None:
+            return Outcome.INTERRUPTED, NOT_STARTED
+        down = self.client.budget.down
+        if down:
+            return Outcome.SKIPPED, f"not started: the API is down ({down})"
+        results = self.results
+        failed = next((name for name in sync.after if results[name].outcome is not Outcome.COMPLETED), None)
+        if failed:
+            return Outcome.SKIPPED, f"not started: `{failed}`, which it comes after, did not complete"
+        for result in results.values():
+            if result.outcome in (Outcome.UNREACHABLE, Outcome.AUTHENTICATION, Outcome.DEADLINE) and self._hopeless(
+                result
+            ):
+                return Outcome.SKIPPED, f"not started: {result.name} ended with: {result.error}"
+            if self.context.settings.on_failure == "stop" and result.outcome is not Outcome.COMPLETED:
+                return Outcome.SKIPPED, f"not started: `{result.name}` did not complete and on_failure is stop"
+        return None
+
+    def _hopeless(self, result: SyncResult) -> bool:
+        return result.outcome is not Outcome.DEADLINE or self.begin_until.expired
+
+    def _without_job(self, name: str, sync_type: str, ended: Outcome, error: str) -> SyncResult:
+        self.observer.bind(sync=name, sync_type=sync_type).emit(events.SyncEnded(ended.value, 0.0, 0, error=error))
+        return SyncResult(self.plan.name, name, sync_type, ended, error=error, started_at=None)

@@ -1,0 +1,249 @@
+"""Every event the runner tells, each with its name, level and fields. Durations are in seconds, progress in per cent.
+
+`docs/events.md` is written from this module. A field that is None is left out of the log line.
+"""
+
+from typing import ClassVar
+
+from runner.events.observer import Event
+
+
+class RunStarted(Event):
+    """The configuration is read and the run begins."""
+
+    name: ClassVar[str] = "run.started"
+    version: str
+    base_url: str
+    profile: str
+    accounts: int
+    syncs: int
+    shard: str | None = None
+
+
+class AccountEnded(Event):
+    """All syncs of an account are over; told where there are several. `exit_code` is what it alone would have ended with."""
+
+    name: ClassVar[str] = "account.ended"
+    exit_code: int
+    completed: int
+    failed: int
+
+
+class RunEnded(Event):
+    """The run is over; `exit_code` is what the process leaves with, `result` its meaning."""
+
+    name: ClassVar[str] = "run.ended"
+    exit_code: int
+    result: str
+    duration_seconds: float
+    completed: int
+    failed: int
+
+
+class RunFailed(Event):
+    """The run could not go on at all (configuration, secret, defect)."""
+
+    name: ClassVar[str] = "run.failed"
+    level: ClassVar[str] = "error"
+    exit_code: int
+    error: str
+
+
+class Interrupted(Event):
+    """SIGTERM or SIGINT arrived: nothing new is triggered, what runs is cancelled or detached."""
+
+    name: ClassVar[str] = "run.interrupted"
+    level: ClassVar[str] = "warning"
+    signal: str
+    action: str
+
+
+class SecretWarning(Event):
+    """A secret is usable but kept in a way that should change (environment, readable by others)."""
+
+    name: ClassVar[str] = "secret.warning"
+    level: ClassVar[str] = "warning"
+    secret: str
+    warning: str
+
+
+class SessionReused(Event):
+    """A cached token is still valid: no login."""
+
+    name: ClassVar[str] = "session.reused"
+    expires_in_seconds: float | None = None
+
+
+class LoggedIn(Event):
+    """A session was had. `method` is `login` or `refresh`."""
+
+    name: ClassVar[str] = "session.started"
+    method: str
+    mfa: bool
+    duration_seconds: float
+    expires_in_seconds: float | None = None
+
+
+class LoginFailed(Event):
+    """A refresh or a login did not give a session."""
+
+    name: ClassVar[str] = "session.failed"
+    level: ClassVar[str] = "warning"
+    method: str
+    error: str
+
+
+class SecretsRotated(Event):
+    """A login was refused, and the mounted secrets have changed since they were read: it is tried with the new ones."""
+
+    name: ClassVar[str] = "login.secrets_rotated"
+
+
+class CodeWait(Event):
+    """The runner waits for the next time step (the last one is used, or nearly over)."""
+
+    name: ClassVar[str] = "login.code_wait"
+    wait_seconds: float
+    reason: str
+
+
+class ClockSkew(Event):
+    """The server's clock differs from ours by `skew_seconds` (server minus local); codes are made for the server's."""
+
+    name: ClassVar[str] = "login.clock_skew"
+    level: ClassVar[str] = "warning"
+    skew_seconds: float
+
+
+class CooldownStarted(Event):
+    """A refused login: until the cool-down is over, no login is tried, by any process."""
+
+    name: ClassVar[str] = "login.cooldown"
+    level: ClassVar[str] = "warning"
+    cooldown_seconds: float
+    failures: int
+
+
+class StoreProblem(Event):
+    """The token store or the ledger could not be read or written; the run goes on without it."""
+
+    name: ClassVar[str] = "state.problem"
+    level: ClassVar[str] = "warning"
+    error: str
+
+
+class RequestDone(Event):
+    """One HTTP exchange ended. `code` is the status, or `error` where no answer came."""
+
+    name: ClassVar[str] = "http.request"
+    level: ClassVar[str] = "debug"
+    endpoint: str
+    code: str
+    attempt: int
+    duration_seconds: float
+    error: str | None = None
+
+
+class RetryScheduled(Event):
+    """A request is sent again after `wait_seconds`. `reason`: connect, timeout, reset, rate_limited, server_error."""
+
+    name: ClassVar[str] = "http.retry"
+    level: ClassVar[str] = "warning"
+    endpoint: str
+    reason: str
+    attempt: int
+    wait_seconds: float
+
+
+class SyncStarted(Event):
+    """A sync's turn has come; the trigger is about to be sent."""
+
+    name: ClassVar[str] = "sync.started"
+    start_date: str | None = None
+    end_date: str | None = None
+    attempt: int = 1
+
+
+class SyncTriggered(Event):
+    """The API took the trigger. `adopted`: the job was running already and is watched instead of a new one."""
+
+    name: ClassVar[str] = "sync.triggered"
+    job_id: str
+    adopted: bool = False
+
+
+class TriggerDoubt(Event):
+    """The trigger's answer was lost: it is looked up before anything is sent again."""
+
+    name: ClassVar[str] = "sync.trigger_doubt"
+    level: ClassVar[str] = "warning"
+    error: str
+
+
+class SyncProgress(Event):
+    """The job moved on. Every status answer is told; the log shows new states, and else what `log.progress_step` and
+    `log.progress_every` let through.
+    """
+
+    name: ClassVar[str] = "sync.progress"
+    job_id: str
+    status: str
+    progress: float | None = None
+    processed_items: int | None = None
+    total_items: int | None = None
+
+
+class SyncStalled(Event):
+    """No progress for the set time; the runner goes on watching until the deadline."""
+
+    name: ClassVar[str] = "sync.stalled"
+    level: ClassVar[str] = "warning"
+    job_id: str
+    stalled_seconds: float
+
+
+class SyncEnded(Event):
+    """A sync is over; `result` is one of the outcomes in the README."""
+
+    name: ClassVar[str] = "sync.ended"
+    result: str
+    duration_seconds: float
+    attempts: int
+    job_id: str | None = None
+    error: str | None = None
+    processed_items: int | None = None
+    total_items: int | None = None
+
+
+class SyncRetried(Event):
+    """The job failed at the server and is triggered again, as the settings ask."""
+
+    name: ClassVar[str] = "sync.retried"
+    level: ClassVar[str] = "warning"
+    attempt: int
+    error: str | None = None
+
+
+class CancelSent(Event):
+    """The API was asked to cancel the job; `status` is the job's state in its answer."""
+
+    name: ClassVar[str] = "sync.cancel"
+    job_id: str
+    status: str | None = None
+    error: str | None = None
+
+
+class EmitFailed(Event):
+    """Metrics, report or termination message could not be delivered; the exit code stays as it is."""
+
+    name: ClassVar[str] = "emit.failed"
+    level: ClassVar[str] = "warning"
+    target: str
+    error: str
+
+
+ALL: tuple[type[Event], ...] = tuple(
+    value
+    for value in list(globals().values())
+    if isinstance(value, type) and issubclass(value, Event) and value is not Event
+)

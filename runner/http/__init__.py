@@ -1,0 +1,1 @@
+"""HTTP: client, retry policy, retry budget, bounded bodies."""

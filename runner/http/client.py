@@ -1,0 +1,326 @@
+"""HTTP at the edge: one request out, one checked answer back, within limits of time and size. Knows no API.
+
+Redirects are never followed (a 307 would send a password elsewhere), answers are bounded in bytes before and after
+decoding, and no error text carries a URL's query, a header or a body.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from runner import __version__
+from runner.clock import Clock, Deadline
+from runner.errors import ContractError, DeadlineExceeded, Unreachable, UsageError
+from runner.events import events
+from runner.events.observer import Observer
+from runner.http import body, retry
+from runner.http.budget import Budget
+from runner.http.messages import PreparedRequest, Response, cookies, headers_of, in_http
+from runner.http.retry import Policy, Safety
+from runner.models import JSON
+from runner.profile.models import RateLimit
+
+if TYPE_CHECKING:
+    import httpx
+
+    from runner.http.connections import Connection
+
+CONNECT_SECONDS = 10.0
+ACCEPT = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def check_base_url(base_url: str, *, allow_http: bool) -> None:
+    """Raises UsageError for plain http to another machine, unless it is allowed by setting."""
+    parts = urlsplit(base_url)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_http:
+        raise UsageError(
+            f"base_url: plain http to {parts.hostname} would send the password in the clear; "
+            "use https, or set tls.allow_http (SYNC_RUNNER_TLS__ALLOW_HTTP=true) on a network you trust"
+        )
+
+
+def tls_context(base_url: str, ca_file: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 or later, the system's roots or `ca_file`. Raises UsageError where that file can not be used."""
+    if urlsplit(base_url).scheme == "http":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; loading the roots would cost 20 ms
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"tls.ca_file: {ca_file}: can not be used ({error.strerror or 'not a PEM bundle'})") from None
+    paths = ssl.get_default_verify_paths()
+    if ca_file is None and not (paths.cafile or paths.capath):
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class Client:
+    """Sends calls to one API with retries, over one pool of connections."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        clock: Clock,
+        policy: Policy,
+        request_timeout: float,
+        tls: ssl.SSLContext,
+        headers: Mapping[str, str] | None = None,
+        retries: float = 20.0,
+        connections: int = 10,
+        rate_limit: RateLimit | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+    ) -> None:
+        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte.
+
+        `retries` is the store that all requests share, see `Budget`. Of `connections` there are never more; a request
+        that finds none free waits, and that is not of its time. `rate_limit` is how the API tells one, if not as HTTP does.
+        `meanwhile` is called once, while the answer to the first request is awaited. `transport` takes the network's place.
+        """
+        from runner.http.connections import Connections
+
+        self.budget = Budget(retries, clock.monotonic)
+        self._base_url = base_url
+        self._clock = clock
+        self._policy = policy
+        self._timeout = request_timeout
+        self._connections = Connections(
+            connections,
+            tls=tls,
+            # Less than the whole: what ends there was certainly not sent, and may be sent again.
+            connect_timeout=min(CONNECT_SECONDS, 0.8 * request_timeout),
+            headers={"User-Agent": f"sync-runner/{__version__}", **ACCEPT, **(headers or {})},
+            transport=transport,
+        )
+        self._rate_limit = rate_limit
+        self.on_response: Callable[[str, Response], None] | None = None
+        self._meanwhile: Callable[[], None] | None = meanwhile
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connections.close()
+
+    async def send(self, call: PreparedRequest, *, safety: Safety, deadline: Deadline, observer: Observer) -> Response:
+        """Send `call`, again where the policy allows. Any status but a retried one is returned.
+
+        Raises Unreachable when no answer came or the server kept failing, DeadlineExceeded when time ran out.
+        """
+        return await self.repeat(
+            call.endpoint,
+            lambda attempt: self.exchange(call, attempt, deadline, observer),
+            why=lambda failure: retry.reason(failure, safety),
+            deadline=deadline,
+            observer=observer,
+        )
+
+    async def repeat(
+        self,
+        endpoint: str,
+        once: Callable[[int], Awaitable[Response]],
+        *,
+        why: Why,
+        deadline: Deadline,
+        observer: Observer,
+    ) -> Response:
+        """Do `once` (it gets the number of the try, from 1) as often as `why` gives a reason and the policy allows.
+
+        For requests that must be made anew for each try; `send` is for all others. Raises as `send` does.
+        """
+        first: Response | Unreachable
+        try:
+            first = await once(1)
+            if why(first.status) is None:
+                return first
+        except Unreachable as error:
+            if why(error) is None:
+                raise
+            first = error
+        return await self._again(endpoint, first, once, why, deadline, observer)
+
+    async def _again(
+        self,
+        endpoint: str,
+        first: Response | Unreachable,
+        once: Callable[[int], Awaitable[Response]],
+        why: Why,
+        deadline: Deadline,
+        observer: Observer,
+    ) -> Response:
+        """The further tries, after the first ended as told: few requests come so far, and most runs load no tenacity."""
+        import tenacity
+
+        attempt = unasked = 0
+        spent = ""
+
+        async def counted() -> Response:
+            nonlocal attempt
+            attempt += 1
+            if attempt > 1:
+                return await once(attempt)
+            if isinstance(first, Unreachable):
+                raise first
+            return first
+
+        def stop(state: Any) -> bool:
+            """An API that says when to come back is not failing: such an answer costs no try, only budget."""
+            nonlocal unasked, spent
+            unasked += _retry_after(state) is None
+            if unasked < self._policy.attempts and not self.budget.spend():
+                spent = "; the run's retries are spent, the API is down or struggles"
+            return bool(spent) or unasked >= self._policy.attempts
+
+        tries = tenacity.AsyncRetrying(
+            sleep=self._clock.sleep,
+            stop=stop,
+            wait=self._next_wait,
+            before_sleep=lambda state: _announce(state, endpoint, why, deadline, observer),
+            retry=lambda state: _retry_reason(state, why) is not None,
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        answer: Response = await tries(counted)
+        if why(answer.status):
+            raise Unreachable(
+                f"{endpoint}: the API kept answering {answer.status} in {attempt} tries{spent}", sent=False
+            )
+        return answer
+
+    def _next_wait(self, state: Any) -> float:
+        """Seconds before the next try, after the server's own word where it gave one."""
+        return retry.wait(self._policy, state.attempt_number, _retry_after(state))
+
+    async def exchange(self, call: PreparedRequest, attempt: int, deadline: Deadline, observer: Observer) -> Response:
+        """One exchange, observed. Raises Unreachable, DeadlineExceeded or ContractError."""
+        async with self._connections.lent(call.endpoint, deadline) as connection:
+            return await self._observed(connection, call, attempt, deadline, observer)
+
+    async def _observed(
+        self, connection: "Connection", call: PreparedRequest, attempt: int, deadline: Deadline, observer: Observer
+    ) -> Response:
+        began = self._clock.monotonic()
+        code, problem = "error", None
+        try:
+            answer = await self._bounded(connection, call, deadline)
+            code = str(answer.status)
+            if self.on_response is not None:
+                self.on_response(call.endpoint, answer)
+            (self.budget.failed if retry.failure(answer.status) else self.budget.answered)()
+            return answer
+        except (Unreachable, DeadlineExceeded, ContractError) as error:
+            problem = str(error)
+            if isinstance(error, Unreachable):
+                self.budget.failed()
+            raise
+        finally:
+            spent = round(self._clock.monotonic() - began, 6)
+            observer.emit(events.RequestDone(call.endpoint, code, attempt, spent, problem))
+
+    async def _bounded(self, connection: "Connection", call: PreparedRequest, deadline: Deadline) -> Response:
+        import httpx
+
+        seconds = min(self._timeout, deadline.remaining)
+        if deadline.expired:
+            raise DeadlineExceeded(f"{call.endpoint}: {deadline.what} is over")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._receive(connection, call)
+        except TimeoutError:
+            if deadline.expired:
+                raise DeadlineExceeded(
+                    f"{call.endpoint}: no whole answer before {deadline.what} ended", sent=True
+                ) from None
+            raise Unreachable(f"{call.endpoint}: no whole answer within {seconds:g} s") from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Unreachable(
+                f"{call.endpoint}: can not connect to {self._host} ({_cause(error)})", sent=False
+            ) from None
+        except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeEncodeError):
+            raise ContractError(
+                f"{call.endpoint}: the request can not be written; a value for its path or headers (a token, an id) "
+                "holds characters that HTTP does not allow there"
+            ) from None
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{call.endpoint}: the connection broke ({type(error).__name__})") from None
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._base_url).netloc
+
+    async def _receive(self, connection: "Connection", call: PreparedRequest) -> Response:
+        sent_at, left_at = self._clock.time(), self._clock.monotonic()
+        url = self._base_url + call.target
+        traced: dict[str, Any] = {} if self._meanwhile is None else {"trace": self._trace}
+        async with connection.stream(
+            call.method, url, headers=dict(call.headers), content=call.body, extensions=traced
+        ) as response:
+            received_at = self._clock.time()
+            headers = headers_of(response)
+            value, is_json = await self._body(response, headers, call.endpoint)
+        if 300 <= response.status_code < 400 and not call.takes_redirect:
+            raise ContractError(
+                f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials; "
+                "set base_url to the address it redirects to"
+            )
+        answer = Response(
+            response.status_code, headers, value, is_json, sent_at, received_at, left_at, cookies(response)
+        )
+        return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
+
+    async def _body(self, response: "httpx.Response", headers: Mapping[str, str], endpoint: str) -> tuple[JSON, bool]:
+        """What `body.decoded` gives. Of a server that fails no body is expected: its status says it all."""
+        try:
+            raw = await body.read(response, endpoint)
+            return body.decoded(body.unpacked(raw, headers.get("content-encoding", ""), endpoint), endpoint)
+        except ContractError:
+            if response.status_code in retry.NOT_TAKEN | retry.MAYBE_TAKEN:
+                return None, False
+            raise
+
+    async def _trace(self, event: str, _details: Mapping[str, Any]) -> None:
+        """httpcore tells how far a request is; once the first has been sent, there is time for `meanwhile`."""
+        if event.endswith("send_request_body.complete") and self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
+
+
+def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:
+    """Tell of the wait before the next try; end the tries where the deadline comes first."""
+    seconds = state.upcoming_sleep
+    reason = _retry_reason(state, why) or ""
+    if seconds >= deadline.remaining:
+        raise DeadlineExceeded(
+            f"{endpoint}: {deadline.what} ends in {deadline.remaining:.1f} s, before the next try "
+            f"({reason}; it would come in {seconds:.1f} s)"
+        )
+    observer.emit(events.RetryScheduled(endpoint, reason, state.attempt_number, round(seconds, 3)))
+
+
+def _retry_after(state: Any) -> float | None:
+    """Seconds that the last answer asked to wait; None where none came or it does not say."""
+    return None if state.outcome.failed else state.outcome.result().retry_after
+
+
+def _retry_reason(state: Any, why: Why) -> str | None:
+    if state.outcome.failed:
+        error = state.outcome.exception()
+        return why(error) if isinstance(error, Unreachable) else None
+    return why(state.outcome.result().status)
+
+
+def _cause(error: Exception) -> str:
+    """The system's own words for a failed connection: no URL in them."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"certificate: {cause.verify_message}"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

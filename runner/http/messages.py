@@ -1,0 +1,144 @@
+"""What goes over the wire: a request ready to send, filled in from a profile's template, and an answer as it came."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from runner.errors import ContractError
+from runner.frozen import Frozen
+from runner.http import retry
+from runner.models import JSON
+from runner.profile import template
+from runner.profile.expressions import find
+from runner.profile.models import RateLimit, Request
+
+if TYPE_CHECKING:
+    import httpx
+
+EPOCH = 1e9  # a time to wait that is larger is no number of seconds but a moment in Unix seconds
+
+
+class Response(Frozen):
+    """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
+
+    `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock; `left_at` is the first
+    of them by the monotonic clock.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: JSON
+    is_json: bool
+    sent_at: float
+    received_at: float
+    left_at: float
+    cookies: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the API asks to wait (Retry-After), None where it does not say."""
+        return retry.retry_after(self.headers, self.received_at)
+
+
+class PreparedRequest(Frozen):
+    """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts.
+
+    `takes_redirect`: an answer that redirects is an answer like others. It is never followed.
+    """
+
+    endpoint: str
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    takes_redirect: bool = False
+
+    def __repr__(self) -> str:
+        """Only what holds no secret."""
+        return f"Call({self.endpoint})"
+
+
+def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> PreparedRequest:
+    """The request with `values` filled in. Raises ContractError where the profile's template lacks a value."""
+    try:
+        target = template.fill(request.path, _Quoted(values))
+        query = template.fill(request.query, values) or {}
+        headers = template.fill(request.headers, values) or {}
+        payload = template.fill(request.json_, values)
+        form = template.fill(request.form, values)
+    except KeyError as missing:
+        name = missing.args[0]
+        raise ContractError(f"{endpoint}: the profile wants a value for `{name}`: {_remedy(name)}") from None
+    if query:
+        target += "?" + urlencode(_pairs(query))
+    headers = {key: template.as_text(value) for key, value in headers.items()}
+    body = None
+    if form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        body = urlencode(_pairs(form)).encode()
+    elif payload is not None:
+        headers["Content-Type"] = "application/json"
+        body = json.dumps(payload).encode()
+    return PreparedRequest(endpoint, request.method, target, headers, body)
+
+
+def _remedy(name: str) -> str:
+    """What to do about a value that is missing."""
+    if name == "sync_type":
+        return "name the sync, with --sync"
+    return "give it in `params` of the settings" if name.startswith("params.") else "the API did not give it"
+
+
+def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The values as a query or form has them: a list gives its key once for each value."""
+    return [
+        (key, template.as_text(one))
+        for key, value in values.items()
+        for one in (value if isinstance(value, list) else [value])
+    ]
+
+
+class _Quoted(dict[str, Any]):
+    """Values as they stand in a path: quoted, but only those that are asked for."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value under `key`."""
+        value = super().get(key, default)
+        return None if value is None else quote(template.as_text(value), safe="")
+
+
+def headers_of(response: "httpx.Response") -> dict[str, str]:
+    """The answer's headers by their lower-case names; one that came several times joined by commas (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in response.headers.multi_items():  # looking each up, as `items` does, takes a tenth of a request
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def cookies(response: "httpx.Response") -> Mapping[str, str]:
+    """The cookies that an answer sets, by name. They are read for the profile and never sent by themselves."""
+    if "set-cookie" not in response.headers:
+        return {}
+    return {one.name: one.value or "" for one in response.cookies.jar}
+
+
+def in_http(answer: Response, profile: RateLimit) -> Response:
+    """The answer with a rate limit told as HTTP tells it (429, Retry-After), however the API spells it."""
+    if answer.status not in profile.status or not _fits(answer, profile.when):
+        return answer
+    retry_after = answer.headers.get(profile.retry_after.lower())
+    if retry_after is not None and retry_after.strip().isdigit() and float(retry_after) > EPOCH:
+        retry_after = str(max(0, round(float(retry_after) - answer.received_at)))
+    headers = {key: value for key, value in answer.headers.items() if key != "retry-after"}
+    return replace(
+        answer, status=429, headers=headers if retry_after is None else {**headers, "retry-after": retry_after}
+    )
+
+
+def _fits(answer: Response, when: str | None) -> bool:
+    try:
+        return when is None or bool(find(answer.body, when))
+    except ContractError:  # another kind of body: not the one that is meant
+        return False

@@ -1,0 +1,1 @@
+"""Sync jobs: plan, trigger or adopt, poll, cancel, outcome."""

@@ -1,0 +1,216 @@
+"""The trial of a profile: each thing it says is done once at the real API, and judged. What came is told without values."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from runner.auth.interface import SessionProvider
+from runner.clock import Clock, Deadline
+from runner.errors import ContractError, ExitCode, RunnerError
+from runner.events.observer import Observer, Record
+from runner.frozen import Frozen
+from runner.http.messages import Response
+from runner.jobs.api import Conflict, JobApi
+from runner.jobs.plan import PlannedSync
+from runner.models import Job, Session
+from runner.profile import Profile
+from runner.profile import suggestions as suggest
+from runner.profile.expressions import find, shape
+
+FITS, NOT, ABSENT, SKIPPED = "fits", "does not fit", "absent", "not tried"
+
+
+class Finding(Frozen):
+    """One row: the `part` of the profile, how it `fits`, what came, and what might mend it."""
+
+    part: str
+    fits: str
+    told: str = ""
+    shape: str = ""
+    fix: str = ""
+    code: int = 0
+
+
+class Trial:
+    """One account's walk through the profile."""
+
+    def __init__(
+        self, profile: Profile, provider: SessionProvider, api: JobApi, clock: Clock, observer: Observer
+    ) -> None:
+        """Nothing is sent yet."""
+        self._profile, self._keeper, self._api, self._clock = profile, provider, api, clock
+        self._events: list[Any] = []
+        self._observer = Observer(clock, [*observer.listeners, self._note], observer.context)
+        self._answer: Response | None = None
+        self.findings: list[Finding] = []
+        api.listen(self._heard)
+
+    def _note(self, record: Record) -> None:
+        self._events.append(record.event)
+
+    def _heard(self, _endpoint: str, answer: Response) -> None:
+        self._answer = answer
+
+    async def run(self, sync: PlannedSync | None, key: str, deadline: Deadline) -> None:
+        """Login, refresh and listings, and with a `sync` also trigger, status and cancel."""
+        session = await self._login(deadline)
+        if session is None:
+            return
+        await self._refresh(session, deadline)
+        await self._listing("jobs.recent", self._api.profile.recent, lambda: self._recent(deadline))
+        if sync is None:
+            for part in ("jobs.trigger", "jobs.status", "jobs.cancel"):
+                self._add(part, SKIPPED, "would start a sync", fix="choose a harmless one with --sync TYPE")
+            return
+        api = self._api.about(sync)
+        await self._listing(
+            "jobs.running", self._api.profile.running, lambda: api.listed(sync.sync_type, deadline, self._observer)
+        )
+        job = await self._trigger(api, sync, key, deadline)
+        if job is not None:
+            job = await self._status(api, job, deadline) or job
+            await self._cancel(api, job, deadline)
+
+    async def _login(self, deadline: Deadline) -> Session | None:
+        if self._profile.auth.static:
+            self._add(
+                "auth", FITS, "no login: the secrets go with each request, the next row tells whether they are accepted"
+            )
+            return await self._keeper.session(deadline, self._observer)
+        await self._keeper.forget(deadline, cooldown=False)
+        session: Session | None = await self._judged(
+            "auth.steps", lambda: self._keeper.session(deadline, self._observer)
+        )
+        if session is None:
+            return None
+        told = "logged in" + (" with a one-time code" if session.mfa_verified else "")
+        self._add("auth.steps", FITS, told)
+        fields = self._profile.auth.session
+        for name, value in (("refresh_token", session.refresh_token), ("expires_in", session.expires_at)):
+            wanted = fields is not None and getattr(fields, name) is not None
+            if wanted and value is None:
+                self._missing(f"auth.session.{name}", name)
+        return session
+
+    async def _refresh(self, session: Session, deadline: Deadline) -> None:
+        if self._profile.auth.refresh is None:
+            self._add("auth.refresh", ABSENT, "a new login instead" if not self._profile.auth.static else "")
+            return
+        if session.refresh_token is None:
+            self._add("auth.refresh", SKIPPED, "the login gave no refresh token")
+            return
+        self._events.clear()
+        again = await self._judged(
+            "auth.refresh", lambda: self._keeper.session(deadline, self._observer, rejected=session)
+        )
+        if again is None:
+            return
+        failed = [event.error for event in self._events if event.name == "session.failed"]
+        if failed:
+            self._add(
+                "auth.refresh", NOT, failed[0], fix="see `path`, `accepted` and `session`", code=ExitCode.CONTRACT
+            )
+        else:
+            self._add("auth.refresh", FITS, "a new token")
+
+    async def _recent(self, deadline: Deadline) -> list[Job]:
+        return await self._api.recent(5, deadline, self._observer)
+
+    async def _listing(self, part: str, profile: object, ask: Callable[[], Awaitable[list[Job] | None]]) -> None:
+        if profile is None:
+            self._add(part, ABSENT)
+            return
+        jobs = await self._judged(part, ask)
+        if jobs is not None:
+            self._add(part, FITS, f"{len(jobs)} jobs")
+
+    async def _trigger(self, api: JobApi, sync: PlannedSync, key: str, deadline: Deadline) -> Job | None:
+        answer: Job | Conflict | None = await self._judged(
+            "jobs.trigger", lambda: api.trigger(sync, key, deadline, self._observer)
+        )
+        if isinstance(answer, Conflict):
+            named = "and names it" if answer.job_id else "and names none"
+            self._add(
+                "jobs.trigger", FITS, f"a conflict: such a job is running, {named}", fix="try again when it has ended"
+            )
+            return None
+        if answer is not None:
+            self._add("jobs.trigger", FITS, f"job {answer.job_id[:40]} is {answer.status}")
+        return answer
+
+    async def _status(self, api: JobApi, job: Job, deadline: Deadline) -> Job | None:
+        now: Job | None = await self._judged("jobs.status", lambda: api.poll(job, deadline, self._observer))
+        if now is None:
+            return None
+        self._add("jobs.status", FITS, f"job {now.job_id[:40]} is {now.status}")
+        optional = ("sync_type", "progress", "start_time", "total_items", "processed_items")
+        body = find(self._answer.body, self._api.profile.status.job) if self._answer else None
+        for name in optional:
+            profile = getattr(self._api.profile.fields, name)
+            if profile is not None and find(body, profile) is None:
+                self._missing(f"jobs.fields.{name}", name, body)
+        return now
+
+    async def _cancel(self, api: JobApi, job: Job, deadline: Deadline) -> None:
+        if self._api.profile.cancel is None:
+            self._add("jobs.cancel", ABSENT, "the job goes on" if not job.status.terminal else "")
+            return
+        asked = await self._judged("jobs.cancel", lambda: self._asked_to_cancel(api, job, deadline))
+        if asked is None:
+            return
+        try:
+            after = await api.poll(job, deadline, self._observer)
+        except RunnerError:  # told by the row of jobs.status already
+            self._add("jobs.cancel", FITS, "accepted")
+        else:
+            self._add("jobs.cancel", FITS, f"the job is {after.status}")
+
+    async def _asked_to_cancel(self, api: JobApi, job: Job, deadline: Deadline) -> bool:
+        await api.cancel(job, deadline, self._observer)
+        return True
+
+    async def _judged(self, part: str, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """What `ask` gives, or None and a finding where it does not fit."""
+        self._answer = None
+        try:
+            return await ask()
+        except RunnerError as error:
+            self._add(part, NOT, str(error), fix=self._fix(error), code=error.exit_code)
+            return None
+
+    def _fix(self, error: RunnerError) -> str:
+        """A guess at what might mend it, from the answer that came."""
+        answer = self._answer
+        if answer is None or not isinstance(error, ContractError):
+            return ""
+        if answer.status == 404:
+            return "see `path`: the API knows no such place"
+        if not answer.is_json and answer.status < 300:
+            return "see `path`: a page or an empty body came, where JSON is wanted"
+        if "no meaning for the answer" in str(error):
+            return f"add an answer with `status: {answer.status}` to the step"
+        if f"answered {answer.status}" in str(error):
+            return f"if {answer.status} is good, add it to `accepted`; else see the request's body and headers"
+        if "unknown job status" in str(error):
+            return "add the word to `jobs.words`, under the state that it means"
+        return _guess(str(error), answer.body)
+
+    def _missing(self, part: str, name: str, body: Any = None) -> None:
+        """Something that the profile says and the answer has not: no error, but worth a look."""
+        body = body if body is not None or self._answer is None else self._answer.body
+        near = suggest.where(name, body)
+        fix = f"perhaps it stands at `{near}`" if near else "null, if the API never tells it"
+        self._add(part, ABSENT, "not in the answer", fix=fix)
+
+    def _add(self, part: str, fits: str, told: str = "", *, fix: str = "", code: int = 0) -> None:
+        shown = "" if self._answer is None else shape(self._answer.body) if self._answer.is_json else "not JSON"
+        self.findings.append(Finding(part, fits, told, shown, fix, int(code)))
+
+
+def _guess(problem: str, body: Any) -> str:
+    """Where the value perhaps stands that the problem misses."""
+    if "does not know job" in problem:
+        inner = (suggest.where("status", body) or "").rpartition(".")[0]
+        return f"perhaps `job: {inner}`" if inner else ""
+    missed = {"access token": "access_token", "job id": "job_id", "job status": "status", "progress": "progress"}
+    near = next((suggest.where(name, body) for words, name in missed.items() if words in problem), None)
+    return f"perhaps it stands at `{near}`" if near else ""

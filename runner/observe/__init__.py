@@ -1,1 +1,0 @@
-"""What the outside sees: events, logs, metrics, progress, reports."""

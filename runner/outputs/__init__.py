@@ -1,0 +1,1 @@
+"""What a run shows and leaves behind: one module for each kind of output."""

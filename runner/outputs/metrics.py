@@ -1,0 +1,185 @@
+"""Prometheus metrics of the run: collected from events, served while it lasts, kept in a textfile at its end.
+
+The push to a Pushgateway stands in `pushgateway.py`.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from runner import __version__
+from runner.events import events
+from runner.events.observer import Record
+from runner.models import Outcome, RunResult
+
+LAST_SUCCESS = "sync_runner_last_success_timestamp_seconds"
+LAST_SUCCESS_HELP = "When the sync last completed, in Unix seconds."
+RETRY_REASONS = ("connect", "lost_answer", "rate_limited", "unavailable", "server_error")  # runner.http.retry.reason
+_SYNC = ("account", "sync_type")
+
+
+class MetricsListener:
+    """Collects the design's metrics from events and from the run's result, in registries of its own."""
+
+    def __init__(self) -> None:
+        """All metrics, still empty."""
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        run = self.of_run = CollectorRegistry()
+        # Kept apart: a last success must outlive runs in which the sync failed, so it is pushed and merged on its own.
+        self.of_success = CollectorRegistry()
+
+        def counter(name: str, about: str, labels: Iterable[str]) -> Any:
+            return Counter(f"sync_runner_{name}", about, tuple(labels), registry=run)
+
+        def gauge(name: str, about: str, labels: Iterable[str] = ()) -> Any:
+            return Gauge(f"sync_runner_{name}", about, tuple(labels), registry=run)
+
+        self._duration = gauge("sync_duration_seconds", "How long the syncs of this type took in the last run.", _SYNC)
+        self._processed = gauge("sync_items_processed", "Items that the last run's syncs processed.", _SYNC)
+        # A counter by its name: https://prometheus.io/docs/practices/naming/ keeps `_total` for them.
+        self._total = counter("sync_items", "Items that the last run's syncs had to process.", _SYNC)
+        self._skew = gauge("clock_skew_seconds", "The API's clock less ours; 0 within 2 s.", ("account",))
+        build = gauge("build_info", "The runner's version; always 1.", ("version",))
+        build.labels(__version__).set(1)
+        self._success = Gauge(LAST_SUCCESS, LAST_SUCCESS_HELP, _SYNC, registry=self.of_success)
+        self._syncs = counter("syncs", "Syncs of this run by result.", (*_SYNC, "result"))
+        self._logins = counter("logins", "Sessions of this run, by how they were had.", ("account", "method", "result"))
+        self._requests = counter("http_requests", "HTTP requests of this run.", ("endpoint", "code"))
+        self._retries = counter("retries", "Requests sent again in this run.", ("endpoint", "reason"))
+        self._request_duration = Histogram(
+            "sync_runner_http_request_duration_seconds",
+            "Length of the HTTP requests of this run.",
+            ("endpoint",),
+            registry=run,
+        )
+        self._endpoints: set[str] = set()
+        self._skewed: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
+
+    def __call__(self, record: Record) -> None:
+        """Count the event."""
+        account = record.context.get("account", "")
+        match record.event:
+            case events.RequestDone() as done:
+                self._request(done)
+            case events.RetryScheduled(endpoint=endpoint, reason=reason):
+                self._retries.labels(endpoint, reason).inc()
+            case events.SessionReused():
+                self._logins.labels(account, "cached", "success").inc()
+            case events.LoggedIn(method=method):
+                self._logins.labels(account, method, "success").inc()
+                if account not in self._skewed:
+                    self._skew.labels(account).set(0.0)
+            case events.LoginFailed(method=method):
+                self._logins.labels(account, method, "failure").inc()
+            case events.ClockSkew(skew_seconds=skew):
+                self._skewed.add(account)
+                self._skew.labels(account).set(skew)
+            case events.SyncEnded() as end:
+                self._ended(record, end)
+
+    def _request(self, done: events.RequestDone) -> None:
+        if done.endpoint not in self._endpoints:
+            self._endpoints.add(done.endpoint)
+            for reason in RETRY_REASONS:  # a series that is there before it counts can be alerted on
+                self._retries.labels(done.endpoint, reason)
+        self._requests.labels(done.endpoint, done.code).inc()
+        self._request_duration.labels(done.endpoint).observe(done.duration_seconds)
+
+    def _ended(self, record: Record, end: events.SyncEnded) -> None:
+        account, kind = record.context.get("account", ""), record.context.get("sync_type", "")
+        self._told.add((account, record.context.get("sync", "")))
+        self._count(account, kind, end.result, end.duration_seconds)
+        self._items(account, kind, end.processed_items, end.total_items)
+        if end.result == Outcome.COMPLETED:
+            self._success.labels(account, kind).set(record.time)
+
+    def _count(self, account: str, kind: str, result: str, seconds: float) -> None:
+        self._syncs.labels(account, kind, result).inc()
+        self._duration.labels(account, kind).inc(seconds)
+
+    def _items(self, account: str, kind: str, processed: int | None, total: int | None) -> None:
+        if processed is not None:
+            self._processed.labels(account, kind).inc(processed)
+        if total is not None:
+            self._total.labels(account, kind).inc(total)
+
+    def finish(self, run: RunResult) -> None:
+        """Set what only the run's result tells. These metrics come in here, so that no scrape sees them as 0."""
+        from prometheus_client import Gauge
+
+        for name, about, value in (
+            ("last_run_timestamp_seconds", "When the last run ended, in Unix seconds.", run.ended_at),
+            ("last_run_exit_code", "Exit code of the last run.", run.exit_code),
+            ("run_duration_seconds", "How long the last run took.", run.ended_at - run.started_at),
+        ):
+            Gauge(f"sync_runner_{name}", about, registry=self.of_run).set(value)
+        for result in run.results:
+            if (result.account, result.name) not in self._told:  # a sync that never had its turn
+                self._count(result.account, result.sync_type, result.outcome.value, result.duration)
+
+    def text(self, older: str = "") -> str:
+        """All metrics in Prometheus's text format; last successes in `older` that this run did not renew are kept."""
+        from prometheus_client import generate_latest
+
+        self._take_older(older)
+        return (generate_latest(self.of_run) + generate_latest(self.of_success)).decode()
+
+    def _take_older(self, older: str) -> None:
+        renewed = {tuple(labels[name] for name in _SYNC) for labels, _time in self.successes()}
+        for labels, value in successes_in(older):
+            place = tuple(labels.get(name, "") for name in _SYNC)
+            if place not in renewed:
+                self._success.labels(*place).set(value)
+
+    def successes(self) -> list[tuple[dict[str, str], float]]:
+        """The labels and Unix seconds of each last success."""
+        families = self.of_success.collect()
+        return [(dict(sample.labels), sample.value) for family in families for sample in family.samples]
+
+    def write_textfile(self, path: Path) -> str | None:
+        """Write a node-exporter textfile whole. Returns what went wrong, or None."""
+        from runner.outputs.report import write_whole
+
+        try:
+            older = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        except OSError as error:
+            return f"{path}: can not be read ({error.strerror}), so it is not replaced: it holds the last successes"
+        return write_whole(path, self.text(older))
+
+    def serve(self, listen: str) -> tuple[Callable[[], None], str | None]:
+        """Serve /metrics at `host:port` on a thread. Returns what stops it, and what went wrong or None.
+
+        prometheus_client answers in OpenMetrics where the scraper asks for it, else in the text format.
+        """
+        from prometheus_client import CollectorRegistry, start_http_server
+
+        both = CollectorRegistry(auto_describe=True)
+        for one in (self.of_run, self.of_success):
+            both.register(one)
+        host, _, port = listen.rpartition(":")
+        try:
+            server, thread = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry=both)
+        except (OSError, OverflowError) as error:
+            return lambda: None, f"{listen}: can not listen ({getattr(error, 'strerror', None) or 'no such port'})"
+
+        def close() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join(1.0)
+
+        return close, None
+
+
+def successes_in(text: str) -> list[tuple[dict[str, str], float]]:
+    """The labels and Unix seconds of each last success in metrics as text; none where it is something else."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    ours = "".join(f"{line}\n" for line in text.splitlines() if line.startswith(LAST_SUCCESS))  # quick in a long text
+    try:
+        families = list(text_string_to_metric_families(ours))
+    except (ValueError, KeyError, IndexError):
+        return []
+    return [(dict(sample.labels), sample.value) for family in families for sample in family.samples]

@@ -1,0 +1,242 @@
+"""A live view on a terminal: one line a sync (bar, state, items, rate, time left), with log lines printed above it.
+
+What a line shows follows from the width the terminal has at that moment, so that a resize needs no care.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from runner.events import events
+from runner.events.observer import Record
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+FRAMES = 8  # a second
+MOST_ROWS = 40  # syncs shown at once; of more, those that run come first
+_STYLES = {"completed": "green", "running": "cyan", "pending": "dim", "started": "dim"}
+_SIGNS = {"completed": ("✓", "+"), "running": ("▸", ">"), "pending": ("·", "."), "started": ("·", ".")}
+# Least width of the terminal, and what is shown from there on.
+_TIERS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (76, ("name", "bar", "percent", "items", "state", "elapsed", "rate", "left")),
+    (56, ("name", "bar", "percent", "state", "elapsed", "left")),
+    (30, ("sign", "name", "bar", "percent", "elapsed")),
+    (0, ("sign", "name", "percent")),
+)
+
+
+@dataclass(slots=True)
+class Row:
+    """One sync as it is shown. Times are Unix seconds, `progress` is in per cent."""
+
+    name: str
+    state: str
+    began: float
+    progress: float | None = None
+    done: int | None = None
+    total: int | None = None
+    ended: float | None = None
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since its turn came, or that it took."""
+        return max(0.0, (self.ended or now) - self.began)
+
+    def rate(self, now: float) -> float | None:
+        """Items a second so far."""
+        spent = self.elapsed(now)
+        return self.done / spent if self.done and spent > 0 else None
+
+    def left(self, now: float) -> float | None:
+        """Seconds until it ends, if it goes on as it did; None for a guess too early to tell."""
+        if self.ended is not None or self.progress is None or not 1.0 <= self.progress < 100.0:
+            return None
+        return self.elapsed(now) * (100.0 - self.progress) / self.progress
+
+
+class Board:
+    """All syncs of the run, from events; draws itself as wide as it may."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """`now` tells Unix seconds."""
+        self._now = now
+        self._rows: dict[tuple[str, str], Row] = {}
+        self._planned = 0
+
+    def take(self, record: Record) -> None:
+        """Move the sync's line."""
+        key = (record.context.get("account", ""), record.context.get("sync", ""))
+        match record.event:
+            case events.RunStarted(syncs=planned):
+                self._planned = planned
+            case events.SyncStarted():
+                row = self._rows.setdefault(key, Row(key[1], "started", record.time))
+                row.state, row.progress, row.done, row.total = "started", None, None, None
+            case events.SyncProgress() as seen:
+                self._move(key, seen.status, seen.progress, seen.processed_items, seen.total_items)
+            case events.SyncEnded() as end:
+                row = self._rows.setdefault(key, Row(key[1], end.result, record.time))
+                full = 100.0 if end.result == "completed" else row.progress
+                self._move(key, end.result, full, end.processed_items, end.total_items)
+                row.ended = record.time
+
+    def _move(
+        self, key: tuple[str, str], state: str, progress: float | None, done: int | None, total: int | None
+    ) -> None:
+        row = self._rows.get(key)
+        if row is None:
+            return
+        row.state = state
+        row.done = row.done if done is None else done
+        row.total = row.total if total is None else total
+        if progress is None and row.total and row.done is not None:
+            progress = 100.0 * row.done / row.total
+        row.progress = row.progress if progress is None else progress
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        """The lines, for rich."""
+        if not self._rows:
+            return
+        wanted = next(columns for least, columns in _TIERS if options.max_width >= least)
+        room = min(MOST_ROWS, max(1, console.height - 2))
+        shown = self._chosen(room)
+        yield self._table(shown, wanted, options)
+        if len(shown) < max(len(self._rows), self._planned):
+            yield self._summary()
+
+    def _chosen(self, room: int) -> list[tuple[tuple[str, str], Row]]:
+        rows = list(self._rows.items())
+        if len(rows) <= room:
+            return rows
+        rank = {"completed": 2}
+        ranked = sorted(rows, key=lambda item: 0 if item[1].ended is None else rank.get(item[1].state, 1))
+        chosen = {key for key, _row in ranked[:room]}
+        return [item for item in rows if item[0] in chosen]
+
+    def _table(
+        self, rows: Iterable[tuple[tuple[str, str], Row]], wanted: tuple[str, ...], options: "ConsoleOptions"
+    ) -> Any:
+        from rich.table import Table
+
+        many = len({account for account, _sync in self._rows}) > 1
+        table = Table.grid(padding=(0, 1, 0, 0), expand="bar" in wanted)
+        for column in wanted:
+            if column == "bar":
+                table.add_column(ratio=1, min_width=4)
+            elif column == "name":
+                table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, options.max_width // 4))
+            else:
+                left = column in ("state", "sign")
+                table.add_column(no_wrap=True, justify="left" if left else "right", overflow="ellipsis")
+        now = self._now()
+        for (account, _sync), row in rows:
+            name = f"{account}/{row.name}" if many and account else row.name
+            table.add_row(*(_cell(column, name, row, now, ascii_only=options.ascii_only) for column in wanted))
+        return table
+
+    def _summary(self) -> Any:
+        from rich.text import Text
+
+        rows = self._rows.values()
+        ended = [row for row in rows if row.ended is not None]
+        good = sum(row.state == "completed" for row in ended)
+        total = max(len(rows), self._planned)
+        words = f"{good} of {total} completed, {len(rows) - len(ended)} running, {len(ended) - good} not completed"
+        return Text(words, style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _cell(column: str, name: str, row: Row, now: float, *, ascii_only: bool) -> Any:
+    from rich.text import Text
+
+    style = _STYLES.get(row.state, "red")
+    rate, left = row.rate(now), row.left(now)
+    match column:
+        case "bar":
+            return _bar(row, style)
+        case "sign":
+            return Text(_SIGNS.get(row.state, ("✗", "x"))[ascii_only], style=style)
+        case "name":
+            return Text(name)
+        case "percent":
+            return Text("" if row.progress is None else f"{row.progress:.0f}%")
+        case "items":
+            return Text("" if row.total is None else f"{row.done or 0}/{row.total}")
+        case "state":
+            return Text(row.state, style=style)
+        case "elapsed":
+            return Text(_clock(row.elapsed(now)))
+        case "rate":
+            return Text("" if rate is None else f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
+        case _:
+            return Text("" if left is None else f"-{_clock(left)}")
+
+
+def _bar(row: Row, style: str) -> Any:
+    from rich.progress_bar import ProgressBar
+
+    waiting = row.progress is None and row.ended is None
+    return ProgressBar(
+        total=None if waiting else 100.0, completed=row.progress or 0.0, complete_style=style, finished_style=style
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class ProgressListener:
+    """Keeps the board on the terminal while the run lasts.
+
+    Frames and log lines come from two threads. rich reckons where the cursor stands before it draws, and holds no lock
+    until it has drawn (Textualize/rich#1530): so ours is held, and its own thread is not used.
+    """
+
+    def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
+        """Draws on `stream`; `now` tells Unix seconds."""
+        import os
+
+        from rich.console import Console
+        from rich.live import Live
+
+        # Not COLUMNS and LINES: where they are exported, they stay what they were when the terminal is resized.
+        variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self.console = Console(file=stream, highlight=False, emoji=False, _environ=variables)
+        self._board = Board(now)
+        # Without redirection: rich would send our standard output, where the report goes, to this console.
+        self._live = Live(
+            self._board, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._turn = threading.RLock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
+
+    def start(self) -> None:
+        """Begin to draw."""
+        self._live.start()
+        self._thread.start()
+
+    def _draw(self) -> None:
+        while not self._stopped.wait(1 / FRAMES):
+            with self._turn:
+                self._live.refresh()
+
+    def stop(self) -> None:
+        """Draw the last state and leave it there. A second call does nothing."""
+        self._stopped.set()
+        self._thread.join()
+        self._live.stop()
+
+    def write(self, line: str) -> None:
+        """Print a finished log line above the bars."""
+        from rich.text import Text
+
+        with self._turn:
+            self.console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
+
+    def __call__(self, record: Record) -> None:
+        """Take the event."""
+        with self._turn:
+            self._board.take(record)

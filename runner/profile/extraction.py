@@ -1,0 +1,200 @@
+"""Reads answers as the profile spells them: texts, numbers, jobs. Every misfit is a ContractError that names its place."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from runner.errors import ContractError
+from runner.models import JSON, Job, JobStatus
+from runner.profile.expressions import find, shape
+from runner.profile.models import Errors, Jobs, Source
+
+MAX_ID = 512  # characters of a job id: it goes into addresses and log lines
+
+
+class Seen(Protocol):
+    """An answer as far as a profile can point into it. Names of headers are in lower case."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def cookies(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> JSON: ...
+
+
+def value(answer: Seen, sources: tuple[Source, ...] | None, known: Mapping[str, JSON] | None = None) -> JSON:
+    """The first of `sources` that stands in the answer or among the `known` values; None where none does."""
+    for source in sources or ():
+        found = _one(answer, source, known or {})
+        if found is not None:
+            return _segment(found, source)
+    return None
+
+
+def _one(answer: Seen, source: Source, known: Mapping[str, JSON]) -> JSON:
+    if source.header is not None:
+        return answer.headers.get(source.header.lower())
+    if source.cookie is not None:
+        return answer.cookies.get(source.cookie)
+    if source.value is not None:
+        return known.get(source.value)
+    return find(answer.body, source.body)
+
+
+def _segment(found: JSON, source: Source) -> JSON:
+    if source.segment is None:
+        return found
+    parts = [part for part in urlsplit(found).path.split("/") if part] if isinstance(found, str) else []
+    try:
+        return parts[source.segment]
+    except IndexError:
+        raise ContractError(f"`{source}` has no part {source.segment} between slashes") from None
+
+
+def named(sources: tuple[Source, ...] | None) -> str:
+    """Where a value should stand, for messages."""
+    return " or ".join(str(source) for source in sources or ())
+
+
+def text(answer: Seen, sources: tuple[Source, ...] | None, known: Mapping[str, JSON] | None = None) -> str | None:
+    """A text or a whole number (as text); None where there is none. Raises ContractError else."""
+    return _as_text(value(answer, sources, known), named(sources))
+
+
+def seconds(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
+    """A lifetime in seconds. Raises ContractError when it is negative or no number."""
+    found = value(answer, sources)
+    if isinstance(found, str) and _digits(found):
+        found = int(found.strip()[:16])
+    lifetime = _as_number(found, named(sources))
+    if lifetime is not None and lifetime < 0:
+        raise ContractError(f"`{named(sources)}` should be a lifetime in seconds, is negative")
+    return lifetime
+
+
+def _digits(text: str) -> bool:
+    """Whether it is a whole number: one from a header or cookie is text."""
+    return text.strip().isascii() and text.strip().isdigit()
+
+
+def moment(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
+    """A moment in Unix seconds, from a number or RFC 3339. Raises ContractError for anything else."""
+    found = value(answer, sources)
+    if not isinstance(found, str):
+        return _as_number(found, named(sources))
+    if _digits(found):
+        return float(found[:16])
+    try:
+        at = datetime.fromisoformat(found.strip())
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ContractError(f"`{named(sources)}` should be a time (Unix seconds or RFC 3339)") from None
+
+
+def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = False) -> Job:
+    """The job in `data`. One that has just `begun` may lack its status: it is pending.
+
+    Raises ContractError naming the field that does not fit, never its value's secrets.
+    """
+    fields = profile.fields
+    found = None if profile.single else _as_text(find(data, fields.job_id), fields.job_id or "")
+    found = found or job_id
+    if not found:
+        raise ContractError(f"the answer has no job id at `{fields.job_id}` (shape: {shape(data)})")
+    if len(found) > MAX_ID:
+        raise ContractError(f"the job id at `{fields.job_id}` has {len(found)} characters; at most {MAX_ID} are taken")
+    total, processed = _count(data, fields.total_items), _count(data, fields.processed_items)
+    return Job(
+        job_id=found,
+        status=_status(profile, data, begun=begun),
+        sync_type=_sync_type(profile, data),
+        user_id=_text_at(data, fields.user_id),
+        progress=_progress(profile, data, total, processed),
+        start_time=_text_at(data, fields.start_time),
+        end_time=_text_at(data, fields.end_time),
+        error_message=_text_at(data, fields.error_message),
+        total_items=total,
+        processed_items=processed,
+    )
+
+
+def idle(profile: Jobs, data: JSON) -> bool:
+    """Whether an API of one job at a time says that there is no job."""
+    return profile.single is not None and _is_among(find(data, profile.fields.status), profile.single.idle)
+
+
+def message(errors: Errors, body: JSON) -> str | None:
+    """The API's own words about what went wrong, shortened; None where it has none."""
+    try:
+        said = find(body, errors.message) if isinstance(body, dict) else None
+    except ContractError:
+        return None
+    return said[:200] if isinstance(said, str) else None
+
+
+def _status(profile: Jobs, data: JSON, *, begun: bool) -> JobStatus:
+    word = find(data, profile.fields.status)
+    if word is None and begun:
+        return JobStatus.PENDING
+    for state, words in profile.words.items():
+        if _is_among(word, words):
+            return state
+    known = ", ".join(str(word) for words in profile.words.values() for word in words)
+    shown = repr(word[:40]) if isinstance(word, str) else str(word) if type(word) is int else shape(word)
+    raise ContractError(f"unknown job status {shown} at `{profile.fields.status}`; the profile knows: {known}")
+
+
+def _is_among(word: JSON, words: tuple[str | int, ...]) -> bool:
+    """Equal and of one kind: JSON's `true` is not 1."""
+    return any(type(word) is type(one) and word == one for one in words)
+
+
+def _sync_type(profile: Jobs, data: JSON) -> str | None:
+    """The job's type in our word."""
+    told = _text_at(data, profile.fields.sync_type)
+    return next((ours for ours, theirs in profile.sync_types.items() if str(theirs) == told), told)
+
+
+def _progress(profile: Jobs, data: JSON, total: int | None, processed: int | None) -> float | None:
+    if profile.progress == "items":
+        return None if not total or processed is None else 100.0 * min(processed, total) / total
+    told = _as_number(find(data, profile.fields.progress), profile.fields.progress or "")
+    if told is None:
+        return None
+    percent = told * 100 if profile.progress == "fraction" else told
+    if not 0 <= percent <= 100:
+        raise ContractError(f"progress at `{profile.fields.progress}` is outside 0-100 per cent")
+    return percent
+
+
+def _text_at(data: JSON, expression: str | None) -> str | None:
+    return _as_text(find(data, expression), expression or "")
+
+
+def _count(data: JSON, expression: str | None) -> int | None:
+    found = _as_number(find(data, expression), expression or "")
+    if found is None:
+        return None
+    if found < 0 or found != int(found):
+        raise ContractError(f"`{expression}` should be a count (0, 1, 2, ...)")
+    return int(found)
+
+
+def _as_text(found: JSON, place: str) -> str | None:
+    if isinstance(found, str):  # half characters, which JSON allows and no file, header or database takes, written out
+        return found.encode("utf-8", "backslashreplace").decode()
+    if found is None:
+        return None
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
+    raise ContractError(f"`{place}` should be text, is {shape(found)}")
+
+
+def _as_number(found: JSON, place: str) -> float | None:
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or abs(found) > 1e15:
+        raise ContractError(f"`{place}` should be a number, is {shape(found)}")
+    return float(found)

@@ -1,0 +1,114 @@
+"""Finds, reads and checks a profile's file. Every fault is a UsageError that names file, line and key."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from runner import yaml_source
+from runner.errors import UsageError, nearest
+from runner.profile import precompiled
+from runner.profile.models import Profile
+from runner.yaml_source import Document, Place
+
+BUILT_IN = Path(__file__).parent / "builtin"
+
+
+def load(name: str) -> Profile:
+    """The built-in profile `name`, or the one in the file it names. Raises UsageError with file, line and key."""
+    path = locate(name)
+    made = precompiled.read(path) if path.parent == BUILT_IN else None
+    return made or parse(yaml_source.read(path))
+
+
+def make_ready() -> None:
+    """Write the JSON of every built-in profile."""
+    for path in BUILT_IN.glob("*.yaml"):
+        path.with_suffix(".json").write_text(precompiled.text(path, parse(yaml_source.read(path))), encoding="utf-8")
+
+
+def locate(name: str) -> Path:
+    """The file of a profile. Raises UsageError naming the built-in ones."""
+    built_in = BUILT_IN / f"{name}.yaml"
+    if "/" not in name and built_in.is_file():
+        return built_in
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise UsageError(f"profile `{name}`: neither a built-in profile ({', '.join(built_ins())}) nor a file")
+
+
+def built_ins() -> list[str]:
+    """The names of the profiles that come with the runner."""
+    return sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a profile, for editors; what must fit together is checked by `parse` alone."""
+    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Profile.model_json_schema()}
+    return found | {"title": "Profile of sync-runner"}
+
+
+def parse(doc: Document) -> Profile:
+    """The profile in a document. Raises UsageError, one line a fault, with file, line and key."""
+    from runner.profile import validation
+
+    _refuse(doc, yaml_source.not_json(doc.data))
+    try:
+        profile = Profile.model_validate(doc.data)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        raise UsageError("\n".join(_line(doc, fault["loc"], _said(fault)) for fault in faults)) from None
+    _refuse(doc, validation.faults(profile))
+    return profile
+
+
+def _refuse(doc: Document, faults: Iterator[tuple[Place, str]]) -> None:
+    lines = [_line(doc, *fault) for fault in faults]
+    if lines:
+        raise UsageError("\n".join(lines))
+
+
+def _line(doc: Document, place: Place, message: str) -> str:
+    """`file:line: key: message`; the key as it stands in the file, without what validation put below it."""
+    path = place
+    while path and path not in doc.lines:
+        path = path[:-1]
+    key = ".".join(map(str, place[: len(path) + 1] if message == MISSING else path)) or "the profile"
+    return f"{doc.where(place) if path else f'{doc.name}:1'}: {key}: {message}"
+
+
+MISSING = "is required"
+
+
+def _said(fault: Mapping[str, Any]) -> str:
+    if fault["type"] == "missing":
+        return MISSING
+    if fault["type"] == "extra_forbidden":
+        return "no such key in a profile" + _nearest(fault["loc"])
+    if fault["type"] in ("model_type", "dict_type"):
+        return "should hold keys and values; `sync-runner profiles schema` lists them"
+    return str(fault["msg"]).removeprefix("Value error, ")
+
+
+def _nearest(place: Place) -> str:
+    near = nearest(str(place[-1]), sorted(_keys(Profile, set())))
+    return f"; did you mean `{near}`?" if near else "; `sync-runner profiles schema` lists all"
+
+
+def _keys(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
+    """Every key that stands anywhere in a profile."""
+    seen.add(model)
+    for name, field in model.model_fields.items():
+        yield field.alias or name
+        for inner in _models_in(field.annotation):
+            if inner not in seen:
+                yield from _keys(inner, seen)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)

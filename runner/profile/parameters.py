@@ -1,0 +1,97 @@
+"""What a sync may ask of an API: its type, dates and parameters, checked against the profile before anything is sent."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from runner.errors import UsageError, nearest
+from runner.profile import template
+from runner.profile.models import Parameter, Profile
+from runner.yaml_source import not_json
+
+
+class Asked(Protocol):
+    """A sync as the settings give it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def start(self) -> str | None: ...
+    @property
+    def end(self) -> str | None: ...
+    @property
+    def force_full(self) -> bool: ...
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+
+
+def check(profile: Profile, sync: Asked, common: Mapping[str, Any]) -> None:
+    """Raises UsageError where the profile can not say what `sync` asks, naming what it knows."""
+    types = profile.jobs.sync_types
+    if types and sync.type not in types:
+        near = nearest(sync.type, types)
+        hint = f"; did you mean `{near}`?" if near else ""
+        raise UsageError(f"no sync type `{sync.type}` in this profile; known: {', '.join(types)}{hint}")
+    uses = {name: optional for name, optional, _ in template.names(vars(profile.jobs.trigger.request))}
+    for key, name in (("start", "start_date"), ("end", "end_date"), ("force_full", "force_full")):
+        given = getattr(sync, key)
+        if given and name not in uses:
+            raise UsageError(f"syncs.{sync.name}.{key}: this profile has no place for it; take it away")
+        if given is None and uses.get(name) is False:
+            raise UsageError(f"syncs.{sync.name}.{key}: this profile wants one; give 2026-01-31, today, -7d, ...")
+    for name in sync.params:
+        only = profile.parameters[name].sync_types if name in profile.parameters else ()
+        if only and sync.type not in only:
+            raise UsageError(f"syncs.{sync.name}.params.{name}: is for {', '.join(only)} only; take it away")
+    values(profile, sync.type, {**common, **sync.params}, f"syncs.{sync.name}.params")
+
+
+def values(
+    profile: Profile, sync_type: str | None, given: Mapping[str, Any], place: str, *, complete: bool = True
+) -> dict[str, Any]:
+    """The parameters' values for a sync, by their names in templates. Raises UsageError naming the nearest.
+
+    Not `complete`: of no sync, so that those it must give may be missing.
+    """
+    for name in given:
+        if name not in profile.parameters:
+            near = nearest(name, profile.parameters)
+            known = f"did you mean `{near}`?" if near else f"known: {', '.join(profile.parameters) or 'none'}"
+            raise UsageError(f"{place}.{name}: no such parameter in this profile; {known}")
+    return dict(_values(profile, sync_type, given, place, complete))
+
+
+def _values(
+    profile: Profile, sync_type: str | None, given: Mapping[str, Any], place: str, complete: bool
+) -> Iterator[tuple[str, Any]]:
+    for name, parameter in profile.parameters.items():
+        if parameter.sync_types and sync_type not in parameter.sync_types:
+            continue
+        value = given.get(name, parameter.default)
+        if value is None and parameter.required and complete:
+            about = f" ({parameter.description})" if parameter.description else ""
+            raise UsageError(f"{place}.{name}: this profile requires it{about}; a {parameter.type} is wanted")
+        if value is not None:
+            yield f"params.{name}", _typed(value, parameter, f"{place}.{name}")
+
+
+def _typed(value: Any, parameter: Parameter, key: str) -> Any:
+    """The value, read from its text where it comes from the command line or the environment."""
+    if isinstance(value, str) and parameter.type != "string":
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise UsageError(f"{key}: should be a JSON {parameter.type}, such as {_EXAMPLES[parameter.type]}") from None
+    wrong = next(not_json(value), None)
+    if wrong:
+        raise UsageError(f"{'.'.join(map(str, (key, *wrong[0])))}: {wrong[1]}")
+    if not parameter.fits(value):
+        raise UsageError(f"{key}: should be of type {parameter.type}, such as {_EXAMPLES[parameter.type]}")
+    return value
+
+
+_EXAMPLES = {
+    "string": '"text"', "integer": "7", "number": "0.5", "boolean": "true", "object": '{"key": 1}', "array": "[1, 2]",
+}  # fmt: skip

@@ -1,0 +1,55 @@
+"""The built-in profiles as JSON, checked and ready to be used without YAML and validation; `make docs` writes them.
+
+The YAML files are the profiles; each JSON file tells which text it was made of, and counts for no other. Reading the text
+and building what validates a profile would take a tenth of a start.
+"""
+
+import hashlib
+import json
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from runner.profile.models import Profile
+
+
+def read(path: Path) -> Profile | None:
+    """The profile of a built-in YAML file, from the JSON beside it; None where that was not made of the same text."""
+    try:
+        made = json.loads(path.with_suffix(".json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return _made(Profile, made["profile"]) if made["made_of"] == _fingerprint(path) else None
+
+
+def text(path: Path, profile: Profile) -> str:
+    """What stands in the JSON beside the YAML file of `profile`."""
+    whole = profile.model_dump(mode="json", by_alias=True)
+    return json.dumps({"made_of": _fingerprint(path), "profile": whole}, indent=1) + "\n"
+
+
+def _fingerprint(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _made(kind: Any, value: Any) -> Any:
+    """`value`, which came from a field of that kind, as that field holds it."""
+    if value is None:
+        return None
+    inner = get_args(kind)
+    match get_origin(kind):
+        case origin if origin is Annotated:
+            return _made(inner[0], value)
+        case origin if origin in (Union, UnionType):
+            return _made(next(one for one in inner if one is not NoneType), value)
+        case origin if origin is tuple:
+            return tuple(_made(inner[0], one) for one in value)
+        case origin if origin is dict:
+            return {_made(inner[0], key): _made(inner[1], one) for key, one in value.items()}
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        fields = kind.model_fields.items()
+        return kind.model_construct(**{name: _made(one.annotation, value[one.alias or name]) for name, one in fields})
+    return kind(value) if isinstance(kind, type) and issubclass(kind, Enum) else value

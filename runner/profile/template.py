@@ -1,0 +1,94 @@
+"""Closed templates: `${name}` stands for a named value of the run, `${name?}` for one that may be absent. No code.
+
+A string that is only a placeholder keeps the value's JSON type; inside a longer string the value is written as text.
+An absent optional value takes its key, and a mapping that empties by it, out of the request. `$$` is a dollar sign.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runner.yaml_source import Place
+
+_PLACEHOLDER = re.compile(r"\$(?:\$|\{([a-z_][a-z0-9_.]*)(\?)?\})")
+_ABSENT = object()
+
+
+def stray(template: Any) -> Iterator[Place]:
+    """Where a `$` stands that begins no placeholder: a slip, for it would be sent as it is."""
+    for text, place in _texts(template, ()):
+        if "$" in _PLACEHOLDER.sub("", text):
+            yield place
+
+
+def names(template: Any) -> Iterator[tuple[str, bool, Place]]:
+    """Each placeholder in `template`: its name, whether it is optional, and where it stands."""
+    for text, place in _texts(template, ()):
+        for match in _PLACEHOLDER.finditer(text):
+            if match[1]:
+                yield match[1], bool(match[2]), place
+
+
+def _texts(template: Any, place: Place) -> Iterator[tuple[str, Place]]:
+    """Every text in `template`, with its place."""
+    if isinstance(template, str):
+        yield template, place
+    elif isinstance(template, Mapping):
+        for key, value in template.items():
+            yield from _texts(value, (*place, str(key)))
+    elif isinstance(template, list | tuple):
+        for index, value in enumerate(template):
+            yield from _texts(value, (*place, index))
+
+
+def fill(template: Any, values: Mapping[str, Any]) -> Any:
+    """The template with `values` put in; None counts as absent. KeyError names a required value that is absent."""
+    result = _fill(template, values)
+    return None if result is _ABSENT else result
+
+
+def _fill(template: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(template, str):
+        return _fill_text(template, values)
+    if isinstance(template, Mapping):
+        filled = {key: _fill(value, values) for key, value in template.items()}
+        kept = {key: value for key, value in filled.items() if value is not _ABSENT}
+        return kept if kept or not template else _ABSENT
+    if isinstance(template, list | tuple):
+        return [value for value in (_fill(item, values) for item in template) if value is not _ABSENT]
+    return template
+
+
+def _fill_text(template: str, values: Mapping[str, Any]) -> Any:
+    if "$" not in template:  # most have none, and are filled with every look at a job
+        return template
+    whole = _PLACEHOLDER.fullmatch(template)
+    if whole and whole[1]:
+        return _value(whole, values)
+    missing = False
+
+    def put(match: re.Match[str]) -> str:
+        nonlocal missing
+        if not match[1]:
+            return "$"
+        value = _value(match, values)
+        missing = missing or value is _ABSENT
+        return "" if value is _ABSENT else as_text(value)
+
+    text = _PLACEHOLDER.sub(put, template)
+    return _ABSENT if missing else text
+
+
+def _value(match: re.Match[str], values: Mapping[str, Any]) -> Any:
+    value = values.get(match[1])
+    if value is None:
+        if not match[2]:
+            raise KeyError(match[1])
+        return _ABSENT
+    return value
+
+
+def as_text(value: Any) -> str:
+    """A value as it stands in a path, query, header or form: what is no text as JSON writes it."""
+    return value if isinstance(value, str) else json.dumps(value)

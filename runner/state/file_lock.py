@@ -1,0 +1,41 @@
+"""A lock between processes: a permanent file, locked by the kernel, so that a killed holder lets go of it."""
+
+import fcntl
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from runner.clock import Clock, Deadline
+from runner.errors import DeadlineExceeded
+
+
+def open_lock(path: Path) -> int:
+    """The descriptor of the lock file, made where there is none. Raises OSError; a link is not followed."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock it, unless another holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def held(path: Path, what: str, clock: Clock, deadline: Deadline) -> AsyncIterator[None]:
+    """Hold the lock. Raises OSError, or DeadlineExceeded where another process holds it too long."""
+    descriptor = open_lock(path)
+    try:
+        pause = 0.005
+        while not try_lock(descriptor):
+            if deadline.expired:
+                raise DeadlineExceeded(f"{path}: another sync-runner held {what} until {deadline.what} ended")
+            await clock.sleep(min(random.uniform(pause / 2, pause), deadline.remaining))
+            pause = min(pause * 2, 0.25)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,1 +1,0 @@
-"""Sync jobs: plan, state machine, trigger-or-adopt, watch, cancel."""

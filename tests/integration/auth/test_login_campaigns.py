@@ -1,0 +1,43 @@
+"""The login campaigns, small; and each of them does catch a store that breaks its promise."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from runner.state.directory import FileStore
+from runner.state.record import AccountState, Codec
+from tests.campaign import login
+
+
+def test_processes_that_find_one_expired_session_refresh_it_once() -> None:
+    told = login.refresh(rounds=2, processes=8)
+    assert (told["refreshes a round"], told["revoked"], told["corrupt"]) == (1, 0, 0)
+
+
+def test_a_store_that_locks_nobody_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def open_to_all(*_arguments: Any) -> AsyncIterator[None]:
+        yield
+
+    monkeypatch.setattr(FileStore, "lock", open_to_all)
+    with pytest.raises(AssertionError):
+        login.refresh(rounds=3, processes=8)
+
+
+def test_a_killed_writer_leaves_the_old_state_or_the_new_one() -> None:
+    told = login.crash(kills=20)
+    assert (told["old or new"], told["neither"]) == (20, 0)
+
+
+def test_a_store_that_is_written_in_place_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_place(self: FileStore, stored: AccountState) -> None:
+        with self._path.open("wb") as stream:
+            for byte in Codec().encode(stored):
+                os.write(stream.fileno(), bytes([byte]))
+
+    monkeypatch.setattr(FileStore, "save", in_place)
+    with pytest.raises(AssertionError):
+        login.crash(kills=20)

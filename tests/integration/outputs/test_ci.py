@@ -1,0 +1,210 @@
+"""The examples for CI systems: their own shell steps, run by bash against a sandbox as the services run them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import junitparser
+import pytest
+import yaml
+
+from runner.errors import ExitCode
+from runner.settings import DeadlineSettings, parse_duration
+from tests.integration.outputs.conftest import Runner, sandbox_runner
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "deploy" / "ci.md").read_text()
+ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
+GITLAB: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "ci" / "gitlab.yml").read_text())
+JENKINS = (ROOT / "examples" / "ci" / "Jenkinsfile").read_text()
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def runner(tmp_path: Path, year: Path) -> Iterator[Runner]:
+    """A sandbox, and the secrets that it knows."""
+    with sandbox_runner(tmp_path, data=year) as made:
+        yield made
+
+
+class Job:
+    """What GitHub lays out for a job, and the action's steps in it. The runner is this one, as if the first step had installed it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.temporary = directory / "_temp"
+        (self.temporary / "sync-runner").mkdir(parents=True)
+        (self.temporary / "sync-runner" / "bin").symlink_to(BIN)
+        self.secrets = self.temporary / "sync-runner-secrets"
+        self.code, self.err = -1, ""
+        self.modes: set[int] = set()
+
+    def uses(self, **given: str) -> None:
+        """Run the action with these inputs, its first step left out."""
+        inputs = {
+            name: given.pop(name.replace("-", "_"), about.get("default", ""))
+            for name, about in ACTION["inputs"].items()
+        }
+        assert not given
+        known = {f"inputs.{name}": value for name, value in inputs.items()} | {"runner.temp": str(self.temporary)}
+        for step in ACTION["runs"]["steps"][1:]:
+            if self.code > 0 and "if" not in step:
+                continue
+            done = self._step(step["run"], {key: filled(text, known) for key, text in step["env"].items()})
+            if step.get("id") == "run":
+                self.code, self.err = done.returncode, done.stderr
+            else:
+                assert done.returncode == 0, done.stderr
+            if self.secrets.is_dir():
+                self.modes |= {path.stat().st_mode & 0o777 for path in (self.secrets, *self.secrets.iterdir())}
+
+    def _step(self, script: str, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        variables = {key: value for key, value in os.environ.items() if not key.startswith(("SYNC_RUNNER_", "GITHUB_"))}
+        variables |= {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary", **more}
+        words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+        return subprocess.run(words, cwd=self.directory, env=variables, capture_output=True, text=True, timeout=60)
+
+    def outputs(self) -> dict[str, str]:
+        """The action's outputs."""
+        lines = (self.directory / "output").read_text().splitlines()
+        step = dict(line.split("=", 1) for line in lines)
+        known = {f"steps.run.outputs.{key}": value for key, value in step.items()}
+        return {name: filled(about["value"], known) for name, about in ACTION["outputs"].items()}
+
+
+def filled(text: str, known: dict[str, str]) -> str:
+    """The text with its `${{ }}` filled in."""
+    return re.sub(r"\$\{\{ (\S+) \}\}", lambda found: known[found[1]], text)
+
+
+def secrets_of(runner: Runner) -> dict[str, str]:
+    """The inputs with the sandbox's secrets."""
+    return {
+        name: (runner.secrets / name).read_text().removesuffix("\n") for name in ("username", "password", "totp_seed")
+    }
+
+
+def test_the_action_runs_the_syncs_and_leaves_reports_outputs_and_no_secret(runner: Runner, tmp_path: Path) -> None:
+    job = Job(tmp_path / "job")
+    given = secrets_of(runner)
+    job.uses(
+        base_url=runner.server.base_url, syncs="activities, health", arguments="--start=-7d\n--concurrency=2\n", **given
+    )
+    assert job.code == 0, job.err
+    assert job.outputs() == {
+        "exit_code": "0", "result": "success", "run_id": job.outputs()["run_id"], "completed": "2", "failed": "0",
+    }  # fmt: skip
+    reports = job.directory / "sync-runner-report"
+    assert sorted(path.name for path in reports.iterdir()) == ["junit.xml", "report.html", "report.json"]
+    assert [sync["name"] for sync in json.loads((reports / "report.json").read_text())["syncs"]] == [
+        "activities",
+        "health",
+    ]
+    assert "✅" in (job.directory / "summary").read_text()
+    assert job.modes == {0o700, 0o600} and not job.secrets.exists()
+    remaining = [
+        path
+        for path in job.directory.rglob("*")
+        if path.is_file() and not path.is_relative_to(job.temporary / "sync-runner")
+    ]
+    for secret in (given["password"], given["totp_seed"]):
+        assert secret not in job.err and all(secret not in path.read_text() for path in remaining)
+
+
+def test_a_failed_sync_fails_the_actions_step_and_the_secrets_go_all_the_same(runner: Runner, tmp_path: Path) -> None:
+    runner.fault(kind="job_fails")
+    (tmp_path / "runner.yaml").write_text("syncs: [health]\n")
+    job = Job(tmp_path / "job")
+    job.uses(base_url=runner.server.base_url, config=str(tmp_path / "runner.yaml"), **secrets_of(runner))
+    assert job.code == 4
+    assert job.outputs()["result"] == "failure" and job.outputs()["failed"] == "1"
+    assert "::error title=default%3A health failed::" in job.err
+    assert not job.secrets.exists()
+
+
+def test_the_page_hands_the_action_what_it_takes() -> None:
+    [text] = re.findall(r"^   ```yaml\n(.*?)^   ```$", PAGE, re.MULTILINE | re.DOTALL)
+    workflow = yaml.safe_load(text)
+    [first, _upload] = workflow["jobs"]["sync"]["steps"]
+    required = {name for name, about in ACTION["inputs"].items() if about.get("required")}
+    assert required <= first["with"].keys() <= ACTION["inputs"].keys()
+    assert workflow["jobs"]["sync"]["timeout-minutes"] * 60 > (DeadlineSettings().run or 0)
+    for name in ACTION["outputs"]:
+        assert f"`{name}`" in PAGE
+    done = subprocess.run(
+        [BIN / "actionlint", "-"], input=re.sub("^   ", "", text, flags=re.MULTILINE), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def as_files(runner: Runner) -> dict[str, str]:
+    """The variables with which GitLab and Jenkins name the files of secrets."""
+    return {
+        f"SYNC_RUNNER_{name.upper()}_FILE": str(runner.secrets / name) for name in ("username", "password", "totp_seed")
+    }
+
+
+def test_the_gitlab_job_is_green_and_its_artifacts_are_there(runner: Runner, tmp_path: Path) -> None:
+    job = GITLAB[".sync-runner"]
+    names = as_files(runner)
+    assert all(name in PAGE for name in names)
+    place = {"SYNC_RUNNER_BASE_URL": runner.server.base_url, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    variables = {key: value for key, value in job["variables"].items() if key != "SYNC_RUNNER_IMAGE"}
+    for line in job["script"]:
+        done = subprocess.run(
+            ["sh", "-ec", line], cwd=tmp_path, env={**variables, **names, **place}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    for path in (*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]):
+        assert (tmp_path / path).is_file(), path
+    parsed: Any = junitparser.JUnitXml.fromfile(str(tmp_path / job["artifacts"]["reports"]["junit"]))
+    assert (parsed.tests, parsed.failures, parsed.errors) == (3, 0, 0)
+
+
+def test_gitlab_tries_again_exactly_where_another_try_helps_and_leaves_the_runner_its_time() -> None:
+    job = GITLAB[".sync-runner"]
+    signals = {ExitCode.SIGINT, ExitCode.SIGTERM}  # a job that somebody cancelled stays so
+    assert set(job["retry"]["exit_codes"]) == {code for code in ExitCode if code.retry_helps == "yes"} - signals
+    assert parse_duration(job["timeout"].replace(" ", "")) > (DeadlineSettings().run or 0)
+
+
+def test_the_jenkins_stage_is_green_and_its_artifacts_are_there(runner: Runner, tmp_path: Path) -> None:
+    names = as_files(runner)
+    assert set(re.findall(r"variable: '(\w+)'", JENKINS)) == set(names)
+    [block] = re.findall(r"environment \{\n(.*?)\n  \}", JENKINS, re.DOTALL)
+    variables = dict(re.findall(r"^ +(\w+) = '(.*)'$", block, re.MULTILINE))
+    place = {"SYNC_RUNNER_BASE_URL": runner.server.base_url, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    [line] = re.findall(r"^ +sh '(.*)'$", JENKINS, re.MULTILINE)
+    done = subprocess.run(
+        ["sh", "-xe", "-c", line], cwd=tmp_path, env={**variables, **names, **place}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    [junit] = re.findall(r"junit '(.*)'", JENKINS)
+    [artifacts] = re.findall(r"artifacts: '(.*)'", JENKINS)
+    assert (tmp_path / junit).is_file()
+    assert {path.name for path in tmp_path.glob(artifacts)} == {"sync-runner-report.json", "sync-runner-report.html"}
+    [minutes] = re.findall(r"timeout\(time: (\d+), unit: 'MINUTES'\)", JENKINS)
+    assert int(minutes) * 60 > (DeadlineSettings().run or 0)
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, ROOT / "action.yml"], ids=lambda path: path.name)
+def test_every_action_is_pinned_by_commit_and_says_its_version(path: Path) -> None:
+    for line in re.findall(r"uses: (.*)", path.read_text()):
+        assert line.startswith("./") or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+
+
+def test_the_workflows_test_every_python_that_the_package_names_and_call_targets_that_there_are() -> None:
+    check = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text())
+    named = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert check["jobs"]["test"]["strategy"]["matrix"]["python"] == named
+    targets = set(
+        re.findall(r"^([\w/.-]+):", (ROOT / "Makefile").read_text().replace("$(VENV)", ".venv"), re.MULTILINE)
+    )
+    called = {name for path in WORKFLOWS for name in re.findall(r"(?:run: | {10})make ([\w/.-]+)", path.read_text())}
+    assert called and called <= targets, called - targets

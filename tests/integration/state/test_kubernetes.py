@@ -1,0 +1,325 @@
+"""State in a Kubernetes Secret, against a small API server of its own: TLS, bearer token, resource versions, merge patches."""
+
+import asyncio
+import base64
+import http.server
+import json
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.clock import Deadline, SystemClock
+from runner.errors import DeadlineExceeded, SecretError, Unreachable, UsageError
+from runner.models import Session
+from runner.state import kubernetes as kubernetes_store
+from runner.state.kubernetes import LEASE_SECONDS, Cluster, KubernetesStore
+from runner.state.record import AccountState, Codec
+from tests.support.command_line import CommandLine, sync_runner
+
+CLOCK = SystemClock()
+STORED = AccountState(Session("token", refresh_token="again"), last_step=7)
+
+
+@dataclass
+class ApiServer:
+    """One Secret, as an API server keeps it."""
+
+    account: Path
+    secret: dict[str, Any] | None = field(default_factory=lambda: {"metadata": {"resourceVersion": "1"}})
+    failures: list[int] = field(default_factory=list)
+    silent: threading.Event | None = None  # no answer before it is set
+    requests: list[tuple[str, int]] = field(default_factory=list)
+    conflicts: int = 0
+    port: int = 0
+    mutex: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, method: str, body: Any, headers: Any) -> tuple[int, Any]:
+        """One request."""
+        with self.mutex:
+            if headers["Authorization"] != f"Bearer {(self.account / 'token').read_text()}":
+                return 401, {}
+            if self.failures:
+                return self.failures.pop(0), {}
+            if self.secret is None:
+                return 404, {}
+            if method == "PATCH":
+                assert headers["Content-Type"] == "application/merge-patch+json"
+                if self.conflicts or body["metadata"]["resourceVersion"] != self.secret["metadata"]["resourceVersion"]:
+                    self.conflicts = max(0, self.conflicts - 1)
+                    return 409, {}
+                _merge(self.secret, body)
+                self.secret["metadata"]["resourceVersion"] += "1"
+            return 200, self.secret
+
+
+def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    """RFC 7396."""
+    for key, value in patch.items():
+        if isinstance(value, dict):
+            _merge(target.setdefault(key, {}), value)
+        elif value is None:
+            target.pop(key, None)
+        else:
+            target[key] = value
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 with its key."""
+    path = tmp_path_factory.mktemp("tls")
+    command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=kube"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]  # made and used faster than RSA's
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path / "key"), "-out", str(path / "ca.crt")]
+    subprocess.run([*command, *key, *names], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def server(tmp_path: Path, certificate: Path) -> Iterator[ApiServer]:
+    """The API server with a pod's service account."""
+    account = tmp_path / "account"
+    account.mkdir()
+    (account / "token").write_text("the-pods-token")
+    (account / "namespace").write_text("syncs\n")
+    (account / "ca.crt").write_bytes((certificate / "ca.crt").read_bytes())
+    made = ApiServer(account)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"null")
+            status: int = 404
+            found: Any = {}
+            if self.path == "/api/v1/namespaces/syncs/secrets/sessions":
+                status, found = made.answer(self.command, body, self.headers)
+            made.requests.append((self.command, status))
+            if made.silent:
+                made.silent.wait(60)
+            content = json.dumps(found).encode() if status == 200 else b"<h1>no</h1>"
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_PATCH = do_GET
+
+        def log_message(self, *values: object) -> None:
+            """Quiet."""
+
+    class Listening(http.server.ThreadingHTTPServer):
+        def handle_error(self, *client: object) -> None:
+            """A client that has gone is none."""
+
+    with Listening(("127.0.0.1", 0), Handler) as listening:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate / "ca.crt", certificate / "key")
+        listening.socket = context.wrap_socket(listening.socket, server_side=True)
+        made.port = listening.server_address[1]
+        thread = threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield made
+        listening.shutdown()
+        thread.join(5)
+
+
+def _store(
+    server: ApiServer, key: str = "account", warnings: list[str] | None = None, codec: Codec | None = None
+) -> KubernetesStore:
+    environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
+    told: list[str] = [] if warnings is None else warnings
+    cluster = Cluster.of_pod(environment, server.account)
+    return KubernetesStore(cluster, "sessions", key, CLOCK, told.append, codec or Codec())
+
+
+def _deadline(seconds: float) -> Deadline:
+    return Deadline.after(CLOCK, seconds, "the run's deadline")
+
+
+def test_what_one_pod_saves_the_next_one_loads_and_accounts_do_not_mix(server: ApiServer) -> None:
+    assert _store(server).load() == AccountState()
+    _store(server).save(STORED)
+    _store(server, "other").save(AccountState(last_step=9))
+    assert _store(server).load() == STORED
+    assert _store(server, "other").load() == AccountState(last_step=9)
+
+
+def test_a_rotated_token_of_the_service_account_is_read_again(server: ApiServer) -> None:
+    store = _store(server)
+    store.save(STORED)
+    (server.account / "token").write_text("the-next-token")
+    assert store.load() == STORED
+
+
+def test_a_change_by_another_pod_in_between_is_not_overwritten_unseen(server: ApiServer) -> None:
+    server.conflicts = 3
+    _store(server).save(STORED)
+    assert [request for request in server.requests if request[0] == "PATCH"] == [("PATCH", 409)] * 3 + [("PATCH", 200)]
+    server.conflicts = 10_000
+    with pytest.raises(SecretError, match="others kept changing it"):
+        _store(server).save(STORED)
+
+
+def test_one_pod_at_a_time_holds_an_account_and_other_accounts_are_free(server: ApiServer) -> None:
+    first, second, other = _store(server), _store(server), _store(server, "other")
+
+    async def work() -> None:
+        async with first.lock(_deadline(5)):
+            first.save(STORED)
+            async with other.lock(_deadline(5)):
+                pass
+            with pytest.raises(DeadlineExceeded, match="another pod held the login lock"):
+                async with second.lock(_deadline(0.2)):
+                    raise AssertionError("two hold the lock")
+        async with second.lock(_deadline(5)):
+            assert second.load() == STORED
+
+    asyncio.run(work())
+    assert server.secret is not None
+    assert server.secret["metadata"]["annotations"] == {}
+
+
+def test_many_pods_take_turns(server: ApiServer) -> None:
+    inside: list[int] = []
+
+    async def pod(number: int) -> None:
+        async with _store(server).lock(_deadline(60)):
+            inside.append(number)
+            assert len(inside) == 1
+            await asyncio.sleep(0.01)
+            inside.remove(number)
+
+    async def all_pods() -> None:
+        await asyncio.gather(*(pod(number) for number in range(6)))
+
+    asyncio.run(all_pods())
+
+
+def test_a_killed_pods_lock_ends_and_its_late_save_is_refused(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = _store(server), _store(server)
+    ahead = 0.0
+    monkeypatch.setattr(CLOCK.__class__, "time", lambda _self: 1_800_000_000 + ahead)
+
+    async def work() -> None:
+        nonlocal ahead
+        async with first.lock(_deadline(5)):
+            ahead = LEASE_SECONDS + 1
+            async with second.lock(_deadline(5)):
+                second.save(STORED)
+                with pytest.raises(SecretError, match="took the login lock over"):
+                    first.save(AccountState())
+        assert second.load() == STORED
+
+    asyncio.run(work())
+
+
+def test_an_api_server_that_stumbles_is_asked_again_and_one_that_is_down_is_told(server: ApiServer) -> None:
+    for stumbles in ([500, 429, 503], [502, 504, 408]):
+        server.failures = stumbles
+        assert _store(server).load() == AccountState()
+    server.failures = [503] * 10
+    with pytest.raises(Unreachable) as caught:
+        _store(server).load()
+    assert str(caught.value) == "secret syncs/sessions: the API server answered 503"
+    assert caught.value.sent is False  # the login was not
+    assert len(server.failures) == 6
+
+
+def test_an_api_server_that_is_silent_is_given_up(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes_store, "TIMEOUT", 0.2)
+    server.silent = threading.Event()
+    with pytest.raises(
+        Unreachable, match=r"secret syncs/sessions: the API server does not answer \(\w+Timeout\)"
+    ) as caught:
+        _store(server).load()
+    server.silent.set()
+    assert caught.value.sent is False
+
+
+def test_a_proxy_meant_for_others_is_not_asked(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert _store(server).load() == AccountState()
+
+
+def test_a_lost_token_of_the_service_account_is_named(server: ApiServer) -> None:
+    store = _store(server)
+    (server.account / "token").unlink()
+    with pytest.raises(SecretError) as caught:
+        store.load()
+    told = "the service account's token can not be read; check its mount"
+    assert str(caught.value) == f"{server.account}/token: {told}"
+
+
+@pytest.mark.parametrize(("status", "told"), [(403, "needs `get` and `patch` on it"), (401, "refuses")])
+def test_a_refusal_says_what_is_missing(server: ApiServer, status: int, told: str) -> None:
+    server.failures = [status]
+    with pytest.raises(SecretError, match=told):
+        _store(server).load()
+
+
+def test_the_lock_names_its_pod_and_one_that_no_runner_wrote_does_not_count(server: ApiServer) -> None:
+    assert server.secret is not None
+    annotations = server.secret["metadata"]["annotations"] = {"sync-runner.io/lock-account": "by hand"}
+    store = _store(server)
+
+    async def work() -> None:
+        async with store.lock(_deadline(5)):
+            assert annotations["sync-runner.io/lock-account"].startswith(f"{socket.gethostname()}-")
+
+    asyncio.run(work())
+
+
+def test_a_missing_secret_says_how_to_make_it(server: ApiServer) -> None:
+    server.secret = None
+    with pytest.raises(SecretError, match="kubectl create secret generic"):
+        _store(server).load()
+
+
+def test_a_broken_state_counts_as_empty_with_all_steps_used_and_a_sealed_one_is_kept(server: ApiServer) -> None:
+    assert server.secret is not None
+    server.secret["data"] = {"account.json": base64.b64encode(b"{").decode()}
+    warnings: list[str] = []
+    assert _store(server, warnings=warnings).load().assume_used_until > 0
+    assert "not readable" in warnings[0]
+    sealed = Codec([base64.b64encode(bytes(32)).decode()])
+    _store(server, codec=sealed).save(STORED)
+    assert _store(server, codec=sealed).load() == STORED
+    with pytest.raises(SecretError, match="secret syncs/sessions: the kept session is encrypted"):
+        _store(server).load()
+
+
+def test_a_state_with_characters_that_are_not_base64_counts_as_broken(server: ApiServer) -> None:
+    assert server.secret is not None
+    _store(server).save(STORED)
+    kept = server.secret["data"]["account.json"]
+    server.secret["data"] = {"account.json": f"{kept[:8]}!{kept[8:]}"}
+    assert _store(server).load() != STORED
+
+
+@pytest.mark.parametrize("environment", [{}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}])
+def test_outside_of_a_pod_it_is_a_usage_error(environment: dict[str, str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        Cluster.of_pod(environment, Path("/nowhere"))
+    assert str(caught.value) == (
+        "state.kubernetes_secret: works in a pod with its service account's token "
+        "(automountServiceAccountToken: true); elsewhere set state.dir"
+    )
+
+
+def test_an_ipv6_cluster_is_reached_at_its_address(server: ApiServer) -> None:
+    assert Cluster.of_pod({"KUBERNETES_SERVICE_HOST": "fd00::1"}, server.account).base_url == "https://[fd00::1]:443"
+
+
+def test_the_command_line_says_so_too(cli: CommandLine) -> None:
+    ended = sync_runner(*cli.options(), "--set", "state.kubernetes_secret=sessions", "run", "health")
+    assert ended.code == 2
+    assert "works in a pod with its service account's token" in ended.errors

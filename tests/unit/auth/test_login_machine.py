@@ -1,0 +1,50 @@
+"""The state machine over login, for a moment; and it does notice a client that breaks one of its promises."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from runner.auth import codes, session, totp
+from runner.auth.codes import Codes
+from runner.auth.session import LoginSessionProvider
+from runner.errors import LoginRefused
+from tests.campaign import machine
+from tests.support.login_model import SharedStore
+
+
+def test_no_sequence_of_a_thousand_steps_is_illegal() -> None:
+    came = machine.steps(1000, repeatable=True)
+    assert came["steps"] >= 900
+    assert {"session", "storm", "crash", "LoginRefused"} <= came.keys(), came
+
+
+def _any_step(choose: Callable[..., totp.Choice]) -> Callable[..., totp.Choice]:
+    return lambda seed, now, _last: choose(seed, now, None)
+
+
+@asynccontextmanager
+async def _open_to_all(*_arguments: Any) -> AsyncIterator[None]:
+    yield
+
+
+BROKEN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "a used step is chosen again": lambda: mock.patch.object(totp, "choose_step", _any_step(totp.choose_step)),
+    "the cool-down is not looked at": lambda: mock.patch.object(
+        LoginSessionProvider, "_check_cooldown", lambda _self: None
+    ),
+    "refusals are not kept": lambda: mock.patch.object(LoginSessionProvider, "_note_refusal", lambda *_: None),
+    "processes do not wait for each other": lambda: mock.patch.object(SharedStore, "lock", _open_to_all),
+    "the clock's skew is not measured": lambda: mock.patch.object(Codes, "measure_skew", lambda *_: None),
+    "a session that has ended is used": lambda: mock.patch.object(session, "EXPIRY_MARGIN", -100.0),
+    "a lost refresh is sent again": lambda: mock.patch.object(session, "_not_looked_at", lambda _failure: "again"),
+    "a run sends nine codes": lambda: mock.patch.object(codes, "MAX_CODES", 9),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_promise_is_noticed(what: str) -> None:
+    with BROKEN[what](), pytest.raises((AssertionError, LoginRefused)):
+        machine.steps(20_000, repeatable=True)

@@ -1,0 +1,228 @@
+"""Secrets: read exactly, from every mount, and a fault never shows what it is about."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.errors import SecretError
+from runner.secrets.reader import MAX_BYTES, SecretReader
+
+Warnings = list[tuple[str, str]]
+
+
+def _reader(
+    directory: Path, environment: dict[str, str] | None = None, warnings: Warnings | None = None
+) -> SecretReader:
+    told: Warnings = [] if warnings is None else warnings
+    return SecretReader(directory, environment=environment or {}, warn=lambda name, text: told.append((name, text)))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (b"  pass word  \n", "  pass word  "),
+        (b"geheim", "geheim"),
+        (b"geheim\r\n", "geheim"),
+        ("pässwörd€\n".encode(), "pässwörd€"),
+        (b'"#$\\%{}', '"#$\\%{}'),
+    ],
+)
+def test_exactly_one_newline_is_dropped_and_nothing_else(tmp_path: Path, written: bytes, read: str) -> None:
+    (tmp_path / "password").write_bytes(written)
+    assert _reader(tmp_path).require("password") == read
+
+
+def test_kubernetes_links_are_followed_and_a_rotation_is_seen(tmp_path: Path) -> None:
+    for version, value in (("..2026_01", "old"), ("..2026_02", "new")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "password").write_text(value)
+    (tmp_path / "..data").symlink_to("..2026_01")
+    (tmp_path / "password").symlink_to("..data/password")
+    reader = _reader(tmp_path)
+    assert reader.require("password") == "old"
+    (tmp_path / "..data_tmp").symlink_to("..2026_02")
+    (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+    assert reader.require("password") == "new"
+
+
+def test_a_link_may_lead_out_of_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "vault").write_text("geheim")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "password").symlink_to(tmp_path / "vault")
+    assert _reader(tmp_path / "secrets").require("password") == "geheim"
+
+
+def test_systemd_credentials_are_found(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("geheim")
+    assert _reader(Path("/nowhere"), {"CREDENTIALS_DIRECTORY": str(tmp_path)}).require("password") == "geheim"
+
+
+def test_a_file_named_by_a_variable_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("of the directory")
+    (tmp_path / "other").write_text("of the variable")
+    found = _reader(tmp_path, {"SYNC_RUNNER_PASSWORD_FILE": str(tmp_path / "other")}).require("password")
+    assert found == "of the variable"
+
+
+def test_a_secret_in_the_environment_is_taken_with_a_warning() -> None:
+    warnings: Warnings = []
+    assert _reader(Path("/nowhere"), {"SYNC_RUNNER_PASSWORD": "geheim"}, warnings).require("password") == "geheim"
+    assert [name for name, _ in warnings] == ["password"]
+    assert "SYNC_RUNNER_PASSWORD_FILE" in warnings[0][1]
+    assert "geheim" not in warnings[0][1]
+
+
+def test_a_file_that_all_may_read_is_taken_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("geheim")
+    (tmp_path / "password").chmod(0o644)
+    warnings: Warnings = []
+    assert _reader(tmp_path, None, warnings).require("password") == "geheim"
+    assert "chmod 0600" in warnings[0][1]
+
+
+def test_both_ways_at_once_are_an_error(tmp_path: Path) -> None:
+    both = {"SYNC_RUNNER_PASSWORD": "geheim", "SYNC_RUNNER_PASSWORD_FILE": str(tmp_path / "x")}
+    with pytest.raises(SecretError, match="keep one"):
+        _reader(tmp_path, both).require("password")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "empty"),
+        (b"\n", "empty"),
+        (b"geheim\xff", "not UTF-8"),
+        (b"geheim\ngeheim", "line break"),
+        (b"geheim\x00", "control character"),
+        (b"geheim" * 20_000, "larger than"),
+    ],
+)
+def test_a_fault_names_the_file_and_never_the_content(tmp_path: Path, content: bytes, fault: str) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(content)
+    with pytest.raises(SecretError) as caught:
+        _reader(tmp_path).require("password")
+    assert str(path) in str(caught.value)
+    assert fault in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_what_is_no_plain_file_is_refused_and_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    (tmp_path / "username").mkdir()
+    os.mkfifo(tmp_path / "password")
+    (tmp_path / "totp_seed").symlink_to("/nowhere/at/all")
+    reader = _reader(tmp_path)
+    with pytest.raises(SecretError, match="not a regular file"):
+        reader.require("username")
+    with pytest.raises(SecretError, match="not a regular file"):
+        reader.require("password")
+    with pytest.raises(SecretError, match="can not be read"):
+        reader.require("totp_seed")
+
+
+def test_a_missing_secret_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    reader = _reader(tmp_path, {"HOME": "/", "CREDENTIALS_DIRECTORY": "/run/credentials/x"})
+    assert reader.read("totp_seed") is None
+    with pytest.raises(SecretError) as caught:
+        reader.require("password")
+    for place in (f"{tmp_path}/password", "/run/credentials/x/password", "SYNC_RUNNER_PASSWORD_FILE"):
+        assert place in str(caught.value)
+
+
+def test_one_account_of_several_takes_nothing_from_the_environment(tmp_path: Path) -> None:
+    reader = SecretReader(
+        tmp_path, environment={"SYNC_RUNNER_PASSWORD": "geheim"}, use_environment=False, warn=lambda *_: None
+    )
+    assert reader.read("password") is None
+
+
+def test_warnings_name_the_secret(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("geheim")
+    (tmp_path / "password").chmod(0o604)
+    warnings: Warnings = []
+    named = {"SYNC_RUNNER_TOTP_SEED_FILE": str(tmp_path / "password"), "SYNC_RUNNER_USERNAME": "ich"}
+    reader = _reader(tmp_path, named, warnings)
+    for name in ("password", "totp_seed", "username"):
+        reader.require(name)
+    open_file = f"{tmp_path}/password can be read by every user of this machine; chmod 0600 it"
+    in_environment = (
+        "SYNC_RUNNER_USERNAME stands in the environment, which other processes may read; use SYNC_RUNNER_USERNAME_FILE"
+    )
+    assert warnings == [("password", open_file), ("totp_seed", open_file), ("username", in_environment)]
+
+
+def test_a_file_for_one_user_or_on_a_place_that_can_not_be_changed_brings_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "password").write_text("geheim")
+    (tmp_path / "password").chmod(0o640)
+    warnings: Warnings = []
+    _reader(tmp_path, None, warnings).require("password")
+    (tmp_path / "password").chmod(0o644)
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))  # a read-only mount
+    _reader(tmp_path, None, warnings).require("password")
+    assert warnings == []
+
+
+def test_the_largest_secret_is_taken_and_one_byte_more_is_not(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("x" * MAX_BYTES)
+    assert len(_reader(tmp_path).require("password")) == MAX_BYTES
+    (tmp_path / "password").write_text("x" * (MAX_BYTES + 1))
+    with pytest.raises(SecretError) as caught:
+        _reader(tmp_path).require("password")
+    assert str(caught.value) == f"{tmp_path}/password: larger than 65536 bytes; this is no password or seed"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "empty; write the secret into it"),
+        (b"a\xff", "not UTF-8 text; write the secret as plain text"),
+        (b"a\x1fb", "holds a line break or another control character; one line of text is wanted"),
+        (b"a\x7fb", "holds a line break or another control character; one line of text is wanted"),
+        (b"a\n\n", "holds a line break or another control character; one line of text is wanted"),
+    ],
+)
+def test_each_fault_says_what_to_do(tmp_path: Path, content: bytes, fault: str) -> None:
+    (tmp_path / "password").write_bytes(content)
+    with pytest.raises(SecretError) as caught:
+        _reader(tmp_path).require("password")
+    assert str(caught.value) == f"{tmp_path}/password: {fault}"
+
+
+def test_a_faulty_variable_is_named_as_its_source() -> None:
+    with pytest.raises(SecretError, match=r"^SYNC_RUNNER_PASSWORD: holds a line break"):
+        _reader(Path("/nowhere"), {"SYNC_RUNNER_PASSWORD": "a\nb"}).require("password")
+    both = {"SYNC_RUNNER_PASSWORD": "geheim", "SYNC_RUNNER_PASSWORD_FILE": "/x"}
+    with pytest.raises(SecretError) as caught:
+        _reader(Path("/nowhere"), both).require("password")
+    told = "password: both SYNC_RUNNER_PASSWORD and SYNC_RUNNER_PASSWORD_FILE are set; keep one, better the file"
+    assert str(caught.value) == told
+
+
+def test_what_is_missing_or_no_file_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "username").mkdir()
+    told = {
+        "username": f"{tmp_path}/username: not a regular file; put the secret into a plain file",
+        "password": f"password: no such secret (looked at {tmp_path}/password); mount the file there, give --secrets-dir",
+    }
+    for name, text in told.items():
+        with pytest.raises(SecretError) as caught:
+            _reader(tmp_path).require(name)
+        assert str(caught.value) == text
+    for place, fault in (("/nowhere", "No such file or directory"), ("/proc/self/mem", "Input/output error")):
+        (tmp_path / "password").symlink_to(place)
+        with pytest.raises(SecretError) as caught:
+            _reader(tmp_path).require("password")
+        unread = f"can not be read ({fault}); check the mount and its owner and mode"
+        assert str(caught.value) == f"{tmp_path}/password: {unread}"
+        (tmp_path / "password").unlink()
+
+
+def test_every_place_is_listed_and_the_variable_where_there_is_an_environment(tmp_path: Path) -> None:
+    with pytest.raises(SecretError) as caught:
+        _reader(tmp_path, {"CREDENTIALS_DIRECTORY": "/run/credentials/x"}).require("password")
+    looked = f"{tmp_path}/password, /run/credentials/x/password"
+    told = "mount the file there, give --secrets-dir or set SYNC_RUNNER_PASSWORD_FILE"
+    assert str(caught.value) == f"password: no such secret (looked at {looked}); {told}"

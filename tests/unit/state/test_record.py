@@ -1,0 +1,144 @@
+"""The written form of the kept state: read back exactly, refused when broken, sealed with a key."""
+
+import base64
+import json
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import SecretError, UsageError
+from runner.models import Session
+from runner.state.record import AccountState, Codec
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+OTHER = base64.b64encode(os.urandom(32)).decode()
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+SESSIONS = st.builds(
+    Session, TEXT, TEXT, st.none() | TEXT, st.none() | st.floats(0, 1e12), st.floats(0, 1e12), st.floats(0, 1e12),
+    st.none() | TEXT, st.none() | TEXT, st.none() | TEXT, st.booleans(),
+)  # fmt: skip
+STATES = st.builds(
+    AccountState, st.none() | SESSIONS, st.none() | st.integers(), st.integers(0), st.floats(0, 1e12), st.floats(-3600, 3600),
+    st.floats(0, 1e12), st.none() | TEXT,
+)  # fmt: skip
+
+
+@given(STATES)
+def test_what_is_written_is_read_back_exactly(stored: AccountState) -> None:
+    assert Codec().decode(Codec().encode(stored)) == stored
+    sealed = Codec([KEY])
+    assert sealed.decode(sealed.encode(stored)) == stored
+
+
+@given(
+    st.binary(max_size=200)
+    | STATES.map(Codec().encode).flatmap(lambda raw: st.integers(0, len(raw) - 1).map(lambda n: raw[:n]))
+)
+def test_anything_else_is_refused_and_breaks_nothing(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        Codec().decode(raw)
+
+
+def test_a_sealed_state_shows_nothing_and_can_not_be_changed() -> None:
+    raw = Codec([KEY]).encode(AccountState(Session("the-access-token", refresh_token="the-refresh-token")))
+    assert b"the-" not in raw
+    assert b"token" not in raw.replace(b"gAAAA", b"")
+    sealed = json.loads(raw)
+    flipped = sealed["sealed"][:50] + ("A" if sealed["sealed"][50] != "A" else "B") + sealed["sealed"][51:]
+    with pytest.raises(SecretError, match="another key, or was changed"):
+        Codec([KEY]).decode(json.dumps({**sealed, "sealed": flipped}).encode())
+
+
+def test_the_key_can_be_rotated_and_a_wrong_or_missing_one_is_told() -> None:
+    old = Codec([OTHER]).encode(AccountState(last_step=7))
+    assert Codec([KEY, OTHER]).decode(old) == AccountState(last_step=7)
+    assert Codec([KEY]).decode(Codec([KEY, OTHER]).encode(AccountState(last_step=8))) == AccountState(last_step=8)
+    with pytest.raises(SecretError, match="another key"):
+        Codec([KEY]).decode(old)
+    with pytest.raises(SecretError, match="mount its key as the secret `state_key`"):
+        Codec().decode(old)
+
+
+def test_a_plain_state_is_taken_over_when_a_key_is_given() -> None:
+    assert Codec([KEY]).decode(Codec().encode(AccountState(last_step=7))) == AccountState(last_step=7)
+
+
+@pytest.mark.parametrize("key", ["", "short", "A" * 43 + "!", base64.b64encode(bytes(16)).decode(), KEY + ",x"])
+def test_a_key_that_can_not_be_used_says_how_to_make_one(key: str) -> None:
+    with pytest.raises(SecretError, match="openssl rand -base64 32") as caught:
+        Codec(key.split(","))
+    assert key == "" or key not in str(caught.value)
+
+
+def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
+    with pytest.raises(UsageError) as caught:
+        Codec([KEY])
+    told = "state_key: encryption needs one more package: pip install 'sync-runner[encryption]'"
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    "field", ["last_step", "failures", "cooldown_until", "skew", "assume_used_until", "used_refresh_token"]
+)
+def test_a_field_of_another_type_is_refused(field: str) -> None:
+    written = json.loads(Codec().encode(AccountState(Session("token"))))
+    values: tuple[Any, ...] = ([], {}, "text" if field != "used_refresh_token" else 5)
+    for value in values:
+        with pytest.raises(ValueError):
+            Codec().decode(json.dumps({**written, field: value}).encode())
+
+
+@pytest.mark.parametrize(
+    "field", ["access_token", "token_type", "refresh_token", "expires_at", "created_at", "mfa_verified"]
+)
+def test_a_field_of_the_session_of_another_type_is_refused(field: str) -> None:
+    written = json.loads(Codec().encode(AccountState(Session("token"))))
+    with pytest.raises(ValueError):
+        Codec().decode(json.dumps({**written, "session": {**written["session"], field: []}}).encode())
+
+
+def test_nothing_is_no_number() -> None:
+    written = json.loads(Codec().encode(AccountState()))
+    with pytest.raises(ValueError):
+        Codec().decode(json.dumps({**written, "failures": None}).encode())
+    assert Codec().decode(json.dumps({**written, "skew": 5, "last_step": None}).encode()) == AccountState(skew=5.0)
+
+
+def test_the_written_form_names_its_schema_sealed_or_not() -> None:
+    assert json.loads(Codec().encode(AccountState()))["schema"] == 1
+    assert json.loads(Codec([KEY]).encode(AccountState())).keys() == {"schema", "sealed"}
+    assert json.loads(Codec([KEY]).encode(AccountState()))["schema"] == 1
+
+
+def test_a_key_may_be_written_in_either_alphabet_with_spaces_around() -> None:
+    raw = b"\xfb\xff" * 16
+    sealed = Codec([base64.b64encode(raw).decode()]).encode(AccountState(last_step=7))
+    assert Codec([f" {base64.urlsafe_b64encode(raw).decode()} "]).decode(sealed) == AccountState(last_step=7)
+
+
+def test_each_fault_of_a_key_says_what_to_do() -> None:
+    sealed = Codec([KEY]).encode(AccountState())
+    for codec, told in (
+        (Codec(), "the kept session is encrypted; mount its key as the secret `state_key`"),
+        (
+            Codec([OTHER]),
+            (
+                "the kept session is encrypted with another key, or was changed; mount its key as the secret "
+                "`state_key` (old keys may follow the new one, with commas), or remove the session"
+            ),
+        ),
+    ):
+        with pytest.raises(SecretError) as caught:
+            codec.decode(sealed)
+        assert str(caught.value) == told
+    with pytest.raises(SecretError) as unfit:
+        Codec(["*" * 44])
+    assert str(unfit.value) == "state_key: not 32 bytes in Base64; make one with `openssl rand -base64 32`"
+    with pytest.raises(SecretError):
+        Codec([KEY[:20] + "\n*" + KEY[20:]])
