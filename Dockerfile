@@ -56,6 +56,9 @@ ENV PATH=/opt/sync-runner/bin:/usr/local/bin:/usr/bin:/bin \
 LABEL org.opencontainers.image.title="sync-runner" \
       org.opencontainers.image.description="Runs sync jobs behind a login with a one-time code" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.url="https://github.com/OWNER/sync-runner" \
+      org.opencontainers.image.source="https://github.com/OWNER/sync-runner" \
+      org.opencontainers.image.documentation="https://github.com/OWNER/sync-runner/tree/main/docs" \
       org.opencontainers.image.base.name="docker.io/library/python:3.13-slim-trixie"
 # A number, so that Kubernetes can tell that it is not root. Any other works too: nothing below / depends on it.
 USER 65532:0

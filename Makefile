@@ -55,12 +55,14 @@ image: ## Build the container image; its times are the commit's, so that a secon
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
-docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, the profiles' schema, .env.example, failure policies
+docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, the profiles' schema, .env.example, failure policies, the PrometheusRule, the address
 	$(BIN)/python -m tools.event_reference docs
 	$(BIN)/python -m tools.pictures docs/images
 	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python k8s/pod_failure_policy.py
+	$(BIN)/python -m tools.address
+	$(BIN)/python k8s/prometheus_rule.py
 	$(BIN)/python -c 'from runner.profile import loading; loading.make_ready()'
 
 bench: $(VENV)/.dev ## Measure the runner beside others, and write docs/performance.md (about an hour; no test)

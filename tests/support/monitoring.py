@@ -7,6 +7,8 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.integration.outputs.conftest import get, until
 
 MONITORING = Path(__file__).parents[2] / "k8s" / "monitoring"
@@ -44,6 +46,18 @@ def quick_rules() -> str:
     text = (MONITORING / "rules.yaml").read_text()
     assert text.count("vector(3600)") == 1
     return re.sub(r"for: \w+", "for: 0s", text.replace("vector(3600)", "vector(1)"))
+
+
+def quick_config(pushgateway: str, alertmanager: str = "") -> str:
+    """prometheus.yml for a test's pace, with the addresses of a Pushgateway and perhaps of an Alertmanager."""
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms"}
+    [scrape] = config["scrape_configs"]
+    scrape["static_configs"] = [{"targets": [pushgateway.removeprefix("http://")]}]
+    targets = [alertmanager.removeprefix("http://")] if alertmanager else []
+    config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": targets}]}]
+    text: str = yaml.safe_dump(config)
+    return text
 
 
 class Prometheus:

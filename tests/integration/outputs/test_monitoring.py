@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from k8s.prometheus_rule import OBJECT, RULES, prometheus_rule
 from runner.errors import ExitCode
 from tests.integration.outputs.conftest import (
     Runner,
@@ -27,7 +29,8 @@ from tests.integration.outputs.conftest import (
     settings,
     until,
 )
-from tests.support.monitoring import DASHBOARD, DESIGN, MONITORING, Prometheus, quick_rules
+from tests.support.monitoring import DASHBOARD, DESIGN, MONITORING, Prometheus, quick_config, quick_rules
+from tools.address import repository
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -41,6 +44,36 @@ def test_promtool_finds_no_fault_in_the_rules_and_their_own_tests_pass() -> None
     ):
         done = subprocess.run([need("promtool"), *words], cwd=MONITORING, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_own_tests_find_a_rule_that_never_fires_or_takes_the_wrong_time(tmp_path: Path) -> None:
+    """All conditions were broken one by one once; see the decision on rules that remember. Here: one for each kind."""
+    text = (MONITORING / "rules.yaml").read_text()
+    broken = (
+        (
+            "sync_runner_last_success_timestamp_seconds <= time() + 300\n",
+            "sync_runner_last_success_timestamp_seconds\n",
+        ),
+        ("> on (job) group_left () 3 * sync_runner:interval_seconds", "> 3 * 3600"),
+        ("or on (job, instance) sync_runner_last_run_exit_code == 3", "or sync_runner_last_run_exit_code == 3"),
+    )
+    for name in ("rules_test.yaml", "rules_test_schedules.yaml"):
+        (tmp_path / name).write_text((MONITORING / name).read_text())
+    for right, wrong in broken:
+        assert right in text
+        (tmp_path / "rules.yaml").write_text(text.replace(right, wrong))
+        done = subprocess.run([need("promtool"), "test", "rules", "rules_test.yaml"], cwd=tmp_path, capture_output=True)
+        assert done.returncode == 1, wrong
+
+
+def test_the_prometheus_rule_is_the_rules() -> None:
+    text = OBJECT.read_text()
+    assert text == prometheus_rule(RULES.read_text())
+    read = yaml.safe_load(text)
+    assert (read["apiVersion"], read["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert read["spec"] == yaml.safe_load(RULES.read_text())
+    component = yaml.safe_load((MONITORING / "kustomization.yaml").read_text())
+    assert component["resources"] == [OBJECT.name]
 
 
 def rules() -> list[dict[str, Any]]:
@@ -66,8 +99,9 @@ def test_the_runbook_has_a_whole_section_for_each_exit_code_and_alert_and_no_oth
     for head, body in sections.items():
         for part in ("**Means:**", "**Look:**", "**Do:**"):
             assert part in body, (head, part)
+    page = f"https://github.com/{repository()}/blob/main/docs/runbook.md"
     for rule in rules():
-        assert rule["annotations"]["runbook"] == f"docs/runbook.md#alert-{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook_url"] == f"{page}#alert-{rule['alert'].lower()}"
 
 
 def known(given: Any, kept: Any, at: str = "dashboard") -> Iterator[str]:
@@ -137,25 +171,12 @@ class Monitored(Prometheus):
         self.pushgateway = pushgateway
 
 
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
-    """One that scrapes a Pushgateway each second, with our rules for runs that are due every second."""
-    directory = tmp_path_factory.mktemp("prometheus")
+@contextmanager
+def monitored(directory: Path, alertmanager: str = "") -> Iterator[Monitored]:
+    """A Prometheus that scrapes a Pushgateway five times a second, with our rules for runs that are due every second."""
     pushgateway, url = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
     (directory / "rules.yaml").write_text(quick_rules())
-    scrape = {
-        "job_name": "pushgateway", "honor_labels": True,
-        "static_configs": [{"targets": [pushgateway.removeprefix("http://")]}],
-    }  # fmt: skip
-    (directory / "prometheus.yml").write_text(
-        yaml.safe_dump(
-            {
-                "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms"},
-                "rule_files": ["rules.yaml"],
-                "scrape_configs": [scrape],
-            }
-        )
-    )
+    (directory / "prometheus.yml").write_text(quick_config(pushgateway, alertmanager))
     command = [
         need("prometheus"), "--config.file=prometheus.yml", f"--storage.tsdb.path={directory / 'data'}",
         f"--web.listen-address={url.removeprefix('http://')}",
@@ -165,6 +186,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
         background(command, lambda: get(f"{url}/-/ready"), directory),
     ):
         yield Monitored(url, pushgateway)
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
+    """One for the tests of this module."""
+    with monitored(tmp_path_factory.mktemp("prometheus")) as made:
+        yield made
 
 
 def test_every_query_of_the_dashboard_returns_data_after_the_demo(prometheus: Monitored) -> None:
