@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from tools.address import repository
 from tests.integration.outputs.conftest import background, free_port, get, need, sandbox_runner, settings, until
 from tests.integration.outputs.test_monitoring import monitored
 from tests.support.monitoring import MONITORING
+from tools.address import repository
 
 
 @contextmanager
