@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from urllib.parse import parse_qsl, urlsplit
@@ -29,11 +30,13 @@ class Exchange:
 class RecordingProxy:
     """Forwards to `upstream` on a port of its own while the `with` block lasts.
 
-    The answer to the next request whose path ends in `lose` never arrives, though `upstream` has given it.
+    The answer to the next request whose path ends in `lose` never arrives, though `upstream` has given it. `rewrite` changes the
+    body of each answer.
     """
 
     upstream: str
     lose: str | None = None
+    rewrite: Callable[[bytes], bytes] = bytes
     exchanges: list[Exchange] = field(default_factory=list)
     base_url: str = ""
 
@@ -65,9 +68,10 @@ class RecordingProxy:
                 for name, value in answer.headers.items():
                     if name not in _HOP - {"date"}:
                         self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answer.content)))
+                content = proxy.rewrite(answer.content)
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(answer.content)
+                self.wfile.write(content)
 
             do_POST = do_PATCH = do_DELETE = do_GET
 

@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 from runner.errors import ExitCode
 from runner.settings import DeadlineSettings, parse_duration
 from tests.integration.outputs.conftest import Runner, sandbox_runner
+from tests.support.recording_proxy import RecordingProxy
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "deploy" / "ci.md").read_text()
@@ -56,7 +58,7 @@ class Job:
         for step in ACTION["runs"]["steps"][1:]:
             if self.code > 0 and "if" not in step:
                 continue
-            done = self._step(step["run"], {key: filled(text, known) for key, text in step["env"].items()})
+            done = self.step(step["run"], {key: filled(text, known) for key, text in step["env"].items()})
             if step.get("id") == "run":
                 self.code, self.err = done.returncode, done.stderr
             else:
@@ -64,7 +66,8 @@ class Job:
             if self.secrets.is_dir():
                 self.modes |= {path.stat().st_mode & 0o777 for path in (self.secrets, *self.secrets.iterdir())}
 
-    def _step(self, script: str, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def step(self, script: str, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """One step's script, as GitHub runs `shell: bash`."""
         variables = {key: value for key, value in os.environ.items() if not key.startswith(("SYNC_RUNNER_", "GITHUB_"))}
         variables |= {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary", **more}
         words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
@@ -93,9 +96,7 @@ def secrets_of(runner: Runner) -> dict[str, str]:
 def test_the_action_runs_the_syncs_and_leaves_reports_outputs_and_no_secret(runner: Runner, tmp_path: Path) -> None:
     job = Job(tmp_path / "job")
     given = secrets_of(runner)
-    job.uses(
-        base_url=runner.server.base_url, syncs="activities, health", arguments="--start=-7d\n--concurrency=2\n", **given
-    )
+    job.uses(base_url=runner.server.base_url, syncs="activities,\n health\n", start="-7d", end="today", **given)
     assert job.code == 0, job.err
     assert job.outputs() == {
         "exit_code": "0", "result": "success", "run_id": job.outputs()["run_id"], "completed": "2", "failed": "0",
@@ -128,10 +129,59 @@ def test_a_failed_sync_fails_the_actions_step_and_the_secrets_go_all_the_same(ru
     assert not job.secrets.exists()
 
 
+HOSTILE = (
+    {"syncs": "activities --base-url http://evil.example"},
+    {"syncs": "health\n--secrets-dir=/tmp"},
+    {"syncs": "--help"},
+    {"syncs": "health;touch${IFS}run"},
+    {"syncs": "$(touch run)"},
+    {"syncs": '[{"type":"health"}]'},
+    {"start": "-7d --base-url=http://evil.example"},
+    {"start": "--base-url=http://evil.example"},
+    {"end": "today\n--base-url=http://evil.example"},
+    {"params": "--base-url=http://evil.example"},
+    {"params": "a=1\n--set=base_url=http://evil.example"},
+    {"config": "--base-url=http://evil.example"},
+    {"base_url": "--help"},
+)
+
+
+@pytest.mark.parametrize("given", HOSTILE, ids=str)
+def test_no_input_of_the_action_becomes_an_option_or_a_command(
+    runner: Runner, tmp_path: Path, given: dict[str, str]
+) -> None:
+    """Each is refused, with code 2, before anything was sent anywhere."""
+    job = Job(tmp_path / "job")
+    with RecordingProxy(runner.server.base_url) as api:
+        job.uses(**{"base_url": api.base_url, "syncs": "health", **secrets_of(runner), **given})
+    assert job.code == 2, job.err
+    assert api.exchanges == []
+    assert not (job.directory / "run").exists()
+    assert not job.secrets.exists()
+
+
+def test_a_value_that_looks_like_an_option_stays_the_value_of_its_own(runner: Runner, tmp_path: Path) -> None:
+    job = Job(tmp_path / "job")
+    job.uses(base_url=runner.server.base_url, syncs="health", report_dir="--reports $(touch run)", **secrets_of(runner))
+    assert job.code == 0, job.err
+    assert (job.directory / "--reports $(touch run)" / "report.json").is_file()
+
+
+@pytest.mark.parametrize("python", ["sh -c id", "sh", "python3 -c", "/bin/sh", "-m", "python3\nid", "$(id)"])
+def test_the_interpreters_name_is_no_command_line(tmp_path: Path, python: str) -> None:
+    (tmp_path / "_temp").mkdir()
+    job = Job(tmp_path)
+    done = job.step(ACTION["runs"]["steps"][0]["run"], {"PYTHON": python, "SOURCE": ".", "HOME_OF_RUNNER": "./home"})
+    assert done.returncode == 2
+    assert "name an interpreter" in done.stderr
+
+
 def test_the_page_hands_the_action_what_it_takes() -> None:
     [text] = re.findall(r"^   ```yaml\n(.*?)^   ```$", PAGE, re.MULTILINE | re.DOTALL)
     workflow = yaml.safe_load(text)
-    [first, _upload] = workflow["jobs"]["sync"]["steps"]
+    [first, stop, _upload] = workflow["jobs"]["sync"]["steps"]
+    assert stop["if"] == f"failure() && steps.sync.outputs.exit_code == '{ExitCode.AUTHENTICATION:d}'"
+    assert "`gh workflow enable sync.yml`" in PAGE
     required = {name for name, about in ACTION["inputs"].items() if about.get("required")}
     assert required <= first["with"].keys() <= ACTION["inputs"].keys()
     assert workflow["jobs"]["sync"]["timeout-minutes"] * 60 > (DeadlineSettings().run or 0)
@@ -150,17 +200,62 @@ def as_files(runner: Runner) -> dict[str, str]:
     }
 
 
+def gitlab(directory: Path, names: dict[str, str], base_url: str, source: str = "schedule") -> int:
+    """The exit code of the GitLab job in `directory`, as GitLab's executor runs it."""
+    job = GITLAB[".sync-runner"]
+    variables = {key: value for key, value in job["variables"].items() if key != "SYNC_RUNNER_IMAGE"}
+    variables |= {"CI_PIPELINE_SOURCE": source, "CI_PIPELINE_ID": "17"}
+    return shell(["sh", "-ec", "\n".join(job["script"])], directory, variables, names, base_url)
+
+
+def jenkins(directory: Path, names: dict[str, str], base_url: str, source: str = "schedule") -> int:
+    """The exit code of Jenkins' `sh` step in `directory`."""
+    [block] = re.findall(r"environment \{\n(.*?)\n  \}", JENKINS, re.DOTALL)
+    variables = dict(re.findall(r"^ +(\w+) = '(.*)'$", block, re.MULTILINE))
+    variables |= {"SCHEDULED": "yes" if source == "schedule" else "no", "BUILD_TAG": "jenkins-sync-17"}
+    [script] = re.findall(r"sh '''\n(.*?)'''", JENKINS, re.DOTALL)
+    return shell(["sh", "-xe", "-c", textwrap.dedent(script)], directory, variables, names, base_url)
+
+
+def shell(words: list[str], directory: Path, variables: dict[str, str], names: dict[str, str], base_url: str) -> int:
+    """The exit code of a service's shell, with no more than the service gives it."""
+    place = {"SYNC_RUNNER_BASE_URL": base_url, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(words, cwd=directory, env={**variables, **names, **place}, capture_output=True, text=True)
+    print(done.stderr)
+    return done.returncode
+
+
+@pytest.mark.parametrize("service", [gitlab, jenkins])
+def test_after_a_refused_login_the_schedule_sends_no_more_until_a_run_by_hand_has_logged_in(
+    runner: Runner, tmp_path: Path, service: Callable[..., int]
+) -> None:
+    names = as_files(runner)
+    password = (runner.secrets / "password").read_text()
+    with RecordingProxy(runner.server.base_url) as api:
+        (runner.secrets / "password").write_text("wrong")
+        assert service(tmp_path, names, api.base_url) == 3
+        refused = len(api.exchanges)
+        (runner.secrets / "password").write_text(password)
+        assert service(tmp_path, names, api.base_url) == 3
+        assert service(tmp_path, names, api.base_url) == 3
+        assert len(api.exchanges) == refused > 0
+        assert service(tmp_path, names, api.base_url, source="web") == 0
+        assert service(tmp_path, names, api.base_url) == 0
+
+
+@pytest.mark.parametrize("service", [gitlab, jenkins])
+def test_a_run_that_fails_for_another_reason_does_not_stop_the_schedule(
+    runner: Runner, tmp_path: Path, service: Callable[..., int]
+) -> None:
+    assert service(tmp_path, as_files(runner), "http://127.0.0.1:1") == 7
+    assert service(tmp_path, as_files(runner), runner.server.base_url) == 0
+
+
 def test_the_gitlab_job_is_green_and_its_artifacts_are_there(runner: Runner, tmp_path: Path) -> None:
     job = GITLAB[".sync-runner"]
     names = as_files(runner)
     assert all(name in PAGE for name in names)
-    place = {"SYNC_RUNNER_BASE_URL": runner.server.base_url, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    variables = {key: value for key, value in job["variables"].items() if key != "SYNC_RUNNER_IMAGE"}
-    for line in job["script"]:
-        done = subprocess.run(
-            ["sh", "-ec", line], cwd=tmp_path, env={**variables, **names, **place}, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+    assert gitlab(tmp_path, names, runner.server.base_url) == 0
     for path in (*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]):
         assert (tmp_path / path).is_file(), path
     parsed: Any = junitparser.JUnitXml.fromfile(str(tmp_path / job["artifacts"]["reports"]["junit"]))
@@ -177,15 +272,8 @@ def test_gitlab_tries_again_exactly_where_another_try_helps_and_leaves_the_runne
 def test_the_jenkins_stage_is_green_and_its_artifacts_are_there(runner: Runner, tmp_path: Path) -> None:
     names = as_files(runner)
     assert set(re.findall(r"variable: '(\w+)'", JENKINS)) == set(names)
-    [block] = re.findall(r"environment \{\n(.*?)\n  \}", JENKINS, re.DOTALL)
-    variables = dict(re.findall(r"^ +(\w+) = '(.*)'$", block, re.MULTILINE))
-    place = {"SYNC_RUNNER_BASE_URL": runner.server.base_url, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    [line] = re.findall(r"^ +sh '(.*)'$", JENKINS, re.MULTILINE)
-    done = subprocess.run(
-        ["sh", "-xe", "-c", line], cwd=tmp_path, env={**variables, **names, **place}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    [junit] = re.findall(r"junit '(.*)'", JENKINS)
+    assert jenkins(tmp_path, names, runner.server.base_url) == 0
+    [junit] = re.findall(r"junit testResults: '(.*?)'", JENKINS)
     [artifacts] = re.findall(r"artifacts: '(.*)'", JENKINS)
     assert (tmp_path / junit).is_file()
     assert {path.name for path in tmp_path.glob(artifacts)} == {"sync-runner-report.json", "sync-runner-report.html"}
