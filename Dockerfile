@@ -27,6 +27,7 @@ RUN python -m venv tools \
 # The time of the build's own files, in Unix seconds; a release gives its commit's.
 ARG SOURCE_DATE_EPOCH=1767225600
 COPY pyproject.toml README.md LICENSE ./
+COPY tools/build_hook.py tools/
 COPY runner runner
 RUN tools/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
  && tools/bin/python -m pip --python /opt/sync-runner/bin/python install --quiet --no-compile \

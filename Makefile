@@ -63,7 +63,6 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/i
 	$(BIN)/python k8s/pod_failure_policy.py
 	$(BIN)/python -m tools.address
 	$(BIN)/python k8s/prometheus_rule.py
-	$(BIN)/python -c 'from runner.profile import loading; loading.make_ready()'
 
 bench: $(VENV)/.dev ## Measure the runner beside others, and write docs/performance.md (about an hour; no test)
 	$(BIN)/python -m benchmarks

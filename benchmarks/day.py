@@ -14,7 +14,7 @@ from runner.events.observer import Observer
 from runner.jobs.api import JobApi
 from runner.jobs.context import PollPolicy, SyncContext
 from runner.jobs.poll import watch
-from runner.models import Job, JobStatus
+from runner.models import JobStatus, SyncJob
 from runner.state.ledger import Ledger
 
 DAY = 86_400.0
@@ -42,12 +42,12 @@ class FakeApi:
     def __init__(self, clock: FakeClock, length: float, *, progress: bool) -> None:
         self.clock, self.length, self.progress, self.polls_per_second = clock, length, progress, 0
 
-    async def poll(self, job: Job, *_: object) -> Job:
+    async def poll(self, job: SyncJob, *_: object) -> SyncJob:
         self.polls_per_second += 1
         share = self.clock.now / self.length
         if share >= 1:
-            return Job(job.job_id, JobStatus.COMPLETED, progress=100.0)
-        return Job(job.job_id, JobStatus.RUNNING, progress=float(int(100 * share)) if self.progress else None)
+            return SyncJob(job.job_id, JobStatus.COMPLETED, progress=100.0)
+        return SyncJob(job.job_id, JobStatus.RUNNING, progress=float(int(100 * share)) if self.progress else None)
 
 
 def watched(length: float, *, progress: bool) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def watched(length: float, *, progress: bool) -> dict[str, Any]:
     shared = SyncContext("a", "t", "r", cast(JobApi, api), Ledger(None), clock, PollPolicy(sync_seconds=None))
     asyncio.run(
         watch(
-            Job("1", JobStatus.PENDING, begun_at=clock.monotonic()),
+            SyncJob("1", JobStatus.PENDING, begun_at=clock.monotonic()),
             shared,
             Deadline(clock),
             Observer(clock),

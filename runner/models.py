@@ -23,6 +23,19 @@ class JobStatus(StrEnum):
         """Whether nothing may follow this state."""
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
+    def reaches(self, later: "JobStatus") -> bool:
+        """Whether a job in this state can be seen in `later`: the same, or along `TRANSITIONS`, of which a poll may miss some."""
+        return later is self or any(step.reaches(later) for before, step in TRANSITIONS if before is self)
+
+
+TRANSITIONS = (  # the five of the data model, and no other
+    (JobStatus.PENDING, JobStatus.RUNNING),
+    (JobStatus.RUNNING, JobStatus.COMPLETED),
+    (JobStatus.RUNNING, JobStatus.FAILED),
+    (JobStatus.PENDING, JobStatus.CANCELLED),
+    (JobStatus.RUNNING, JobStatus.CANCELLED),
+)
+
 
 class Outcome(StrEnum):
     """How one sync of the run ended."""
@@ -41,45 +54,104 @@ class Outcome(StrEnum):
     DEFECT = "defect"
 
 
-class Session(Frozen):
-    """One authenticated user and the token that goes with it. `expires_at` is in Unix seconds; None: not told.
+class AuthenticationToken(Frozen):
+    """The credential that goes with requests (data model: Authentication Token).
 
-    Covers the data model's Authentication Token and User Session, which are one to one.
+    Where the API does not tell a value, the profile has no key for it, and what stands here instead is said below.
     """
 
+    token_id: str
+    """The API's name for the token (`session.token_id`), else a fingerprint made here that cannot be reversed."""
     access_token: str
-    token_type: str = "Bearer"
-    refresh_token: str | None = None
-    expires_at: float | None = None
-    created_at: float = 0.0
-    last_used_at: float = 0.0
-    session_id: str | None = None
+    """What is sent (`session.access_token`). A secret: never shown."""
     user_id: str | None = None
+    """The user that the token stands for (`session.user_id`); None: not told."""
+    token_type: str = "Bearer"
+    """How the token is sent (`session.token_type`); `Bearer` where not told."""
+    expires_in: float | None = None
+    """Lifetime in seconds from `created_at` (`session.expires_in`); None: not told."""
     scope: str | None = None
+    """Permissions, as the API writes them (`session.scope`); None: not told."""
+    created_at: float = 0.0
+    """When the request that brought the token left, in Unix seconds: the earliest moment it can have been issued."""
+    last_used_at: float = 0.0
+    """When a request last carried the token, in Unix seconds; written at the end of a run."""
     mfa_verified: bool = False
-    carried: dict[str, str] = field(default_factory=dict)  # what the login gave beside the token, such as a CSRF token
+    """Whether a one-time code was accepted in the login that gave the token."""
+
+    def __repr__(self) -> str:
+        """Never shows the token: a repr ends up in tracebacks."""
+        return f"AuthenticationToken(token_id={self.token_id!r}, expires_in={self.expires_in!r})"
+
+
+class UserSession(Frozen):
+    """One authenticated user (data model: User Session), with its one primary token. It has many sync jobs.
+
+    Valid until `expires_at`, and invalid from then on; renewed where there is a refresh token.
+    """
+
+    token: AuthenticationToken
+    """The primary token."""
+    session_id: str = ""
+    """The API's name for the session (`session.session_id`), else one made here when the session began."""
+    user_id: str | None = None
+    """The authenticated user (`session.user_id`); None: not told."""
+    refresh_token: str | None = None
+    """What renews the session (`session.refresh_token`). A secret: never shown. None: a login does."""
+    expires_at: float | None = None
+    """End of the session's token in Unix seconds (`session.expires_at`, or from `expires_in`); None: not told."""
+    mfa_enabled: bool = False
+    """Whether this session's login needs a second factor (`session.mfa_enabled`, else whether a code was sent)."""
+    created_at: float = 0.0
+    """When the session began, in Unix seconds; a renewal does not change it."""
+    last_used_at: float = 0.0
+    """When a request last used the session, in Unix seconds; written at the end of a run."""
+    carried: dict[str, str] = field(default_factory=dict)
+    """What the login gave beside the token for later requests, such as a CSRF token, by the profile's names."""
+
+    @property
+    def access_token(self) -> str:
+        """The primary token's text."""
+        return self.token.access_token
+
+    def valid_at(self, now: float) -> bool:
+        """Whether the session holds at `now` (Unix seconds): until `expires_at`, which may not be told."""
+        return self.expires_at is None or now < self.expires_at
 
     def __repr__(self) -> str:
         """Never shows the tokens: a repr ends up in tracebacks."""
-        return f"Session(session_id={self.session_id!r}, expires_at={self.expires_at!r})"
+        return f"UserSession(session_id={self.session_id!r}, expires_at={self.expires_at!r})"
 
 
-class Job(Frozen):
-    """A sync job as the API last described it. `progress` is in per cent, None when not told."""
+class SyncJob(Frozen):
+    """A sync job as the API last described it (data model: Sync Job). Keys of `jobs.fields` in the profile fill it."""
 
     job_id: str
+    """The API's name for the job; where the API has none, the idempotency key of its trigger."""
     status: JobStatus
+    """Its state, translated by `jobs.words`."""
     sync_type: str | None = None
+    """What is synced, in the words of the settings."""
     user_id: str | None = None
+    """Who started it; None: not told."""
     progress: float | None = None
+    """Per cent, 0 to 100; None: not told."""
     start_time: str | None = None
+    """When it started, as the API writes times; None: not started, or not told."""
     end_time: str | None = None
+    """When it ended; None: not ended, or not told."""
     error_message: str | None = None
+    """Why it failed, in the API's words; None: no error, or not told."""
     total_items: int | None = None
+    """How many items there are; None: not told."""
     processed_items: int | None = None
-    poll_after: float | None = None  # seconds after which the API asks to look again (Retry-After)
-    carried: dict[str, str] = field(default_factory=dict)  # what the trigger's answer gave for later requests
-    begun_at: float | None = None  # when the trigger left that began it, by the monotonic clock; None: it ran already
+    """How many are done; None: not told."""
+    poll_after: float | None = None
+    """Seconds after which the API asks to be polled again (Retry-After)."""
+    carried: dict[str, str] = field(default_factory=dict)
+    """What the trigger's response gave for later requests, by the profile's names."""
+    begun_at: float | None = None
+    """When the trigger left that began it, by the monotonic clock; None: it ran already."""
 
 
 class SyncResult(Frozen):
@@ -89,7 +161,7 @@ class SyncResult(Frozen):
     name: str
     sync_type: str
     outcome: Outcome
-    job: Job | None = None
+    job: SyncJob | None = None
     error: str | None = None
     started_at: float | None = None
     duration: float = 0.0

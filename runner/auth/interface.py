@@ -5,7 +5,7 @@ from typing import Protocol
 from runner.clock import Deadline
 from runner.events.observer import Observer
 from runner.http.messages import Response
-from runner.models import Session
+from runner.models import UserSession
 from runner.state.record import AccountState
 
 
@@ -19,11 +19,13 @@ class SessionProvider(Protocol):
         """What is kept of the account between runs."""
         ...
 
-    async def session(self, deadline: Deadline, observer: Observer, *, rejected: Session | None = None) -> Session:
+    async def session(
+        self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
+    ) -> UserSession:
         """A session that should be good; never the one the API `rejected`. Raises what a login can."""
         ...
 
-    def headers(self, session: Session) -> dict[str, str]:
+    def headers(self, session: UserSession) -> dict[str, str]:
         """The headers that carry the session."""
         ...
 

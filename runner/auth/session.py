@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
-from runner.auth.login_flow import TURNED_AWAY, LoginFlow, LoginState, shape_of
+from runner.auth.login_flow import TURNED_AWAY, LoginFlow, LoginState
+from runner.auth.session_reading import read_session
 from runner.clock import Clock, Deadline
 from runner.errors import AuthenticationError, ContractError, LoginRefused, SecretError, Unreachable
 from runner.events import events
@@ -19,9 +20,9 @@ from runner.http import retry
 from runner.http.client import Client
 from runner.http.messages import Response, prepare
 from runner.http.retry import Safety
-from runner.models import Session
-from runner.profile import extraction, template
-from runner.profile.models import Auth, SessionFields, Source
+from runner.models import AuthenticationToken, UserSession
+from runner.profile import template
+from runner.profile.models import Auth
 from runner.state.directory import Store
 from runner.state.record import AccountState
 
@@ -61,7 +62,7 @@ class LoginSessionProvider:
         self._add_secret = add_secret
         self._reread = reread
         self._mutex = asyncio.Lock()
-        self._session: Session | None = None
+        self._session: UserSession | None = None
         self._codes = Codes(base_url, store, clock, add_secret)
         self._steps = LoginFlow(client, auth, store, self._codes, account)
         self._refused: AuthenticationError | None = None
@@ -71,7 +72,9 @@ class LoginSessionProvider:
         """What the store holds now, for `check` and `status`."""
         return self._store.load()
 
-    async def session(self, deadline: Deadline, observer: Observer, *, rejected: Session | None = None) -> Session:
+    async def session(
+        self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
+    ) -> UserSession:
         """A session that should be good; never the one the API `rejected`.
 
         Raises LoginRefused, SecretError, Unreachable, ContractError or DeadlineExceeded.
@@ -89,9 +92,9 @@ class LoginSessionProvider:
                 raise
             return self._session
 
-    def headers(self, session: Session) -> dict[str, str]:
+    def headers(self, session: UserSession) -> dict[str, str]:
         """The headers that carry the session."""
-        values = {"access_token": session.access_token, "token_type": session.token_type}
+        values = {"access_token": session.access_token, "token_type": session.token.token_type}
         try:
             filled = template.fill(self._auth.headers, {**self._constant, **session.carried, **values})
         except KeyError as missing:
@@ -115,12 +118,12 @@ class LoginSessionProvider:
             self._store.save(replace(kept, failures=0, cooldown_until=0.0) if cooldown else kept)
         self._session = None
 
-    def _good(self, session: Session, rejected: Session | None) -> bool:
+    def _good(self, session: UserSession, rejected: UserSession | None) -> bool:
         if rejected and session.access_token == rejected.access_token:
             return False
         return session.expires_at is None or session.expires_at - EXPIRY_MARGIN > self._clock.time()
 
-    async def _acquire(self, deadline: Deadline, observer: Observer, rejected: Session | None) -> Session:
+    async def _acquire(self, deadline: Deadline, observer: Observer, rejected: UserSession | None) -> UserSession:
         """Under the account's lock: another process may have been faster."""
         stored = self._store.load()
         session = stored.session
@@ -135,22 +138,24 @@ class LoginSessionProvider:
                 return renewed
         return await self._login(deadline, observer)
 
-    def _given(self, stored: AccountState) -> Session | None:
+    def _given(self, stored: AccountState) -> UserSession | None:
         """The session that a mounted refresh token stands for, unless it was used already."""
         token = self._credentials.refresh_token
         if token is None or stored.used_refresh_token == _fingerprint(token):
             return None
-        return Session("", refresh_token=token)
+        return UserSession(AuthenticationToken("mounted", access_token=""), refresh_token=token)
 
-    def _left(self, session: Session) -> float | None:
+    def _left(self, session: UserSession) -> float | None:
         return None if session.expires_at is None else round(session.expires_at - self._clock.time(), 1)
 
-    def _keep(self, session: Session) -> None:
+    def _keep(self, session: UserSession) -> None:
         for secret in (session.access_token, session.refresh_token, *session.carried.values()):
             if secret:
                 self._add_secret(secret)
 
-    async def _refresh(self, token: str, old: Session, deadline: Deadline, observer: Observer) -> Session | None:
+    async def _refresh(
+        self, token: str, old: UserSession, deadline: Deadline, observer: Observer
+    ) -> UserSession | None:
         """A renewed session, or None where a login must follow."""
         began = self._clock.monotonic()
         self._keep(old)
@@ -167,7 +172,7 @@ class LoginSessionProvider:
             return None  # the token may be used up: a login is the way on
         return self._started(session, "refresh", began, observer)
 
-    async def _renewed(self, token: str, old: Session, deadline: Deadline, observer: Observer) -> Session:
+    async def _renewed(self, token: str, old: UserSession, deadline: Deadline, observer: Observer) -> UserSession:
         """What the API gives for the refresh token. Raises Unreachable, LoginRefused or ContractError."""
         refresh = self._auth.refresh
         assert refresh is not None
@@ -183,11 +188,12 @@ class LoginSessionProvider:
         self._codes.measure_skew(answer, observer)
         if answer.status not in refresh.accepted:
             raise LoginRefused(f"the API answered {answer.status}")
-        state = LoginState({}, answer, old.carried, old.mfa_verified)
-        session = self._read_session("refresh", refresh.session or self._auth.session, state)
-        return session if session.refresh_token else replace(session, refresh_token=token)
+        fields = refresh.session or self._auth.session
+        assert fields is not None
+        state = LoginState({}, answer, old.carried, old.token.mfa_verified)
+        return read_session("refresh", fields, state, self._auth.kept, old)
 
-    async def _login(self, deadline: Deadline, observer: Observer) -> Session:
+    async def _login(self, deadline: Deadline, observer: Observer) -> UserSession:
         self._check_cooldown()
         began = self._clock.monotonic()
         if not self._auth.steps:
@@ -196,7 +202,9 @@ class LoginSessionProvider:
                 "secret `refresh_token`"
             )
         state = await self._walk(deadline, observer)
-        return self._started(self._read_session("login", self._auth.session, state), "login", began, observer)
+        assert self._auth.session is not None
+        session = read_session("login", self._auth.session, state, self._auth.kept)
+        return self._started(session, "login", began, observer)
 
     async def _walk(self, deadline: Deadline, observer: Observer) -> LoginState:
         """Through the steps; once more where they were refused and other secrets are mounted by now."""
@@ -241,41 +249,11 @@ class LoginSessionProvider:
         observer.emit(events.LoginFailed("login", str(error)))
         observer.emit(events.CooldownStarted(length, failures))
 
-    def _read_session(self, endpoint: str, fields: SessionFields | None, state: LoginState) -> Session:
-        """The session that the last answer gives. Raises ContractError where it gives none."""
-        answer = state.answer
-        assert fields is not None
-        assert answer is not None
-        token = extraction.text(answer, fields.access_token, state.carried)
-        if not token:
-            raise ContractError(
-                f"{endpoint}: no access token at `{extraction.named(fields.access_token)}` ({shape_of(answer)})"
-            )
-        lifetime = extraction.seconds(answer, fields.expires_in)
-        now = answer.sent_at  # the earliest moment it can have been issued
-
-        def text(sources: tuple[Source, ...] | None) -> str | None:
-            return extraction.text(answer, sources, state.carried)
-
-        return Session(
-            access_token=token,
-            token_type=text(fields.token_type) or "Bearer",
-            refresh_token=text(fields.refresh_token),
-            expires_at=extraction.moment(answer, fields.expires_at) if lifetime is None else now + lifetime,
-            created_at=now,
-            last_used_at=now,
-            session_id=text(fields.session_id),
-            user_id=text(fields.user_id),
-            scope=text(fields.scope),
-            mfa_verified=state.used_code,
-            carried={name: value for name, value in state.carried.items() if name in self._auth.kept},
-        )
-
-    def _started(self, session: Session, method: str, began: float, observer: Observer) -> Session:
+    def _started(self, session: UserSession, method: str, began: float, observer: Observer) -> UserSession:
         self._keep(session)
         self._store.save(replace(self._store.load(), session=session, failures=0, cooldown_until=0.0))
         spent = round(self._clock.monotonic() - began, 3)
-        observer.emit(events.LoggedIn(method, session.mfa_verified, spent, self._left(session)))
+        observer.emit(events.LoggedIn(method, session.token.mfa_verified, spent, self._left(session)))
         return session
 
 

@@ -1,6 +1,5 @@
 """An account without a login: its secrets go with each request (bearer token, API key, basic authentication, or none)."""
 
-import hashlib
 from collections.abc import Callable
 
 from runner.auth.credentials import Credentials
@@ -9,7 +8,7 @@ from runner.errors import LoginRefused, SecretError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http.messages import Response
-from runner.models import Session
+from runner.models import AuthenticationToken, UserSession
 from runner.profile import template
 from runner.profile.models import Auth
 from runner.state.record import AccountState
@@ -33,6 +32,7 @@ class StaticSessionProvider:
         self._credentials = credentials
         self._account = account
         self._reread: Callable[[], Credentials] | None = reread
+        self._readings = 1
 
     @property
     def stored(self) -> AccountState:
@@ -44,14 +44,14 @@ class StaticSessionProvider:
         deadline: Deadline,  # noqa: ARG002 - nothing is sent
         observer: Observer,
         *,
-        rejected: Session | None = None,
-    ) -> Session:
+        rejected: UserSession | None = None,
+    ) -> UserSession:
         """The secrets as a session. Raises LoginRefused where the API rejected them and no others are mounted."""
-        if rejected is not None and rejected.access_token == self._mark:
+        if rejected is not None and rejected.token.token_id == self._token_id:
             self._rotate(observer)
-        return Session(self._mark)
+        return UserSession(AuthenticationToken(self._token_id, access_token=""))
 
-    def headers(self, session: Session) -> dict[str, str]:  # noqa: ARG002 - there is only one
+    def headers(self, session: UserSession) -> dict[str, str]:  # noqa: ARG002 - there is only one
         """The headers that carry the secrets."""
         return dict(template.fill(self._auth.headers, {"account": self._account, **self._credentials.values}) or {})
 
@@ -63,18 +63,19 @@ class StaticSessionProvider:
         """Nothing is kept."""
 
     @property
-    def _mark(self) -> str:
-        """Tells these secrets from others without holding them."""
-        return hashlib.sha256(repr(sorted(self._credentials.values.items())).encode()).hexdigest()
+    def _token_id(self) -> str:
+        """Which reading of the mounted secrets is in use."""
+        return f"mounted-{self._readings}"
 
     def _rotate(self, observer: Observer) -> None:
-        before, reread, self._reread = self._mark, self._reread, None
+        before, reread, self._reread = self._credentials, self._reread, None
         try:
             if reread is not None:
                 self._credentials = reread()
         except SecretError as error:
             observer.emit(events.LoginFailed("login", str(error)))
-        if self._mark == before:
+        if self._credentials == before:
             named = ", ".join(f"`{name}`" for name in self._auth.secrets if name in self._credentials.values)
             raise LoginRefused(f"login: the API refuses what is mounted; check the secret {named or '(there is none)'}")
+        self._readings += 1
         observer.emit(events.SecretsRotated())

@@ -6,7 +6,7 @@ import sys
 from runner.engine.each_account import Visit, visit_each
 from runner.errors import UsageError
 from runner.jobs.plan import PlannedSync
-from runner.models import Job, JobStatus
+from runner.models import JobStatus, SyncJob
 from runner.state.ledger import Ledger
 
 
@@ -24,7 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
     async def work(visit: Visit) -> None:
         sync = _sync_of(visit, arguments.job, arguments.sync)
         api = visit.account.api.about(sync) if sync else visit.account.api
-        asked = Job(arguments.job, JobStatus.RUNNING, sync.sync_type if sync else None)
+        asked = SyncJob(arguments.job, JobStatus.RUNNING, sync.sync_type if sync else None)
         job = await api.cancel(asked, visit.deadline, visit.observer)
         sys.stdout.write(f"{arguments.job}: {job.status if job else 'asked to cancel'}\n")
 

@@ -35,7 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
             _say(f"{visit.account.name}: no session; the log says why")
             raise
         skew = visit.account.provider.stored.skew
-        _say(f"{visit.account.name}: logged in" + (" with a one-time code" if session.mfa_verified else ""))
+        _say(f"{visit.account.name}: logged in" + (" with a one-time code" if session.token.mfa_verified else ""))
         _say(f"{visit.account.name}: clock skew to the API {skew:+.1f} s")
 
     return visit_each(arguments, work)

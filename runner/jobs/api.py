@@ -16,7 +16,7 @@ from runner.http.client import Client
 from runner.http.messages import PreparedRequest, Response, prepare
 from runner.http.retry import Safety
 from runner.jobs.plan import PlannedSync
-from runner.models import Job, JobStatus, Session
+from runner.models import JobStatus, SyncJob, UserSession
 from runner.profile import Profile, extraction, parameters
 from runner.profile.expressions import find, shape
 from runner.profile.extraction import text
@@ -64,7 +64,7 @@ class JobApi:
         """What the profile says of jobs, for deciding what can be asked."""
         return self._profile.jobs
 
-    async def trigger(self, sync: PlannedSync, key: str, deadline: Deadline, observer: Observer) -> Job | Conflict:
+    async def trigger(self, sync: PlannedSync, key: str, deadline: Deadline, observer: Observer) -> SyncJob | Conflict:
         """Ask for a job. Where the answer was lost or can not be read, the error's `sent` says that it may be taken."""
         trigger = self.profile.trigger
         values = await self._values(deadline, observer) | {
@@ -94,7 +94,7 @@ class JobApi:
         sources = self.profile.trigger.job_id or ()
         return self.profile.single is not None or any(source.body is None for source in sources)
 
-    def _begun(self, answer: Response, sync: PlannedSync, key: str, values: Mapping[str, Any]) -> Job:
+    def _begun(self, answer: Response, sync: PlannedSync, key: str, values: Mapping[str, Any]) -> SyncJob:
         """The job that an accepted trigger has begun."""
         trigger = self.profile.trigger
         found = key if self.profile.single else text(answer, trigger.job_id, values)
@@ -103,7 +103,7 @@ class JobApi:
         kept = {name: value for name, value in carried.items() if value is not None}
         return replace(job, sync_type=job.sync_type or sync.sync_type, carried=kept, begun_at=answer.left_at)
 
-    async def poll(self, job: Job, deadline: Deadline, observer: Observer) -> Job:
+    async def poll(self, job: SyncJob, deadline: Deadline, observer: Observer) -> SyncJob:
         """The job as it is now. Raises ContractError when the API does not know it any more."""
         poll = self.profile.status
         values = await self._values(deadline, observer, job)
@@ -127,7 +127,7 @@ class JobApi:
             now, sync_type=now.sync_type or job.sync_type, carried=job.carried, poll_after=answer.retry_after
         )
 
-    async def newest(self, name: str, deadline: Deadline, observer: Observer) -> Job | None:
+    async def newest(self, name: str, deadline: Deadline, observer: Observer) -> SyncJob | None:
         """What an API of one job at a time shows, called `name`; None where it shows that there is no job."""
         poll = self.profile.status
         values = await self._values(deadline, observer)
@@ -139,7 +139,7 @@ class JobApi:
             return None
         return replace(extraction.job(self.profile, found, job_id=name), poll_after=answer.retry_after)
 
-    async def listed(self, sync_type: str, deadline: Deadline, observer: Observer) -> list[Job] | None:
+    async def listed(self, sync_type: str, deadline: Deadline, observer: Observer) -> list[SyncJob] | None:
         """The jobs of that type and of this user, newest first; None where the API has no listing."""
         listing = self.profile.running
         if listing is None:
@@ -149,7 +149,7 @@ class JobApi:
         jobs = self._read_list(self._body("list", answer, listing.accepted), listing.jobs)
         return [job for job in jobs if job.sync_type in (sync_type, None) and self._mine(job)]
 
-    def _mine(self, job: Job) -> bool:
+    def _mine(self, job: SyncJob) -> bool:
         """Whether the job is this user's, as far as both are told."""
         return None in (job.user_id, self._user_id) or job.user_id == self._user_id
 
@@ -162,7 +162,7 @@ class JobApi:
         """The retries that are left to the run."""
         return self._client.budget
 
-    async def recent(self, limit: int, deadline: Deadline, observer: Observer) -> list[Job]:
+    async def recent(self, limit: int, deadline: Deadline, observer: Observer) -> list[SyncJob]:
         """The newest jobs. Raises ContractError where the profile has no listing."""
         listing = self.profile.recent
         if listing is None:
@@ -173,7 +173,7 @@ class JobApi:
         answer = await self._send("list", listing.request, values, Safety.IDEMPOTENT, deadline, observer)
         return self._read_list(self._body("list", answer, listing.accepted), listing.jobs)
 
-    async def cancel(self, job: Job, deadline: Deadline, observer: Observer) -> Job | None:
+    async def cancel(self, job: SyncJob, deadline: Deadline, observer: Observer) -> SyncJob | None:
         """Ask for the job's end; the job as the API then has it, None where it does not say. Raises ContractError."""
         cancel = self.profile.cancel
         if cancel is None:
@@ -186,7 +186,7 @@ class JobApi:
             return None
         return extraction.job(self.profile, find(answer.body, cancel.job), job_id=job.job_id)
 
-    def _read_list(self, body: Any, expression: str) -> list[Job]:
+    def _read_list(self, body: Any, expression: str) -> list[SyncJob]:
         found = find(body, expression)
         if not isinstance(found, list):
             raise ContractError(f"list: `{expression}` should be a list of jobs (shape: {shape(body)})")
@@ -199,7 +199,7 @@ class JobApi:
         known = parameters.values(self._profile, word, given, "params", complete=complete)
         return {"account": self._account, "sync_type": self.profile.sync_types.get(word or "", word), **known}
 
-    async def _values(self, deadline: Deadline, observer: Observer, job: Job | None = None) -> dict[str, Any]:
+    async def _values(self, deadline: Deadline, observer: Observer, job: SyncJob | None = None) -> dict[str, Any]:
         """All that a request may use: what is constant, what the lookups found, and what is known of the job."""
         values = self._constant(job.sync_type if job else None)
         if self._found is None:
@@ -253,7 +253,9 @@ class JobApi:
             raise self._refused(endpoint, answer)
         return answer
 
-    async def _session(self, deadline: Deadline, observer: Observer, *, rejected: Session | None = None) -> Session:
+    async def _session(
+        self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
+    ) -> UserSession:
         """The account's session. A lost answer to the login leaves no doubt about the request that was to follow it."""
         remaining = None if deadline.remaining == float("inf") else deadline.remaining
         try:
@@ -268,7 +270,7 @@ class JobApi:
         return session
 
     async def _signed(
-        self, call: PreparedRequest, session: Session, safety: Safety, deadline: Deadline, observer: Observer
+        self, call: PreparedRequest, session: UserSession, safety: Safety, deadline: Deadline, observer: Observer
     ) -> Response:
         signed = replace(call, headers={**call.headers, **self._keeper.headers(session)})
         return await self._client.send(signed, safety=safety, deadline=deadline, observer=observer)

@@ -9,7 +9,7 @@ from runner.events import events
 from runner.events.observer import Observer
 from runner.jobs.context import SyncContext
 from runner.jobs.plan import PlannedSync
-from runner.models import Job, Outcome
+from runner.models import Outcome, SyncJob
 from runner.state.ledger import Entry, retry_while_busy
 
 PATIENCE = 0.05  # seconds for an entry that is told and not insisted on: deadlines hold for it too
@@ -43,18 +43,18 @@ class SyncJournal:
         await retry_while_busy(lambda: self._ledger.intend(entry), self._clock, deadline)
         self.key = key
 
-    def anothers(self, job: Job) -> bool:
+    def anothers(self, job: SyncJob) -> bool:
         """Whether the ledger knows the job as that of another sync, or of an earlier trigger."""
         entry = self._ledger.of_job(self._shared.target, job.job_id)
         return entry is not None and entry.key != self.key
 
-    async def job(self, job: Job, *, external: bool = False) -> None:
+    async def job(self, job: SyncJob, *, external: bool = False) -> None:
         """The job that runs. A ledger that fails now is told and no more: watching the job matters most."""
         key = self.key
         if key:
             await self._told(lambda: self._ledger.triggered(key, job.job_id, external=external, carried=job.carried))
 
-    async def end(self, ended: Outcome, job: Job | None, error: str | None) -> None:
+    async def end(self, ended: Outcome, job: SyncJob | None, error: str | None) -> None:
         """How it ended."""
         key, at = self.key, self._clock.time()
         processed = job.processed_items if job else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import gcd, inf
 
 from runner.frozen import Frozen
-from runner.models import Job, JobStatus
+from runner.models import JobStatus, SyncJob
 
 BLIND_SHARE = 0.075  # of the time watched, between two looks that nothing guides: less than 10 for each doubling
 BLIND_STEPS = 20  # times the shortest pause: the least between such looks, a second by default
@@ -71,7 +71,7 @@ class Window:
     soonest: float = 0.0
     latest: float = inf
 
-    def see(self, job: Job, watched: float) -> None:
+    def see(self, job: SyncJob, watched: float) -> None:
         """Narrow it by one look."""
         if job.status is JobStatus.PENDING:
             self.waited = watched
@@ -122,7 +122,7 @@ class Pacer:
     early: int = 0  # looks in a row at which it should have ended
     window: Window = field(default_factory=Window)
 
-    def next_poll(self, job: Job, watched: float, least: float = 0.0) -> float:
+    def next_poll(self, job: SyncJob, watched: float, least: float = 0.0) -> float:
         """Seconds from the time `watched` until the next look; `job` is what was seen then.
 
         `least` is what a crowd of jobs asks for; the first look and one at a predicted end come when they are due.
@@ -157,7 +157,7 @@ class Pacer:
         return before is not None and abs(self.expected - before) <= AGREE * self.expected
 
 
-def progress(job: Job) -> float:
+def progress(job: SyncJob) -> float:
     """Per cent done, by the job's own figure or its counts of items, whichever is more; 0 where it tells neither."""
     counted = 100.0 * job.processed_items / job.total_items if job.total_items and job.processed_items else 0.0
     return min(100.0, max(job.progress or 0.0, counted))

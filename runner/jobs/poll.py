@@ -8,16 +8,16 @@ from runner.events.observer import Observer
 from runner.jobs import transitions
 from runner.jobs.context import SyncContext
 from runner.jobs.pacing import Pacer
-from runner.models import Job
+from runner.models import SyncJob
 
 
 async def watch(
-    job: Job,
+    job: SyncJob,
     shared: SyncContext,
     deadline: Deadline,
     observer: Observer,
-    seen: Callable[[Job], None],
-) -> Job:
+    seen: Callable[[SyncJob], None],
+) -> SyncJob:
     """The job at its end; `seen` is told each state.
 
     Raises DeadlineExceeded, Unreachable or ContractError.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from runner.clock import Deadline
 from runner.errors import RunnerError
 from runner.jobs.trigger import LOST_ANSWERS, UNSEEN_PAUSES, Trigger
-from runner.models import Job
+from runner.models import SyncJob
 
 BUSY_SECONDS = 1.0  # between two looks while another job runs, and for which its end is left to be seen
 
@@ -18,9 +18,9 @@ BUSY_SECONDS = 1.0  # between two looks while another job runs, and for which it
 class SingleTrigger(Trigger):
     """Starts or adopts jobs that have no id: here a job is called by the key of its trigger."""
 
-    _before: Job | None = None
+    _before: SyncJob | None = None
 
-    async def _until_told(self, key: str, deadline: Deadline) -> Job:
+    async def _until_told(self, key: str, deadline: Deadline) -> SyncJob:
         """Wait until nothing runs, note what the status shows then, and trigger."""
         pauses = iter(UNSEEN_PAUSES)
         while True:
@@ -28,7 +28,7 @@ class SingleTrigger(Trigger):
             if before is not None and not before.status.terminal:
                 return await self._taken(before, external=True)
             answer = await self._answer(key, deadline)
-            if isinstance(answer, Job):
+            if isinstance(answer, SyncJob):
                 return await self._taken(answer)
             # The API is busy: with our own lost trigger, or with a job to wait for.
             now = await self._now(key, deadline)
@@ -41,7 +41,7 @@ class SingleTrigger(Trigger):
                 return await self._taken(now, external=not self._lost)
             self.doubtful = False  # another job is the one that runs: ours was turned away
 
-    async def _idle(self, key: str, deadline: Deadline) -> Job | None:
+    async def _idle(self, key: str, deadline: Deadline) -> SyncJob | None:
         """What the status shows once no job of another type runs, or the running job of ours.
 
         One that was waited for shows its end for a while longer before ours takes its place: who watches it wants to know.
@@ -66,7 +66,7 @@ class SingleTrigger(Trigger):
         except RunnerError:
             return False
 
-    async def _listed_one(self, deadline: Deadline) -> Job | None:
+    async def _listed_one(self, deadline: Deadline) -> SyncJob | None:
         """The job that the trigger in doubt has started, if the status tells so."""
         try:
             now = await self._now(self._journal.key or "", deadline)
@@ -76,24 +76,24 @@ class SingleTrigger(Trigger):
             return None
         return now if not now.status.terminal or self._changed(now) else None
 
-    def _changed(self, now: Job) -> bool:
+    def _changed(self, now: SyncJob) -> bool:
         """Whether the status is another than before the trigger: something ran and ended meanwhile."""
         return self._before is None or replace(self._before, job_id=now.job_id, poll_after=now.poll_after) != now
 
-    async def _candidates(self, deadline: Deadline) -> list[Job] | None:
+    async def _candidates(self, deadline: Deadline) -> list[SyncJob] | None:
         """What runs, after an earlier run that ended between its intent and the answer."""
         now = await self._now(self._journal.key or "", deadline)
         return [now] if now is not None and not now.status.terminal and self._fits(now) else []
 
     async def _still_known(
         self, job_id: str, deadline: Deadline, carried: Mapping[str, str] | None = None
-    ) -> Job | None:
+    ) -> SyncJob | None:
         """The earlier run's job: what the status shows, unless it tells another type."""
         now = await self._now(job_id, deadline)
         return replace(now, carried=dict(carried or {})) if now is not None and self._fits(now) else None
 
-    def _fits(self, job: Job) -> bool:
+    def _fits(self, job: SyncJob) -> bool:
         return job.sync_type in (None, self._sync.sync_type)
 
-    async def _now(self, name: str, deadline: Deadline) -> Job | None:
+    async def _now(self, name: str, deadline: Deadline) -> SyncJob | None:
         return await self._api.newest(name, deadline, self._observer)

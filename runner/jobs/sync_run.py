@@ -14,7 +14,7 @@ from runner.jobs.plan import PlannedSync
 from runner.jobs.poll import watch
 from runner.jobs.single import SingleTrigger
 from runner.jobs.trigger import Trigger
-from runner.models import Job, JobStatus, Outcome, SyncResult
+from runner.models import JobStatus, Outcome, SyncJob, SyncResult
 
 CANCEL_SECONDS = 2.0  # of a deadline's end, at most: for cancelling what runs, or looking up what may run
 CANCEL_SHARE = 0.1  # of a short deadline
@@ -72,11 +72,11 @@ class SyncRun:
         self.sync = sync
         self.last = deadline
         self.deadline = working(deadline)
-        self.job: Job | None = None
-        self.ended: dict[str, Job] = {}
+        self.job: SyncJob | None = None
+        self.ended: dict[str, SyncJob] = {}
         self.attempts = 0
 
-    async def run(self) -> Job:
+    async def run(self) -> SyncJob:
         """Trigger or adopt and watch, as often as the settings allow a failed job."""
         while True:
             self.attempts += 1
@@ -93,10 +93,10 @@ class SyncRun:
             self.ended[job.job_id] = job
             self.job = None
 
-    def _saw(self, job: Job) -> None:
+    def _saw(self, job: SyncJob) -> None:
         self.job = job
 
-    def _check_not_ended(self, job: Job) -> None:
+    def _check_not_ended(self, job: SyncJob) -> None:
         """A job that has ended is not believed to run again."""
         before = self.ended.get(job.job_id)
         if before is not None:
@@ -136,7 +136,7 @@ class SyncRun:
             return f"job {self.job.job_id} goes on at the API and is adopted by the next run"
         return await self._cancel(self.job, deadline)
 
-    async def _cancel(self, job: Job, deadline: Deadline) -> str:
+    async def _cancel(self, job: SyncJob, deadline: Deadline) -> str:
         try:
             now = await self.shared.api.cancel(job, deadline, self.observer)
             self.job = transitions.advance(job, now) if now else replace(job, status=JobStatus.CANCELLED)

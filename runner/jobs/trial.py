@@ -11,7 +11,7 @@ from runner.frozen import Frozen
 from runner.http.messages import Response
 from runner.jobs.api import Conflict, JobApi
 from runner.jobs.plan import PlannedSync
-from runner.models import Job, Session
+from runner.models import SyncJob, UserSession
 from runner.profile import Profile
 from runner.profile import suggestions as suggest
 from runner.profile.expressions import find, shape
@@ -70,19 +70,19 @@ class Trial:
             job = await self._status(api, job, deadline) or job
             await self._cancel(api, job, deadline)
 
-    async def _login(self, deadline: Deadline) -> Session | None:
+    async def _login(self, deadline: Deadline) -> UserSession | None:
         if self._profile.auth.static:
             self._add(
                 "auth", FITS, "no login: the secrets go with each request, the next row tells whether they are accepted"
             )
             return await self._keeper.session(deadline, self._observer)
         await self._keeper.forget(deadline, cooldown=False)
-        session: Session | None = await self._judged(
+        session: UserSession | None = await self._judged(
             "auth.steps", lambda: self._keeper.session(deadline, self._observer)
         )
         if session is None:
             return None
-        told = "logged in" + (" with a one-time code" if session.mfa_verified else "")
+        told = "logged in" + (" with a one-time code" if session.token.mfa_verified else "")
         self._add("auth.steps", FITS, told)
         fields = self._profile.auth.session
         for name, value in (("refresh_token", session.refresh_token), ("expires_in", session.expires_at)):
@@ -91,7 +91,7 @@ class Trial:
                 self._missing(f"auth.session.{name}", name)
         return session
 
-    async def _refresh(self, session: Session, deadline: Deadline) -> None:
+    async def _refresh(self, session: UserSession, deadline: Deadline) -> None:
         if self._profile.auth.refresh is None:
             self._add("auth.refresh", ABSENT, "a new login instead" if not self._profile.auth.static else "")
             return
@@ -112,10 +112,10 @@ class Trial:
         else:
             self._add("auth.refresh", FITS, "a new token")
 
-    async def _recent(self, deadline: Deadline) -> list[Job]:
+    async def _recent(self, deadline: Deadline) -> list[SyncJob]:
         return await self._api.recent(5, deadline, self._observer)
 
-    async def _listing(self, part: str, profile: object, ask: Callable[[], Awaitable[list[Job] | None]]) -> None:
+    async def _listing(self, part: str, profile: object, ask: Callable[[], Awaitable[list[SyncJob] | None]]) -> None:
         if profile is None:
             self._add(part, ABSENT)
             return
@@ -123,8 +123,8 @@ class Trial:
         if jobs is not None:
             self._add(part, FITS, f"{len(jobs)} jobs")
 
-    async def _trigger(self, api: JobApi, sync: PlannedSync, key: str, deadline: Deadline) -> Job | None:
-        answer: Job | Conflict | None = await self._judged(
+    async def _trigger(self, api: JobApi, sync: PlannedSync, key: str, deadline: Deadline) -> SyncJob | None:
+        answer: SyncJob | Conflict | None = await self._judged(
             "jobs.trigger", lambda: api.trigger(sync, key, deadline, self._observer)
         )
         if isinstance(answer, Conflict):
@@ -137,8 +137,8 @@ class Trial:
             self._add("jobs.trigger", FITS, f"job {answer.job_id[:40]} is {answer.status}")
         return answer
 
-    async def _status(self, api: JobApi, job: Job, deadline: Deadline) -> Job | None:
-        now: Job | None = await self._judged("jobs.status", lambda: api.poll(job, deadline, self._observer))
+    async def _status(self, api: JobApi, job: SyncJob, deadline: Deadline) -> SyncJob | None:
+        now: SyncJob | None = await self._judged("jobs.status", lambda: api.poll(job, deadline, self._observer))
         if now is None:
             return None
         self._add("jobs.status", FITS, f"job {now.job_id[:40]} is {now.status}")
@@ -150,7 +150,7 @@ class Trial:
                 self._missing(f"jobs.fields.{name}", name, body)
         return now
 
-    async def _cancel(self, api: JobApi, job: Job, deadline: Deadline) -> None:
+    async def _cancel(self, api: JobApi, job: SyncJob, deadline: Deadline) -> None:
         if self._api.profile.cancel is None:
             self._add("jobs.cancel", ABSENT, "the job goes on" if not job.status.terminal else "")
             return
@@ -164,7 +164,7 @@ class Trial:
         else:
             self._add("jobs.cancel", FITS, f"the job is {after.status}")
 
-    async def _asked_to_cancel(self, api: JobApi, job: Job, deadline: Deadline) -> bool:
+    async def _asked_to_cancel(self, api: JobApi, job: SyncJob, deadline: Deadline) -> bool:
         await api.cancel(job, deadline, self._observer)
         return True
 

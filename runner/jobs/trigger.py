@@ -13,7 +13,7 @@ from runner.jobs.api import Conflict
 from runner.jobs.context import SyncContext
 from runner.jobs.journal import SyncJournal
 from runner.jobs.plan import PlannedSync
-from runner.models import Job, JobStatus, Outcome
+from runner.models import JobStatus, Outcome, SyncJob
 from runner.state.ledger import Entry
 
 LOST_ANSWERS = 3  # triggers with one idempotency key whose answers may be lost before they are looked up in the listing
@@ -33,13 +33,13 @@ class Trigger:
         """Nothing is sent yet."""
         self._shared, self._sync, self._journal, self._observer = shared, sync, journal, observer
         self._api, self._clock = shared.api, shared.clock
-        self._sent: asyncio.Future[Job | Conflict] | None = None
+        self._sent: asyncio.Future[SyncJob | Conflict] | None = None
         self._since = 0.0
         self._lost = 0
         self.doubtful = False
         self.adopted = False
 
-    async def begin(self, deadline: Deadline) -> Job:
+    async def begin(self, deadline: Deadline) -> SyncJob:
         """A job to watch: an earlier run's that still runs, or a new one. Raises RunnerErrors of every kind."""
         self.adopted = False
         async with self._journal.alone(deadline):
@@ -53,7 +53,7 @@ class Trigger:
             await self._journal.intend(key, self._since, deadline)
             return await self._until_told(key, deadline)
 
-    async def _resumed(self, known: Entry, deadline: Deadline) -> Job | None:
+    async def _resumed(self, known: Entry, deadline: Deadline) -> SyncJob | None:
         """The job of an earlier run's entry while it runs; else its end is written down and None returned."""
         if known.job_id is not None:
             job = await self._still_known(known.job_id, deadline, known.carried)
@@ -79,14 +79,14 @@ class Trigger:
 
     async def _still_known(
         self, job_id: str, deadline: Deadline, carried: Mapping[str, str] | None = None
-    ) -> Job | None:
-        known = Job(job_id, JobStatus.PENDING, self._sync.sync_type, carried=dict(carried or {}))
+    ) -> SyncJob | None:
+        known = SyncJob(job_id, JobStatus.PENDING, self._sync.sync_type, carried=dict(carried or {}))
         try:
             return await self._api.poll(known, deadline, self._observer)
         except ContractError:
             return None
 
-    async def _of_lone_intent(self, known: Entry, deadline: Deadline) -> Job | None:
+    async def _of_lone_intent(self, known: Entry, deadline: Deadline) -> SyncJob | None:
         """The job of an earlier run that ended between its intent and the answer."""
         jobs = await self._candidates(deadline)
         if jobs is None and 0 <= self._clock.time() - known.intended_at < KEY_SECONDS:
@@ -96,7 +96,7 @@ class Trigger:
             )
         return jobs[0] if jobs and len(jobs) == 1 else None
 
-    async def _until_told(self, key: str, deadline: Deadline) -> Job:
+    async def _until_told(self, key: str, deadline: Deadline) -> SyncJob:
         """The job of the trigger with that key, once its fate is known."""
         pauses = iter(UNSEEN_PAUSES)
         while isinstance(answer := await self._answer(key, deadline), Conflict):
@@ -109,14 +109,14 @@ class Trigger:
                 return await self._taken(job)
         return await self._taken(answer)
 
-    async def _taken(self, job: Job, *, external: bool = False) -> Job:
+    async def _taken(self, job: SyncJob, *, external: bool = False) -> SyncJob:
         """The job is known, and written down."""
         self.doubtful = False
         self.adopted = self.adopted or external
         await self._journal.job(job, external=external)
         return job
 
-    async def _unseen(self, pauses: Iterator[float], deadline: Deadline) -> Job | None:
+    async def _unseen(self, pauses: Iterator[float], deadline: Deadline) -> SyncJob | None:
         """After a refusal for a job that nothing shows, which may have ended in between.
 
         That job, where it is a lost trigger's own; else None after a wait, to send again. Raises ContractError in the end.
@@ -131,7 +131,7 @@ class Trigger:
             raise error
         return None
 
-    async def _answer(self, key: str, deadline: Deadline) -> Job | Conflict:
+    async def _answer(self, key: str, deadline: Deadline) -> SyncJob | Conflict:
         """Send the trigger until its fate is known; what is in doubt is sent again only where its key makes that safe."""
         self._lost = 0
         while True:
@@ -146,7 +146,7 @@ class Trigger:
                 if not await self._may_send_again(error, deadline):
                     return await self._looked_up(error, deadline)
 
-    async def _send(self, key: str, deadline: Deadline) -> Job | Conflict:
+    async def _send(self, key: str, deadline: Deadline) -> SyncJob | Conflict:
         """Send the trigger. A task that is cancelled meanwhile leaves it under way, for `settle` to wait for."""
         self.doubtful = True
         self._sent = asyncio.ensure_future(self._api.trigger(self._sync, key, deadline, self._observer))
@@ -174,7 +174,7 @@ class Trigger:
         retry_after = error.retry_after if isinstance(error, Unreachable) else None
         return max(0.2 * 2.0**self._lost, retry_after or 0.0)
 
-    async def _looked_up(self, error: RunnerError, deadline: Deadline) -> Job:
+    async def _looked_up(self, error: RunnerError, deadline: Deadline) -> SyncJob:
         """The job that the trigger in doubt has started. Raises OutcomeUnknown where the API can not tell."""
         job = await self._listed_one(deadline)
         if job is not None:
@@ -192,7 +192,7 @@ class Trigger:
             "before you run it again"
         )
 
-    async def _candidates(self, deadline: Deadline) -> list[Job] | None:
+    async def _candidates(self, deadline: Deadline) -> list[SyncJob] | None:
         """The listed jobs that can be the trigger's; None where the API lists none."""
         if self._api.profile.trigger.names_job and self._journal.key:
             named = await self._still_known(self._journal.key, deadline)
@@ -203,15 +203,15 @@ class Trigger:
         since = self._api.server_time(self._since) - CLOCK_SECONDS
         return [job for job in started_since(jobs, since) if not self._journal.anothers(job)]
 
-    async def _running(self, conflict: Conflict, deadline: Deadline) -> Job | None:
+    async def _running(self, conflict: Conflict, deadline: Deadline) -> SyncJob | None:
         """The job that is running already, to be watched instead of a second one; None where there is none to be seen."""
         kind = self._sync.sync_type
         if conflict.job_id:
-            return await self._api.poll(Job(conflict.job_id, JobStatus.PENDING, kind), deadline, self._observer)
+            return await self._api.poll(SyncJob(conflict.job_id, JobStatus.PENDING, kind), deadline, self._observer)
         jobs = await self._api.listed(kind, deadline, self._observer)
         return next((job for job in jobs or () if not job.status.terminal), None)
 
-    async def settle(self, deadline: Deadline) -> Job | None:
+    async def settle(self, deadline: Deadline) -> SyncJob | None:
         """The job of a trigger that is under way or in doubt, after a signal or at the end of the time.
 
         Until `deadline` the answer is awaited and the listing looked at, in turn; None where neither shows a job, and
@@ -231,7 +231,7 @@ class Trigger:
             await self._journal.job(found)
         return found
 
-    async def _answered(self, deadline: Deadline) -> Job | None:
+    async def _answered(self, deadline: Deadline) -> SyncJob | None:
         """What the trigger that is under way has brought, after a short wait."""
         sent = self._sent
         if sent is None:
@@ -244,13 +244,13 @@ class Trigger:
         if error is None and not sent.cancelled():
             self.doubtful = False
             answer = sent.result()
-            return answer if isinstance(answer, Job) else None
+            return answer if isinstance(answer, SyncJob) else None
         if isinstance(error, RunnerError):
             self._lost += error.sent
             self.doubtful = self._lost > 0
         return None
 
-    async def _listed_one(self, deadline: Deadline) -> Job | None:
+    async def _listed_one(self, deadline: Deadline) -> SyncJob | None:
         """The one listed job that can be the trigger's; none where there are several: never a guess."""
         try:
             jobs = await self._candidates(deadline)
@@ -259,7 +259,7 @@ class Trigger:
         return jobs[0] if jobs and len(jobs) == 1 else None
 
 
-def started_since(jobs: Iterable[Job], since: float) -> list[Job]:
+def started_since(jobs: Iterable[SyncJob], since: float) -> list[SyncJob]:
     """Those that started at or after `since` (Unix seconds, by the server's clock), and those that are still to start."""
     found = []
     for job in jobs:

@@ -6,7 +6,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from runner.errors import ContractError
-from runner.models import JSON, Job, JobStatus
+from runner.models import JSON, JobStatus, SyncJob
 from runner.profile.expressions import find, shape
 from runner.profile.models import Errors, Jobs, Source
 
@@ -63,6 +63,14 @@ def text(answer: Seen, sources: tuple[Source, ...] | None, known: Mapping[str, J
     return _as_text(value(answer, sources, known), named(sources))
 
 
+def flag(answer: Seen, sources: tuple[Source, ...] | None) -> bool | None:
+    """True or false; None where neither stands there. Raises ContractError for anything else."""
+    found = value(answer, sources)
+    if found is None or isinstance(found, bool):
+        return found
+    raise ContractError(f"`{named(sources)}` should be true or false, is {shape(found)}")
+
+
 def seconds(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
     """A lifetime in seconds. Raises ContractError when it is negative or no number."""
     found = value(answer, sources)
@@ -93,7 +101,7 @@ def moment(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
         raise ContractError(f"`{named(sources)}` should be a time (Unix seconds or RFC 3339)") from None
 
 
-def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = False) -> Job:
+def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = False) -> SyncJob:
     """The job in `data`. One that has just `begun` may lack its status: it is pending.
 
     Raises ContractError naming the field that does not fit, never its value's secrets.
@@ -106,7 +114,7 @@ def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = F
     if len(found) > MAX_ID:
         raise ContractError(f"the job id at `{fields.job_id}` has {len(found)} characters; at most {MAX_ID} are taken")
     total, processed = _count(data, fields.total_items), _count(data, fields.processed_items)
-    return Job(
+    return SyncJob(
         job_id=found,
         status=_status(profile, data, begun=begun),
         sync_type=_sync_type(profile, data),

@@ -22,8 +22,8 @@ def load(name: str) -> Profile:
     return made or parse(yaml_source.read(path))
 
 
-def make_ready() -> None:
-    """Write the JSON of every built-in profile."""
+def precompile() -> None:
+    """Write the JSON of every built-in profile, beside its YAML: when the package is built (`tools/build_hook.py`)."""
     for path in BUILT_IN.glob("*.yaml"):
         path.with_suffix(".json").write_text(precompiled.text(path, parse(yaml_source.read(path))), encoding="utf-8")
 

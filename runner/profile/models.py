@@ -125,8 +125,12 @@ class SessionFields(_Part):
     expires_at: Sources | None = Field(default=None, description="End as Unix seconds or RFC 3339, instead.")
     token_type: Sources | None = None
     scope: Sources | None = None
-    session_id: Sources | None = None
-    user_id: Sources | None = None
+    token_id: Sources | None = Field(default=None, description="The API's name for the token.")
+    session_id: Sources | None = Field(default=None, description="The API's name for the session.")
+    user_id: Sources | None = Field(default=None, description="The user's id.")
+    mfa_enabled: Sources | None = Field(
+        default=None, description="Whether the login needs a second factor: true or false."
+    )
 
 
 class Refresh(_Part):

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 
 from runner.errors import SecretError, UsageError
 from runner.frozen import Frozen
-from runner.models import Session
+from runner.models import AuthenticationToken, UserSession
 
 SCHEMA = 1
 
@@ -17,7 +17,7 @@ SCHEMA = 1
 class AccountState(Frozen):
     """One account's state. Times are Unix seconds. Steps that began up to `assume_used_until` count as used."""
 
-    session: Session | None = None
+    session: UserSession | None = None
     last_step: int | None = None
     failures: int = 0
     cooldown_until: float = 0.0
@@ -85,11 +85,21 @@ def _read(data: Any) -> AccountState:
     if not isinstance(data, dict) or data.pop("schema") != SCHEMA:
         raise ValueError
     session = data.pop("session")
-    stored = AccountState(session=None if session is None else Session(**session), **data)
-    for part in (stored, stored.session):
+    stored = AccountState(session=None if session is None else _session(session), **data)
+    for part in (stored, stored.session, stored.session and stored.session.token):
         if part is not None:
             _check_types(part)
     return stored
+
+
+def _session(data: dict[str, Any]) -> UserSession:
+    """The session. One that an older version wrote holds its token's values beside its own."""
+    if "token" not in data:
+        token = {name: data.pop(name) for name in ("access_token", "token_type", "scope", "mfa_verified")}
+        shared = {name: data[name] for name in ("user_id", "created_at", "last_used_at")}
+        data["token"] = {"token_id": "", **token, **shared}
+        data |= {"mfa_enabled": token["mfa_verified"], "session_id": data["session_id"] or ""}
+    return UserSession(**{**data, "token": AuthenticationToken(**data["token"])})
 
 
 def _check_types(part: Any) -> None:

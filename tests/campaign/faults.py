@@ -17,7 +17,6 @@ from typing import Any
 
 from runner import profile as profiles
 from runner.clock import SystemClock
-from runner.models import Session
 from runner.sandbox import data
 from runner.sandbox.command import write_secrets
 from runner.sandbox.faults import Fault
@@ -30,6 +29,7 @@ from tests.support.faults.connections import NAME_KINDS, Authority, names_failin
 from tests.support.faults.kinds import KINDS, Class, Kind, expected
 from tests.support.faults.proxy import ENDPOINTS, FaultProxy
 from tests.support.in_process import RunOutput, run_here
+from tests.support.sessions import session
 
 HANG_SECONDS = 60
 PASSWORD = "pass word of the campaign"
@@ -215,7 +215,7 @@ class Bench:
     def _expired_session(self, base_url: str, user: str, home: Path) -> None:
         tokens = self.server.sandbox.accounts.login({"username": user, "password": PASSWORD})
         store = open_store(home / "state", base_url, user, SystemClock(), print)
-        store.save(AccountState(Session(tokens["access_token"], refresh_token=tokens["refresh_token"], expires_at=1.0)))
+        store.save(AccountState(session(tokens["access_token"], refresh_token=tokens["refresh_token"], expires_at=1.0)))
 
 
 def _expected(case: Case) -> int:

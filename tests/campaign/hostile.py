@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from runner.clock import SystemClock
-from runner.models import Session
 from runner.sandbox.command import write_secrets
 from runner.state.directory import open_store
 from runner.state.record import AccountState
@@ -21,6 +20,7 @@ from tests.campaign.figures import Figures
 from tests.campaign.watching import SlowApi, write_secrets_of
 from tests.support.clock import LinkedClock
 from tests.support.in_process import command_here
+from tests.support.sessions import session
 
 ENDPOINTS = (
     "trigger",
@@ -150,7 +150,7 @@ def attacked(endpoint: str, count: int) -> dict[str, Any]:
             api.body, api.met = body, False
             state = home / f"state-{number}"
             if endpoint == "refresh":
-                old = Session("t0", refresh_token="r0", expires_at=1.0)
+                old = session("t0", refresh_token="r0", expires_at=1.0)
                 open_store(state, api.base_url, "somebody", SystemClock(), print).save(AccountState(old))
             for seconds in (SHORT.get(endpoint, LONG), LONG):
                 code, out, err = command_here([*words, "--state-dir", str(state), "--set", f"deadline.sync={seconds}"])

@@ -29,13 +29,14 @@ from runner.clock import Deadline, SystemClock
 from runner.events.observer import Observer
 from runner.http.client import Client, tls_context
 from runner.http.retry import Policy
-from runner.models import Session
+from runner.models import UserSession
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from runner.state.directory import FileStore, open_store
 from runner.state.record import AccountState
 from tests.campaign.figures import Figures, main
 from tests.support.command_line import CommandLine
+from tests.support.sessions import session
 
 CLOCK = SystemClock()
 
@@ -154,7 +155,7 @@ def _at_once(cli: CommandLine, state: Path, processes: int) -> set[str]:
     return set(lines)
 
 
-async def _session(cli: CommandLine, state: Path) -> Session:
+async def _session(cli: CommandLine, state: Path) -> UserSession:
     known = cli.server.credentials
     base_url = cli.server.base_url
     client = Client(
@@ -212,7 +213,7 @@ def crash(kills: int = 1000, seed: int = 1) -> Figures:
 
 
 def _numbered(number: int) -> AccountState:
-    return AccountState(Session(f"token-{number}" * 50, refresh_token=f"refresh-{number}" * 50), last_step=number)
+    return AccountState(session(f"token-{number}" * 50, refresh_token=f"refresh-{number}" * 50), last_step=number)
 
 
 def _no_warning(text: str) -> None:

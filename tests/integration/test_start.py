@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from runner.engine.event_loop import complete
+from runner.profile import loading
 from runner.state.file_lock import open_lock, try_lock
 from runner.state.ledger import Ledger
 from tests.support.command_line import CommandLine
@@ -38,6 +39,12 @@ Client._trace = note
 code = run(sys.argv[1:])
 print(json.dumps([code, seen[0], sorted(sys.modules)]))
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def precompiled_profiles() -> None:
+    """As a built package has them: what a developer has changed since is read as YAML, which loads more."""
+    loading.precompile()
 
 
 def modules(script: str, *words: str) -> Any:

@@ -22,7 +22,7 @@ from runner.errors import LoginRefused, RunnerError
 from runner.events.observer import Observer
 from runner.http.client import Client, tls_context
 from runner.http.retry import Policy
-from runner.models import Session
+from runner.models import UserSession
 from runner.state.record import AccountState
 from tests.support.login_model import FAULTS, PERIOD, Api, Crash, FakeClock, Seen, SharedStore
 
@@ -39,7 +39,7 @@ class Run:
     def __init__(self, machine: "LoginMachine") -> None:
         self.seen = Seen()
         self.version = machine.files
-        self.session: Session | None = None
+        self.session: UserSession | None = None
         self.over = False  # it met a refusal, and tries no more
         self.client = Client(
             BASE_URL, clock=machine.clock, policy=Policy(3, 0.1, 1.0), request_timeout=30.0, tls=TLS,
@@ -100,7 +100,7 @@ class LoginMachine(RuleBasedStateMachine):
             self.came["session"] += 1
             self._started(run, session, refused)
 
-    async def _session(self, run: Run, rejected: Session | None) -> Session:
+    async def _session(self, run: Run, rejected: UserSession | None) -> UserSession:
         deadline = Deadline.after(self.clock, 86_400.0, "the run's deadline")
         return await run.provider.session(deadline, Observer(self.clock), rejected=rejected)
 
@@ -121,7 +121,7 @@ class LoginMachine(RuleBasedStateMachine):
             assert stored.cooldown_until == self.clock.now + min(6 * 3600, 300 * 2 ** (self.refusals - 1))
             assert stored.session is None
 
-    def _started(self, run: Run, session: Session, rejected: Session | None) -> None:
+    def _started(self, run: Run, session: UserSession, rejected: UserSession | None) -> None:
         assert self.api.ends[session.access_token] > self.clock.now
         assert rejected is None or session.access_token != rejected.access_token
         if run.session is None or session.access_token != run.session.access_token:
@@ -147,7 +147,7 @@ class LoginMachine(RuleBasedStateMachine):
         kept = self.store.load().session
         before = [len(run.seen.requests) for run in self.runs.values()]
 
-        async def all_at_once() -> list[Session]:
+        async def all_at_once() -> list[UserSession]:
             return await asyncio.gather(*(self._session(run, kept) for run in runs))
 
         got = self.loop.run(all_at_once())

@@ -19,7 +19,7 @@ from runner.errors import AuthenticationError, ContractError, DeadlineExceeded, 
 from runner.events.observer import Event, Observer, Record
 from runner.http.client import Client, tls_context
 from runner.http.retry import Policy
-from runner.models import Session
+from runner.models import UserSession
 from runner.state.directory import MemoryStore, Store, open_store
 from tests.support.clock import LinkedClock
 from tests.support.command_line import CommandLine
@@ -80,12 +80,12 @@ class User:
 
         return Observer(self.clock, [note])
 
-    def log_in(self, provider: LoginSessionProvider | None = None, **options: Any) -> Session:
+    def log_in(self, provider: LoginSessionProvider | None = None, **options: Any) -> UserSession:
         """One run's request for a session."""
         provider = provider or self.provider()
         deadline = Deadline.after(self.clock, options.pop("within", 3600.0), "the run's deadline")
 
-        async def ask() -> Session:
+        async def ask() -> UserSession:
             return await provider.session(deadline, self.observer(), **options)
 
         return self.loop.run(ask())
@@ -130,20 +130,20 @@ def _mid_step(clock: LinkedClock) -> None:
 
 def test_the_password_goes_first_and_a_code_only_when_it_is_asked_for(user: User) -> None:
     session = user.log_in()
-    assert session.mfa_verified
+    assert session.token.mfa_verified
     assert user.seen("login") == [401, 200]
 
 
 def test_an_account_without_a_second_factor_needs_no_seed(cli_with: MakeCommandLine, user_at: MakeUser) -> None:
     cli = cli_with(mfa="none")
     user = user_at(cli, seed=None)
-    assert not user.log_in().mfa_verified
+    assert not user.log_in().token.mfa_verified
     assert user.seen("login") == [200]
 
 
 def test_the_challenge_form_is_found_by_the_answer(cli_with: MakeCommandLine, user_at: MakeUser) -> None:
     cli = cli_with(mfa="challenge")
-    assert user_at(cli).log_in().mfa_verified
+    assert user_at(cli).log_in().token.mfa_verified
 
 
 def test_a_factor_that_needs_a_person_says_what_to_change(cli_with: MakeCommandLine, user_at: MakeUser) -> None:
@@ -172,7 +172,7 @@ def test_a_session_about_to_end_is_refreshed(user: User) -> None:
     second = user.log_in()
     assert second.access_token != first.access_token
     assert (user.seen("refresh"), user.seen("login")) == ([200], [401, 200])
-    assert second.mfa_verified
+    assert second.token.mfa_verified
 
 
 def test_a_refused_refresh_is_followed_by_a_login(user: User) -> None:
@@ -206,10 +206,10 @@ def test_a_refresh_that_was_never_sent_keeps_its_token(user: User, user_at: Make
 def test_a_rejected_token_is_renewed_once_for_all_that_share_it(user: User) -> None:
     provider = user.provider()
 
-    async def ask(rejected: Session | None) -> Session:
+    async def ask(rejected: UserSession | None) -> UserSession:
         return await provider.session(Deadline(user.clock), user.observer(), rejected=rejected)
 
-    async def storm() -> list[Session]:
+    async def storm() -> list[UserSession]:
         first = await ask(None)
         return await asyncio.gather(*(ask(first) for _ in range(50)))
 
@@ -250,7 +250,7 @@ def _walk_with_fault_on_the_code(user: User, **fault: Any) -> None:
 def test_a_code_whose_answer_was_lost_is_not_sent_again_the_next_one_is(user: User) -> None:
     _walk_with_fault_on_the_code(user, kind="reset_after")
     session = user.log_in()
-    assert session.mfa_verified
+    assert session.token.mfa_verified
     assert len(user.seen("login")) == 3
     assert sum(user.clock.slept) == pytest.approx(20, abs=5)
 
@@ -268,7 +268,7 @@ def test_two_codes_are_the_most_that_one_run_sends(user: User, kind: str, more: 
 
 def test_a_code_that_was_turned_away_by_the_rate_limit_may_still_be_used(user: User) -> None:
     _walk_with_fault_on_the_code(user, kind="status", status=429, retry_after="2", times=3)
-    assert user.log_in().mfa_verified
+    assert user.log_in().token.mfa_verified
     assert user.seen("login") == [401, 429, 429, 429, 200]
     assert sum(user.clock.slept) < 20
 
@@ -323,7 +323,7 @@ def test_a_locked_account_is_told_as_such(user: User) -> None:
 @pytest.mark.parametrize("offset", [-900.0, -95.0, 65.0, 3000.0])
 def test_codes_are_made_for_the_servers_clock(user: User, offset: float) -> None:
     user.cli.fault(kind="clock_offset", seconds=offset)
-    assert user.log_in().mfa_verified
+    assert user.log_in().token.mfa_verified
     assert user.store.load().skew == pytest.approx(offset, abs=2)
     assert "login.clock_skew" in user.names()
 
@@ -408,7 +408,7 @@ def test_secrets_that_were_rotated_are_read_again_after_a_refusal_and_tried_once
         return reads[-1]
 
     provider._reread = reread
-    assert user.log_in(provider).mfa_verified
+    assert user.log_in(provider).token.mfa_verified
     assert len(reads) == 1
     assert "login.secrets_rotated" in user.names()
     assert user.store.load().failures == 0

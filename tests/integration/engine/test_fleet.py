@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from runner.jobs.pacing import Pacer
-from runner.models import AccountResult, Job
+from runner.models import AccountResult, SyncJob
 from runner.outputs.report import schema, termination_line
 from runner.outputs.sending import own_instance
 from runner.settings import OtlpSettings, PushgatewaySettings
@@ -88,7 +88,7 @@ def test_a_crowd_is_counted_before_it_has_come(monkeypatch: pytest.MonkeyPatch) 
     crowds: list[int] = []
     poll = Pacer.next_poll
 
-    def counted(self: Pacer, job: Job, watched: float, least: float = 0.0) -> float:
+    def counted(self: Pacer, job: SyncJob, watched: float, least: float = 0.0) -> float:
         crowds.append(round(least))
         return poll(self, job, watched, least)
 

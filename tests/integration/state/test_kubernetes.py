@@ -17,14 +17,14 @@ import pytest
 
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, SecretError, Unreachable, UsageError
-from runner.models import Session
 from runner.state import kubernetes as kubernetes_store
 from runner.state.kubernetes import LEASE_SECONDS, Cluster, KubernetesStore
 from runner.state.record import AccountState, Codec
 from tests.support.command_line import CommandLine, sync_runner
+from tests.support.sessions import session
 
 CLOCK = SystemClock()
-STORED = AccountState(Session("token", refresh_token="again"), last_step=7)
+STORED = AccountState(session("token", refresh_token="again"), last_step=7)
 
 
 @dataclass

@@ -30,11 +30,12 @@ from runner.events.observer import Event, Observer
 from runner.http.client import Client, tls_context
 from runner.http.messages import Response
 from runner.http.retry import Policy
-from runner.models import Session
+from runner.models import UserSession
 from runner.profile.models import Profile
 from runner.state.directory import MemoryStore
 from runner.state.record import AccountState
 from tests.support.login_model import FakeClock
+from tests.support.sessions import session
 
 NOW = 1_800_000_010.0  # ten seconds into a time step
 STEP = 60_000_000
@@ -46,9 +47,9 @@ TOKENS: dict[str, Any] = {
     "access_token": "access", "refresh_token": "again", "expires_in": 900, "token_type": "Bearer", "scope": "sync",
     "session_id": "s1", "user": {"id": "u1"},
 }  # fmt: skip
-STARTED = Session(
+STARTED = session(
     "access", refresh_token="again", expires_at=NOW + 900, created_at=NOW, last_used_at=NOW, session_id="s1",
-    user_id="u1", scope="sync", mfa_verified=True,
+    user_id="u1", scope="sync", mfa_verified=True, expires_in=900.0,
 )  # fmt: skip
 PASSWORD_REFUSED = "login: the username or password was refused (401); check the secrets `username` and `password`"
 CODE_REFUSED = (
@@ -104,7 +105,7 @@ class CommandLine:
     def stored(self) -> AccountState:
         return self.store.load()
 
-    def ask(self, within: float | None = None, rejected: Session | None = None) -> Session:
+    def ask(self, within: float | None = None, rejected: UserSession | None = None) -> UserSession:
         deadline = Deadline.after(self.clock, within, "the run's deadline")
         observer = Observer(self.clock, [lambda record: self.events.append(record.event)])
         return asyncio.run(self.provider.session(deadline, observer, rejected=rejected))
@@ -145,7 +146,7 @@ def test_a_login_sends_the_password_then_the_code_and_keeps_the_whole_session() 
 
 def test_without_a_second_factor_the_session_says_so_and_what_the_api_leaves_out_is_nothing() -> None:
     cli = CommandLine((200, {"access_token": "access"}, {"took": 3}))
-    assert cli.ask() == Session("access", created_at=NOW, last_used_at=NOW)
+    assert cli.ask() == session("access", created_at=NOW, last_used_at=NOW)
     assert cli.told() == [events.LoggedIn("login", False, 3.0, None)]
     assert cli.stored.last_step is None
 
@@ -167,8 +168,8 @@ def test_a_kept_session_is_used_until_ten_seconds_before_its_end(remaining: floa
 
 def test_a_session_without_an_end_is_used_and_told_as_such() -> None:
     cli = CommandLine(store=MemoryStore())
-    cli.store.save(AccountState(Session("access")))
-    assert cli.ask() == Session("access")
+    cli.store.save(AccountState(session("access")))
+    assert cli.ask() == session("access")
     assert cli.told() == [events.SessionReused(None)]
     assert cli.learned == ["access"]
 
@@ -177,10 +178,13 @@ def test_a_refresh_renews_the_session_and_marks_the_token_as_used() -> None:
     cli = CommandLine(
         (200, {"access_token": "new", "expires_in": 60}, {"took": 2}), store=kept(failures=2, cooldown_until=9.0)
     )
+    before = cli.stored.session
     renewed = cli.ask(rejected=STARTED)
-    assert renewed == Session(
-        "new", refresh_token="again", expires_at=NOW + 60, created_at=NOW, last_used_at=NOW, mfa_verified=True
-    )
+    assert before is not None
+    assert renewed == session(
+        "new", refresh_token="again", expires_at=NOW + 60, expires_in=60.0, created_at=NOW, last_used_at=NOW,
+        mfa_verified=True, session_id=before.session_id, user_id=before.user_id, scope=before.token.scope,
+    )  # fmt: skip
     assert cli.sent == [("refresh", {"refresh_token": "again"})]
     assert cli.told() == [events.LoggedIn("refresh", True, 2.0, 58.0)]
     assert cli.stored == AccountState(renewed, used_refresh_token=hashlib.sha256(b"again").hexdigest())
@@ -236,7 +240,7 @@ def test_a_refresh_that_never_left_keeps_its_token_for_the_next_run() -> None:
 def test_a_mounted_refresh_token_is_used_once() -> None:
     mounted = Credentials("me", "geheim", SEED, "mounted")
     cli = CommandLine((200, TOKENS), credentials=mounted)
-    assert cli.ask().mfa_verified is False
+    assert cli.ask().token.mfa_verified is False
     assert cli.sent == [("refresh", {"refresh_token": "mounted"})]
     used = MemoryStore()
     used.save(AccountState(used_refresh_token=hashlib.sha256(b"mounted").hexdigest()))
@@ -247,7 +251,7 @@ def test_a_mounted_refresh_token_is_used_once() -> None:
 
 def test_a_rejected_session_is_not_handed_out_again_but_one_that_came_since_is() -> None:
     cli = CommandLine(store=kept())
-    assert cli.ask(rejected=Session("an older one")) == STARTED
+    assert cli.ask(rejected=session("an older one")) == STARTED
     assert cli.sent == []
 
 
@@ -546,7 +550,7 @@ def _with_status(status: int) -> Response:
 def test_tasks_and_processes_that_ask_at_once_get_one_login() -> None:
     cli = CommandLine(CODE_WANTED, (200, TOKENS))
 
-    async def all_at_once() -> list[Session]:
+    async def all_at_once() -> list[UserSession]:
         observer, deadline = Observer(cli.clock), Deadline(cli.clock)
         return await asyncio.gather(*(cli.provider.session(deadline, observer) for _ in range(5)))
 
@@ -575,7 +579,7 @@ def _of_headers(headers: dict[str, str], secrets: tuple[str, ...], credentials: 
     return StaticSessionProvider(auth=auth, credentials=credentials, account="second", reread=lambda: credentials)
 
 
-def _ask(provider: StaticSessionProvider, told: list[Event], rejected: Session | None = None) -> Session:
+def _ask(provider: StaticSessionProvider, told: list[Event], rejected: UserSession | None = None) -> UserSession:
     clock = FakeClock()
     observer = Observer(clock, [lambda record: told.append(record.event)])
     return asyncio.run(provider.session(Deadline(clock), observer, rejected=rejected))
@@ -614,7 +618,7 @@ def test_the_headers_may_name_the_account() -> None:
         {"X-Tenant": "${account}", "X-Key": "${api_token}"}, ("api_token",), Credentials(api_token="k")
     )
     assert provider.headers(_ask(provider, [])) == {"X-Tenant": "second", "X-Key": "k"}
-    assert _of_headers({}, (), Credentials()).headers(Session("")) == {}
+    assert _of_headers({}, (), Credentials()).headers(session("")) == {}
 
 
 @pytest.mark.parametrize(

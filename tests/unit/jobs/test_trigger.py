@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.jobs.trigger import started_since
-from runner.models import Job, JobStatus
+from runner.models import JobStatus, SyncJob
 
 SINCE = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 
-def _job(start: str | None, status: JobStatus = JobStatus.RUNNING) -> Job:
-    return Job("job", status, "health", start_time=start)
+def _job(start: str | None, status: JobStatus = JobStatus.RUNNING) -> SyncJob:
+    return SyncJob("job", status, "health", start_time=start)
 
 
 def test_a_job_that_started_since_is_one_whether_it_runs_or_has_ended() -> None:

@@ -12,12 +12,12 @@ import pytest
 
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, SecretError
-from runner.models import Session
 from runner.state.directory import FileStore, MemoryStore, account_key, open_store
 from runner.state.record import AccountState, Codec
+from tests.support.sessions import session
 
 CLOCK = SystemClock()
-SESSION = Session("token", refresh_token="again", expires_at=5.0, mfa_verified=True)
+SESSION = session("token", refresh_token="again", expires_at=5.0, mfa_verified=True)
 
 
 def _store(directory: Path, warnings: list[str] | None = None) -> FileStore:
@@ -209,7 +209,8 @@ def test_no_repr_shows_a_token(tmp_path: Path) -> None:
     store = _store(tmp_path)
     store.save(AccountState(SESSION))
     assert "token" not in repr(SESSION)
-    assert json.loads(_file(tmp_path).read_text())["session"]["access_token"] == "token"
+    assert "'token'" not in repr(SESSION.token)
+    assert json.loads(_file(tmp_path).read_text())["session"]["token"]["access_token"] == "token"
 
 
 def test_each_fault_of_the_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import SecretError, UsageError
-from runner.models import Session
+from runner.models import AuthenticationToken, UserSession
 from runner.state.record import AccountState, Codec
+from tests.support.sessions import session
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER = base64.b64encode(os.urandom(32)).decode()
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+MAYBE, TIMES = st.none() | TEXT, st.floats(0, 1e12)
+TOKENS = st.builds(AuthenticationToken, TEXT, TEXT, MAYBE, TEXT, st.none() | TIMES, MAYBE, TIMES, TIMES, st.booleans())
 SESSIONS = st.builds(
-    Session, TEXT, TEXT, st.none() | TEXT, st.none() | st.floats(0, 1e12), st.floats(0, 1e12), st.floats(0, 1e12),
-    st.none() | TEXT, st.none() | TEXT, st.none() | TEXT, st.booleans(),
+    UserSession, TOKENS, TEXT, MAYBE, MAYBE, st.none() | TIMES, st.booleans(), TIMES, TIMES, st.dictionaries(TEXT, TEXT),
 )  # fmt: skip
 STATES = st.builds(
     AccountState, st.none() | SESSIONS, st.none() | st.integers(), st.integers(0), st.floats(0, 1e12), st.floats(-3600, 3600),
@@ -43,7 +45,7 @@ def test_anything_else_is_refused_and_breaks_nothing(raw: bytes) -> None:
 
 
 def test_a_sealed_state_shows_nothing_and_can_not_be_changed() -> None:
-    raw = Codec([KEY]).encode(AccountState(Session("the-access-token", refresh_token="the-refresh-token")))
+    raw = Codec([KEY]).encode(AccountState(session("the-access-token", refresh_token="the-refresh-token")))
     assert b"the-" not in raw
     assert b"token" not in raw.replace(b"gAAAA", b"")
     sealed = json.loads(raw)
@@ -87,7 +89,7 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
     "field", ["last_step", "failures", "cooldown_until", "skew", "assume_used_until", "used_refresh_token"]
 )
 def test_a_field_of_another_type_is_refused(field: str) -> None:
-    written = json.loads(Codec().encode(AccountState(Session("token"))))
+    written = json.loads(Codec().encode(AccountState(session("token"))))
     values: tuple[Any, ...] = ([], {}, "text" if field != "used_refresh_token" else 5)
     for value in values:
         with pytest.raises(ValueError):
@@ -98,7 +100,7 @@ def test_a_field_of_another_type_is_refused(field: str) -> None:
     "field", ["access_token", "token_type", "refresh_token", "expires_at", "created_at", "mfa_verified"]
 )
 def test_a_field_of_the_session_of_another_type_is_refused(field: str) -> None:
-    written = json.loads(Codec().encode(AccountState(Session("token"))))
+    written = json.loads(Codec().encode(AccountState(session("token"))))
     with pytest.raises(ValueError):
         Codec().decode(json.dumps({**written, "session": {**written["session"], field: []}}).encode())
 
@@ -142,3 +144,16 @@ def test_each_fault_of_a_key_says_what_to_do() -> None:
     assert str(unfit.value) == "state_key: not 32 bytes in Base64; make one with `openssl rand -base64 32`"
     with pytest.raises(SecretError):
         Codec([KEY[:20] + "\n*" + KEY[20:]])
+
+
+def test_a_session_of_an_older_version_is_read() -> None:
+    older = {
+        "access_token": "a", "token_type": "Bearer", "refresh_token": "r", "expires_at": 9.0, "created_at": 1.0,
+        "last_used_at": 2.0, "session_id": None, "user_id": "u", "scope": None, "mfa_verified": True, "carried": {},
+    }  # fmt: skip
+    written = json.loads(Codec().encode(AccountState())) | {"session": older}
+    read = Codec().decode(json.dumps(written).encode()).session
+    assert read == UserSession(
+        AuthenticationToken("", "a", "u", created_at=1.0, last_used_at=2.0, mfa_verified=True),
+        user_id="u", refresh_token="r", expires_at=9.0, mfa_enabled=True, created_at=1.0, last_used_at=2.0,
+    )  # fmt: skip

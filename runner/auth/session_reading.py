@@ -1,0 +1,65 @@
+"""The session that an answer of a login or a refresh gives, as the profile says where its values stand."""
+
+import hashlib
+import secrets
+
+from runner.auth.login_flow import LoginState, shape_of
+from runner.errors import ContractError
+from runner.models import AuthenticationToken, UserSession
+from runner.profile import extraction
+from runner.profile.models import SessionFields, Source
+
+_KEY = secrets.token_bytes(16)  # of this process: a fingerprint cannot be tried out against guessed tokens
+
+
+def token_id(access_token: str) -> str:
+    """A name for a token to which the API gives none: a keyed hash (BLAKE2b, 48 bits), kept with the token."""
+    return f"fp-{hashlib.blake2b(access_token.encode(errors='surrogatepass'), key=_KEY, digest_size=6).hexdigest()}"
+
+
+def read_session(
+    endpoint: str, fields: SessionFields, state: LoginState, kept: frozenset[str], before: UserSession | None = None
+) -> UserSession:
+    """The session in the last answer of `state`; `kept` are the carried names that go on with it.
+
+    `before` is the session that a refresh renews: it keeps its id, its beginning, and what the answer does not tell.
+    Raises ContractError where there is no token, or a value that does not fit.
+    """
+    answer = state.answer
+    assert answer is not None
+
+    def text(sources: tuple[Source, ...] | None) -> str | None:
+        return extraction.text(answer, sources, state.carried)
+
+    access_token = text(fields.access_token)
+    if not access_token:
+        raise ContractError(
+            f"{endpoint}: no access token at `{extraction.named(fields.access_token)}` ({shape_of(answer)})"
+        )
+    fingerprint = token_id(access_token)
+    now = answer.sent_at  # the earliest moment it can have been issued
+    lifetime = extraction.seconds(answer, fields.expires_in)
+    user_id = text(fields.user_id) or (before.user_id if before else None)
+    enabled = extraction.flag(answer, fields.mfa_enabled)
+    token = AuthenticationToken(
+        token_id=text(fields.token_id) or fingerprint,
+        access_token=access_token,
+        user_id=user_id,
+        token_type=text(fields.token_type) or "Bearer",
+        expires_in=lifetime,
+        scope=text(fields.scope) or (before.token.scope if before else None),
+        created_at=now,
+        last_used_at=now,
+        mfa_verified=state.used_code,
+    )
+    return UserSession(
+        token=token,
+        session_id=text(fields.session_id) or (before.session_id if before else "") or fingerprint,
+        user_id=user_id,
+        refresh_token=text(fields.refresh_token) or (before.refresh_token if before else None),
+        expires_at=extraction.moment(answer, fields.expires_at) if lifetime is None else now + lifetime,
+        mfa_enabled=state.used_code if enabled is None else enabled,
+        created_at=(before.created_at if before else 0.0) or now,
+        last_used_at=now,
+        carried={name: value for name, value in state.carried.items() if name in kept},
+    )
