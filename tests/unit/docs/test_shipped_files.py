@@ -56,7 +56,9 @@ def test_no_private_file_could_reach_the_image() -> None:
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert next(line for line in lines if line and not line.startswith("#")) == "*"
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
-    assert allowed == {"LICENSE", "README.md", "container", "pyproject.toml", "requirements*.lock", "runner"}
+    assert allowed == {
+        "LICENSE", "README.md", "container", "pyproject.toml", "requirements*.lock", "runner", "tools/build_hook.py",
+    }  # fmt: skip
 
 
 def test_the_layout_script_is_valid_shell() -> None:
