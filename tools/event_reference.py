@@ -5,7 +5,8 @@ import sys
 from dataclasses import Field, fields
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from runner.events.events import ALL
 from runner.events.observer import Event
@@ -53,9 +54,8 @@ def _row(field: "Field[Any]") -> str:
 
 
 def _json_type(field: "Field[Any]") -> str:
-    kind = getattr(field.type, "__name__", None) or str(field.type)
-    names = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-    return next(names[part] for part in kind.replace(" ", "").split("|") if part != "None")
+    names: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
+    return next(names[kind] for kind in get_args(field.type) or (field.type,) if kind is not NoneType)
 
 
 def schema() -> dict[str, Any]:

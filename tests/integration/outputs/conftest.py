@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,20 +20,9 @@ import pytest
 from runner.sandbox.command import write_secrets
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
+from tests.support.programs import need as need
 
-PACKAGES = {"promtool": "prometheus"}  # Debian's package, where it has another name than the tool
 PATIENCE = 30.0  # seconds: how long a test waits for what must happen; only a broken promise takes so long
-
-
-def need(tool: str) -> str:
-    """The tool's path. Without it the test is skipped, but fails where CI says that all tools are there."""
-    path = shutil.which(tool)
-    how = f"apt-get install {PACKAGES.get(tool, tool)}"
-    if path is None and os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(f"{tool} is not installed, and CI runs every test: {how}")
-    if path is None:
-        pytest.skip(f"{tool} is not installed: {how}")
-    return path
 
 
 T = TypeVar("T")

@@ -1,16 +1,13 @@
 """Codes against an independent implementation: oathtool of the OATH Toolkit."""
 
 import base64
-import os
 import random
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
-import pytest
-
 from runner.auth.totp import Algorithm, code, parse_seed, step_at
+from tests.support.programs import need
 
 CASES = 1000
 LENGTHS = (10, 16, 20, 32, 64)  # bytes; 10 is the 16-character seed that many services still issue
@@ -37,8 +34,8 @@ def _oathtool(key: bytes, digits: int, period: int, algorithm: Algorithm, at: in
     return subprocess.run(["oathtool", mode, *options], capture_output=True, text=True, check=True).stdout.strip()
 
 
-@pytest.mark.skipif(not shutil.which("oathtool") and not os.environ.get("CI"), reason="oathtool is not installed")
 def test_a_thousand_random_codes_are_those_of_oathtool() -> None:
+    need("oathtool")
     rng = random.Random(6238)
     cases = []
     for number in range(CASES):
