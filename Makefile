@@ -61,6 +61,7 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/i
 	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python k8s/pod_failure_policy.py
+	$(BIN)/python -m tools.decision_index
 	$(BIN)/python -m tools.address
 	$(BIN)/python k8s/prometheus_rule.py
 

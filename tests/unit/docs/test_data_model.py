@@ -26,7 +26,7 @@ def _rows(heading: str) -> Iterator[list[str]]:
     section = PAGE.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
-        if line.startswith("| `") or line.startswith("| FR"):
+        if line.startswith(("| `", "| FR")):
             yield cells
 
 

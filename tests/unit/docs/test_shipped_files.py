@@ -8,6 +8,7 @@ import pytest
 
 from runner import __version__
 from runner.commands.config import env_example
+from tools import decision_index
 
 ROOT = Path(__file__).parents[3]
 
@@ -63,3 +64,8 @@ def test_no_private_file_could_reach_the_image() -> None:
 
 def test_the_layout_script_is_valid_shell() -> None:
     assert subprocess.run(["sh", "-n", ROOT / "container" / "lay-out.sh"], check=False).returncode == 0
+
+
+def test_the_index_of_decisions_is_current() -> None:
+    kept = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    assert kept == decision_index.index(), "run `make docs`"
