@@ -2,17 +2,24 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from runner.models import TRANSITIONS, AuthenticationToken, JobStatus, SyncJob, UserSession
 from runner.profile.models import JobFields, SessionFields
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "data-model.md").read_text(encoding="utf-8")
-ENTITIES = {"Authentication Token": AuthenticationToken, "User Session": UserSession, "Sync Job": SyncJob}
+ENTITIES: dict[str, Any] = {
+    "Authentication Token": AuthenticationToken,
+    "User Session": UserSession,
+    "Sync Job": SyncJob,
+}
 # As the data model was given.
 ATTRIBUTES = {
     "Authentication Token": "token_id user_id access_token token_type expires_in scope created_at last_used_at mfa_verified",
@@ -35,13 +42,15 @@ def test_each_attribute_stands_in_the_page_and_in_the_class(entity: str) -> None
     named = [row[0].strip("`") for row in _rows(entity)]
     assert named == ATTRIBUTES[entity].split()
     kind = ENTITIES[entity]
-    known = set(kind._names) | {name for name, value in vars(kind).items() if isinstance(value, property)}
+    known = {field.name for field in fields(kind)} | {
+        name for name, value in vars(kind).items() if isinstance(value, property)
+    }
     assert {*named} <= known
 
 
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_each_key_of_a_profile_that_the_page_names_exists(entity: str) -> None:
-    sections = {"session": SessionFields, "fields": JobFields}
+    sections: dict[str, type[BaseModel]] = {"session": SessionFields, "fields": JobFields}
     keys = [match for row in _rows(entity) for match in re.findall(r"`(session|fields)\.(\w+)`", row[3])]
     assert keys
     for section, key in keys:
