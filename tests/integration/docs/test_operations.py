@@ -144,7 +144,7 @@ def test_a_backup_is_for_its_owner_alone_and_a_restored_state_needs_no_login(mac
 def test_a_moved_state_adopts_the_job_that_the_old_machine_left_running(machine: Machine, tmp_path: Path) -> None:
     back_up, restore, moved = blocks("backup.md")
     machine.runner.fault(kind="job_stalls", times=1)
-    words = [BIN / "sync-runner", "run", "health", "--force-full", "--set", "on_interrupt=detach"]
+    words = [str(BIN / "sync-runner"), "run", "health", "--force-full", "--set", "on_interrupt=detach"]
     with subprocess.Popen(words, env=machine.environment(), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         next(line for line in process.stderr if '"running"' in line)
