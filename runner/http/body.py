@@ -5,6 +5,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import ContractError
+from runner.external import show
 from runner.models import JSON
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def unpacked(raw: bytes, encoding: str, endpoint: str) -> bytes:
         return raw
     if encoding.lower() not in ("gzip", "x-gzip"):
         raise ContractError(
-            f"{endpoint}: the answer is encoded as `{encoding[:20]}`, which was not asked for", sent=True
+            f"{endpoint}: the answer is encoded as `{show(encoding, 20)}`, which was not asked for", sent=True
         )
     inflate = zlib.decompressobj(wbits=31)
     try:

@@ -14,6 +14,7 @@ from runner.errors import SecretError
 from runner.events import events
 from runner.events.observer import Deferred, Listener, Observer
 from runner.events.redaction import RedactedStream, Redactor, SturdyStream
+from runner.external import redacting_with
 from runner.hardening import seal_process
 from runner.models import RunResult
 from runner.outputs.log import configure_logging
@@ -168,8 +169,9 @@ def open_outputs(settings: Settings, clock: Clock, *, with_metrics: bool = False
     observer = Observer(clock, listeners, {"run_id": run_id})
     made = Outputs(observer, redactor, run_id, SturdyStream(plain[0]), SturdyStream(plain[1]), Deadline(clock))
     try:
-        _listen(made, listeners, settings, with_metrics=with_metrics)
-        yield made
+        with redacting_with(redactor.redact):
+            _listen(made, listeners, settings, with_metrics=with_metrics)
+            yield made
     finally:
         made.load()
         for close in reversed(made.closers):

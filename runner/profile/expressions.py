@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from runner.errors import ContractError
+from runner.external import show
 from runner.models import JSON
 
 _PLAIN = re.compile(r"@|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*", re.ASCII)
@@ -92,7 +93,7 @@ def shape(data: JSON, depth: int = 2) -> str:
     if isinstance(data, dict):
         if depth == 0:
             return "object"
-        inner = ", ".join(f"{str(key)[:30]}: {shape(value, depth - 1)}" for key, value in list(data.items())[:12])
+        inner = ", ".join(f"{show(str(key), 30)}: {shape(value, depth - 1)}" for key, value in list(data.items())[:12])
         return "{" + inner + (", ..." if len(data) > 12 else "") + "}"
     if isinstance(data, list):
         return f"[{shape(data[0], depth - 1) if data and depth else ''}] of {len(data)}"

@@ -6,10 +6,12 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from runner.errors import ContractError
+from runner.external import show
 from runner.models import JSON, JobStatus, SyncJob
 from runner.profile.expressions import find, shape
 from runner.profile.models import Errors, Jobs, Source
 
+MAX_MESSAGE = 200  # characters that are shown of the API's own words
 MAX_ID = 512  # characters of a job id: it goes into addresses and log lines
 
 
@@ -134,12 +136,12 @@ def idle(profile: Jobs, data: JSON) -> bool:
 
 
 def message(errors: Errors, body: JSON) -> str | None:
-    """The API's own words about what went wrong, shortened; None where it has none."""
+    """The API's own words about what went wrong, fit to print; None where it has none."""
     try:
         said = find(body, errors.message) if isinstance(body, dict) else None
     except ContractError:
         return None
-    return said[:200] if isinstance(said, str) else None
+    return show(said, MAX_MESSAGE) if isinstance(said, str) else None
 
 
 def _status(profile: Jobs, data: JSON, *, begun: bool) -> JobStatus:
@@ -150,7 +152,7 @@ def _status(profile: Jobs, data: JSON, *, begun: bool) -> JobStatus:
         if _is_among(word, words):
             return state
     known = ", ".join(str(word) for words in profile.words.values() for word in words)
-    shown = repr(word[:40]) if isinstance(word, str) else str(word) if type(word) is int else shape(word)
+    shown = f"'{show(word, 40)}'" if isinstance(word, str) else str(word) if type(word) is int else shape(word)
     raise ContractError(f"unknown job status {shown} at `{profile.fields.status}`; the profile knows: {known}")
 
 

@@ -1,0 +1,122 @@
+"""Text from outside (an API, a gateway, a cluster, a folder's name): a type that is not printed, and the one way to show it.
+
+`ExternalText` carries such text from the wire to the place that uses it. `show` makes it fit to print: it redacts, then
+escapes, then cuts. A step that came earlier would divide a secret and so hide it from the redactor.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+PLACEHOLDER = "<external text>"
+HIDDEN = "***"  # stands in the place of a secret
+ELLIPSIS = "…"
+# Log commands of Azure Pipelines and TeamCity, which are found anywhere in a line. Those of GitHub begin a line, those
+# of GitLab and Jenkins hold an escape character: escaping control characters disarms them.
+_LOG_COMMAND = re.compile(r"##(?=vso\[|teamcity\[|\[)", re.IGNORECASE)
+_UNIT = re.compile(r"\*\*\*|\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[nrt]|.", re.DOTALL)
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+
+def _unchanged(text: str) -> str:
+    return text
+
+
+_redact: Callable[[str], str] = _unchanged
+
+
+class ExternalText:
+    """Text from outside. `raw` is for machine use only: a path, a comparison, a database.
+
+    The type checker refuses to print it (`tools/mypy_external.py`): f-strings, `str`, `repr`, `print`, `format`. At run
+    time it prints as a placeholder and does not raise: what prints is mostly an error message on a rare path, and an
+    exception there would replace the real fault, and its exit code, by a defect.
+    """
+
+    __slots__ = ("raw",)
+    raw: str
+
+    def __init__(self, raw: str) -> None:
+        """`raw`: the text as it came."""
+        object.__setattr__(self, "raw", raw)
+
+    def __setattr__(self, name: str, _value: object) -> None:
+        """Raises AttributeError: the text does not change."""
+        raise AttributeError(f"cannot assign to {name!r}")
+
+    def __str__(self) -> str:
+        """The placeholder."""
+        return PLACEHOLDER
+
+    __repr__ = __str__
+
+    def __format__(self, _spec: str) -> str:
+        """The placeholder, whatever the format."""
+        return PLACEHOLDER
+
+    def __len__(self) -> int:
+        """Characters of the raw text; empty text is false."""
+        return len(self.raw)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is the same text, from outside or our own."""
+        return self.raw == (other.raw if isinstance(other, ExternalText) else other)
+
+    def __hash__(self) -> int:
+        """That of the raw text, to which it is equal."""
+        return hash(self.raw)
+
+    def __reduce__(self) -> tuple[type["ExternalText"], tuple[str]]:
+        """For copy and pickle, which cannot assign."""
+        return ExternalText, (self.raw,)
+
+
+@contextmanager
+def redacting_with(redact: Callable[[str], str]) -> Iterator[None]:
+    """Within, `show` redacts with `redact`, in every thread: the process has one redactor at a time."""
+    global _redact
+    before, _redact = _redact, redact
+    try:
+        yield
+    finally:
+        _redact = before
+
+
+def show(text: ExternalText | str, limit: int) -> str:
+    """`text` fit to print: redacted, then escaped, then cut to at most `limit` characters (at least 1).
+
+    Control characters, line separators, bidirectional and invisible format characters and half surrogates become
+    `\\x1b`, `\\u202e` and the like, so one value stays one line; log commands of CI systems lose their effect. Markup
+    of one medium (HTML, a table's) is escaped by who writes that medium. The cut never divides an escape or `***`.
+    """
+    return cut(escape(_redact(text.raw if isinstance(text, ExternalText) else text)), limit)
+
+
+def escape(text: str) -> str:
+    """`text` in one line without anything that steers a terminal, a log viewer or a CI system."""
+    if not text.isprintable():
+        text = "".join(map(_visible, text))
+    return _LOG_COMMAND.sub(r"#\\x23", text)
+
+
+def _visible(character: str) -> str:
+    import unicodedata  # rarely needed
+
+    if character.isprintable() or unicodedata.category(character) == "Zs":  # a no-break space, say
+        return character
+    if character in _SHORT:
+        return _SHORT[character]
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def cut(text: str, limit: int) -> str:
+    """`text`, or its beginning and `…`, in at most `limit` characters. Never ends within an escape or `***`."""
+    if len(text) <= limit:
+        return text
+    end = 0
+    for unit in _UNIT.finditer(text):
+        if unit.end() > limit - len(ELLIPSIS):
+            break
+        end = unit.end()
+    return text[:end] + ELLIPSIS
