@@ -21,7 +21,7 @@ from runner.limiter import FairLimiter
 from runner.state.file_lock import held, open_lock, try_lock
 
 T = TypeVar("T")
-SCHEMA = 3
+SCHEMA = 4
 BEGINNING = 100  # syncs between intent and job at once: each has two lock files open, its own and its account's
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
 
@@ -40,22 +40,30 @@ CREATE TABLE IF NOT EXISTS syncs (
     processed_items INTEGER,
     error TEXT,
     foreign_job INTEGER NOT NULL DEFAULT 0,  -- 1: another's job that was watched; its dates are not ours
-    carried TEXT NOT NULL DEFAULT '{}'  -- JSON: what the trigger's answer gave for later requests
+    carried TEXT NOT NULL DEFAULT '{}',  -- JSON: what the trigger's answer gave for later requests
+    run_key TEXT,                   -- the setting run.key of the run that triggered it
+    holder TEXT NOT NULL DEFAULT '',  -- the process that polls the job
+    lease_until REAL NOT NULL DEFAULT 0  -- Unix seconds: until then the holder counts as alive
 );
 CREATE INDEX IF NOT EXISTS syncs_by_target ON syncs (target, name, intended_at);
 """
 _CHANGES = {  # from the schema of that number to the next
     1: "ALTER TABLE syncs ADD COLUMN foreign_job INTEGER NOT NULL DEFAULT 0",
     2: "ALTER TABLE syncs ADD COLUMN carried TEXT NOT NULL DEFAULT '{}'",
+    3: "ALTER TABLE syncs ADD COLUMN run_key TEXT; ALTER TABLE syncs ADD COLUMN holder TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE syncs ADD COLUMN lease_until REAL NOT NULL DEFAULT 0",
 }
 # What is written, and what is looked for.
 _INTEND = (
-    "INSERT OR REPLACE INTO syncs (key, target, account, name, sync_type, run_id, intended_at) VALUES (?,?,?,?,?,?,?)"
+    "INSERT OR REPLACE INTO syncs (key, target, account, name, sync_type, run_id, intended_at, run_key, holder, lease_until)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?)"
 )
+_LEASE = "UPDATE syncs SET holder=?, lease_until=? WHERE key=? AND (holder=? OR lease_until<=?)"
 _TRIGGERED = "UPDATE syncs SET job_id=?, foreign_job=?, carried=? WHERE key=?"
 _ENDED = "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHERE key=?"
 _OPEN = "target=? AND name=? AND outcome IS NULL ORDER BY intended_at DESC LIMIT 1"
 _SUCCESS = "target=? AND name=? AND outcome='completed' AND NOT foreign_job ORDER BY intended_at DESC LIMIT 1"
+_COMPLETED_UNDER = "target=? AND name=? AND run_key=? AND outcome='completed' ORDER BY intended_at DESC LIMIT 1"
 _OF_JOB = "target=? AND job_id=? ORDER BY intended_at DESC LIMIT 1"
 _RECENT = "1=1 ORDER BY intended_at DESC LIMIT ?"
 
@@ -77,6 +85,9 @@ class Entry(Frozen):
     error: str | None = None
     external: bool = False
     carried: Mapping[str, str] = field(default_factory=dict)
+    run_key: str | None = None
+    holder: str = ""
+    lease_until: float = 0.0
 
 
 class LedgerBusy(UsageError):
@@ -147,9 +158,16 @@ class Ledger:
         """Remember, before the trigger leaves, that it is about to. Raises UsageError, as all that writes does."""
         self._write(
             _INTEND,
-            (entry.key, entry.target, entry.account, entry.name, entry.sync_type, entry.run_id, entry.intended_at),
+            (
+                entry.key, entry.target, entry.account, entry.name, entry.sync_type, entry.run_id, entry.intended_at,
+                entry.run_key, entry.holder, entry.lease_until,
+            ),
             on_disk=True,
-        )
+        )  # fmt: skip
+
+    def lease(self, key: str, holder: str, *, now: float, until: float) -> bool:
+        """Take or renew the lease of an entry until Unix time `until`; false where another holder's has not run out."""
+        return self._write(_LEASE, (holder, until, key, holder, now)) == 1
 
     def triggered(
         self, key: str, job_id: str, *, external: bool = False, carried: Mapping[str, str] | None = None
@@ -169,11 +187,11 @@ class Ledger:
             (outcome, at, processed, None if error is None else self._redact(error), key),
         )
 
-    def _write(self, statement: str, values: tuple[object, ...], *, on_disk: bool = False) -> None:
-        """What must be `on_disk` outlives a power failure; the rest a killed process, and the API can tell it again."""
+    def _write(self, statement: str, values: tuple[object, ...], *, on_disk: bool = False) -> int:
+        """The number of rows written. What is `on_disk` outlives a power failure, the rest a killed process."""
         try:
             self._db.execute(f"PRAGMA synchronous={'FULL' if on_disk else 'NORMAL'}")
-            self._db.execute(statement, values)
+            return self._db.execute(statement, values).rowcount
         except sqlite3.Error as error:
             raise _error(error)(
                 f"{self._path}: can not be written ({error}); check space and rights of state.dir"
@@ -186,6 +204,10 @@ class Ledger:
     def last_success(self, target: str, name: str) -> Entry | None:
         """The newest completed sync of that name; not by another's job, which may have covered other days."""
         return self._one(_SUCCESS, (target, name))
+
+    def completed_under(self, target: str, name: str, run_key: str) -> Entry | None:
+        """The completed sync of that name which an earlier try of the same run (setting `run.key`) left behind."""
+        return self._one(_COMPLETED_UNDER, (target, name, run_key))
 
     def of_job(self, target: str, job_id: str) -> Entry | None:
         """The sync whose job that is."""
@@ -202,7 +224,7 @@ class Ledger:
     def _many(self, where: str, values: tuple[object, ...]) -> list[Entry]:
         try:
             with closing(self._db.execute(f"SELECT * FROM syncs WHERE {where}", values)) as rows:
-                return [Entry(*(*row[:-2], bool(row[-2]), json.loads(row[-1]))) for row in rows]
+                return [Entry(*(*row[:12], bool(row[12]), json.loads(row[13]), *row[14:])) for row in rows]
         except sqlite3.Error as error:
             raise _error(error)(f"{self._path}: can not be read ({error}); move the file away") from None
 

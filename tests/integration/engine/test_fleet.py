@@ -30,7 +30,9 @@ def logins(fleet: Fleet) -> int:
     return sum(one["endpoint"] == "login" for one in fleet.cli.record()["requests"])
 
 
-def test_what_fails_with_one_account_touches_no_other_and_the_run_is_code_5(tmp_path: Path) -> None:
+def test_what_fails_with_one_account_touches_no_other_and_the_runs_code_says_that_no_retry_helps(
+    tmp_path: Path,
+) -> None:
     with fleet_of(4) as fleet:
         (fleet.folders / "account-0001" / "password").unlink()
         (fleet.folders / "account-0002" / "password").write_text("wrong\n", encoding="utf-8")
@@ -40,7 +42,7 @@ def test_what_fails_with_one_account_touches_no_other_and_the_run_is_code_5(tmp_
             *("--set", f"metrics.textfile={textfile}", *report),
         )
         completed = Counter(job["user_id"] for job in fleet.cli.jobs("completed"))
-    assert ended.code == 5
+    assert ended.code == 3
     assert sorted(completed.values()) == [3, 3]
     assert [(one["account"], one["exit_code"], one["completed"], one["total"]) for one in ended.report["accounts"]] == [
         ("account-0000", 0, 3, 3), ("account-0001", 3, 0, 3), ("account-0002", 3, 0, 3), ("account-0003", 0, 3, 3),

@@ -24,7 +24,7 @@ from runner.errors import (
 )
 from runner.http import retry
 from runner.http.retry import Policy, Safety
-from runner.jobs.outcome import exit_code, of_error
+from runner.jobs.outcome import FINAL, MEANINGS, exit_code, of_error
 from runner.jobs.plan import plan, zone
 from runner.jobs.transitions import advance
 from runner.models import JobStatus, Outcome, SyncJob
@@ -247,7 +247,11 @@ def test_waits_are_spread_over_their_whole_range() -> None:
         (["cancelled"], 4),
         (["completed", "failed"], 5),
         (["completed", "unreachable"], 5),
-        (["completed", "authentication"], 5),
+        (["completed", "authentication"], 3),
+        (["completed", "contract", "skipped"], 9),
+        (["completed", "configuration", "authentication"], 3),
+        (["completed", "authentication", "unreachable"], 5),
+        (["completed", "skipped"], 5),
         (["unreachable", "skipped"], 7),
         (["deadline", "skipped"], 6),
         (["authentication", "skipped"], 3),
@@ -262,13 +266,15 @@ def test_the_exit_code_follows_from_the_outcomes(outcomes: list[str], code: int)
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_each_outcome_alone_has_its_code_and_beside_a_success_it_is_partial(outcome: Outcome) -> None:
+def test_each_outcome_alone_has_its_code_and_beside_a_success_it_is_partial_where_a_retry_can_help(
+    outcome: Outcome,
+) -> None:
     alone = {
         "completed": 0, "defect": 1, "configuration": 2, "authentication": 3, "failed": 4, "cancelled": 4, "skipped": 4,
         "deadline": 6, "unreachable": 7, "unknown": 8, "contract": 9, "interrupted": 143,
     }  # fmt: skip
     assert exit_code([outcome]) == alone[outcome]
-    beside = {"completed": 0, "defect": 1, "unknown": 8}
+    beside = {"completed": 0, "defect": 1, "unknown": 8, "configuration": 2, "authentication": 3, "contract": 9}
     assert exit_code([Outcome.COMPLETED, outcome]) == beside.get(outcome, 5)
     assert exit_code([outcome, Outcome.FAILED], interrupted=ExitCode.SIGINT) == 130
 
@@ -317,6 +323,13 @@ def test_every_mix_of_outcomes_has_a_code_and_only_full_success_is_0(outcomes: l
 )
 def test_a_sync_that_ended_by_an_error_gives_the_errors_own_code(error: RunnerError) -> None:
     assert exit_code([of_error(error)]) == error.exit_code
+
+
+def test_every_outcome_has_a_severity_and_but_for_success_a_remedy() -> None:
+    assert set(MEANINGS) == set(Outcome)
+    assert [outcome for outcome, meaning in MEANINGS.items() if not meaning.remedy] == [Outcome.COMPLETED]
+    assert {meaning.severity for meaning in MEANINGS.values()} == {"info", "warning", "error"}
+    assert sorted(FINAL) == [2, 3, 8, 9]
 
 
 def test_every_code_says_what_it_means_and_whether_a_retry_helps() -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from runner.state.ledger import BUSY, SCHEMA, Entry, Ledger, LedgerBusy, retry_w
 from tests.support.clock import LinkedClock
 
 CLOCK = SystemClock()
+LEASES = ["run_key", "holder", "lease_until"]
 
 
 def _entry(key: str, at: float = 1.0, name: str = "health") -> Entry:
@@ -109,7 +111,9 @@ def test_a_damaged_page_is_told_and_is_no_defect(tmp_path: Path) -> None:
         Ledger(tmp_path).intend(_entry("new"))
 
 
-@pytest.mark.parametrize(("version", "lacks"), [(1, ["carried", "foreign_job"]), (2, ["carried"])])
+@pytest.mark.parametrize(
+    ("version", "lacks"), [(1, ["carried", "foreign_job", *LEASES]), (2, ["carried", *LEASES]), (3, LEASES)]
+)
 def test_a_ledger_of_an_earlier_version_is_brought_up_and_keeps_what_it_knows(
     tmp_path: Path, version: int, lacks: list[str]
 ) -> None:
@@ -126,6 +130,37 @@ def test_a_ledger_of_an_earlier_version_is_brought_up_and_keeps_what_it_knows(
     again.close()
     found = Ledger(tmp_path).recent(5)[0]
     assert (found.external, found.carried) == (True, {"run": "7"})
+
+
+def test_a_lease_is_renewed_by_its_holder_and_taken_by_another_only_when_it_ran_out() -> None:
+    ledger = Ledger(None)
+    ledger.intend(replace(_entry("a"), holder="first", lease_until=100.0))
+    assert not ledger.lease("a", "second", now=99.9, until=200.0)
+    assert ledger.lease("a", "first", now=99.9, until=150.0)
+    assert not ledger.lease("a", "second", now=149.9, until=200.0)
+    assert ledger.lease("a", "second", now=150.0, until=200.0)
+    assert not ledger.lease("a", "first", now=150.1, until=300.0)
+    assert not ledger.lease("no such key", "first", now=150.1, until=300.0)
+    found = ledger.recent(1)[0]
+    assert (found.holder, found.lease_until) == ("second", 200.0)
+
+
+def test_what_completed_under_a_run_key_is_found_and_nothing_else() -> None:
+    ledger, target = Ledger(None), "https://x.example u"
+    for key, run_key, outcome in (
+        ("a", "r1", "failed"),
+        ("b", "r1", "completed"),
+        ("c", "r2", "failed"),
+        ("d", None, "completed"),
+    ):
+        ledger.intend(replace(_entry(key), run_key=run_key))
+        ledger.ended(key, outcome, 2.0)
+    found = ledger.completed_under(target, "health", "r1")
+    assert found is not None
+    assert (found.key, found.run_key) == ("b", "r1")
+    assert ledger.completed_under(target, "health", "r2") is None
+    assert ledger.completed_under(target, "workouts", "r1") is None
+    assert ledger.completed_under("https://y.example u", "health", "r1") is None
 
 
 def test_anothers_job_that_was_watched_is_no_success_to_go_on_from(tmp_path: Path) -> None:
