@@ -79,7 +79,7 @@ def _complain(line: str, code: ExitCode, log_format: str) -> None:
     from runner.clock import rfc3339
 
     told = {"timestamp": rfc3339(time.time()), "level": "error", "event": "run.failed"}
-    record = {**told, "exit_code": int(code), "error": line}
+    record = {**told, "exit_code": int(code), "error": line, "remedy": code.remedy}
     sys.stderr.write(json.dumps(record) + "\n")
 
 
