@@ -24,12 +24,17 @@ LAYERS: list[set[str]] = [
     {"runner.outputs"},
     {"runner.engine"},
     {"runner.commands"},
+    {"runner.parser"},
     {"runner.cli"},
     {"runner.__main__"},
 ]
 SANDBOX = "runner.sandbox"
 MAY_USE_SANDBOX = {"runner.commands.sandbox", "runner.commands.demo"}
-MAY_NAME_AN_API = {"runner.settings.model", "runner.commands.demo", "runner.cli"}  # the default, and what tells of it
+MAY_NAME_AN_API = {
+    "runner.settings.model",
+    "runner.commands.demo",
+    "runner.parser",
+}  # the default, and what tells of it
 SANDBOX_MAY_USE = {"runner", "runner.errors", "runner.clock"}
 
 
