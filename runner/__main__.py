@@ -16,7 +16,7 @@ def main() -> None:
     signals.listen()
     gc.set_threshold(LIVE_OBJECTS)
     if "_ARGCOMPLETE" in os.environ:  # the shell asks for completions (`sync-runner completion`)
-        from runner.commands.completion import complete
+        from runner.parser import complete
 
         complete()
     from runner.cli import run

@@ -178,3 +178,10 @@ def _common(*, suppress: bool = False) -> Parser:
     add("-v", "--verbose", action="store_true", help="log everything (--log-level debug)")
     add("-q", "--quiet", action="store_true", help="log warnings and errors only, no progress bars")
     return parser
+
+
+def complete() -> None:
+    """Answer a shell that asks for completions (argcomplete's protocol), and leave."""
+    import argcomplete
+
+    argcomplete.autocomplete(build(None, whole=True))

@@ -21,12 +21,3 @@ def execute(arguments: argparse.Namespace) -> int:
 
     sys.stdout.write(shellcode(["sync-runner"], shell=arguments.shell) + "\n")
     return 0
-
-
-def complete() -> None:
-    """Answer the shell's question (argcomplete's protocol), and leave."""
-    import argcomplete
-
-    from runner.parser import build
-
-    argcomplete.autocomplete(build(None, whole=True))
