@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # Byte code is kept: what starts the runner a thousand times would else compile it as often.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint check test-containers image docs bench mutation sbom lint-k8s lock clean
+.PHONY: help demo test lint check test-containers test-servers image docs bench mutation sbom lint-k8s lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -27,11 +27,18 @@ $(VENV)/.servers: $(VENV)/.dev tests/servers/requirements.lock
 	$(BIN)/uv pip install --quiet --python $(VENV)/servers/bin/python --require-hashes -r tests/servers/requirements.lock
 	@touch $@
 
+# Each real server has an environment of its own, beside the runner's and apart from every other's.
+SERVERS := airflow dagster flower prefect
+$(SERVERS:%=$(VENV)/.%): $(VENV)/.%: $(VENV)/.dev tests/servers/locks/%.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/$*
+	$(BIN)/uv pip install --quiet --python $(VENV)/$*/bin/python --require-hashes -r tests/servers/locks/$*.lock
+	@touch $@
+
 demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox API, show the report
 	$(BIN)/sync-runner demo
 
-test: $(VENV)/.dev $(VENV)/.servers ## Every test that needs no Docker; PYTEST_ARGS are handed on
-	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore tests/containers $(PYTEST_ARGS)
+test: $(VENV)/.dev $(VENV)/.servers ## Every test that needs neither Docker nor a large server; PYTEST_ARGS are handed on
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not servers" --ignore tests/containers $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style, types, the Dockerfile and what other CI systems read
 	$(BIN)/ruff check .
@@ -50,6 +57,9 @@ check: lint ## Style, types, tests with branch coverage of at least 95 %
 test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m "not alone" -n auto
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m alone
+
+test-servers: $(VENV)/.dev $(SERVERS:%=$(VENV)/.%) ## The matrix on real servers (Airflow, Dagster, Celery with Flower, Prefect); needs redis-server
+	$(BIN)/python -m pytest tests/servers -m servers -n 2 --dist loadgroup -rxX $(PYTEST_ARGS)
 
 image: ## Build the container image; its times are the commit's, so that a second build gives the same layers
 	docker build --network host -t sync-runner:dev \
@@ -94,6 +104,7 @@ lock: $(VENV)/.dev ## Pin and hash every dependency of the images
 	$(COMPILE) --extra encryption --extra otlp --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
 	$(COMPILE) --group build -o requirements-build.lock
 	$(COMPILE) tests/servers/requirements.in -o tests/servers/requirements.lock
+	for server in $(SERVERS); do $(COMPILE) tests/servers/locks/$$server.in -o tests/servers/locks/$$server.lock || exit 1; done
 
 clean: ## Remove what was built
 	rm -rf $(VENV) dist build mutants .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

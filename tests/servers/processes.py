@@ -1,25 +1,33 @@
-"""Processes in the servers' environment: started, waited for until they answer, and ended with all that they started."""
+"""Processes in an environment of their own: started, waited for until they answer, stopped, started again."""
 
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
+import httpx
 import pytest
 
-ENVIRONMENT = Path(__file__).parents[2] / ".venv" / "servers"
+ENVIRONMENTS = Path(__file__).parents[2] / ".venv"
 PATIENCE = 300.0  # seconds until a server counts as never starting: two cores may be busy with other tests
+_FOREIGN = ("AIRFLOW_", "CELERY_", "COV", "DAGSTER_", "DJANGO_", "FLOWER_", "PREFECT_")
 
-# Stands between us and the server, and ends all when its standard input does: also when a test run is killed.
+# Stands between us and the server. A line on its standard input stops the server as an operator does; the end of its
+# standard input kills all, also when a test run is killed.
 GUARD = """
 import os, signal, subprocess, sys, threading
 server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 threading.Thread(target=lambda: os._exit(server.wait() or 1), daemon=True).start()
-sys.stdin.read()
+if sys.stdin.readline():
+    server.terminate()
+    threading.Event().wait(20)
 os.killpg(0, signal.SIGKILL)
 """
 
@@ -32,32 +40,94 @@ def free_port() -> int:
         return port
 
 
+def tool(environment: str, name: str = "python") -> Path:
+    """A program of one of the environments that the Makefile installs. Fails the test where it is missing."""
+    program = ENVIRONMENTS / environment / "bin" / name
+    if not program.exists():
+        pytest.fail(f"{program.parents[1]} is missing: make .venv/.{environment}")
+    return program
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Tells whether somebody answers there, with any status."""
+
+    def asked() -> bool:
+        try:
+            httpx.get(url, timeout=5)
+        except httpx.HTTPError:
+            return False
+        return True
+
+    return asked
+
+
+def wait_until(met: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    """Wait until `met` is true; AssertionError with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+@dataclass
+class Program:
+    """One program of a server. `ready` tells that it serves."""
+
+    command: list[str | Path]
+    environment: Mapping[str, str]
+    log: Path
+    ready: Callable[[], bool]
+    cwd: Path | None = None
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Start it. It may be waited for with `wait`."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", GUARD, *self.command],
+                env={**clean, **self.environment}, cwd=self.cwd, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=output, stderr=output,
+            )  # fmt: skip
+
+    def wait(self) -> None:
+        """Wait until it serves."""
+        end = time.monotonic() + PATIENCE
+        while not self.ready():
+            if self._process is None or self._process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"the server did not start:\n{self.log.read_text(errors='replace')[-4000:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it with SIGTERM, as an operator does; kill it if it does not end within 20 s."""
+        if self._process is not None:
+            with suppress(BrokenPipeError):
+                self._process.communicate(b"\n")
+            self.kill()
+
+    def kill(self) -> None:
+        """End it and all that it started, at once."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+            self._process = None
+
+    def __enter__(self) -> "Program":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+
 @contextmanager
 def served(
     *command: str | Path, environment: Mapping[str, str], log: Path, until: Callable[[], bool], cwd: Path | None = None
 ) -> Iterator[None]:
-    """Python of the servers' environment with `command`, from when `until` holds to the end of the block."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        pytest.fail("the servers' environment is missing: make .venv/.servers")
-    redact = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DJANGO_", "COV"))}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [python, "-c", GUARD, python, *command], env={**redact, **environment}, cwd=cwd, start_new_session=True,
-            stdin=subprocess.PIPE, stdout=output, stderr=output,
-        )  # fmt: skip
-    try:
-        _wait(process, until, log)
+    """Python of the small servers' environment with `command`, from when `until` holds to the end of the block."""
+    with Program([tool("servers"), *command], environment, log, until, cwd) as program:
+        program.wait()
         yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def _wait(process: subprocess.Popen[bytes], until: Callable[[], bool], log: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while not until():
-        if process.poll() is not None or time.monotonic() > end:
-            raise AssertionError(f"the server did not start:\n{log.read_text(errors='replace')[-4000:]}")
-        time.sleep(0.1)

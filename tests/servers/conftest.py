@@ -1,0 +1,34 @@
+"""Real servers: each is started once for all tests that want it, on a free port, and ended with the session."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.airflow_server import Airflow
+from tests.servers.dagster_server import Dagster
+from tests.servers.flower_server import Flower
+from tests.servers.interface import Place, RealServer
+from tests.servers.prefect_server import Prefect
+
+SERVERS: dict[str, Callable[[Path, ExitStack], Any]] = {
+    "airflow": Airflow,
+    "dagster": Dagster,
+    "flower": Flower,
+    "prefect": Prefect,
+}
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The server whose name the test's parameter is."""
+    with ExitStack() as stack:
+        yield SERVERS[request.param](tmp_path_factory.mktemp(request.param), stack)
+
+
+@pytest.fixture
+def place(server: RealServer, tmp_path: Path) -> Place:
+    """A user's place beside it."""
+    return Place(server, tmp_path)

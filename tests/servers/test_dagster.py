@@ -1,0 +1,13 @@
+"""What only Dagster does: a web server that may start nothing."""
+
+from tests.servers.dagster_server import Dagster
+from tests.servers.interface import Place
+from tests.servers.marks import on
+
+
+@on("dagster")
+def test_a_read_only_server_starts_nothing_and_its_words_are_told(place: Place, server: Dagster) -> None:
+    place.base_url = server.read_only()
+    ended = place.run("nap", 1)
+    assert ended.code == 3, ended.stderr
+    assert not place.jobs

@@ -1,0 +1,21 @@
+"""What only Celery and Flower do: tasks that try again, a Flower that may start nothing."""
+
+from tests.servers.flower_server import Flower
+from tests.servers.interface import Place, only
+from tests.servers.marks import on
+
+
+@on("flower")
+def test_a_task_that_tries_again_is_watched_to_its_second_try(place: Place) -> None:
+    ended = place.run("retries")
+    assert ended.code == 0, ended.stderr
+    assert place.jobs == {only(ended)["job_id"]: "completed"}
+
+
+@on("flower")
+def test_a_read_only_flower_starts_nothing_and_its_words_are_told(place: Place, server: Flower) -> None:
+    place.base_url = server.read_only()
+    ended = place.run("nap", 1)
+    assert ended.code == 3, ended.stderr
+    assert "read" in ended.errors.lower()
+    assert not place.jobs
