@@ -3,9 +3,10 @@
 import json
 import sqlite3
 import subprocess
+import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -25,6 +26,7 @@ class Airflow:
     profile = "airflow"
     secrets = OPERATOR
     mark = b"/dagRuns HTTP/1.1\r\n"
+    refused: ClassVar[dict[str, Any]] = {"seconds": "a word"}
 
     def __init__(self, home: Path, stack: ExitStack) -> None:
         """Starts in `home`, and ends with `stack`."""
@@ -70,7 +72,7 @@ class Airflow:
             "tasks", "api-server", "--apps", "execution", *serving, str(internal),
             ready=answers(f"http://127.0.0.1:{internal}/execution/health"),
         )  # fmt: skip
-        program("scheduler", "scheduler", ready=lambda: True)
+        self._scheduler = program("scheduler", "scheduler", ready=lambda: True)
         program("dags", "dag-processor", ready=lambda: True)
         self._api.wait()
         tasks.wait()
@@ -122,5 +124,10 @@ class Airflow:
         return answer.json()
 
     def clear(self, dag_id: str, run_id: str) -> None:
-        """Clear a run: Airflow queues it again."""
-        self.ask("POST", f"/dags/{dag_id}/dagRuns/{run_id}/clear", dry_run=False)
+        """Clear a run: Airflow queues it again, and a busy scheduler takes it up after five seconds."""
+        self._scheduler.freeze()
+        try:
+            self.ask("POST", f"/dags/{dag_id}/dagRuns/{run_id}/clear", dry_run=False)
+            time.sleep(5)
+        finally:
+            self._scheduler.thaw()

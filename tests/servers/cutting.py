@@ -81,6 +81,8 @@ class CuttingProxy:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Close with RST."""
+    """Close with RST, also where another thread still reads."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
     connection.close()

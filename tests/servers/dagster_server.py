@@ -24,6 +24,7 @@ class Dagster:
     profile = "dagster"
     secrets: ClassVar[dict[str, str]] = {}
     mark = b"launchRun"
+    refused: ClassVar[dict[str, Any]] = {"seconds": "a word"}
 
     def __init__(self, home: Path, stack: ExitStack) -> None:
         """Starts in `home`, and ends with `stack`."""

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -26,6 +26,7 @@ class Flower:
     profile = "flower"
     secrets = LOGIN
     mark = b"/async-apply/"
+    refused: ClassVar[dict[str, Any]] = {"word": "no such argument"}
 
     def __init__(self, home: Path, stack: ExitStack) -> None:
         """Starts in `home`, and ends with `stack`."""

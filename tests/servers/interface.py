@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tests.support.command_line import Finished, Running
 from tests.servers.processes import wait_until
+from tests.support.command_line import Finished, Running
 
 State = Literal["pending", "running", "completed", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("completed", "failed", "cancelled")
@@ -18,13 +18,14 @@ HANGS = 180.0  # seconds until a run counts as hanging
 class RealServer(Protocol):
     """A server that we did not write, its account for the runner, and its own record of jobs.
 
-    `mark` are the bytes by which a trigger is known on the wire.
+    `mark` are the bytes by which a trigger is known on the wire, `refused` what the server does not let a `nap` be given.
     """
 
     profile: str
     base_url: str
     secrets: Mapping[str, str]
     mark: bytes
+    refused: Mapping[str, Any]
 
     def sync(self, job: str, **given: Any) -> dict[str, Any]:
         """The settings of a sync that runs `job` (`nap` for `seconds`, or `fails`)."""
@@ -57,7 +58,9 @@ class Place:
         """Mount other secrets."""
         (self.home / "secrets").mkdir(exist_ok=True)
         for name, secret in secrets.items():
-            (self.home / "secrets" / name).write_text(secret)
+            file = self.home / "secrets" / name
+            file.touch(mode=0o600)
+            file.write_text(secret)
 
     @property
     def jobs(self) -> dict[str, State]:
@@ -92,7 +95,8 @@ class Place:
 
     def ended(self) -> State:
         """Wait until the only new job has ended; how."""
-        return self.jobs[self.until(*ENDED)]
+        job_id = self.until(*ENDED)
+        return self.jobs[job_id]
 
 
 def only(ended: Finished) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -24,6 +24,7 @@ class Prefect:
     profile = "prefect"
     secrets = LOGIN
     mark = b"/create_flow_run"
+    refused: ClassVar[dict[str, Any]] = {"seconds": "a word"}
 
     def __init__(self, home: Path, stack: ExitStack) -> None:
         """Starts in `home`, and ends with `stack`."""

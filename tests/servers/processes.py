@@ -105,6 +105,16 @@ class Program:
                 self._process.communicate(b"\n")
             self.kill()
 
+    def freeze(self) -> None:
+        """Let it do nothing (SIGSTOP) until `thaw`."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """End it and all that it started, at once."""
         if self._process is not None:

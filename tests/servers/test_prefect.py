@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tests.support.recording_proxy import RecordingProxy
 from tests.servers.interface import Place, only
 from tests.servers.marks import on
 from tests.servers.prefect_server import Prefect
+from tests.support.recording_proxy import RecordingProxy
 
 
 @on("prefect")
