@@ -158,4 +158,15 @@ class SyncRun:
         goes_on = self.job is not None and not self.job.status.terminal
         if not goes_on and not self.trigger.doubtful and result.outcome is not Outcome.UNKNOWN:
             await self.journal.end(result.outcome, self.job, result.error)
-        self.observer.emit(events.SyncEnded.of(result))
+        job = self.job
+        self.observer.emit(
+            events.SyncEnded(
+                result.outcome.value,
+                round(result.duration, 3),
+                result.attempts,
+                job.job_id if job else None,
+                result.error,
+                job.processed_items if job else None,
+                job.total_items if job else None,
+            )
+        )

@@ -37,7 +37,9 @@ def test_a_new_owner_in_the_metadata_reaches_every_file(tmp_path: Path) -> None:
     for path, text in [*rewritten(tmp_path)]:
         path.write_text(text)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"Dockerfile", "rules.yaml", "prometheusrule.yaml", "ci.md"} <= {path.name for path in files}
+    assert {"Dockerfile", "SECURITY.md", "__init__.py", "rules.yaml", "prometheusrule.yaml", "ci.md"} <= {
+        path.name for path in files
+    }
     for path in files:
         assert {found[0] for found in ADDRESS.finditer(path.read_text())} <= {"new-owner/sync-runner"}, path
 
