@@ -2,6 +2,7 @@
 
     RunnerError
     |-- UsageError               2   the command line or the configuration is wrong
+    |   `-- StateError                 what is kept between runs cannot be read or written as things are
     |-- AuthenticationError      3   the login can not succeed as things are
     |   |-- SecretError              a secret is missing or unusable
     |   `-- LoginRefused             the API said no to the credentials, or a cool-down is on
@@ -93,6 +94,10 @@ class UsageError(RunnerError):
     """The command line, configuration or profile is wrong: nothing was sent."""
 
     exit_code = ExitCode.USAGE
+
+
+class StateError(UsageError):
+    """The state directory, Secret or database refuses: a person must change something there."""
 
 
 class AuthenticationError(RunnerError):

@@ -1,7 +1,6 @@
 """One-time codes on the wire: which time step is sent when, by the server's clock, and how many in one run."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 from runner.auth import totp
@@ -13,7 +12,7 @@ from runner.events.observer import Observer
 from runner.http import retry
 from runner.http.client import LOOPBACK
 from runner.http.messages import Response
-from runner.state.directory import Store
+from runner.state.interface import HeldState
 from runner.state.record import AccountState
 
 MAX_CODES = 2  # one-time codes in one run: one, and one more where the first met a wrong clock
@@ -23,11 +22,10 @@ MAX_SKEW = 3600.0  # seconds: beyond that the Date header is more likely wrong t
 class Codes:
     """The codes of one account in one run. Used steps and the server's skew are kept in the store."""
 
-    def __init__(self, base_url: str, store: Store, clock: Clock, add_secret: Callable[[str], None]) -> None:
-        """`learn` is told each code, so that the redactor knows it."""
+    def __init__(self, base_url: str, clock: Clock, add_secret: Callable[[str], None]) -> None:
+        """`add_secret` is told each code, so that the redactor knows it."""
         parts = urlsplit(base_url)
         self._trust_date = parts.scheme == "https" or parts.hostname in LOOPBACK
-        self._store = store
         self._clock = clock
         self._add_secret = add_secret
         self.sent = 0
@@ -37,8 +35,8 @@ class Codes:
         """Whether this run may send no more."""
         return self.sent >= MAX_CODES
 
-    async def next(self, seed: Seed | None, deadline: Deadline, observer: Observer) -> str:
-        """A code of a step that was never sent; waits for its time. The step counts as used before the code leaves.
+    async def next(self, held: HeldState, seed: Seed | None, deadline: Deadline, observer: Observer) -> str:
+        """A code of a step that was never sent; waits for its time. The step is kept as used before the code leaves.
 
         Raises SecretError without a seed, AuthenticationError after too many codes, DeadlineExceeded.
         """
@@ -52,12 +50,13 @@ class Codes:
                 f"login: {MAX_CODES} one-time codes were sent in this run already; more could lock the account. "
                 "Does the API take back its tokens? See the log"
             )
-        stored = self._store.load()
+        stored = held.state
         choice = totp.choose_step(seed, self._clock.time() + stored.skew, _last_step(seed, stored))
         if choice.wait > 0:
             await self._wait(choice, deadline, observer)
         self.sent += 1
-        self._store.save(replace(stored, last_step=choice.step))
+        held.change(last_step=choice.step)
+        await held.keep()
         code = totp.code(seed, choice.step)
         self._add_secret(code)
         return code
@@ -71,12 +70,12 @@ class Codes:
         observer.emit(events.CodeWait(round(choice.wait, 3), choice.reason))
         await self._clock.sleep(choice.wait)
 
-    def give_back(self, before: AccountState) -> None:
+    def give_back(self, held: HeldState, before: AccountState) -> None:
         """The last code was certainly not looked at: it may be used again."""
-        self._store.save(replace(self._store.load(), last_step=before.last_step))
+        held.change(last_step=before.last_step)
         self.sent -= 1
 
-    def measure_skew(self, answer: Response, observer: Observer) -> None:
+    def measure_skew(self, held: HeldState, answer: Response, observer: Observer) -> None:
         """Server clock minus ours, from the Date header, against the middle of the exchange (RFC 5905's offset)."""
         date = retry.http_date(answer.headers.get("date"))
         if date is None or not self._trust_date or "age" in answer.headers:
@@ -85,9 +84,8 @@ class Codes:
         if abs(skew) > MAX_SKEW:
             return
         skew = 0.0 if abs(skew) < 2.0 else round(skew, 1)
-        stored = self._store.load()
-        if abs(stored.skew - skew) >= 1.0:
-            self._store.save(replace(stored, skew=skew))
+        if abs(held.state.skew - skew) >= 1.0:
+            held.change(skew=skew)
         if skew:
             observer.emit(events.ClockSkew(skew))
 

@@ -16,7 +16,11 @@ class SessionProvider(Protocol):
 
     @property
     def stored(self) -> AccountState:
-        """What is kept of the account between runs."""
+        """What the store held when it was last read or held."""
+        ...
+
+    async def read_state(self, deadline: Deadline) -> AccountState:
+        """What is kept of the account between runs. Raises what a store raises."""
         ...
 
     async def session(

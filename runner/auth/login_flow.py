@@ -18,7 +18,7 @@ from runner.profile import extraction
 from runner.profile.expressions import find, shape
 from runner.profile.models import Answer as Rule
 from runner.profile.models import Auth, Step
-from runner.state.directory import Store
+from runner.state.interface import HeldState
 
 TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
 
@@ -36,23 +36,23 @@ class LoginState:
 class LoginFlow:
     """One account's way through the steps."""
 
-    def __init__(self, client: Client, auth: Auth, store: Store, codes: Codes, account: str) -> None:
+    def __init__(self, client: Client, auth: Auth, codes: Codes, account: str) -> None:
         """`account` is the value of `${account}` in the profile's templates."""
         self._client = client
         self._auth = auth
-        self._store = store
         self._codes = codes
         self._account = account
 
-    async def go(self, credentials: Credentials, deadline: Deadline, observer: Observer) -> LoginState:
+    async def go(self, held: HeldState, credentials: Credentials, deadline: Deadline, observer: Observer) -> LoginState:
         """From the first step until one says done. Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded."""
         state = LoginState({"account": self._account, **credentials.values})
         name = next(iter(self._auth.steps))
         for _ in range(2 * len(self._auth.steps) + MAX_CODES):
             step = self._auth.steps[name]
-            skew = self._store.load().skew
-            answer = state.answer = await self._send(step, state, credentials.seed, deadline, observer)
-            clock_was_wrong = abs(self._store.load().skew - skew) >= 2.0
+            skew = held.state.skew
+            sending = _Sending(self._client, held, self._codes, step, state)
+            answer = state.answer = await self._send(step, sending, credentials.seed, deadline, observer)
+            clock_was_wrong = abs(held.state.skew - skew) >= 2.0
             state.used_code = state.used_code or step.wants_code
             rule = meaning(step, answer)
             if rule is None:
@@ -89,9 +89,8 @@ class LoginFlow:
             )
 
     async def _send(
-        self, step: Step, state: LoginState, seed: Seed | None, deadline: Deadline, observer: Observer
+        self, step: Step, sending: "_Sending", seed: Seed | None, deadline: Deadline, observer: Observer
     ) -> Response:
-        sending = _Sending(self._client, self._store, self._codes, step, state)
         try:
             answer = await self._client.repeat(
                 "login",
@@ -116,29 +115,29 @@ class _Sending:
     have counted each as a failure.
     """
 
-    def __init__(self, client: Client, store: Store, codes: Codes, step: Step, state: LoginState) -> None:
+    def __init__(self, client: Client, held: HeldState, codes: Codes, step: Step, state: LoginState) -> None:
         self._client = client
-        self._store = store
+        self._held = held
         self._codes = codes
         self._step = step
         self._values = state.values
         self._lost = 0
 
     async def once(self, attempt: int, seed: Seed | None, deadline: Deadline, observer: Observer) -> Response:
-        before = self._store.load()
+        before = self._held.state
         if self._step.wants_code:
-            self._values["code"] = await self._codes.next(seed, deadline, observer)
+            self._values["code"] = await self._codes.next(self._held, seed, deadline, observer)
         call = replace(prepare("login", self._step.request, self._values), takes_redirect=_takes_redirect(self._step))
         try:
             answer = await self._client.exchange(call, attempt, deadline, observer)
         except Unreachable as error:
             self._lost += error.sent
             if self._step.wants_code and not error.sent:
-                self._codes.give_back(before)
+                self._codes.give_back(self._held, before)
             raise
         if self._step.wants_code and answer.status in TURNED_AWAY:
-            self._codes.give_back(before)
-        self._codes.measure_skew(answer, observer)
+            self._codes.give_back(self._held, before)
+        self._codes.measure_skew(self._held, answer, observer)
         self._lost += answer.status in retry.MAYBE_TAKEN
         return answer
 

@@ -5,8 +5,8 @@ What is tried in which order, and when no more, is decided here; the steps of a 
 
 import asyncio
 import hashlib
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
@@ -23,7 +23,7 @@ from runner.http.retry import Safety
 from runner.models import AuthenticationToken, UserSession
 from runner.profile import template
 from runner.profile.models import Auth
-from runner.state.directory import Store
+from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
 
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
@@ -43,7 +43,7 @@ class LoginSessionProvider:
         auth: Auth,
         base_url: str,
         credentials: Credentials,
-        store: Store,
+        store: AccountStore,
         clock: Clock,
         add_secret: Callable[[str], None] = lambda _secret: None,
         reread: Callable[[], Credentials] | None = None,
@@ -63,14 +63,20 @@ class LoginSessionProvider:
         self._reread = reread
         self._mutex = asyncio.Lock()
         self._session: UserSession | None = None
-        self._codes = Codes(base_url, store, clock, add_secret)
-        self._steps = LoginFlow(client, auth, store, self._codes, account)
+        self._stored = AccountState()
+        self._codes = Codes(base_url, clock, add_secret)
+        self._steps = LoginFlow(client, auth, self._codes, account)
         self._refused: AuthenticationError | None = None
 
     @property
     def stored(self) -> AccountState:
-        """What the store holds now, for `check` and `status`."""
-        return self._store.load()
+        """What the store held when it was last read or held here."""
+        return self._stored
+
+    async def read_state(self, deadline: Deadline) -> AccountState:
+        """What the store holds now, for `check`. Raises what a store raises."""
+        self._stored = await self._store.read(deadline)
+        return self._stored
 
     async def session(
         self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
@@ -85,12 +91,21 @@ class LoginSessionProvider:
             if self._refused:
                 raise self._refused
             try:
-                async with self._store.lock(deadline):
-                    self._session = await self._acquire(deadline, observer, rejected)
+                async with self._held(deadline) as held:
+                    self._session = await self._acquire(held, deadline, observer, rejected)
             except AuthenticationError as error:
                 self._refused = error
                 raise
             return self._session
+
+    @asynccontextmanager
+    async def _held(self, deadline: Deadline) -> AsyncIterator[HeldState]:
+        """The account's state under its lock, and a copy of how it was left."""
+        async with self._store.hold(deadline) as held:
+            try:
+                yield held
+            finally:
+                self._stored = held.state
 
     def headers(self, session: UserSession) -> dict[str, str]:
         """The headers that carry the session."""
@@ -113,9 +128,10 @@ class LoginSessionProvider:
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Drop the cached session, and the cool-down too where asked. The used time step is kept."""
-        async with self._store.lock(deadline):
-            kept = replace(self._store.load(), session=None)
-            self._store.save(replace(kept, failures=0, cooldown_until=0.0) if cooldown else kept)
+        async with self._held(deadline) as held:
+            held.change(session=None)
+            if cooldown:
+                held.change(failures=0, cooldown_until=0.0)
         self._session = None
 
     def _good(self, session: UserSession, rejected: UserSession | None) -> bool:
@@ -123,20 +139,21 @@ class LoginSessionProvider:
             return False
         return session.expires_at is None or session.expires_at - EXPIRY_MARGIN > self._clock.time()
 
-    async def _acquire(self, deadline: Deadline, observer: Observer, rejected: UserSession | None) -> UserSession:
+    async def _acquire(
+        self, held: HeldState, deadline: Deadline, observer: Observer, rejected: UserSession | None
+    ) -> UserSession:
         """Under the account's lock: another process may have been faster."""
-        stored = self._store.load()
-        session = stored.session
+        session = held.state.session
         if session and self._good(session, rejected):
             self._keep(session)
             observer.emit(events.SessionReused(self._left(session)))
             return session
-        old = session or self._given(stored)
+        old = session or self._given(held.state)
         if old and old.refresh_token and self._auth.refresh:
-            renewed = await self._refresh(old.refresh_token, old, deadline, observer)
+            renewed = await self._refresh(held, old, deadline, observer)
             if renewed:
                 return renewed
-        return await self._login(deadline, observer)
+        return await self._login(held, deadline, observer)
 
     def _given(self, stored: AccountState) -> UserSession | None:
         """The session that a mounted refresh token stands for, unless it was used already."""
@@ -154,29 +171,30 @@ class LoginSessionProvider:
                 self._add_secret(secret)
 
     async def _refresh(
-        self, token: str, old: UserSession, deadline: Deadline, observer: Observer
+        self, held: HeldState, old: UserSession, deadline: Deadline, observer: Observer
     ) -> UserSession | None:
         """A renewed session, or None where a login must follow."""
         began = self._clock.monotonic()
         self._keep(old)
-        before = self._store.load()
+        before = held.state
         # Taken out of the store before it is sent: a rotating server revokes the family when one is seen twice.
-        self._store.save(replace(before, session=None, used_refresh_token=_fingerprint(token)))
+        held.change(session=None, used_refresh_token=_fingerprint(old.refresh_token or ""))
+        await held.keep()
         try:
-            session = await self._renewed(token, old, deadline, observer)
+            session = await self._renewed(held, old, deadline, observer)
         except (Unreachable, LoginRefused, ContractError) as error:
             observer.emit(events.LoginFailed("refresh", str(error)))
             if isinstance(error, Unreachable) and not error.sent:
-                self._store.save(before)
+                held.change(session=before.session, used_refresh_token=before.used_refresh_token)
                 raise
             return None  # the token may be used up: a login is the way on
-        return self._started(session, "refresh", began, observer)
+        return self._started(held, session, "refresh", began, observer)
 
-    async def _renewed(self, token: str, old: UserSession, deadline: Deadline, observer: Observer) -> UserSession:
+    async def _renewed(self, held: HeldState, old: UserSession, deadline: Deadline, observer: Observer) -> UserSession:
         """What the API gives for the refresh token. Raises Unreachable, LoginRefused or ContractError."""
         refresh = self._auth.refresh
         assert refresh is not None
-        values = {**self._constant, **old.carried, "refresh_token": token, "access_token": old.access_token}
+        values = {**self._constant, **old.carried, "refresh_token": old.refresh_token, "access_token": old.access_token}
         call = prepare("refresh", refresh.request, values)
         answer = await self._client.repeat(
             "refresh",
@@ -185,7 +203,7 @@ class LoginSessionProvider:
             deadline=deadline,
             observer=observer,
         )
-        self._codes.measure_skew(answer, observer)
+        self._codes.measure_skew(held, answer, observer)
         if answer.status not in refresh.accepted:
             raise LoginRefused(f"the API answered {answer.status}")
         fields = refresh.session or self._auth.session
@@ -193,27 +211,27 @@ class LoginSessionProvider:
         state = LoginState({}, answer, old.carried, old.token.mfa_verified)
         return read_session("refresh", fields, state, self._auth.kept, old)
 
-    async def _login(self, deadline: Deadline, observer: Observer) -> UserSession:
-        self._check_cooldown()
+    async def _login(self, held: HeldState, deadline: Deadline, observer: Observer) -> UserSession:
+        self._check_cooldown(held.state)
         began = self._clock.monotonic()
         if not self._auth.steps:
             raise LoginRefused(
                 "login: the refresh token is used up and the profile knows no other way in; mount a new one as the "
                 "secret `refresh_token`"
             )
-        state = await self._walk(deadline, observer)
+        state = await self._walk(held, deadline, observer)
         assert self._auth.session is not None
         session = read_session("login", self._auth.session, state, self._auth.kept)
-        return self._started(session, "login", began, observer)
+        return self._started(held, session, "login", began, observer)
 
-    async def _walk(self, deadline: Deadline, observer: Observer) -> LoginState:
+    async def _walk(self, held: HeldState, deadline: Deadline, observer: Observer) -> LoginState:
         """Through the steps; once more where they were refused and other secrets are mounted by now."""
         try:
-            return await self._steps.go(self._credentials, deadline, observer)
+            return await self._steps.go(held, self._credentials, deadline, observer)
         except LoginRefused as error:
             if self._rotated(observer):
-                return await self._walk(deadline, observer)
-            self._note_refusal(observer, error)
+                return await self._walk(held, deadline, observer)
+            self._note_refusal(held, observer, error)
             raise
 
     def _rotated(self, observer: Observer) -> bool:
@@ -232,8 +250,7 @@ class LoginSessionProvider:
         observer.emit(events.SecretsRotated())
         return True
 
-    def _check_cooldown(self) -> None:
-        stored = self._store.load()
+    def _check_cooldown(self, stored: AccountState) -> None:
         remaining = stored.cooldown_until - self._clock.time()
         if remaining > 0:
             raise LoginRefused(
@@ -241,17 +258,18 @@ class LoginSessionProvider:
                 "account is not locked; mend the credentials, then `sync-runner login --force`"
             )
 
-    def _note_refusal(self, observer: Observer, error: LoginRefused) -> None:
-        stored = self._store.load()
-        failures = stored.failures + 1
+    def _note_refusal(self, held: HeldState, observer: Observer, error: LoginRefused) -> None:
+        failures = held.state.failures + 1
         length = min(MAX_COOLDOWN, COOLDOWN * 2.0 ** (failures - 1))
-        self._store.save(replace(stored, session=None, failures=failures, cooldown_until=self._clock.time() + length))
+        held.change(session=None, failures=failures, cooldown_until=self._clock.time() + length)
         observer.emit(events.LoginFailed("login", str(error)))
         observer.emit(events.CooldownStarted(length, failures))
 
-    def _started(self, session: UserSession, method: str, began: float, observer: Observer) -> UserSession:
+    def _started(
+        self, held: HeldState, session: UserSession, method: str, began: float, observer: Observer
+    ) -> UserSession:
         self._keep(session)
-        self._store.save(replace(self._store.load(), session=session, failures=0, cooldown_until=0.0))
+        held.change(session=session, failures=0, cooldown_until=0.0)
         spent = round(self._clock.monotonic() - began, 3)
         observer.emit(events.LoggedIn(method, session.token.mfa_verified, spent, self._left(session)))
         return session

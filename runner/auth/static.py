@@ -39,6 +39,10 @@ class StaticSessionProvider:
         """Nothing is kept."""
         return AccountState()
 
+    async def read_state(self, deadline: Deadline) -> AccountState:  # noqa: ARG002 - nothing is read
+        """Nothing is kept."""
+        return AccountState()
+
     async def session(
         self,
         deadline: Deadline,  # noqa: ARG002 - nothing is sent

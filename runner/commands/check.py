@@ -18,7 +18,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     async def work(visit: Visit) -> None:
         _say(f"{visit.account.name}: configuration and secrets are usable")
-        stored = visit.account.provider.stored
+        stored = await visit.account.provider.read_state(visit.deadline)
         remaining = stored.cooldown_until - time.time()
         if remaining > 0:
             _say(

@@ -15,7 +15,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Log in each account where its kept session is not good."""
 
     async def work(visit: Visit) -> None:
-        if visit.settings.state.dir is None and visit.settings.state.kubernetes_secret is None:
+        if not visit.settings.state.lasting:
             raise UsageError("login: a session is kept only with a state directory; give --state-dir (state.dir)")
         if arguments.force:
             await visit.account.provider.forget(visit.deadline, cooldown=True)

@@ -20,7 +20,8 @@ from runner.jobs.api import JobApi
 from runner.profile import Profile
 from runner.secrets.reader import SecretReader
 from runner.settings import Settings
-from runner.state.directory import Store, account_key, open_store
+from runner.state.interface import AccountOptions, AccountStore, State, account_key
+from runner.state.opening import StateOptions, open_state
 from runner.state.record import Codec
 
 
@@ -89,7 +90,17 @@ async def open_client(context: RunContext, at_once: int = 1) -> AsyncIterator[Cl
         await client.close()
 
 
-def open_account(plan: AccountPlan, context: RunContext, client: Client, observer: Observer) -> Account:
+@asynccontextmanager
+async def opened_state(context: RunContext) -> AsyncIterator[State]:
+    """The one state of a run, which all accounts share. Raises UsageError."""
+    state = open_state(StateOptions(context.settings.state, context.environment, context.clock))
+    try:
+        yield state
+    finally:
+        await state.close()
+
+
+def open_account(plan: AccountPlan, context: RunContext, client: Client, state: State, observer: Observer) -> Account:
     """The account, ready to work. Raises SecretError or UsageError before anything is sent."""
     settings = context.settings
     reader = SecretReader(
@@ -100,7 +111,8 @@ def open_account(plan: AccountPlan, context: RunContext, client: Client, observe
     )
     credentials = read_credentials(reader, context.profile.auth, context.add_secret)
     identity = credentials.identity or plan.name
-    provider = _keeper(reader, plan, context, client, credentials, identity, observer)
+    store = None if context.profile.auth.static else _store(state, reader, context, identity, observer)
+    provider = _keeper(reader, plan, context, client, credentials, store)
     api = JobApi(client, context.profile, provider, plan.name, settings.params)
     return Account(plan.name, f"{settings.base_url} {identity}", provider, api)
 
@@ -111,22 +123,21 @@ def _keeper(
     context: RunContext,
     client: Client,
     credentials: Credentials,
-    identity: str,
-    observer: Observer,
+    store: AccountStore | None,
 ) -> SessionProvider:
     auth = context.profile.auth
 
     def reread() -> Credentials:
         return read_credentials(reader, auth, context.add_secret)
 
-    if auth.static:
+    if store is None:
         return StaticSessionProvider(auth=auth, credentials=credentials, account=plan.name, reread=reread)
     return LoginSessionProvider(
         client=client,
         auth=auth,
         base_url=context.settings.base_url,
         credentials=credentials,
-        store=_store(reader, context, identity, observer),
+        store=store,
         clock=context.clock,
         add_secret=context.add_secret,
         reread=reread,
@@ -134,9 +145,8 @@ def _keeper(
     )
 
 
-def _store(reader: SecretReader, context: RunContext, identity: str, observer: Observer) -> Store:
+def _store(state: State, reader: SecretReader, context: RunContext, identity: str, observer: Observer) -> AccountStore:
     """Where the account's session is kept, encrypted where the secret `state_key` is given."""
-    settings = context.settings
     state_key = reader.read("state_key")
     if state_key:
         context.add_secret(state_key)
@@ -145,10 +155,4 @@ def _store(reader: SecretReader, context: RunContext, identity: str, observer: O
     def warn(problem: str) -> None:
         observer.emit(events.StoreProblem(problem))
 
-    if settings.state.kubernetes_secret is None:
-        return open_store(settings.state.dir, settings.base_url, identity, context.clock, warn, codec)
-    from runner.state.kubernetes import Cluster, KubernetesStore
-
-    cluster = Cluster.of_pod(context.environment)
-    key = account_key(settings.base_url, identity)
-    return KubernetesStore(cluster, settings.state.kubernetes_secret, key, context.clock, warn, codec)
+    return state.account(account_key(context.settings.base_url, identity), AccountOptions(codec, warn))

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from runner import profile as profiles
 from runner.clock import Deadline, SystemClock
-from runner.engine.account import Account, RunContext, open_account, open_client
+from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.event_loop import complete
 from runner.engine.fleet import accounts
 from runner.errors import RunnerError
@@ -38,12 +38,12 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
         context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
 
         async def all_accounts() -> None:
-            async with open_client(context) as client:
+            async with open_client(context) as client, opened_state(context) as state:
                 for plan in accounts(settings, context.environment):
                     observer = made.observer.bind(account=plan.name)
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:
-                        account = open_account(plan, context, client, observer)
+                        account = open_account(plan, context, client, state, observer)
                         await work(Visit(account, settings, plan.syncs, deadline, observer, context.redact))
                     except RunnerError as error:
                         codes.append(int(error.exit_code))

@@ -12,7 +12,7 @@ from typing import Any
 from runner import __version__
 from runner.clock import Clock, Deadline
 from runner.engine import fleet, signals
-from runner.engine.account import Account, RunContext, open_account, open_client
+from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.fleet import AccountPlan
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.events import events
@@ -26,6 +26,7 @@ from runner.jobs.sync_run import execute, working
 from runner.models import AccountResult, Outcome, RunResult, SyncResult
 from runner.profile import parameters
 from runner.settings import Settings, SyncSettings
+from runner.state.interface import State
 from runner.state.ledger import BUSY, Ledger
 
 LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
@@ -125,11 +126,11 @@ async def _all_accounts(
     waiting = iter(plans)
     poll_budget = PollBudget(context.settings.limits.polls_per_second)
 
-    async def one_after_another(client: Client) -> None:
+    async def one_after_another(client: Client, state: State) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
             work = AccountRun(
-                one, context, client, ledger, deadline, begin_until, bound, run_id, interrupt, poll_budget
+                one, context, client, state, ledger, deadline, begin_until, bound, run_id, interrupt, poll_budget
             )
             with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
                 results = await work.run()
@@ -141,10 +142,10 @@ async def _all_accounts(
     ledger = Ledger(context.settings.state.dir, context.redact, min(BUSY, deadline.remaining))
     try:
         at_once = min(context.settings.limits.accounts, len(plans))
-        async with open_client(context, at_once) as client:
+        async with open_client(context, at_once) as client, opened_state(context) as state:
             asyncio.get_running_loop().call_later(LOAD_SECONDS, context.meanwhile)
             with _obeying(interrupt):
-                await asyncio.gather(*(one_after_another(client) for _ in range(at_once)))
+                await asyncio.gather(*(one_after_another(client, state) for _ in range(at_once)))
     finally:
         ledger.close()
     return [ended[one.name] for one in plans]
@@ -174,6 +175,7 @@ class AccountRun:
     plan: AccountPlan
     context: RunContext
     client: Client
+    state: State
     ledger: Ledger
     deadline: Deadline
     begin_until: Deadline
@@ -190,7 +192,7 @@ class AccountRun:
         if self.begin_until.expired:
             return self._none_begun(Outcome.DEADLINE, f"not started: {self.deadline.what} had passed")
         try:
-            account = open_account(self.plan, self.context, self.client, self.observer)
+            account = open_account(self.plan, self.context, self.client, self.state, self.observer)
             planned = _planned(self.plan.syncs, self.context, self._last_success(account.target))
             await self._all(planned, account)
             return [self.results[sync.name] for sync in planned]

@@ -130,6 +130,16 @@ class StateSettings(_Section):
         pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
         description="Name of a Kubernetes Secret of this pod's namespace to keep tokens and used codes in, instead of dir.",
     )
+    url: str | None = Field(
+        default=None,
+        pattern=r"^[a-z][a-z0-9+.-]*://",
+        description="Address of a store that another package brings; its scheme names the entry point of `sync_runner.state`.",
+    )
+
+    @property
+    def lasting(self) -> bool:
+        """Whether anything outlives the process."""
+        return bool(self.dir or self.kubernetes_secret or self.url)
 
 
 class LogSettings(_Section):

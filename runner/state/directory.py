@@ -1,206 +1,176 @@
-"""Where an account's state is kept between runs: a file, or memory.
+"""State in files: one for each account below `sessions`, written whole, with a permanent lock file beside it.
 
-The file is replaced whole (temporary file, fsync, rename), mode 0600, never reached through a link; the lock file
-beside it is permanent, so that two processes can never hold locks on two different files of the same name.
+The lock file is never removed, so that two processes can never hold locks on two different files of the same name.
 """
 
-import errno
-import hashlib
 import os
 import random
 import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from functools import cache
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from runner.clock import Clock, Deadline
-from runner.errors import SecretError
-from runner.state.file_lock import held
-from runner.state.record import AccountState, Codec
+from runner.errors import DeadlineExceeded, SecretError, StateError
+from runner.state.file_lock import try_lock
+from runner.state.file_worker import FileWorker
+from runner.state.interface import FINISH_SECONDS, AccountOptions, LoadedState
+from runner.state.private_directory import MAX_BYTES, PrivateDirectory
+from runner.state.record import AccountState
 
-MAX_BYTES = 1 << 20
 KEPT_CORRUPT = 3  # set-aside files kept for a look; older ones go
 STALE_SECONDS = 3600.0  # a temporary file that old is a killed writer's
 
-
-class Store(Protocol):
-    """Keeps one account's state."""
-
-    def load(self) -> AccountState:
-        """What is kept; an empty state where nothing is."""
-
-    def save(self, stored: AccountState) -> None:
-        """Keep it instead of what was kept."""
-
-    def lock(self, deadline: Deadline) -> AbstractAsyncContextManager[None]:
-        """Hold the account for a login or refresh. Raises DeadlineExceeded."""
+_Loaded = tuple[AccountState, list[str]]  # the state, and what to warn of
 
 
-class MemoryStore:
-    """State for the length of one process."""
+class DirectoryState:
+    """The state directory. Opened at the first account's turn."""
 
-    def __init__(self) -> None:
-        """Nothing kept yet."""
-        self._stored = AccountState()
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        """Nothing is opened yet: a directory may hang."""
+        self.path = directory
+        self.clock = clock
+        self.worker = FileWorker()
+        self._sessions: PrivateDirectory | None = None
 
-    def load(self) -> AccountState:
-        """What was saved last."""
-        return self._stored
+    def account(self, key: str, options: AccountOptions) -> "DirectoryStore":
+        """The account's store."""
+        return DirectoryStore(self, key, options)
 
-    def save(self, stored: AccountState) -> None:
-        """Keep it."""
-        self._stored = stored
+    def sessions(self) -> PrivateDirectory:
+        """The directory of the accounts' files; for work on the thread. Raises StateError."""
+        if self._sessions is None:
+            top = PrivateDirectory.open(self.path)
+            try:
+                opened = top.below("sessions")
+            finally:
+                top.close()
+            self._remove_stale(opened)
+            self._sessions = opened
+        return self._sessions
+
+    def _remove_stale(self, sessions: PrivateDirectory) -> None:
+        for name in sessions.names():
+            if name.startswith(".") and name.endswith(".tmp"):
+                with suppress(OSError):
+                    if self.clock.time() - sessions.written_at(name) > STALE_SECONDS:
+                        sessions.remove(name)
+
+    async def close(self) -> None:
+        """End the thread. The directory is closed with the process: the thread may hang in it."""
+        self.worker.close()
+
+
+class DirectoryStore:
+    """One account's file, shared by processes."""
+
+    def __init__(self, place: DirectoryState, key: str, options: AccountOptions) -> None:
+        """`place` is the directory, `key` the account's name in it."""
+        self._place = place
+        self._name, self._lock = f"{key}.json", f"{key}.lock"
+        self.path = place.path / "sessions" / self._name
+        self._codec, self._warn = options.codec, options.warn
+
+    async def read(self, deadline: Deadline) -> AccountState:
+        """What is kept."""
+        return self._told(await self._place.worker.run(self._load, deadline, str(self.path)))
 
     @asynccontextmanager
-    async def lock(self, deadline: Deadline) -> AsyncIterator[None]:  # noqa: ARG002 - a process has it alone
-        """Nobody else can hold it."""
-        yield
+    async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:
+        """Hold the account's lock file."""
+        run, path, clock = self._place.worker.run, str(self.path), self._place.clock
 
+        async def finish(state: AccountState | None) -> None:
+            within = Deadline.after(clock, FINISH_SECONDS, "the time to save").min(deadline)
+            await run(partial(self._finish, descriptor, state), within, path)
 
-class FileStore:
-    """State in one file of the state directory, shared by processes."""
-
-    def __init__(
-        self, directory: Path, name: str, clock: Clock, warn: Callable[[str], None], codec: Codec | None = None
-    ) -> None:
-        """`directory` must exist. `warn` is told of files that were set aside."""
-        self._directory = directory
-        self._path = directory / f"{name}.json"
-        self._lock = directory / f"{name}.lock"
-        self._clock = clock
-        self._warn = warn
-        self._codec = codec or Codec()
-        _remove_stale(directory, clock)  # type: ignore[arg-type] # a clock hashes by identity
-
-    def load(self) -> AccountState:
-        """What is kept. A file that can not be believed is set aside, and an empty state returned."""
+        descriptor = await run(self._open_lock, deadline, path)
         try:
-            raw, mtime = self._read()
-        except FileNotFoundError:
-            return AccountState()
-        try:
-            return self._codec.decode(raw)
-        except SecretError as error:
-            raise SecretError(f"{self._path}: {error}") from None
-        except ValueError:
-            return self._set_aside(mtime)
+            held = LoadedState(await self._locked(descriptor, deadline), self._saver(deadline))
+        except BaseException:
+            await finish(None)
+            raise
+        async with held.finished_by(finish, self._warn):
+            yield held
 
-    def _set_aside(self, mtime: float) -> AccountState:
-        aside = self._path.with_suffix(f".corrupt-{self._clock.time():.0f}")
-        # Its last step is lost: every step up to its last writing counts as used, for all who come after too.
-        state = AccountState(assume_used_until=mtime)
-        try:
-            self._path.rename(aside)
-        except FileNotFoundError:  # another process was faster
-            return state
-        except OSError as error:
-            raise SecretError(f"{self._path}: broken, and can not be set aside ({error.strerror}); remove it") from None
-        self.save(state)
-        self._drop_old_corrupt()
-        self._warn(f"{self._path}: not a readable token file; set aside as {aside.name}, a fresh login follows")
+    async def _locked(self, descriptor: int, deadline: Deadline) -> AccountState:
+        """The state, once the lock is ours. Raises DeadlineExceeded when another process holds it too long."""
+        pause, path, clock = 0.005, str(self.path), self._place.clock
+        while (loaded := await self._place.worker.run(lambda: self._load_locked(descriptor), deadline, path)) is None:
+            if deadline.expired:
+                lock = self.path.with_name(self._lock)
+                raise DeadlineExceeded(f"{lock}: another sync-runner held the login lock until {deadline.what} ended")
+            await clock.sleep(min(random.uniform(pause / 2, pause), deadline.remaining))
+            pause = min(pause * 2, 0.25)
+        return self._told(loaded)
+
+    def _saver(self, deadline: Deadline) -> Callable[[AccountState], Awaitable[None]]:
+        return lambda state: self._place.worker.run(partial(self._save, state), deadline, str(self.path))
+
+    def _told(self, loaded: _Loaded) -> AccountState:
+        state, warnings = loaded
+        for warning in warnings:
+            self._warn(warning)
         return state
 
-    def save(self, stored: AccountState) -> None:
-        """Replace the file whole. Raises SecretError naming file and fault; the old file then stands as it was."""
-        temporary = self._directory / f".{self._path.name}.{os.getpid()}.{random.getrandbits(48):012x}.tmp"
+    def _open_lock(self) -> int:
+        return self._place.sessions().open_file(self._lock, os.O_RDWR | os.O_CREAT)
+
+    def _load_locked(self, descriptor: int) -> _Loaded | None:
+        return self._load() if try_lock(descriptor) else None
+
+    def _finish(self, descriptor: int, state: AccountState | None) -> None:
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(self._codec.encode(stored))
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                temporary.replace(self._path)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink()
-                raise
-            self._sync_directory()
-        except OSError as error:
-            raise SecretError(
-                f"{self._path}: the session can not be kept ({error.strerror}); check space and rights of state.dir"
-            ) from None
-
-    @asynccontextmanager
-    async def lock(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold the account's lock file. Raises DeadlineExceeded when another process holds it too long."""
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(held(self._lock, "the login lock", self._clock, deadline))
-            except OSError as error:
-                raise SecretError(f"{self._lock}: can not be opened ({error.strerror}); check state.dir") from None
-            yield
-
-    def _read(self) -> tuple[bytes, float]:
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                return self._contents(descriptor)
-            finally:
-                os.close(descriptor)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            fault = "is a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
-            raise SecretError(f"{self._path}: {fault}; remove it, a fresh login follows") from None
-
-    def _contents(self, descriptor: int) -> tuple[bytes, float]:
-        """Bytes and time of writing. What is longer than MAX_BYTES is no token file, cut off or not."""
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise SecretError(f"{self._path}: not a regular file; remove it, a fresh login follows")
-        if about.st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-            self._warn(f"{self._path}: was open to other users (mode {about.st_mode & 0o777:04o}); closed to 0600")
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read(MAX_BYTES), about.st_mtime
-
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
+            if state is not None:
+                self._save(state)
         finally:
             os.close(descriptor)
 
-    def _drop_old_corrupt(self) -> None:
-        for path in sorted(self._directory.glob(f"{self._path.stem}.corrupt-*"))[:-KEPT_CORRUPT]:
-            with suppress(OSError):
-                path.unlink()
+    def _load(self) -> _Loaded:
+        """The state, and warnings. A file that cannot be believed is set aside, and an empty state returned."""
+        sessions = self._place.sessions()
+        try:
+            raw, about = sessions.read(self._name)
+        except FileNotFoundError:
+            return AccountState(), []
+        warnings = []
+        if about.st_mode & 0o077:
+            mode = f"{stat.S_IMODE(about.st_mode):04o}"
+            warnings.append(f"{self.path}: was open to other users (mode {mode}); closed to 0600")
+        try:
+            if len(raw) > MAX_BYTES:
+                raise ValueError
+            return self._codec.decode(raw), warnings
+        except SecretError as error:
+            raise SecretError(f"{self.path}: {error}") from None
+        except ValueError:
+            return self._set_aside(sessions, about.st_mtime, warnings)
 
+    def _set_aside(self, sessions: PrivateDirectory, written: float, warnings: list[str]) -> _Loaded:
+        aside = f"{self.path.stem}.corrupt-{self._place.clock.time():.0f}"
+        # Its last step is lost: every step up to its last writing counts as used, for all who come after too.
+        state = AccountState(assume_used_until=written)
+        try:
+            sessions.rename(self._name, aside)
+        except FileNotFoundError:  # another process was faster
+            return state, warnings
+        except OSError as error:
+            raise StateError(f"{self.path}: broken, and cannot be set aside ({error.strerror}); remove it") from None
+        self._save(state)
+        for name in [name for name in sessions.names() if name.startswith(f"{self.path.stem}.corrupt-")][
+            :-KEPT_CORRUPT
+        ]:
+            sessions.remove(name)
+        warnings.append(f"{self.path}: not a readable state file; set aside as {aside}, a fresh login follows")
+        return state, warnings
 
-@cache
-def _remove_stale(directory: Path, clock: Clock) -> None:
-    """Once a run: with thousands of accounts there are thousands of files to look through."""
-    for path in directory.glob(".*.tmp"):
-        with suppress(OSError):
-            if clock.time() - path.lstat().st_mtime > STALE_SECONDS:
-                path.unlink()
-
-
-def account_key(base_url: str, username: str) -> str:
-    """The name under which an account's state is kept: a hash, so that no file name tells a user's name."""
-    return hashlib.sha256(f"{base_url}\n{username}".encode()).hexdigest()[:32]
-
-
-def open_store(
-    directory: Path | None,
-    base_url: str,
-    username: str,
-    clock: Clock,
-    warn: Callable[[str], None],
-    codec: Codec | None = None,
-) -> Store:
-    """The account's store in `directory`/sessions; in memory, with a warning, where that can not be written."""
-    if directory is None:
-        return MemoryStore()
-    sessions = directory / "sessions"
-    try:
-        sessions.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = os.open(sessions / ".writable", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        os.close(probe)
-    except OSError as error:
-        warn(f"{sessions}: can not be written ({error.strerror}); sessions are kept in memory only")
-        return MemoryStore()
-    return FileStore(sessions, account_key(base_url, username), clock, warn, codec)
+    def _save(self, state: AccountState) -> None:
+        """Replace the file whole. Raises StateError naming file and fault; the old file then stands as it was."""
+        try:
+            self._place.sessions().replace(self._name, self._codec.encode(state))
+        except OSError as error:
+            raise StateError(
+                f"{self.path}: the session cannot be kept ({error.strerror}); check space and rights of state.dir"
+            ) from None

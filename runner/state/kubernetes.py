@@ -1,30 +1,39 @@
-"""An account's state in a Kubernetes Secret, so that a CronJob without a volume keeps its session.
+"""State in a Kubernetes Secret, so that a CronJob without a volume keeps its session.
 
 Every change carries the resource version that it was made from (Kubernetes API conventions, concurrency control), and the
 lock is an annotation with an end, so that a killed pod holds it for two minutes at most. Needs `get` and `patch` on the
-one Secret.
+one Secret. A cold login costs four requests: read, lock (which returns the Secret), the used code, the session with the
+unlock.
 """
 
+import asyncio
 import base64
+import json
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from runner.clock import Clock, Deadline
-from runner.errors import DeadlineExceeded, SecretError, Unreachable, UsageError
+from runner.errors import DeadlineExceeded, RunnerError, SecretError, StateError, Unreachable, UsageError
 from runner.frozen import Frozen
-from runner.state.record import AccountState, Codec
+from runner.state.interface import FINISH_SECONDS, AccountOptions, LoadedState
+from runner.state.record import AccountState
+
+if TYPE_CHECKING:
+    import httpx
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 LEASE_SECONDS = 120.0  # a login takes a time step's wait and a few requests
 TIMEOUT = 10.0  # seconds for one request
+GRACE = 0.15  # seconds for a request after the deadline, which holds within 250 ms
 TRIES = 4
+MAX_BYTES = 4 << 20  # a Secret has at most 1 MiB of data, in Base64, beside its metadata
 _LOCK = "sync-runner.io/lock-"
 
 
@@ -55,12 +64,12 @@ class Cluster(Frozen):
         return cls(f"https://{host}:{port}", namespace, account / "token", tls)
 
     def token(self) -> str:
-        """The service account's token; read each time, for it is rotated under our feet. Raises SecretError."""
+        """The service account's token; read each time, for it is rotated while we run. Raises StateError."""
         try:
             return _line(self.token_file)
         except (OSError, ValueError):
-            raise SecretError(
-                f"{self.token_file}: the service account's token can not be read; check its mount"
+            raise StateError(
+                f"{self.token_file}: the service account's token cannot be read; check its mount"
             ) from None
 
 
@@ -72,136 +81,207 @@ class _Conflict(Exception):
     """Somebody else changed the Secret since it was read."""
 
 
-class KubernetesStore:
-    """State in one key of a Secret, shared by pods."""
+class KubernetesState:
+    """One Secret, which holds every account's state in a key of its own."""
 
-    def __init__(
-        self, cluster: Cluster, secret: str, key: str, clock: Clock, warn: Callable[[str], None], codec: Codec
-    ) -> None:
-        """`secret` is the Secret's name, `key` the account's within it."""
+    def __init__(self, cluster: Cluster, secret: str, clock: Clock) -> None:
+        """`secret` is the Secret's name. Nothing is sent yet."""
+        self.name = f"secret {cluster.namespace}/{secret}"
+        self.clock = clock
         self._cluster = cluster
-        self._name = f"secret {cluster.namespace}/{secret}"
         self._url = f"{cluster.base_url}/api/v1/namespaces/{cluster.namespace}/secrets/{secret}"
+        self._client: httpx.AsyncClient | None = None
+
+    def account(self, key: str, options: AccountOptions) -> "KubernetesStore":
+        """The account's store."""
+        return KubernetesStore(self, key, options)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def get(self, deadline: Deadline) -> dict[str, Any]:
+        """The Secret. Raises StateError, Unreachable or DeadlineExceeded."""
+        return await self._send("GET", None, deadline)
+
+    async def patch(self, found: dict[str, Any], change: dict[str, Any], deadline: Deadline) -> dict[str, Any] | None:
+        """The Secret after the change to what was found; None where somebody else changed it since."""
+        metadata = {**change.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
+        try:
+            return await self._send("PATCH", {**change, "metadata": metadata}, deadline)
+        except _Conflict:
+            return None
+
+    async def _send(self, method: str, body: Any, deadline: Deadline) -> dict[str, Any]:
+        import tenacity
+
+        tries = tenacity.AsyncRetrying(
+            stop=lambda state: state.attempt_number >= TRIES or deadline.expired,
+            wait=tenacity.wait_random_exponential(0.1, max=1.0),
+            retry=tenacity.retry_if_exception_type(Unreachable),
+            sleep=lambda seconds: self.clock.sleep(min(float(seconds), deadline.remaining)),
+            reraise=True,
+        )
+        return await tries(self._once, method, body, deadline)
+
+    async def _once(self, method: str, body: Any, deadline: Deadline) -> dict[str, Any]:
+        import httpx
+
+        if self._client is None:
+            self._client = httpx.AsyncClient(verify=self._cluster.tls, timeout=TIMEOUT, trust_env=False)
+        headers = {"Authorization": f"Bearer {self._cluster.token()}", "Content-Type": "application/merge-patch+json"}
+        try:
+            async with (
+                asyncio.timeout(min(TIMEOUT, max(deadline.remaining, GRACE))),
+                self._client.stream(method, self._url, json=body, headers=headers) as answer,
+            ):
+                content = await _bounded(answer)
+            if answer.status_code == 200:
+                return _secret(content)
+        except (httpx.HTTPError, ValueError, TimeoutError) as error:
+            kind = type(error).__name__
+            raise Unreachable(f"{self.name}: the cluster's API does not answer ({kind})", sent=False) from None
+        raise self._refusal(answer.status_code, content)
+
+    def _refusal(self, status: int, content: bytes) -> Exception:
+        if status == 409:
+            return _Conflict()
+        told = f"{self.name}: the cluster's API answered {status}{_message(content)}"
+        if status >= 500 or status in (408, 425, 429):
+            return Unreachable(told, sent=False)
+        return StateError(f"{told}; {_REMEDY.get(status, 'check state.kubernetes_secret')}")
+
+
+_REMEDY = {
+    401: "check the service account of this pod",
+    403: "the service account needs `get` and `patch` on it",
+    404: "`kubectl create secret generic` makes it, empty (the runner may not)",
+    422: "is it immutable? Delete it and make it anew, empty",
+}
+
+
+async def _bounded(answer: "httpx.Response") -> bytes:
+    """The body. Raises ValueError where it is larger than any Secret."""
+    content = bytearray()
+    async for part in answer.aiter_bytes():
+        content += part
+        if len(content) > MAX_BYTES:
+            raise ValueError
+    return bytes(content)
+
+
+def _secret(content: bytes) -> dict[str, Any]:
+    """A Secret with what is used of it. Raises ValueError where the answer has another shape."""
+    found = json.loads(content)
+    metadata = found.get("metadata") if isinstance(found, dict) else None
+    if not isinstance(metadata, dict):
+        raise ValueError  # noqa: TRY004
+    metadata = found["metadata"]
+    data, annotations = found.get("data") or {}, metadata.get("annotations") or {}
+    if not isinstance(data, dict) or not isinstance(annotations, dict) or "resourceVersion" not in metadata:
+        raise ValueError
+    return {"metadata": {**metadata, "annotations": annotations}, "data": data}
+
+
+def _message(content: bytes) -> str:
+    """The server's own words (a Status object of the Kubernetes API), where it gives some."""
+    try:
+        found = json.loads(content)
+        message = found["message"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return f" ({message})" if isinstance(message, str) and message else ""
+
+
+class KubernetesStore:
+    """One account's key in the Secret, shared by pods."""
+
+    def __init__(self, place: KubernetesState, key: str, options: AccountOptions) -> None:
+        """`place` is the Secret, `key` the account's name in it."""
+        self._place = place
         self._key = f"{key}.json"
         self._annotation = f"{_LOCK}{key}"
-        self._clock = clock
-        self._warn = warn
-        self._codec = codec
+        self._codec, self._warn = options.codec, options.warn
         self._holder = f"{socket.gethostname()}-{uuid4().hex}"
-        self._locked = False
+        self._found: dict[str, Any] = {}  # the Secret as it was after our last change
 
-    def load(self) -> AccountState:
-        """What is kept. Raises SecretError, or Unreachable for an API server that does not answer."""
-        kept = (self._get().get("data") or {}).get(self._key)
+    async def read(self, deadline: Deadline) -> AccountState:
+        """What is kept."""
+        return self._state(await self._place.get(deadline))
+
+    @asynccontextmanager
+    async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:
+        """Hold the account, over pods. Raises DeadlineExceeded when another pod holds it too long."""
+
+        async def finish(state: AccountState | None) -> None:
+            within = Deadline.after(self._place.clock, FINISH_SECONDS, "the time to save").min(deadline)
+            unlock = {"metadata": {"annotations": {self._annotation: None}}}
+            if state is not None:
+                await self._change({**self._data(state), **unlock}, within)
+            elif self._found:
+                with suppress(RunnerError):  # the lock ends by itself
+                    await self._change(unlock, within)
+
+        try:
+            await self._lock(deadline)
+            held = LoadedState(self._state(self._found), lambda state: self._change(self._data(state), deadline))
+        except BaseException:
+            await finish(None)
+            raise
+        async with held.finished_by(finish, self._warn):
+            yield held
+
+    async def _lock(self, deadline: Deadline) -> None:
+        pause = 0.05
+        while not await self._try_lock(deadline):
+            if deadline.expired:
+                raise DeadlineExceeded(
+                    f"{self._place.name}: another pod held the login lock until {deadline.what} ended"
+                )
+            await self._place.clock.sleep(min(random.uniform(pause / 2, pause), deadline.remaining))
+            pause = min(pause * 2, 1.0)
+
+    def _data(self, state: AccountState) -> dict[str, Any]:
+        return {"data": {self._key: base64.b64encode(self._codec.encode(state)).decode()}}
+
+    def _state(self, found: dict[str, Any]) -> AccountState:
+        kept = found["data"].get(self._key)
         if not kept:
             return AccountState()
         try:
             return self._codec.decode(base64.b64decode(kept, validate=True))
         except SecretError as error:
-            raise SecretError(f"{self._name}: {error}") from None
-        except ValueError:
-            self._warn(f"{self._name}: `{self._key}` is not readable and counts as empty; a fresh login follows")
-            return AccountState(assume_used_until=self._clock.time())
+            raise SecretError(f"{self._place.name}: {error}") from None
+        except (ValueError, TypeError):
+            self._warn(f"{self._place.name}: `{self._key}` is not readable and counts as empty; a fresh login follows")
+            return AccountState(assume_used_until=self._place.clock.time())
 
-    def save(self, stored: AccountState) -> None:
-        """Keep it. Raises SecretError where the lock was lost meanwhile: another pod may be logging in."""
-        content = base64.b64encode(self._codec.encode(stored)).decode()
-        for _ in range(TRIES * 4):
-            found = self._get()
-            if self._locked and not self._is_ours(found):
-                raise SecretError(f"{self._name}: another pod took the login lock over; nothing was sent")
-            if self._patch(found, {"data": {self._key: content}}):
-                return
-        raise SecretError(f"{self._name}: others kept changing it; the session could not be kept")
-
-    @asynccontextmanager
-    async def lock(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold the account, over pods. Raises DeadlineExceeded when another pod holds it too long."""
-        pause = 0.05
-        while not self._try_lock():
-            if deadline.expired:
-                raise DeadlineExceeded(f"{self._name}: another pod held the login lock until {deadline.what} ended")
-            await self._clock.sleep(min(random.uniform(pause / 2, pause), deadline.remaining))
-            pause = min(pause * 2, 1.0)
-        self._locked = True
-        try:
-            yield
-        finally:
-            self._locked = False
-            with suppress(Unreachable, SecretError):  # it ends by itself
-                self._unlock()
-
-    def _try_lock(self) -> bool:
-        found = self._get()
+    async def _try_lock(self, deadline: Deadline) -> bool:
+        self._found = {}
+        found = await self._place.get(deadline)
         holder, until = self._held(found)
-        if holder and holder != self._holder and until > self._clock.time():
+        if holder and holder != self._holder and until > self._place.clock.time():
             return False
-        ends = f"{self._holder} {self._clock.time() + LEASE_SECONDS:.0f}"
-        return self._patch(found, {"metadata": {"annotations": {self._annotation: ends}}})
+        self._found = found  # from here on the lock may be ours, whatever becomes of the answer
+        ends = f"{self._holder} {self._place.clock.time() + LEASE_SECONDS:.0f}"
+        locked = await self._place.patch(found, {"metadata": {"annotations": {self._annotation: ends}}}, deadline)
+        self._found = locked or {}
+        return locked is not None
 
-    def _unlock(self) -> None:
-        for _ in range(TRIES):
-            found = self._get()
-            if not self._is_ours(found) or self._patch(found, {"metadata": {"annotations": {self._annotation: None}}}):
+    async def _change(self, change: dict[str, Any], deadline: Deadline) -> None:
+        """Raises StateError where the lock was lost meanwhile: another pod may be logging in."""
+        for _ in range(TRIES * 4):
+            changed = await self._place.patch(self._found, change, deadline)
+            if changed is not None:
+                self._found = changed
                 return
+            self._found = await self._place.get(deadline)
+            if self._held(self._found)[0] != self._holder:
+                raise StateError(f"{self._place.name}: another pod took the login lock over; nothing was sent")
+        raise StateError(f"{self._place.name}: others kept changing it; the session could not be kept")
 
     def _held(self, found: dict[str, Any]) -> tuple[str, float]:
         """Who holds the lock, and until when (Unix seconds); nobody where it was never written, or not by a runner."""
-        annotations: dict[str, str] = found["metadata"].get("annotations") or {}
-        holder, _, until = annotations.get(self._annotation, "").partition(" ")
-        return holder, float(until) if until.isdigit() else 0.0
-
-    def _is_ours(self, found: dict[str, Any]) -> bool:
-        return self._held(found)[0] == self._holder
-
-    def _get(self) -> dict[str, Any]:
-        return self._send("GET", None)
-
-    def _patch(self, found: dict[str, Any], change: dict[str, Any]) -> bool:
-        """Change what was found; false where somebody else changed it since."""
-        metadata = {**change.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
-        try:
-            self._send("PATCH", {**change, "metadata": metadata})
-        except _Conflict:
-            return False
-        return True
-
-    def _send(self, method: str, body: Any) -> dict[str, Any]:
-        """The Secret as the API server gives it. Raises _Conflict, SecretError, or Unreachable after all tries."""
-        import tenacity
-
-        tries = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(TRIES),
-            wait=tenacity.wait_random_exponential(0.1, max=1.0),
-            retry=tenacity.retry_if_exception_type(Unreachable),
-            reraise=True,
-        )
-        return tries(self._once, method, body)
-
-    def _once(self, method: str, body: Any) -> dict[str, Any]:
-        import httpx
-
-        headers = {"Authorization": f"Bearer {self._cluster.token()}", "Content-Type": "application/merge-patch+json"}
-        try:
-            with httpx.Client(verify=self._cluster.tls, timeout=TIMEOUT, trust_env=False) as client:
-                answer = client.request(method, self._url, json=body, headers=headers)
-            if answer.status_code == 200:
-                found: dict[str, Any] = answer.json()
-                return found
-        except (httpx.HTTPError, ValueError) as error:
-            told = f"{self._name}: the API server does not answer ({type(error).__name__})"
-            raise Unreachable(told, sent=False) from None
-        raise self._refusal(answer.status_code)
-
-    def _refusal(self, status: int) -> Exception:
-        if status == 409:
-            return _Conflict()
-        if status == 404:
-            return SecretError(
-                f"{self._name}: there is none; `kubectl create secret generic` makes it, empty (the runner may not)"
-            )
-        if status in (401, 403):
-            return SecretError(
-                f"{self._name}: the API server refuses ({status}); the service account needs `get` and `patch` on it"
-            )
-        return Unreachable(f"{self._name}: the API server answered {status}", sent=False)
+        holder, _, until = str(found["metadata"]["annotations"].get(self._annotation, "")).partition(" ")
+        return holder, float(until) if until.isdecimal() and len(until) < 16 else 0.0

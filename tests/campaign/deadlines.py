@@ -26,8 +26,8 @@ from runner.sandbox.command import write_secrets
 from runner.sandbox.faults import Fault
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
-from runner.state.directory import account_key
 from runner.state.file_lock import open_lock, try_lock
+from runner.state.interface import account_key
 from runner.state.ledger import Ledger
 from tests.campaign.figures import Figures
 from tests.campaign.interrupts import pushgateway

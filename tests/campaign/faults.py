@@ -16,13 +16,11 @@ from types import FrameType
 from typing import Any
 
 from runner import profile as profiles
-from runner.clock import SystemClock
 from runner.sandbox import data
 from runner.sandbox.command import write_secrets
 from runner.sandbox.faults import Fault
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
-from runner.state.directory import open_store
 from runner.state.ledger import Ledger
 from runner.state.record import AccountState
 from tests.support.faults.connections import NAME_KINDS, Authority, names_failing, tls_kinds
@@ -30,6 +28,7 @@ from tests.support.faults.kinds import KINDS, Class, Kind, expected
 from tests.support.faults.proxy import ENDPOINTS, FaultProxy
 from tests.support.in_process import RunOutput, run_here
 from tests.support.sessions import session
+from tests.support.stores import directory_store, save
 
 HANG_SECONDS = 60
 PASSWORD = "pass word of the campaign"
@@ -214,8 +213,10 @@ class Bench:
 
     def _expired_session(self, base_url: str, user: str, home: Path) -> None:
         tokens = self.server.sandbox.accounts.login({"username": user, "password": PASSWORD})
-        store = open_store(home / "state", base_url, user, SystemClock(), print)
-        store.save(AccountState(session(tokens["access_token"], refresh_token=tokens["refresh_token"], expires_at=1.0)))
+        store = directory_store(home / "state", base_url, user)
+        save(
+            store, AccountState(session(tokens["access_token"], refresh_token=tokens["refresh_token"], expires_at=1.0))
+        )
 
 
 def _expected(case: Case) -> int:

@@ -11,9 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from runner.clock import SystemClock
 from runner.sandbox.command import write_secrets
-from runner.state.directory import open_store
 from runner.state.record import AccountState
 from tests.campaign.faults import keyless_profile
 from tests.campaign.figures import Figures
@@ -21,6 +19,7 @@ from tests.campaign.watching import SlowApi, write_secrets_of
 from tests.support.clock import LinkedClock
 from tests.support.in_process import command_here
 from tests.support.sessions import session
+from tests.support.stores import directory_store, save
 
 ENDPOINTS = (
     "trigger",
@@ -151,7 +150,7 @@ def attacked(endpoint: str, count: int) -> dict[str, Any]:
             state = home / f"state-{number}"
             if endpoint == "refresh":
                 old = session("t0", refresh_token="r0", expires_at=1.0)
-                open_store(state, api.base_url, "somebody", SystemClock(), print).save(AccountState(old))
+                save(directory_store(state, api.base_url, "somebody"), AccountState(old))
             for seconds in (SHORT.get(endpoint, LONG), LONG):
                 code, out, err = command_here([*words, "--state-dir", str(state), "--set", f"deadline.sync={seconds}"])
                 if api.met:

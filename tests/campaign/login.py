@@ -32,11 +32,12 @@ from runner.http.retry import Policy
 from runner.models import UserSession
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
-from runner.state.directory import FileStore, open_store
+from runner.state.directory import DirectoryStore
 from runner.state.record import AccountState
 from tests.campaign.figures import Figures, main
 from tests.support.command_line import CommandLine
 from tests.support.sessions import session
+from tests.support.stores import directory_store, load, save
 
 CLOCK = SystemClock()
 
@@ -98,13 +99,13 @@ def refresh(rounds: int = 20, processes: int = 256) -> Figures:
     """Processes that find one expired session at once: one refreshes, the others use what it got; no family revoked."""
     with desk_of(mfa="none", access_token_seconds=86_400) as cli:
         state = cli.home / "state"
-        store = open_store(state, cli.server.base_url, cli.server.settings.username, CLOCK, print)
+        store = directory_store(state, cli.server.base_url, cli.server.settings.username)
         assert asyncio.run(_session(cli, state)) is not None
         began = time.monotonic()
         for number in range(1, rounds + 1):
-            kept = store.load()
+            kept = load(store)
             assert kept.session is not None
-            store.save(replace(kept, session=replace(kept.session, expires_at=CLOCK.time() - 1)))
+            save(store, replace(kept, session=replace(kept.session, expires_at=CLOCK.time() - 1)))
             tokens = _at_once(cli, state, processes)
             assert len(tokens) == 1, f"round {number}: {len(tokens)} different tokens"
             seen = Counter(one["endpoint"] for one in cli.record()["requests"])
@@ -166,7 +167,7 @@ async def _session(cli: CommandLine, state: Path) -> UserSession:
         auth=profiles.load("garminsync").auth,
         base_url=base_url,
         credentials=Credentials(known["username"], known["password"], parse_seed(known["totp_seed"])),
-        store=open_store(state, base_url, known["username"], CLOCK, print),
+        store=directory_store(state, base_url, known["username"]),
         clock=CLOCK,
     )
     try:
@@ -181,8 +182,8 @@ def crash(kills: int = 1000, seed: int = 1) -> Figures:
     between = 0
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        store = FileStore(directory, "account", CLOCK, _no_warning)
-        store.save(_numbered(0))
+        store = _store(directory)
+        store._save(_numbered(0))
         confirmed = 0
         for _ in range(kills):
             read, write = os.pipe()
@@ -192,7 +193,7 @@ def crash(kills: int = 1000, seed: int = 1) -> Figures:
                 number = confirmed
                 while True:
                     number += 1
-                    store.save(_numbered(number))
+                    store._save(_numbered(number))
                     os.write(write, number.to_bytes(8, "big"))
             os.close(write)
             time.sleep(rng.uniform(0.0, 0.01))
@@ -203,17 +204,21 @@ def crash(kills: int = 1000, seed: int = 1) -> Figures:
                 raw += part
             os.close(read)
             confirmed = int.from_bytes(raw[-8:], "big") if raw else confirmed
-            found = FileStore(directory, "account", CLOCK, _no_warning).load()
+            found = load(_store(directory))
             assert found.last_step in (confirmed, confirmed + 1), (found.last_step, confirmed)
             assert found == _numbered(found.last_step)
             between += found.last_step == confirmed + 1
             confirmed = found.last_step
-        remaining = len(list(directory.glob(".*.tmp")))
+        remaining = len(list((directory / "sessions").glob(".*.tmp")))
     return {"kills": kills, "old or new": kills, "neither": 0, "new but not confirmed": between, "left over": remaining}
 
 
 def _numbered(number: int) -> AccountState:
     return AccountState(session(f"token-{number}" * 50, refresh_token=f"refresh-{number}" * 50), last_step=number)
+
+
+def _store(directory: Path) -> DirectoryStore:
+    return directory_store(directory, warn=_no_warning)
 
 
 def _no_warning(text: str) -> None:
@@ -223,14 +228,13 @@ def _no_warning(text: str) -> None:
 _WRITER = """
 import os, sys
 from pathlib import Path
-from runner.state.directory import FileStore
-from runner.clock import SystemClock
 from runner.errors import RunnerError
-from tests.campaign.login import _numbered
-store = FileStore(Path(sys.argv[1]), "account", SystemClock(), print)
+from tests.campaign.login import _numbered, _store
+store = _store(Path(sys.argv[1]))
+store._place.sessions()
 os.getsid(0)
 try:
-    store.save(_numbered(2))
+    store._save(_numbered(2))
 except RunnerError as error:
     print(error)
     os._exit(3)
@@ -264,7 +268,7 @@ def _trace(directory: Path, *options: str) -> tuple[int, str, str]:
 def _write_path() -> list[tuple[str, int]]:
     """The calls between the two markers, each with its ordinal among the calls of its name."""
     with tempfile.TemporaryDirectory() as name:
-        FileStore(Path(name), "account", CLOCK, _no_warning).save(_numbered(1))
+        _store(Path(name))._save(_numbered(1))
         code, told, log = _trace(Path(name))
         assert code == 0, told
     seen: Counter[str] = Counter()
@@ -286,17 +290,17 @@ def _write_path() -> list[tuple[str, int]]:
 def _injected(name: str, ordinal: int, error: str) -> str:
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
-        store = FileStore(directory, "account", CLOCK, _no_warning)
-        store.save(_numbered(1))
+        store = _store(directory)
+        store._save(_numbered(1))
         code, told, _ = _trace(directory, "-e", f"inject={name}:error={error}:when={ordinal}")
-        found = store.load()
+        found = load(_store(directory))
         assert found in (_numbered(1), _numbered(2)), (name, error)
         assert "Traceback" not in told, (name, error, told)
         if code == 0:
             assert found == _numbered(2), (name, error, told)
             return "went on with the new one"
         assert code == 3, (name, error, code, told)
-        assert "can not be kept" in told, told
+        assert "cannot be kept" in told, told
         return "clear error, the old one stands" if found == _numbered(1) else "clear error, the new one stands"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from runner.clock import Deadline
+from runner.state.interface import LoadedState
 from runner.state.record import AccountState, Codec
 
 LIFETIME = 900.0  # seconds that an access token lives
@@ -60,10 +61,24 @@ class SharedStore:
         if dies:
             raise Crash
 
+    async def read(self, deadline: Deadline) -> AccountState:
+        return self.load()
+
     @asynccontextmanager
-    async def lock(self, deadline: Deadline) -> AsyncIterator[None]:
+    async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:
+        async def save(state: AccountState) -> None:
+            self.save(state)
+
         async with self._held:
-            yield
+            held = LoadedState(self.load(), save)
+            try:
+                yield held
+            except Crash:  # a killed process saves nothing
+                raise
+            except BaseException:
+                await held.keep()
+                raise
+            await held.keep()
 
 
 @dataclass

@@ -20,9 +20,11 @@ from runner.events.observer import Event, Observer, Record
 from runner.http.client import Client, tls_context
 from runner.http.retry import Policy
 from runner.models import UserSession
-from runner.state.directory import MemoryStore, Store, open_store
+from runner.state.interface import AccountStore
+from runner.state.memory import MemoryStore
 from tests.support.clock import LinkedClock
 from tests.support.command_line import CommandLine
+from tests.support.stores import CLOCK, directory_store, load, save
 
 MakeCommandLine = Callable[..., CommandLine]
 
@@ -33,7 +35,7 @@ class User:
 
     cli: CommandLine
     clock: LinkedClock
-    store: Store = field(default_factory=MemoryStore)
+    store: AccountStore = field(default_factory=MemoryStore)
     attempts: int = 5
     seed: str | None = ""
     password: str | None = None
@@ -156,7 +158,7 @@ def test_a_missing_seed_is_named_and_is_no_refusal(user: User) -> None:
     user.seed = None
     with pytest.raises(SecretError, match="mount the account's TOTP seed"):
         user.log_in()
-    assert user.store.load().failures == 0
+    assert load(user.store).failures == 0
 
 
 def test_a_cached_session_is_used_without_a_request(user: User) -> None:
@@ -195,12 +197,12 @@ def test_a_lost_refresh_answer_is_never_replayed_and_a_login_follows(user: User,
 
 def test_a_refresh_that_was_never_sent_keeps_its_token(user: User, user_at: MakeUser) -> None:
     user.log_in()
-    kept = user.store.load().session
+    kept = load(user.store).session
     user.clock.pass_time(895)
     away = user_at(user.cli, clock=user.clock, store=user.store, attempts=2, base_url="http://127.0.0.1:1")
     with pytest.raises(Unreachable):
         away.log_in()
-    assert user.store.load().session == kept
+    assert load(user.store).session == kept
 
 
 def test_a_rejected_token_is_renewed_once_for_all_that_share_it(user: User) -> None:
@@ -220,7 +222,7 @@ def test_a_rejected_token_is_renewed_once_for_all_that_share_it(user: User) -> N
 
 def test_a_code_is_never_used_twice_the_second_login_waits_for_the_next_step(user: User) -> None:
     user.log_in()
-    user.store.save(replace(user.store.load(), session=None))
+    save(user.store, replace(load(user.store), session=None))
     user.log_in()
     assert user.seen("login") == [401, 200, 401, 200]
     assert sum(user.clock.slept) == pytest.approx(20, abs=5)
@@ -237,7 +239,7 @@ def test_near_the_end_of_a_step_the_next_one_is_waited_for(user: User) -> None:
 
 def test_a_wait_that_passes_the_deadline_is_not_begun(user: User) -> None:
     user.log_in()
-    user.store.save(replace(user.store.load(), session=None))
+    save(user.store, replace(load(user.store), session=None))
     with pytest.raises(DeadlineExceeded, match="the next one-time code comes in"):
         user.log_in(within=5.0)
     assert user.clock.slept == []
@@ -263,7 +265,7 @@ def test_two_codes_are_the_most_that_one_run_sends(user: User, kind: str, more: 
     with pytest.raises(Unreachable):
         user.log_in()
     assert len(user.seen("login")) == 1 + 2
-    assert user.store.load().failures == 0
+    assert load(user.store).failures == 0
 
 
 def test_a_code_that_was_turned_away_by_the_rate_limit_may_still_be_used(user: User) -> None:
@@ -298,13 +300,13 @@ def test_the_cool_down_holds_for_later_runs_grows_and_ends_with_a_good_login(use
             user.log_in()
         with pytest.raises(LoginRefused, match="sync-runner login --force"):
             user.log_in()
-        lengths.append(user.store.load().cooldown_until - user.clock.time())
+        lengths.append(load(user.store).cooldown_until - user.clock.time())
         user.clock.pass_time(lengths[-1] + 1)
     assert lengths == pytest.approx([300, 600, 1200, 2400], abs=5)
     assert user.seen("login") == [401] * 4
     user.password = right
     user.log_in()
-    assert (user.store.load().failures, user.store.load().cooldown_until) == (0, 0.0)
+    assert (load(user.store).failures, load(user.store).cooldown_until) == (0, 0.0)
 
 
 def test_a_wrong_seed_costs_one_code(user: User) -> None:
@@ -324,7 +326,7 @@ def test_a_locked_account_is_told_as_such(user: User) -> None:
 def test_codes_are_made_for_the_servers_clock(user: User, offset: float) -> None:
     user.cli.fault(kind="clock_offset", seconds=offset)
     assert user.log_in().token.mfa_verified
-    assert user.store.load().skew == pytest.approx(offset, abs=2)
+    assert load(user.store).skew == pytest.approx(offset, abs=2)
     assert "login.clock_skew" in user.names()
 
 
@@ -332,11 +334,11 @@ def test_a_date_header_that_can_not_be_true_is_not_believed(user: User) -> None:
     user.cli.fault(kind="clock_offset", seconds=86_400.0)
     with pytest.raises(LoginRefused):
         user.log_in()
-    assert user.store.load().skew == 0.0
+    assert load(user.store).skew == 0.0
 
 
 def test_a_lost_code_record_counts_all_steps_up_to_its_writing_as_used(user: User, tmp_path: Path) -> None:
-    user.store = open_store(tmp_path, user.cli.server.base_url, "demo", user.clock, print)
+    user.store = directory_store(tmp_path, user.cli.server.base_url, "demo", user.clock)
     user.log_in()
     next((tmp_path / "sessions").glob("*.json")).write_text("{")
     # The file's time is the machine's, which the linked clock has left behind: bring the record to now.
@@ -353,12 +355,12 @@ def test_a_lying_api_that_asks_for_code_after_code_is_left(user: User, monkeypat
     user.log_in(provider)
     for _ in range(2):
         user.clock.pass_time(3600)
-        user.store.save(replace(user.store.load(), session=None))
+        save(user.store, replace(load(user.store), session=None))
         if not provider._codes.used_up:
             user.log_in(provider)
     with pytest.raises(AuthenticationError, match="2 one-time codes were sent in this run already"):
         user.log_in(provider)
-    assert user.store.load().failures == 0
+    assert load(user.store).failures == 0
 
 
 def test_what_the_profile_has_no_meaning_for_is_a_contract_error_without_values(user: User) -> None:
@@ -371,7 +373,7 @@ def test_an_unreachable_api_costs_no_code(cli: CommandLine, user_at: MakeUser) -
     user = user_at(cli, attempts=2, base_url="http://127.0.0.1:1")
     with pytest.raises(Unreachable, match="can not connect"):
         user.log_in()
-    assert user.store.load().last_step is None
+    assert load(user.store).last_step is None
 
 
 def test_the_step_is_on_record_before_the_code_leaves(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,13 +382,13 @@ def test_the_step_is_on_record_before_the_code_leaves(user: User, monkeypatch: p
     exchange: Callable[..., Awaitable[Any]] = provider._client.exchange
 
     async def watched(*arguments: Any) -> Any:
-        recorded.append(user.store.load().last_step)
+        recorded.append((await user.store.read(Deadline(CLOCK))).last_step)
         return await exchange(*arguments)
 
     monkeypatch.setattr(provider._client, "exchange", watched)
     user.log_in(provider)
     assert recorded[0] is None
-    assert recorded[1] == user.store.load().last_step is not None
+    assert recorded[1] == load(user.store).last_step is not None
 
 
 @pytest.fixture(autouse=True)
@@ -411,7 +413,7 @@ def test_secrets_that_were_rotated_are_read_again_after_a_refusal_and_tried_once
     assert user.log_in(provider).token.mfa_verified
     assert len(reads) == 1
     assert "login.secrets_rotated" in user.names()
-    assert user.store.load().failures == 0
+    assert load(user.store).failures == 0
 
 
 @pytest.mark.parametrize("then", ["the same", "also wrong", "another user", "unreadable"])
@@ -434,7 +436,7 @@ def test_secrets_that_did_not_change_for_the_better_are_not_sent_again_and_again
         with pytest.raises(LoginRefused):
             user.log_in(provider)
     assert len(user.seen("login")) == (2 if then == "also wrong" else 1)
-    assert user.store.load().failures == 1
+    assert load(user.store).failures == 1
 
 
 def test_a_mounted_refresh_token_spares_the_login_and_is_sent_once(user: User, user_at: MakeUser) -> None:
@@ -445,7 +447,7 @@ def test_a_mounted_refresh_token_spares_the_login_and_is_sent_once(user: User, u
     other.log_in(provider)
     assert user.seen("login") == [401, 200]
     assert user.seen("refresh") == [200]
-    other.store.save(replace(other.store.load(), session=None))
+    save(other.store, replace(load(other.store), session=None))
     user.clock.pass_time(60)  # the other store knows nothing of the code that was used
     again = other.provider()
     again._credentials = provider._credentials

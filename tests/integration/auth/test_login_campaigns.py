@@ -1,13 +1,11 @@
 """The login campaigns, small; and each of them does catch a store that breaks its promise."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from runner.state.directory import FileStore
+from runner.state import directory
+from runner.state.directory import DirectoryStore
 from runner.state.record import AccountState, Codec
 from tests.campaign import login
 
@@ -18,11 +16,7 @@ def test_processes_that_find_one_expired_session_refresh_it_once() -> None:
 
 
 def test_a_store_that_locks_nobody_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    @asynccontextmanager
-    async def open_to_all(*_arguments: Any) -> AsyncIterator[None]:
-        yield
-
-    monkeypatch.setattr(FileStore, "lock", open_to_all)
+    monkeypatch.setattr(directory, "try_lock", lambda _descriptor: True)
     with pytest.raises(AssertionError):
         login.refresh(rounds=3, processes=8)
 
@@ -33,11 +27,12 @@ def test_a_killed_writer_leaves_the_old_state_or_the_new_one() -> None:
 
 
 def test_a_store_that_is_written_in_place_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_place(self: FileStore, stored: AccountState) -> None:
-        with self._path.open("wb") as stream:
+    def in_place(self: DirectoryStore, stored: AccountState) -> None:
+        self._place.sessions()
+        with self.path.open("wb") as stream:
             for byte in Codec().encode(stored):
                 os.write(stream.fileno(), bytes([byte]))
 
-    monkeypatch.setattr(FileStore, "save", in_place)
+    monkeypatch.setattr(DirectoryStore, "_save", in_place)
     with pytest.raises(AssertionError):
         login.crash(kills=20)

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 
 from runner.clock import Deadline, SystemClock
-from runner.errors import DeadlineExceeded, SecretError, Unreachable, UsageError
+from runner.errors import DeadlineExceeded, SecretError, StateError, Unreachable, UsageError
 from runner.state import kubernetes as kubernetes_store
-from runner.state.kubernetes import LEASE_SECONDS, Cluster, KubernetesStore
+from runner.state.interface import AccountOptions
+from runner.state.kubernetes import LEASE_SECONDS, Cluster, KubernetesState, KubernetesStore
 from runner.state.record import AccountState, Codec
 from tests.support.command_line import CommandLine, sync_runner
 from tests.support.sessions import session
+from tests.support.stores import load, save
 
 CLOCK = SystemClock()
 STORED = AccountState(session("token", refresh_token="again"), last_step=7)
@@ -136,7 +138,7 @@ def _store(
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
     told: list[str] = [] if warnings is None else warnings
     cluster = Cluster.of_pod(environment, server.account)
-    return KubernetesStore(cluster, "sessions", key, CLOCK, told.append, codec or Codec())
+    return KubernetesState(cluster, "sessions", CLOCK).account(key, AccountOptions(codec or Codec(), told.append))
 
 
 def _deadline(seconds: float) -> Deadline:
@@ -144,44 +146,76 @@ def _deadline(seconds: float) -> Deadline:
 
 
 def test_what_one_pod_saves_the_next_one_loads_and_accounts_do_not_mix(server: ApiServer) -> None:
-    assert _store(server).load() == AccountState()
-    _store(server).save(STORED)
-    _store(server, "other").save(AccountState(last_step=9))
-    assert _store(server).load() == STORED
-    assert _store(server, "other").load() == AccountState(last_step=9)
+    assert load(_store(server)) == AccountState()
+    save(_store(server), STORED)
+    save(_store(server, "other"), AccountState(last_step=9))
+    assert load(_store(server)) == STORED
+    assert load(_store(server, "other")) == AccountState(last_step=9)
 
 
 def test_a_rotated_token_of_the_service_account_is_read_again(server: ApiServer) -> None:
-    store = _store(server)
-    store.save(STORED)
+    save(_store(server), STORED)
     (server.account / "token").write_text("the-next-token")
-    assert store.load() == STORED
+    assert load(_store(server)) == STORED
 
 
 def test_a_change_by_another_pod_in_between_is_not_overwritten_unseen(server: ApiServer) -> None:
-    server.conflicts = 3
-    _store(server).save(STORED)
-    assert [request for request in server.requests if request[0] == "PATCH"] == [("PATCH", 409)] * 3 + [("PATCH", 200)]
-    server.conflicts = 10_000
-    with pytest.raises(SecretError, match="others kept changing it"):
-        _store(server).save(STORED)
+    async def work() -> None:
+        async with _store(server).hold(_deadline(5)) as held:
+            held.change(last_step=7)
+            server.requests.clear()
+            server.conflicts = 3
+            await held.keep()
+            patches = [request for request in server.requests if request[0] == "PATCH"]
+            assert patches == [("PATCH", 409)] * 3 + [("PATCH", 200)]
+            server.conflicts = 10_000
+            held.change(last_step=8)
+            with pytest.raises(StateError, match="others kept changing it"):
+                await held.keep()
+            server.conflicts = 0
+
+    asyncio.run(work())
+    assert load(_store(server)).last_step == 8
 
 
 def test_one_pod_at_a_time_holds_an_account_and_other_accounts_are_free(server: ApiServer) -> None:
     first, second, other = _store(server), _store(server), _store(server, "other")
 
     async def work() -> None:
-        async with first.lock(_deadline(5)):
-            first.save(STORED)
-            async with other.lock(_deadline(5)):
+        async with first.hold(_deadline(5)) as held:
+            held.change(session=STORED.session, last_step=7)
+            async with other.hold(_deadline(5)):
                 pass
             with pytest.raises(DeadlineExceeded, match="another pod held the login lock"):
-                async with second.lock(_deadline(0.2)):
+                async with second.hold(_deadline(0.2)):
                     raise AssertionError("two hold the lock")
-        async with second.lock(_deadline(5)):
-            assert second.load() == STORED
+        async with second.hold(_deadline(5)) as held:
+            assert held.state == STORED
 
     asyncio.run(work())
+    assert server.secret is not None
+    assert server.secret["metadata"]["annotations"] == {}
+
+
+def test_a_login_costs_few_requests_and_what_must_be_kept_is_kept_before_it_goes_on(server: ApiServer) -> None:
+    """A cold login: the lock, which brings the state; the used code; the session, with the unlock."""
+
+    async def work() -> None:
+        async with _store(server).hold(_deadline(5)) as held:
+            held.change(last_step=7)
+            await held.keep()
+            assert (await _store(server).read(_deadline(5))).last_step == 7
+            held.change(session=STORED.session)
+
+    asyncio.run(work())
+    assert [method for method, _status in server.requests] == [
+        "GET",
+        "PATCH",
+        "PATCH",
+        "GET",
+        "PATCH",
+    ]  # GET: the test's
+    assert load(_store(server)) == STORED
     assert server.secret is not None
     assert server.secret["metadata"]["annotations"] == {}
 
@@ -190,7 +224,7 @@ def test_many_pods_take_turns(server: ApiServer) -> None:
     inside: list[int] = []
 
     async def pod(number: int) -> None:
-        async with _store(server).lock(_deadline(60)):
+        async with _store(server).hold(_deadline(60)):
             inside.append(number)
             assert len(inside) == 1
             await asyncio.sleep(0.01)
@@ -211,13 +245,16 @@ def test_a_killed_pods_lock_ends_and_its_late_save_is_refused(
 
     async def work() -> None:
         nonlocal ahead
-        async with first.lock(_deadline(5)):
+        async with first.hold(_deadline(5)) as late:
             ahead = LEASE_SECONDS + 1
-            async with second.lock(_deadline(5)):
-                second.save(STORED)
-                with pytest.raises(SecretError, match="took the login lock over"):
-                    first.save(AccountState())
-        assert second.load() == STORED
+            async with second.hold(_deadline(5)) as held:
+                held.change(session=STORED.session, last_step=7)
+                await held.keep()
+                late.change(last_step=1)
+                with pytest.raises(StateError, match="took the login lock over"):
+                    await late.keep()
+            late.change(last_step=None)
+        assert await second.read(_deadline(5)) == STORED
 
     asyncio.run(work())
 
@@ -225,11 +262,11 @@ def test_a_killed_pods_lock_ends_and_its_late_save_is_refused(
 def test_an_api_server_that_stumbles_is_asked_again_and_one_that_is_down_is_told(server: ApiServer) -> None:
     for stumbles in ([500, 429, 503], [502, 504, 408]):
         server.failures = stumbles
-        assert _store(server).load() == AccountState()
+        assert load(_store(server)) == AccountState()
     server.failures = [503] * 10
     with pytest.raises(Unreachable) as caught:
-        _store(server).load()
-    assert str(caught.value) == "secret syncs/sessions: the API server answered 503"
+        load(_store(server))
+    assert str(caught.value) == "secret syncs/sessions: the cluster's API answered 503"
     assert caught.value.sent is False  # the login was not
     assert len(server.failures) == 6
 
@@ -238,32 +275,34 @@ def test_an_api_server_that_is_silent_is_given_up(server: ApiServer, monkeypatch
     monkeypatch.setattr(kubernetes_store, "TIMEOUT", 0.2)
     server.silent = threading.Event()
     with pytest.raises(
-        Unreachable, match=r"secret syncs/sessions: the API server does not answer \(\w+Timeout\)"
+        Unreachable, match=r"secret syncs/sessions: the cluster's API does not answer \(\w*Timeout\w*\)"
     ) as caught:
-        _store(server).load()
+        load(_store(server))
     server.silent.set()
     assert caught.value.sent is False
 
 
 def test_a_proxy_meant_for_others_is_not_asked(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    assert _store(server).load() == AccountState()
+    assert load(_store(server)) == AccountState()
 
 
 def test_a_lost_token_of_the_service_account_is_named(server: ApiServer) -> None:
     store = _store(server)
     (server.account / "token").unlink()
-    with pytest.raises(SecretError) as caught:
-        store.load()
-    told = "the service account's token can not be read; check its mount"
+    with pytest.raises(StateError) as caught:
+        load(store)
+    told = "the service account's token cannot be read; check its mount"
     assert str(caught.value) == f"{server.account}/token: {told}"
 
 
-@pytest.mark.parametrize(("status", "told"), [(403, "needs `get` and `patch` on it"), (401, "refuses")])
+@pytest.mark.parametrize(
+    ("status", "told"), [(403, "needs `get` and `patch` on it"), (401, "check the service account")]
+)
 def test_a_refusal_says_what_is_missing(server: ApiServer, status: int, told: str) -> None:
     server.failures = [status]
-    with pytest.raises(SecretError, match=told):
-        _store(server).load()
+    with pytest.raises(StateError, match=told):
+        load(_store(server))
 
 
 def test_the_lock_names_its_pod_and_one_that_no_runner_wrote_does_not_count(server: ApiServer) -> None:
@@ -272,7 +311,7 @@ def test_the_lock_names_its_pod_and_one_that_no_runner_wrote_does_not_count(serv
     store = _store(server)
 
     async def work() -> None:
-        async with store.lock(_deadline(5)):
+        async with store.hold(_deadline(5)):
             assert annotations["sync-runner.io/lock-account"].startswith(f"{socket.gethostname()}-")
 
     asyncio.run(work())
@@ -280,29 +319,29 @@ def test_the_lock_names_its_pod_and_one_that_no_runner_wrote_does_not_count(serv
 
 def test_a_missing_secret_says_how_to_make_it(server: ApiServer) -> None:
     server.secret = None
-    with pytest.raises(SecretError, match="kubectl create secret generic"):
-        _store(server).load()
+    with pytest.raises(StateError, match="kubectl create secret generic"):
+        load(_store(server))
 
 
 def test_a_broken_state_counts_as_empty_with_all_steps_used_and_a_sealed_one_is_kept(server: ApiServer) -> None:
     assert server.secret is not None
     server.secret["data"] = {"account.json": base64.b64encode(b"{").decode()}
     warnings: list[str] = []
-    assert _store(server, warnings=warnings).load().assume_used_until > 0
+    assert load(_store(server, warnings=warnings)).assume_used_until > 0
     assert "not readable" in warnings[0]
     sealed = Codec([base64.b64encode(bytes(32)).decode()])
-    _store(server, codec=sealed).save(STORED)
-    assert _store(server, codec=sealed).load() == STORED
+    save(_store(server, codec=sealed), STORED)
+    assert load(_store(server, codec=sealed)) == STORED
     with pytest.raises(SecretError, match="secret syncs/sessions: the kept session is encrypted"):
-        _store(server).load()
+        load(_store(server))
 
 
 def test_a_state_with_characters_that_are_not_base64_counts_as_broken(server: ApiServer) -> None:
     assert server.secret is not None
-    _store(server).save(STORED)
+    save(_store(server), STORED)
     kept = server.secret["data"]["account.json"]
     server.secret["data"] = {"account.json": f"{kept[:8]}!{kept[8:]}"}
-    assert _store(server).load() != STORED
+    assert load(_store(server)) != STORED
 
 
 @pytest.mark.parametrize("environment", [{}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}])

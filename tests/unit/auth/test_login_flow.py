@@ -32,7 +32,7 @@ from runner.http.messages import Response
 from runner.http.retry import Policy
 from runner.models import UserSession
 from runner.profile.models import Profile
-from runner.state.directory import MemoryStore
+from runner.state.memory import MemoryStore
 from runner.state.record import AccountState
 from tests.support.login_model import FakeClock
 from tests.support.sessions import session
@@ -73,7 +73,7 @@ class CommandLine:
     ) -> None:
         self.clock = FakeClock()
         self.clock.now = NOW
-        self.store = store or MemoryStore()
+        self.store: MemoryStore = store or MemoryStore()
         self.answers = list(answers)
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.events: list[Event] = []
@@ -103,7 +103,7 @@ class CommandLine:
 
     @property
     def stored(self) -> AccountState:
-        return self.store.load()
+        return self.store.state
 
     def ask(self, within: float | None = None, rejected: UserSession | None = None) -> UserSession:
         deadline = Deadline.after(self.clock, within, "the run's deadline")
@@ -125,9 +125,7 @@ class CommandLine:
 
 def kept(**more: Any) -> MemoryStore:
     """A store that holds a session, and what more."""
-    store = MemoryStore()
-    store.save(replace(AccountState(STARTED), **more))
-    return store
+    return MemoryStore(replace(AccountState(STARTED), **more))
 
 
 def test_a_login_sends_the_password_then_the_code_and_keeps_the_whole_session() -> None:
@@ -168,7 +166,7 @@ def test_a_kept_session_is_used_until_ten_seconds_before_its_end(remaining: floa
 
 def test_a_session_without_an_end_is_used_and_told_as_such() -> None:
     cli = CommandLine(store=MemoryStore())
-    cli.store.save(AccountState(session("access")))
+    cli.store.state = AccountState(session("access"))
     assert cli.ask() == session("access")
     assert cli.told() == [events.SessionReused(None)]
     assert cli.learned == ["access"]
@@ -243,7 +241,7 @@ def test_a_mounted_refresh_token_is_used_once() -> None:
     assert cli.ask().token.mfa_verified is False
     assert cli.sent == [("refresh", {"refresh_token": "mounted"})]
     used = MemoryStore()
-    used.save(AccountState(used_refresh_token=hashlib.sha256(b"mounted").hexdigest()))
+    used.state = AccountState(used_refresh_token=hashlib.sha256(b"mounted").hexdigest())
     other = CommandLine((200, TOKENS), credentials=mounted, store=used)
     other.ask()
     assert [endpoint for endpoint, _ in other.sent] == ["login"]
@@ -367,7 +365,7 @@ def test_a_third_code_is_not_sent_in_one_run() -> None:
     for _ in range(2):
         cli.ask()
         cli.clock.now += 60
-        cli.store.save(replace(cli.stored, session=None))
+        cli.store.state = replace(cli.stored, session=None)
         cli.provider._session = None
     cli.fails(AuthenticationError, told)
     assert len(cli.codes) == 2

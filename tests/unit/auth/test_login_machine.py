@@ -11,6 +11,8 @@ from runner.auth import codes, session, totp
 from runner.auth.codes import Codes
 from runner.auth.session import LoginSessionProvider
 from runner.errors import LoginRefused
+from runner.state.interface import LoadedState
+from runner.state.record import AccountState
 from tests.campaign import machine
 from tests.support.login_model import SharedStore
 
@@ -26,17 +28,22 @@ def _any_step(choose: Callable[..., totp.Choice]) -> Callable[..., totp.Choice]:
 
 
 @asynccontextmanager
-async def _open_to_all(*_arguments: Any) -> AsyncIterator[None]:
-    yield
+async def _open_to_all(store: SharedStore, _deadline: Any) -> AsyncIterator[LoadedState]:
+    async def save(state: AccountState) -> None:
+        store.save(state)
+
+    held = LoadedState(store.load(), save)
+    yield held
+    await held.keep()
 
 
 BROKEN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a used step is chosen again": lambda: mock.patch.object(totp, "choose_step", _any_step(totp.choose_step)),
     "the cool-down is not looked at": lambda: mock.patch.object(
-        LoginSessionProvider, "_check_cooldown", lambda _self: None
+        LoginSessionProvider, "_check_cooldown", lambda *_: None
     ),
     "refusals are not kept": lambda: mock.patch.object(LoginSessionProvider, "_note_refusal", lambda *_: None),
-    "processes do not wait for each other": lambda: mock.patch.object(SharedStore, "lock", _open_to_all),
+    "processes do not wait for each other": lambda: mock.patch.object(SharedStore, "hold", _open_to_all),
     "the clock's skew is not measured": lambda: mock.patch.object(Codes, "measure_skew", lambda *_: None),
     "a session that has ended is used": lambda: mock.patch.object(session, "EXPIRY_MARGIN", -100.0),
     "a lost refresh is sent again": lambda: mock.patch.object(session, "_not_looked_at", lambda _failure: "again"),

@@ -1,0 +1,119 @@
+"""What a kind of state must offer. One file beside this one for each kind: memory, directory, kubernetes.
+
+An account's state is loaded once, under the account's lock. What must be on disk before a code or a refresh token leaves
+is saved by `keep`; the rest is saved when the lock is given back.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import Any, Protocol
+
+from runner.clock import Deadline
+from runner.errors import RunnerError
+from runner.frozen import Frozen
+from runner.state.record import AccountState, Codec
+
+FINISH_SECONDS = 2.0  # for the last save and the unlock: SIGTERM allows 8 s for everything
+
+
+class AccountOptions(Frozen):
+    """What a store needs for one account: how its state is written, and who is told of a problem."""
+
+    codec: Codec
+    warn: Callable[[str], None]
+
+
+class HeldState(Protocol):
+    """An account's state while its lock is held."""
+
+    @property
+    def state(self) -> AccountState:
+        """The state, with every change so far."""
+        ...
+
+    def change(self, **fields: Any) -> None:
+        """Change fields of the state in memory. They are saved by the next `keep`, or when the lock is given back."""
+        ...
+
+    async def keep(self) -> None:
+        """Save the state now: what follows must not happen before it is kept. Raises what a store raises."""
+        ...
+
+
+class LoadedState:
+    """The held state of every kind: changes in memory, and a function that saves them."""
+
+    def __init__(self, state: AccountState, save: Callable[[AccountState], Awaitable[None]]) -> None:
+        """`state` is what was loaded; `save` replaces it in the store."""
+        self.state = state
+        self._saved = state
+        self._save = save
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to save."""
+        return self.state != self._saved
+
+    def change(self, **fields: Any) -> None:
+        """As in HeldState."""
+        self.state = replace(self.state, **fields)
+
+    async def keep(self) -> None:
+        """As in HeldState."""
+        if self.changed:
+            state = self.state
+            await self._save(state)
+            self._saved = state
+
+    @asynccontextmanager
+    async def finished_by(
+        self, finish: Callable[[AccountState | None], Awaitable[None]], warn: Callable[[str], None]
+    ) -> AsyncIterator["LoadedState"]:
+        """Yield this state; then `finish`, which saves the state it is given and unlocks.
+
+        Where the work failed, its error counts: a store that fails now is only warned of.
+        """
+        try:
+            yield self
+        except BaseException:
+            try:
+                await finish(self.state if self.changed else None)
+            except RunnerError as error:
+                warn(str(error))
+            raise
+        await finish(self.state if self.changed else None)
+
+
+class AccountStore(Protocol):
+    """Keeps one account's state.
+
+    Every method raises StateError for a fault that a person must mend, Unreachable for a store that does not answer,
+    SecretError for a state that needs another key, and DeadlineExceeded.
+    """
+
+    async def read(self, deadline: Deadline) -> AccountState:
+        """What is kept, without the lock; an empty state where nothing is kept."""
+        ...
+
+    def hold(self, deadline: Deadline) -> AbstractAsyncContextManager[HeldState]:
+        """Lock the account against other processes and load its state. Saves what changed, then unlocks."""
+        ...
+
+
+class State(Protocol):
+    """A place that keeps the state of every account of a run."""
+
+    def account(self, key: str, options: AccountOptions) -> AccountStore:
+        """The store of one account. `key` is 32 hexadecimal digits (`account_key`). Raises StateError."""
+        ...
+
+    async def close(self) -> None:
+        """Close files and connections."""
+        ...
+
+
+def account_key(base_url: str, username: str) -> str:
+    """The name under which an account's state is kept: a hash, so that no file name shows a user's name."""
+    return hashlib.sha256(f"{base_url}\n{username}".encode()).hexdigest()[:32]

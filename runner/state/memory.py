@@ -1,0 +1,50 @@
+"""State for the length of one process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from runner.clock import Deadline
+from runner.state.interface import AccountOptions, LoadedState
+from runner.state.record import AccountState
+
+
+class MemoryStore:
+    """One account's state."""
+
+    def __init__(self, state: AccountState | None = None) -> None:
+        """Holds `state`, or an empty one."""
+        self.state = state or AccountState()
+        self._lock = asyncio.Lock()
+
+    async def read(self, deadline: Deadline) -> AccountState:  # noqa: ARG002 - nothing is waited for
+        """What was saved last."""
+        return self.state
+
+    @asynccontextmanager
+    async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:  # noqa: ARG002 - only this process has it
+        """Hold it against other tasks."""
+        async with self._lock:
+            held = LoadedState(self.state, self._save)
+            try:
+                yield held
+            finally:
+                await held.keep()
+
+    async def _save(self, state: AccountState) -> None:
+        self.state = state
+
+
+class MemoryState:
+    """The state of every account."""
+
+    def __init__(self) -> None:
+        """Nothing is kept yet."""
+        self._accounts: dict[str, MemoryStore] = {}
+
+    def account(self, key: str, options: AccountOptions) -> MemoryStore:  # noqa: ARG002 - nothing is written
+        """The account's store: the same one for the same key."""
+        return self._accounts.setdefault(key, MemoryStore())
+
+    async def close(self) -> None:
+        """Nothing is open."""

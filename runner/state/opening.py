@@ -1,0 +1,65 @@
+"""Which kind of state the settings name, and how it is opened.
+
+A kind that this package does not know is looked up among the entry points of the group `sync_runner.state`, by the scheme
+of `state.url`, and only when it is named.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from runner.clock import Clock
+from runner.errors import UsageError
+from runner.frozen import Frozen
+from runner.settings.sections import StateSettings
+from runner.state.interface import State
+
+GROUP = "sync_runner.state"
+
+
+class StateOptions(Frozen):
+    """What a kind may need to open: the section `state`, the process's environment, and the clock."""
+
+    settings: StateSettings
+    environment: Mapping[str, str]
+    clock: Clock
+
+
+class OpenState(Protocol):
+    """What an entry point of the group names."""
+
+    def __call__(self, options: StateOptions) -> State:
+        """The state that `options.settings.url` names. Raises StateError; does not block."""
+        ...
+
+
+def open_state(options: StateOptions) -> State:
+    """The state that the settings name; in memory where they name none. Raises UsageError."""
+    settings = options.settings
+    if settings.url is not None:
+        return _external(urlsplit(settings.url).scheme)(options)
+    if settings.kubernetes_secret is not None:
+        from runner.state.kubernetes import Cluster, KubernetesState
+
+        return KubernetesState(Cluster.of_pod(options.environment), settings.kubernetes_secret, options.clock)
+    if settings.dir is not None:
+        from runner.state.directory import DirectoryState
+
+        return DirectoryState(settings.dir, options.clock)
+    from runner.state.memory import MemoryState
+
+    return MemoryState()
+
+
+def _external(scheme: str) -> OpenState:
+    from importlib.metadata import entry_points
+
+    found = list(entry_points(group=GROUP, name=scheme))
+    if not found:
+        known = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
+        raise UsageError(
+            f"state.url: no kind of state is called `{scheme}` (entry points of `{GROUP}`: {known}); set state.dir, or "
+            "install the package that brings it"
+        )
+    opened: OpenState = found[0].load()
+    return opened
