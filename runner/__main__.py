@@ -1,6 +1,7 @@
 """`python -m runner` and the console script: nothing but the way in."""
 
 import gc
+import os
 import sys
 
 from runner.engine import signals
@@ -14,6 +15,10 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     signals.listen()
     gc.set_threshold(LIVE_OBJECTS)
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks for completions (`sync-runner completion`)
+        from runner.parser import complete
+
+        complete()
     from runner.cli import run
 
     code = run(sys.argv[1:])

@@ -47,6 +47,11 @@ class ExitCode(IntEnum):
         """`no`, `yes`, `perhaps` or `look first`: what a scheduler should do with this code."""
         return _RETRY[self]
 
+    @property
+    def remedy(self) -> str:
+        """What a person does next, in one line; empty where nothing needs to be done. `docs/runbook.md` has more."""
+        return _REMEDIES[self]
+
 
 _MEANINGS = {
     ExitCode.COMPLETED: "every sync completed",
@@ -76,6 +81,21 @@ _RETRY = {
     ExitCode.CONTRACT: "no",
     ExitCode.SIGINT: "yes",
     ExitCode.SIGTERM: "yes",
+}
+
+_REMEDIES = {
+    ExitCode.COMPLETED: "",
+    ExitCode.DEFECT: "Report it with this log and the version; the next run looks up what was begun.",
+    ExitCode.USAGE: "Correct the setting that the error names, then try `sync-runner check --no-login`.",
+    ExitCode.AUTHENTICATION: "Correct the secret or unlock the account, then run `sync-runner login --force`.",
+    ExitCode.FAILED: "Find the job at the API by its job id; the next run starts a new one.",
+    ExitCode.PARTIAL: "Look at the syncs that did not complete; those that completed need nothing.",
+    ExitCode.DEADLINE: "Raise `deadline.sync` or `deadline.run`, or find out at the API why the job is slow.",
+    ExitCode.UNREACHABLE: "Wait for the API, or repair the way to it; `sync-runner check` tries from here.",
+    ExitCode.UNKNOWN: "Look for the job with `sync-runner status`; run again only where there is none.",
+    ExitCode.CONTRACT: "Check `base_url` and the profile: `sync-runner profiles test FILE`.",
+    ExitCode.SIGINT: "Run again.",
+    ExitCode.SIGTERM: "Run again, or let the schedule do it.",
 }
 
 

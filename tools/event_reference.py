@@ -45,12 +45,17 @@ def _section(kind: type[Event]) -> str:
 
 
 def _level(kind: type[Event]) -> str:
-    return kind.level[0].upper() + kind.level[1:]
+    return " or ".join(kind.levels or (kind.level,)).capitalize()
 
 
 def _row(field: "Field[Any]") -> str:
     names = {"string": "string", "integer": "integer", "number": "number", "boolean": "true or false"}
-    return f"| `{field.name}` | {names[_json_type(field)]} | {'optional' if field.default is None else ''} |"
+    told = "list of strings" if _is_list(field) else names[_json_type(field)]
+    return f"| `{field.name}` | {told} | {'optional' if field.default is None else ''} |"
+
+
+def _is_list(field: "Field[Any]") -> bool:
+    return "tuple" in str(field.type)
 
 
 def _json_type(field: "Field[Any]") -> str:
@@ -74,9 +79,12 @@ def schema() -> dict[str, Any]:
 
 
 def _line(kind: type[Event]) -> dict[str, Any]:
-    values = {field.name: {"type": _json_type(field)} for field in fields(kind)}
+    values: dict[str, Any] = {
+        field.name: {"type": "array", "items": {"type": "string"}} if _is_list(field) else {"type": _json_type(field)}
+        for field in fields(kind)
+    }
     always = [field.name for field in fields(kind) if field.default is not None]
-    return _line_of(kind.name, [kind.level], values, always)
+    return _line_of(kind.name, [*(kind.levels or (kind.level,))], values, always)
 
 
 def _line_of(name: str, levels: list[str], values: dict[str, Any], always: list[str]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _result(settings: Settings, made: Outputs) -> RunResult:
     except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too
         code, problem = ExitCode.DEFECT, defect(error)
     for line in problem.splitlines():
-        made.observer.emit(events.RunFailed(int(code), line))
+        made.observer.emit(events.RunFailed(int(code), line, code.remedy))
     told = (made.run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile)
     return RunResult(*told, errors=(problem,), shard=_part(settings))
 

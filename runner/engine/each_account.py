@@ -47,7 +47,7 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
                         await work(Visit(account, settings, plan.syncs, deadline, observer, context.redact))
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
-                        observer.emit(events.RunFailed(int(error.exit_code), str(error)))
+                        observer.emit(events.RunFailed(int(error.exit_code), str(error), error.exit_code.remedy))
 
         complete(all_accounts())
     return max(codes)

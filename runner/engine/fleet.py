@@ -1,10 +1,11 @@
 """Which accounts this process works on: those configured, or the folders of a directory, and of them its own shard."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from runner.errors import UsageError
+from runner.errors import UsageError, nearest
 from runner.frozen import Frozen
 from runner.settings import Settings, SyncSettings
 
@@ -86,9 +87,19 @@ def configured(settings: Settings) -> tuple[AccountPlan, ...]:
 
 
 def accounts(settings: Settings, environment: Mapping[str, str]) -> tuple[AccountPlan, ...]:
-    """The accounts that this process works on: all, or its shard of them, which may be none. Raises UsageError."""
-    mine, all_of_them = shard(settings, environment), configured(settings)
-    return all_of_them if mine is None else tuple(one for one in all_of_them if mine.holds(one.name))
+    """The accounts that this process works on: those selected, and of them its shard, which may be empty. Raises UsageError."""
+    mine, chosen = shard(settings, environment), _selected(configured(settings), settings.select.accounts)
+    return chosen if mine is None else tuple(one for one in chosen if mine.holds(one.name))
+
+
+def _selected(plans: tuple[AccountPlan, ...], patterns: Sequence[str]) -> tuple[AccountPlan, ...]:
+    """The accounts that fit a pattern, all where there is none. Raises UsageError for a pattern that fits no account."""
+    for pattern in patterns:
+        if not any(fnmatchcase(one.name, pattern) for one in plans):
+            near = nearest(pattern, [one.name for one in plans])
+            known = f"did you mean `{near}`?" if near else f"there are {len(plans)}, such as `{plans[0].name}`"
+            raise UsageError(f"select.accounts (--account): no account fits `{pattern}`; {known}")
+    return tuple(one for one in plans if not patterns or any(fnmatchcase(one.name, pattern) for pattern in patterns))
 
 
 def _folders(directory: Path) -> list[Path]:

@@ -92,9 +92,8 @@ async def run(context: RunContext, observer: Observer, run_id: str, deadline: De
     ended = await _all_accounts(plans, context, observer, run_id, interrupt, deadline)
     flat = tuple(result for _account, results in ended for result in results)
     code = outcome.exit_code((result.outcome for result in flat), interrupted=interrupt.code)
-    completed = sum(account.completed for account, _results in ended)
     spent = round(clock.monotonic() - began, 3)
-    observer.emit(events.RunEnded(int(code), code.meaning, spent, completed, len(flat) - completed))
+    observer.emit(events.RunEnded.of(code, spent, flat))
     return RunResult(
         run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile, flat,
         accounts=tuple(account for account, _results in ended), shard=part,
@@ -280,5 +279,6 @@ class AccountRun:
         return result.outcome is not Outcome.DEADLINE or self.begin_until.expired
 
     def _without_job(self, name: str, sync_type: str, ended: Outcome, error: str) -> SyncResult:
-        self.observer.bind(sync=name, sync_type=sync_type).emit(events.SyncEnded(ended.value, 0.0, 0, error=error))
-        return SyncResult(self.plan.name, name, sync_type, ended, error=error, started_at=None)
+        result = SyncResult(self.plan.name, name, sync_type, ended, error=error, started_at=None)
+        self.observer.bind(sync=name, sync_type=sync_type).emit(events.SyncEnded.of(result))
+        return result

@@ -3,9 +3,16 @@
 `docs/events.md` is written from this module. A field that is None is left out of the log line.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from runner.errors import ExitCode
 from runner.events.observer import Event
+from runner.models import Outcome, SyncResult
+from runner.outcomes import MEANINGS
+
+NAMED = 50  # failed syncs that `run.ended` names at most: a log line has to stay one that can be read
+_BY_CODE = ("info", "error")
 
 
 class RunStarted(Event):
@@ -21,32 +28,58 @@ class RunStarted(Event):
 
 
 class AccountEnded(Event):
-    """All syncs of an account are over; told where there are several. `exit_code` is what it alone would have ended with."""
+    """All syncs of an account are over; logged where there are several. `exit_code` is that of a run of it alone."""
 
     name: ClassVar[str] = "account.ended"
+    levels: ClassVar[tuple[str, ...]] = _BY_CODE
     exit_code: int
     completed: int
     failed: int
 
+    @property
+    def severity(self) -> str:
+        """An error unless every sync completed."""
+        return _BY_CODE[self.exit_code != 0]
+
 
 class RunEnded(Event):
-    """The run is over; `exit_code` is what the process leaves with, `result` its meaning."""
+    """The run is over; `exit_code` is what the process leaves with, `result` its meaning, `remedy` what to do next.
+    `failed_syncs` names the syncs that did not complete, with their account where there are several: the first 50.
+    """
 
     name: ClassVar[str] = "run.ended"
+    levels: ClassVar[tuple[str, ...]] = _BY_CODE
     exit_code: int
     result: str
     duration_seconds: float
     completed: int
     failed: int
+    failed_syncs: tuple[str, ...] | None = None
+    remedy: str | None = None
+
+    @classmethod
+    def of(cls, code: ExitCode, seconds: float, results: Sequence[SyncResult]) -> "RunEnded":
+        """The end of a run that took so many seconds."""
+        many = len({one.account for one in results}) > 1
+        failed = [one for one in results if one.outcome is not Outcome.COMPLETED]
+        names = tuple(f"{one.account}/{one.name}" if many else one.name for one in failed[:NAMED])
+        completed = len(results) - len(failed)
+        return cls(int(code), code.meaning, seconds, completed, len(failed), names or None, code.remedy or None)
+
+    @property
+    def severity(self) -> str:
+        """An error unless every sync completed."""
+        return _BY_CODE[self.exit_code != 0]
 
 
 class RunFailed(Event):
-    """The run could not go on at all (configuration, secret, defect)."""
+    """The run could not go on at all (configuration, secret, defect). `remedy` is what to do next."""
 
     name: ClassVar[str] = "run.failed"
     level: ClassVar[str] = "error"
     exit_code: int
     error: str
+    remedy: str | None = None
 
 
 class Interrupted(Event):
@@ -203,9 +236,12 @@ class SyncStalled(Event):
 
 
 class SyncEnded(Event):
-    """A sync is over; `result` is one of the outcomes in the README."""
+    """A sync is over; `result` is one of the outcomes in the README. One that did not complete is an error, with what to do
+    next as `remedy`; one that was skipped is a warning.
+    """
 
     name: ClassVar[str] = "sync.ended"
+    levels: ClassVar[tuple[str, ...]] = ("info", "warning", "error")
     result: str
     duration_seconds: float
     attempts: int
@@ -213,6 +249,27 @@ class SyncEnded(Event):
     error: str | None = None
     processed_items: int | None = None
     total_items: int | None = None
+    remedy: str | None = None
+
+    @classmethod
+    def of(cls, ended: SyncResult) -> "SyncEnded":
+        """The end of a sync with this result."""
+        job = ended.job
+        return cls(
+            ended.outcome.value,
+            round(ended.duration, 3),
+            ended.attempts,
+            job_id=job.job_id if job else None,
+            error=ended.error,
+            processed_items=job.processed_items if job else None,
+            total_items=job.total_items if job else None,
+            remedy=MEANINGS[ended.outcome].remedy or None,
+        )
+
+    @property
+    def severity(self) -> str:
+        """That of the outcome."""
+        return next((MEANINGS[one].severity for one in Outcome if one == self.result), "error")
 
 
 class SyncRetried(Event):

@@ -16,6 +16,12 @@ class Event(Frozen):
 
     name: ClassVar[str]
     level: ClassVar[str] = "info"
+    levels: ClassVar[tuple[str, ...]] = ()  # where the level follows from the fields: all that it can be
+
+    @property
+    def severity(self) -> str:
+        """The level of this event: `debug`, `info`, `warning` or `error`."""
+        return self.level
 
 
 class Record(Frozen):

@@ -1,7 +1,6 @@
-"""How a sync can end, in one table: exit code, severity, remedy; and from the ends of all syncs the run's code. Pure."""
+"""From an error to the outcome of a sync, and from the outcomes of all syncs to the exit code of the run. Pure."""
 
 from collections.abc import Iterable
-from typing import Literal
 
 from runner.errors import (
     AuthenticationError,
@@ -13,33 +12,9 @@ from runner.errors import (
     Unreachable,
     UsageError,
 )
-from runner.frozen import Frozen
 from runner.models import Outcome
+from runner.outcomes import MEANINGS
 
-
-class Meaning(Frozen):
-    """What an outcome means: the exit code of a run in which every sync ended so, how grave it is, and what to do."""
-
-    exit_code: ExitCode
-    severity: Literal["info", "warning", "error"]
-    remedy: str
-
-
-# In this order: where nothing completed, the first outcome that occurred names the run. What a person must look at comes first.
-MEANINGS: dict[Outcome, Meaning] = {
-    Outcome.DEFECT: Meaning(ExitCode.DEFECT, "error", "Report the defect, with the log."),
-    Outcome.UNKNOWN: Meaning(ExitCode.UNKNOWN, "error", "Look at the API for the job before you run the sync again."),
-    Outcome.AUTHENTICATION: Meaning(ExitCode.AUTHENTICATION, "error", "Check the secrets and the account's rights."),
-    Outcome.CONFIGURATION: Meaning(ExitCode.USAGE, "error", "Correct the setting that the error names."),
-    Outcome.CONTRACT: Meaning(ExitCode.CONTRACT, "error", "Correct the profile: `sync-runner profiles test` shows what came."),
-    Outcome.DEADLINE: Meaning(ExitCode.DEADLINE, "error", "Run the sync again, or give it more time (`deadline.sync`)."),
-    Outcome.UNREACHABLE: Meaning(ExitCode.UNREACHABLE, "error", "Run the sync again when the API answers."),
-    Outcome.INTERRUPTED: Meaning(ExitCode.SIGTERM, "warning", "Run the sync again."),
-    Outcome.FAILED: Meaning(ExitCode.FAILED, "error", "Look at the job's own error at the API."),
-    Outcome.CANCELLED: Meaning(ExitCode.FAILED, "warning", "Find out who cancelled the job at the API; run it again."),
-    Outcome.SKIPPED: Meaning(ExitCode.FAILED, "warning", "Mend what the error names; the next run does this sync too."),
-    Outcome.COMPLETED: Meaning(ExitCode.COMPLETED, "info", ""),
-}  # fmt: skip
 # Codes after which another try of the same run cannot help, or could do harm (`ExitCode.retry_helps`).
 FINAL = frozenset(code for code in ExitCode if code.retry_helps in ("no", "look first"))
 

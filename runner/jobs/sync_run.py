@@ -158,15 +158,4 @@ class SyncRun:
         goes_on = self.job is not None and not self.job.status.terminal
         if not goes_on and not self.trigger.doubtful and result.outcome is not Outcome.UNKNOWN:
             await self.journal.end(result.outcome, self.job, result.error)
-        job = self.job
-        self.observer.emit(
-            events.SyncEnded(
-                result.outcome.value,
-                round(result.duration, 3),
-                result.attempts,
-                job.job_id if job else None,
-                result.error,
-                job.processed_items if job else None,
-                job.total_items if job else None,
-            )
-        )
+        self.observer.emit(events.SyncEnded.of(result))

@@ -17,7 +17,7 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 OURS = frozenset({
     "timestamp", "level", "event", "run_id", "account", "sync", "sync_type", "version", "base_url", "profile", "result",
     "signal", "action", "secret", "target", "method", "endpoint", "code", "reason", "status", "start_date", "end_date",
-    "shard",
+    "shard", "remedy", "failed_syncs",
 })  # fmt: skip
 _CHATTY = ("httpx", "httpcore", "h11", "hpack", "asyncio")  # httpx logs full URLs, httpcore headers
 
@@ -67,9 +67,9 @@ class LogListener:
     def __call__(self, record: Record) -> None:
         """Log the event, unless it is below the level or one progress line too many."""
         event = record.event
-        if LEVELS[event.level] < self._least or not self._wanted(record):
+        if LEVELS[event.severity] < self._least or not self._wanted(record):
             return
-        self.line(event.level, event.name, record.time, {**record.context, **event_fields(event)})
+        self.line(event.severity, event.name, record.time, {**record.context, **event_fields(event)})
 
     def line(self, level: str, name: str, time: float, values: dict[str, Any]) -> None:
         """Put one line out, or hold it until `load`."""

@@ -35,6 +35,11 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         value = getattr(arguments, flag, None)
         if value is not None:
             _put(found, key, value)
+    accounts = [*(getattr(arguments, "account", None) or ()), *(getattr(arguments, "account_after", None) or ())]
+    if accounts:
+        _put(found, "select.accounts", accounts)
+    if getattr(arguments, "no_progress", None):
+        _put(found, "log.progress", "never")
     if getattr(arguments, "verbose", None):
         _put(found, "log.level", "debug")
     if getattr(arguments, "quiet", None):

@@ -16,6 +16,7 @@ from runner.settings.sections import (
     PollSettings,
     ReportSettings,
     RetrySettings,
+    SelectSettings,
     StateSettings,
     Syncs,
     TlsSettings,
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     accounts_dir: Path | None = Field(
         default=None, description="A directory with a folder of secret files for each account, named as the account."
     )
+    select: SelectSettings = Field(default={}, validate_default=True)
     shard: Shard | None = Field(
         default=None, description="Work on this part of the accounts alone: 0/4 is the first of four, 3/4 the last."
     )

@@ -57,6 +57,14 @@ class AccountSettings(_Section):
     syncs: Syncs | None = Field(default=None, description="This account's syncs; the common ones where not given.")
 
 
+class SelectSettings(_Section):
+    """Which part of the configuration is worked on."""
+
+    accounts: Words[str] = Field(
+        default=(), description="Only these accounts, by name or pattern such as team-*; empty: all."
+    )
+
+
 class DeadlineSettings(_Section):
     """How long anything may take at most; the strictest holds."""
 

@@ -13,7 +13,7 @@ ROOT = Path(runner.__file__).parent
 # From the ground up; a module may import from its own layer and those before it. `sandbox` stands aside.
 LAYERS: list[set[str]] = [
     {"runner", "runner.errors", "runner.clock", "runner.frozen", "runner.models", "runner.yaml_source"}
-    | {"runner.hardening", "runner.limiter", "runner.external"},
+    | {"runner.hardening", "runner.limiter", "runner.external", "runner.outcomes"},
     {"runner.settings", "runner.secrets"},
     {"runner.events"},
     {"runner.profile"},
@@ -24,12 +24,17 @@ LAYERS: list[set[str]] = [
     {"runner.outputs"},
     {"runner.engine"},
     {"runner.commands"},
+    {"runner.parser"},
     {"runner.cli"},
     {"runner.__main__"},
 ]
 SANDBOX = "runner.sandbox"
 MAY_USE_SANDBOX = {"runner.commands.sandbox", "runner.commands.demo"}
-MAY_NAME_AN_API = {"runner.settings.model", "runner.commands.demo", "runner.cli"}  # the default, and what tells of it
+MAY_NAME_AN_API = {
+    "runner.settings.model",
+    "runner.commands.demo",
+    "runner.parser",
+}  # the default, and what tells of it
 SANDBOX_MAY_USE = {"runner", "runner.errors", "runner.clock"}
 
 

@@ -109,6 +109,7 @@ def test_ten_thousand_lines_of_events_with_any_values_fit_their_schemas() -> Non
         "float": lambda: chance.choice([0.0, -1.5, 1e-9, 1 / 3, 1e15]),
         "bool": lambda: chance.random() < 0.5,
         "None": lambda: None,
+        "tuple[str,...]": lambda: tuple(values["str"]() for _ in range(3)),
     }
     written: list[str] = []
     log = LogListener(_json, LogSettings(level="debug", progress_every=1e-9), written.append)

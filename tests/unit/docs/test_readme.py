@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.cli import COMMANDS
 from runner.errors import ExitCode
+from runner.parser import COMMANDS
 from runner.settings import load
 
 ROOT = Path(__file__).parents[3]

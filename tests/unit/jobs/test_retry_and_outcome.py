@@ -24,10 +24,11 @@ from runner.errors import (
 )
 from runner.http import retry
 from runner.http.retry import Policy, Safety
-from runner.jobs.outcome import FINAL, MEANINGS, exit_code, of_error
+from runner.jobs.outcome import FINAL, exit_code, of_error
 from runner.jobs.plan import plan, zone
 from runner.jobs.transitions import advance
 from runner.models import JobStatus, Outcome, SyncJob
+from runner.outcomes import MEANINGS
 from runner.settings import SyncSettings
 
 TODAY = date(2026, 3, 1)

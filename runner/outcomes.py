@@ -1,0 +1,41 @@
+"""The one table of outcomes: for each, its exit code, its severity, and what a person does next.
+
+Severity is the level of the log line, of the annotation and of the mark in a report. A sync that did not complete is an
+error; one that was never begun because of another is a warning. Events need the table, so it lies below the jobs.
+"""
+
+from typing import Literal
+
+from runner.errors import ExitCode
+from runner.frozen import Frozen
+from runner.models import Outcome
+
+Severity = Literal["info", "warning", "error"]
+
+
+class Meaning(Frozen):
+    """What an outcome means: the exit code of a run in which every sync ended so, how grave it is, and what to do.
+
+    `remedy` is empty where nothing needs to be done.
+    """
+
+    exit_code: ExitCode
+    severity: Severity
+    remedy: str
+
+
+# In this order: where nothing completed, the first outcome that occurred names the run. What a person must look at comes first.
+MEANINGS: dict[Outcome, Meaning] = {
+    Outcome.DEFECT: Meaning(ExitCode.DEFECT, "error", "Report the defect, with the log."),
+    Outcome.UNKNOWN: Meaning(ExitCode.UNKNOWN, "error", "Look at the API for the job before you run the sync again."),
+    Outcome.AUTHENTICATION: Meaning(ExitCode.AUTHENTICATION, "error", "Check the secrets and the account's rights."),
+    Outcome.CONFIGURATION: Meaning(ExitCode.USAGE, "error", "Correct the setting that the error names."),
+    Outcome.CONTRACT: Meaning(ExitCode.CONTRACT, "error", "Correct the profile: `sync-runner profiles test` shows what came."),
+    Outcome.DEADLINE: Meaning(ExitCode.DEADLINE, "error", "Run the sync again, or give it more time (`deadline.sync`)."),
+    Outcome.UNREACHABLE: Meaning(ExitCode.UNREACHABLE, "error", "Run the sync again when the API answers."),
+    Outcome.INTERRUPTED: Meaning(ExitCode.SIGTERM, "error", "Run the sync again."),
+    Outcome.FAILED: Meaning(ExitCode.FAILED, "error", "Look at the job's own error at the API."),
+    Outcome.CANCELLED: Meaning(ExitCode.FAILED, "error", "Find out who cancelled the job at the API; run it again."),
+    Outcome.SKIPPED: Meaning(ExitCode.FAILED, "warning", "Mend what the error names; the next run does this sync too."),
+    Outcome.COMPLETED: Meaning(ExitCode.COMPLETED, "info", ""),
+}  # fmt: skip

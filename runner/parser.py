@@ -1,0 +1,187 @@
+"""The command line's words: options, commands, help. Parsing only; each command adds its own options in its module."""
+
+import argparse
+import importlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from runner import __version__
+from runner.errors import ExitCode, UsageError, nearest
+
+COMMANDS: dict[str, str] = {
+    "run": "run the syncs to completion (the default command)",
+    "check": "check all that a run needs; triggers nothing",
+    "status": "show sessions, tokens and recent jobs, from the API or from the state",
+    "cancel": "cancel a job",
+    "login": "log in and keep the session for the next run",
+    "logout": "drop the kept session",
+    "config": "show the effective settings, the schema, or a commented file to start from",
+    "profiles": "list, show, validate or test the profiles of APIs",
+    "sandbox": "serve the embedded API to try things out against",
+    "demo": "run three syncs against the embedded API",
+    "completion": "print the completion script for bash, zsh or fish",
+    "help": "show the help of a command",
+}
+
+_EPILOG = f"""\
+exit codes:
+{os.linesep.join(f"  {code:>3}  {code.meaning}" for code in ExitCode)}
+
+Settings come from the command line, SYNC_RUNNER_* variables, the YAML file (--config) and defaults, strongest first.
+The secrets username, password and totp_seed come from files in /run/secrets (--secrets-dir).
+
+examples:
+  sync-runner --base-url https://sync.example.org run activities health --start -7d
+  sync-runner check --config runner.yaml
+  sync-runner status --json
+  sync-runner help run
+"""
+_DATES = ("--start", "--end")  # their values may begin with a minus sign
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours: one line in the form of all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The parsed command line; without a command it is `run`. Raises UsageError, or SystemExit after --help."""
+    words = _joined(arguments)
+    at = _command_at(words)
+    if at is None:
+        words = words if {"-h", "--help", "--version"} & {*words} else [*words, "run"]
+    elif words[at] == "help":
+        words = [*words[at + 1 : at + 2], "--help"]
+        if words[0] not in COMMANDS and words[0] != "--help":
+            raise UsageError(f"help: no command `{words[0]}`; known: {', '.join(COMMANDS)}")
+    elif words[at] not in COMMANDS:
+        _refuse_slip(words[at])
+        words.insert(at, "run")
+    at = _command_at(words)
+    parser = build(None if at is None else words[at])
+    _refuse_unknown_options(words, parser)
+    return parser.parse_args(words)
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """`--start -7d` as `--start=-7d`: argparse would take `-7d` for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in _DATES and word[:1] == "-" and word[1:2].isdigit():
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _command_at(words: Sequence[str]) -> int | None:
+    """The place of the first word that is neither a common option nor its value."""
+    takes_value = {flag for action in _common()._actions if action.nargs is None for flag in action.option_strings}
+    skip = False
+    for index, word in enumerate(words):
+        if skip or word.startswith("-"):
+            skip = not skip and word in takes_value
+        else:
+            return index
+    return None
+
+
+def _refuse_slip(word: str) -> None:
+    """Raises UsageError for a word that is no command, and looks like one."""
+    meant = nearest(word, COMMANDS)
+    if meant is not None:
+        raise UsageError(f"no command `{word}`; did you mean `{meant}`? A sync of that type: `sync-runner run {word}`")
+
+
+def _refuse_unknown_options(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Raises UsageError for an option that neither the parser nor its command knows, with the nearest one."""
+    known = {
+        flag for each in (parser, *_subparsers(parser)) for action in each._actions for flag in action.option_strings
+    }
+    for word in words:
+        name = word.partition("=")[0]
+        if word == "--":
+            return
+        if name.startswith("--") and name not in known:
+            meant = nearest(name, sorted(known))
+            raise UsageError(
+                f"no option `{name}`; {f'did you mean `{meant}`?' if meant else 'see `sync-runner --help`'}"
+            )
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
+
+
+def build(chosen: str | None, *, whole: bool = False) -> Parser:
+    """The parser. Only the chosen command's own options are built, the others' modules are not imported; `whole`: all are."""
+    parser = Parser(
+        prog="sync-runner",
+        description="Runs the sync jobs of an API behind a password and a one-time code, with nobody at the keyboard.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common()],
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sync-runner {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    for name, about in COMMANDS.items():
+        full = whole or name == chosen
+        own = [_common(suppress=True)] if full else []
+        description = f"{about[0].upper()}{about[1:]}."
+        sub = commands.add_parser(name, help=about, description=description, parents=own, allow_abbrev=False)
+        if full and name != "help":
+            importlib.import_module(f"runner.commands.{name}").add_arguments(sub)
+    return parser
+
+
+def _common(*, suppress: bool = False) -> Parser:
+    """Options that every command takes, before or after its name."""
+    parser = Parser(add_help=False, allow_abbrev=False)
+    group = parser.add_argument_group("settings")
+    default: Any = argparse.SUPPRESS if suppress else None
+
+    def add(*flags: str, **options: Any) -> None:
+        group.add_argument(*flags, **({"default": default} | options))
+
+    add("-c", "--config", type=Path, metavar="FILE", help="YAML file with settings (or SYNC_RUNNER_CONFIG)")
+    add("--base-url", metavar="URL", help="the API's address")
+    add("--profile", metavar="NAME|FILE", help="how the API speaks (default: garminsync)")
+    add("--secrets-dir", metavar="DIR", help="directory with the files username, password, totp_seed")
+    add("--state-dir", metavar="DIR", help="directory for tokens and the ledger (default: memory only)")
+    # What follows the command is kept apart: argparse would let it replace what stood before.
+    after = "_after" if suppress else ""
+    add(
+        "--set",
+        action="append",
+        dest=f"set{after}",
+        metavar="KEY=VALUE",
+        help="any other setting, such as deadline.run=30m",
+    )
+    add(
+        "--account",
+        action="append",
+        dest=f"account{after}",
+        metavar="NAME",
+        help="only this account, or those that fit `team-*`",
+    )
+    add("--log-format", choices=("auto", "json", "console"), help="how to log on standard error")
+    add("--log-level", choices=("debug", "info", "warning", "error"), help="least level logged")
+    add("--no-progress", action="store_true", help="no live progress bars")
+    add("-v", "--verbose", action="store_true", help="log everything (--log-level debug)")
+    add("-q", "--quiet", action="store_true", help="log warnings and errors only, no progress bars")
+    return parser
+
+
+def complete() -> None:
+    """Answer a shell that asks for completions (argcomplete's protocol), and leave."""
+    import argcomplete
+
+    argcomplete.autocomplete(build(None, whole=True))

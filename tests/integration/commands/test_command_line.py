@@ -1,0 +1,71 @@
+"""The command line helps: slips get the nearest word, help is there for everything, shells can complete."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.parser import COMMANDS
+from tests.support.command_line import sync_runner
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rnu"], "no command `rnu`; did you mean `run`?"),
+        (["stauts", "--json"], "no command `stauts`; did you mean `status`?"),
+        (["--bse-url", "x", "run"], "no option `--bse-url`; did you mean `--base-url`?"),
+        (["run", "--strat", "-7d"], "no option `--strat`; did you mean `--start`?"),
+        (["status", "--bogus-words"], "no option `--bogus-words`"),
+        (["help", "rnu"], "help: no command `rnu`"),
+        (["--log-format", "xml", "run"], "invalid choice: 'xml'"),
+        ([], "nothing to do: give a command, or settings (--base-url, --config) for `run`"),
+    ],
+)
+def test_a_slip_is_told_with_what_was_meant(words: list[str], told: str) -> None:
+    ended = sync_runner(*words)
+    assert ended.code == 2
+    assert told in ended.stderr
+
+
+def test_without_any_word_the_help_is_shown() -> None:
+    assert "examples:" in sync_runner().stdout
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "help"])
+def test_each_command_has_a_help_that_names_its_options(command: str) -> None:
+    for words in ((command, "--help"), ("help", command)):
+        ended = sync_runner(*words)
+        assert ended.code == 0
+        assert f"sync-runner {command}" in ended.stdout
+        assert "--account" in ended.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_a_script(shell: str) -> None:
+    ended = sync_runner("completion", shell)
+    assert ended.code == 0
+    assert "sync-runner" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("sync-runner sta", "status"), ("sync-runner run --sta", "--start"), ("sync-runner config s", "schema")],
+)
+def test_the_shell_is_told_what_fits(line: str, offered: str, tmp_path: Path) -> None:
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "out"),
+    }
+    subprocess.run([sys.executable, "-m", "runner"], env=asked, check=True, timeout=60)
+    assert offered in (tmp_path / "out").read_text()
+
+
+def test_output_that_nobody_reads_any_more_is_no_error() -> None:
+    shown = subprocess.Popen([sys.executable, "-m", "runner", "config", "schema"], stdout=subprocess.PIPE)
+    assert shown.stdout is not None
+    shown.stdout.close()
+    assert shown.wait(60) == 0
