@@ -4,14 +4,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from runner.settings import ENV_PREFIX, SECRET_NAMES, Settings
+from runner.settings import ENV_PREFIX, SECRET_NAMES, Loaded, Settings, parse_duration
 from runner.settings.arguments import loaded
+from runner.settings.values import Hidden, format_duration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show: effective values and where each comes from; schema: JSON Schema; init: a commented file",
     )
     parser.add_argument("--env", action="store_true", help="init: SYNC_RUNNER_* variables instead of YAML")
+    parser.add_argument("--json", action="store_true", help="show: one JSON document instead of lines")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -37,31 +41,57 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _effective(arguments: argparse.Namespace) -> Iterator[str]:
     now = loaded(arguments)
-    for place, value in _values(now.settings):
-        source = next((now.sources[place[:n]] for n in range(len(place), 0, -1) if place[:n] in now.sources), "default")
-        shown = json.dumps(to_jsonable_python(value))
-        yield f"{'.'.join(place)} = {shown}  # {source}\n"
-    for name in SECRET_NAMES[:3]:
-        yield f"{name} = ***  # {_secret_source(name, now.settings)}\n"
+    rows = [
+        (".".join(place), _shown(place, value, field, now), _source(place, now))
+        for place, value, field in _values(now.settings)
+    ]
+    rows += [(name, "***", source) for name, source in _secret_sources(now.settings)]
+    if arguments.json:
+        document = [{"key": key, "value": value, "source": source} for key, value, source in rows]
+        yield json.dumps(document, indent=2) + "\n"
+        return
+    for key, value, source in rows:
+        yield f"{key} = {value if value == '***' else json.dumps(value)}  # {source}\n"
 
 
-def _secret_source(name: str, settings: Settings) -> str:
-    variable = f"{ENV_PREFIX}{name.upper()}"
-    if os.environ.get(f"{variable}_FILE"):
-        return f"{variable}_FILE"
-    if os.environ.get(variable):
-        return variable
-    path = settings.secrets_dir / name
-    return str(path) if path.exists() else "not given"
+def _shown(place: tuple[str, ...], value: Any, field: FieldInfo, now: Loaded) -> Any:
+    """The value as it was given; a default duration with its unit; nothing of what may hold a token."""
+    if value is not None and _marked(field, Hidden):
+        return "***"
+    if isinstance(value, float) and _marked(field, BeforeValidator, lambda mark: mark.func is parse_duration):
+        return now.given.get(place) or format_duration(value)
+    return to_jsonable_python(value)
 
 
-def _values(model: BaseModel, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name in type(model).model_fields:
+def _marked(field: FieldInfo, kind: type, fits: Callable[[Any], bool] = lambda _mark: True) -> bool:
+    """Whether the field, or a part of its optional type, carries such a mark."""
+    parts = [field.annotation, *get_args(field.annotation)]
+    marks = [*field.metadata, *(mark for part in parts for mark in getattr(part, "__metadata__", ()))]
+    return any(isinstance(mark, kind) and fits(mark) for mark in marks)
+
+
+def _source(place: tuple[str, ...], now: Loaded) -> str:
+    return next((now.sources[place[:n]] for n in range(len(place), 0, -1) if place[:n] in now.sources), "default")
+
+
+def _secret_sources(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Each secret that is given, or that most profiles want, and where it comes from."""
+    for name in SECRET_NAMES:
+        variable = f"{ENV_PREFIX}{name.upper()}"
+        directories = [settings.secrets_dir, *map(Path, filter(None, [os.environ.get("CREDENTIALS_DIRECTORY")]))]
+        named = [given for given in (f"{variable}_FILE", variable) if os.environ.get(given)]
+        found = [*named, *(str(path / name) for path in directories if os.path.lexists(path / name))]
+        if found or name in SECRET_NAMES[:3]:
+            yield name, next(iter(found), "not given")
+
+
+def _values(model: BaseModel, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, FieldInfo]]:
+    for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             yield from _values(value, (*place, name))
         else:
-            yield (*place, name), value
+            yield (*place, name), value, field
 
 
 def _fields(model: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, Any]]:
@@ -71,22 +101,24 @@ def _fields(model: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tup
             yield from _fields(field.annotation, (*place, name))
         else:
             default = None if field.default is PydanticUndefined else to_jsonable_python(field.default)
+            if isinstance(default, float) and _marked(field, BeforeValidator, lambda mark: mark.func is parse_duration):
+                default = format_duration(default)
             yield (*place, name), field.description or "", default
 
 
 def env_example() -> str:
     """The text of `.env.example`: every setting as a commented SYNC_RUNNER_* variable."""
     lines = [
-        "# Every setting of sync-runner as an environment variable, with its default. Copy to .env and take the # away",
-        "# where you set one. Written by `sync-runner config init --env`; durations take 250ms, 30s, 5m, 2h.",
+        "## Every setting of sync-runner as an environment variable, with its default. Copy to .env and take one # away",
+        "## where you set one. Written by `sync-runner config init --env`; durations take 250ms, 30s, 5m, 2h.",
         "",
     ]
     for place, about, default in _fields(Settings):
         value = "" if default in (None, []) else default if isinstance(default, str) else json.dumps(default)
-        lines += [f"# {about}", f"#{ENV_PREFIX}{'__'.join(place).upper()}={value}", ""]
-    lines += ["# A YAML file with settings, as --config.", f"#{ENV_PREFIX}CONFIG=", ""]
+        lines += [f"## {about}", f"#{ENV_PREFIX}{'__'.join(place).upper()}={value}", ""]
+    lines += ["## A YAML file with settings, as --config.", f"#{ENV_PREFIX}CONFIG=", ""]
     lines += [
-        "# Secrets: better as files in secrets_dir. Or name a file each; the plain variables work too, with a warning."
+        "## Secrets: better as files in secrets_dir. Or name a file each; the plain variables work too, with a warning."
     ]
     lines += [f"#{ENV_PREFIX}{name.upper()}_FILE=" for name in SECRET_NAMES[:3]]
     return "\n".join(lines) + "\n"
@@ -94,7 +126,7 @@ def env_example() -> str:
 
 def yaml_example() -> str:
     """A commented runner.yaml with every setting and its default."""
-    lines = ["# sync-runner's settings. Written by `sync-runner config init`; durations take 250ms, 30s, 5m, 2h.", ""]
+    lines = ["## sync-runner's settings. Written by `sync-runner config init`; durations take 250ms, 30s, 5m, 2h.", ""]
     section: tuple[str, ...] = ()
     for place, about, default in _fields(Settings):
         if place[:-1] != section:
@@ -102,9 +134,9 @@ def yaml_example() -> str:
             lines += [f"#{'  ' * depth}{name}:" for depth, name in enumerate(section)][-1:]
         indent = "  " * len(section)
         if place == ("base_url",):
-            lines += [f"# {about}", "base_url: https://sync.example.org", ""]
+            lines += [f"## {about}", "base_url: https://sync.example.org", ""]
         elif place == ("syncs",):
-            lines += [f"# {about}", "syncs:", "  - {type: activities, start: -7d, end: today}", "  - type: health", ""]
+            lines += [f"## {about}", "syncs:", "  - {type: activities, start: -7d, end: today}", "  - type: health", ""]
         else:
-            lines += [f"#{indent} {about}", f"#{indent}{place[-1]}: {json.dumps(default)}", ""]
+            lines += [f"##{indent} {about}", f"#{indent}{place[-1]}: {json.dumps(default)}", ""]
     return "\n".join(lines)

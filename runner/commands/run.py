@@ -8,6 +8,7 @@ from typing import Any
 from runner import profile as profiles
 from runner.clock import SystemClock
 from runner.engine.account import RunContext
+from runner.engine.each_account import tell_renamed
 from runner.engine.event_loop import complete
 from runner.engine.fleet import shard
 from runner.engine.run import SIGNALS, deadline_of, run
@@ -36,9 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run what is asked for; the exit code tells how it went."""
-    settings = loaded(arguments, _asked(arguments)).settings
-    clock = SystemClock()
+    found, clock = loaded(arguments, _asked(arguments)), SystemClock()
+    settings = found.settings
     with open_outputs(settings, clock, with_metrics=True) as made:
+        tell_renamed(found, made.observer)
         return perform(settings, made).exit_code
 
 

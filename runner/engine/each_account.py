@@ -13,7 +13,7 @@ from runner.events import events
 from runner.events.observer import Observer
 from runner.frozen import Frozen
 from runner.outputs.assembly import open_outputs
-from runner.settings import Settings, SyncSettings
+from runner.settings import Loaded, Settings, SyncSettings
 from runner.settings.arguments import loaded
 
 
@@ -28,12 +28,20 @@ class Visit(Frozen):
     redact: Callable[[str], str]
 
 
+def tell_renamed(found: Loaded, observer: Observer) -> None:
+    """Warn of each setting that was given by its old name."""
+    for one in found.renamed:
+        observer.emit(events.SettingRenamed(one.old, one.new, one.source))
+
+
 def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[None]]) -> int:
     """Do `work` with every account (or the one of --account). Returns 0, or the gravest code of what failed."""
-    settings = loaded(arguments).settings
+    found = loaded(arguments)
+    settings = found.settings
     clock = SystemClock()
     codes = [0]
     with open_outputs(settings, clock) as made:
+        tell_renamed(found, made.observer)
         profile = profiles.load(settings.profile)
         context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
 

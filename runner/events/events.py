@@ -91,6 +91,16 @@ class Interrupted(Event):
     action: str
 
 
+class SettingRenamed(Event):
+    """A setting is given by its old name, which the next version no longer knows."""
+
+    name: ClassVar[str] = "settings.renamed"
+    level: ClassVar[str] = "warning"
+    old: str
+    new: str
+    source: str
+
+
 class SecretWarning(Event):
     """A secret is usable but kept in a way that should change (environment, readable by others)."""
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,26 @@ from runner.frozen import Frozen
 from runner.settings.model import ENV_PREFIX, SECRET_NAMES, Settings
 from runner.settings.sections import AccountSettings, SyncSettings
 
+RENAMED: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("limits", "looks"): ("limits", "polls_per_second")
+}  # each works for one version, with a warning
+
+
+class Renamed(Frozen):
+    """A setting that was given by its old name."""
+
+    old: str
+    new: str
+    source: str
+
 
 class Loaded(Frozen):
-    """The effective settings and where each set value came from: a flag, a variable, or `file:line`."""
+    """The effective settings; where each set value came from (a flag, a variable, or `file:line`), and as it was given."""
 
     settings: Settings
     sources: dict[tuple[str, ...], str]
+    given: dict[tuple[str, ...], Any]
+    renamed: tuple[Renamed, ...] = ()
 
 
 def load(overrides: dict[str, Any], config: Path | None = None) -> Loaded:
@@ -35,12 +49,16 @@ def load(overrides: dict[str, Any], config: Path | None = None) -> Loaded:
     ]
     merged: dict[str, Any] = {}
     sources: dict[tuple[str, ...], str] = {}
+    given: dict[tuple[str, ...], Any] = {}
+    renamed: list[Renamed] = []
     for data, where in layers:
         for place, value in _leaves(data):
-            _put(merged, place, value)
-            sources[place] = where(place)
+            if place in RENAMED:
+                renamed.append(Renamed(".".join(place), ".".join(RENAMED[place]), where(place)))
+            _put(merged, RENAMED.get(place, place), value)
+            sources[RENAMED.get(place, place)], given[RENAMED.get(place, place)] = where(place), value
     try:
-        return Loaded(Settings(**merged), sources)
+        return Loaded(Settings(**merged), sources, given, tuple(renamed))
     except ValidationError as error:
         raise UsageError(_explain(error, sources, in_file)) from None
 
@@ -62,7 +80,7 @@ def _from_environment() -> dict[str, Any]:
 def _check_variable(variable: str) -> None:
     key = variable.upper().removeprefix(ENV_PREFIX).lower()
     secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
-    known = {"__".join(place) for place in _known_places(Settings)} | secrets | {"config"}
+    known = {"__".join(place) for place in (*_known_places(Settings), *RENAMED)} | secrets | {"config"}
     if key not in known and not key.startswith("params__"):
         near = nearest(key, known)
         hint = f"; did you mean {ENV_PREFIX}{near.upper()}?" if near else "; `sync-runner config schema` lists all"
@@ -103,13 +121,13 @@ def _explain(
 ) -> str:
     """One line for each fault: place, key, what is wrong, what to do. Never the value: it could be a secret."""
     lines = []
-    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+    for fault in error.errors(include_input=False, include_url=False):
         place = tuple(str(part) for part in fault["loc"])
         key = ".".join(place)
         source = next((sources[place[:n]] for n in range(len(place), 0, -1) if place[:n] in sources), "")
         if in_file and source == in_file(place[:1]):
             source = in_file(fault["loc"])  # the very line of a list's item
-        message = fault["msg"].removeprefix("Value error, ")
+        message = _in_our_words(fault)
         if fault["type"] == "extra_forbidden":
             message = "no such setting" + _nearest(place)
         elif fault["type"] == "missing":
@@ -118,6 +136,33 @@ def _explain(
             )
         lines.append(f"{source + ': ' if source else ''}{key}: {message}")
     return "\n".join(lines)
+
+
+_KINDS = {
+    "int": "give a whole number", "float": "give a number", "bool": "give true or false", "string": "give a text",
+    "path": "give a path", "tuple": "give a list, such as `[a, b]` or `a,b`", "model": "give keys and values below it",
+    "dict": "give keys and values below it",
+}  # fmt: skip
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
+def _in_our_words(fault: Mapping[str, Any]) -> str:
+    """What is wrong and what to give, without pydantic's names of types. Of the context only bounds and known words."""
+    kind, context = fault["type"].partition("_")[0], fault.get("ctx", {})
+    bound = next(
+        (f"give a number of {words} {context[name]:g}" for name, words in _BOUNDS.items() if name in context), None
+    )
+    if fault["type"] == "literal_error":
+        return f"give one of {context['expected']}"
+    if fault["type"] in ("string_too_short", "too_short"):
+        return "give at least one character" if kind == "string" else "give at least one"
+    if fault["type"] == "string_pattern_mismatch":
+        return "does not have the form that its description asks for (`sync-runner config init` shows it)"
+    return (
+        bound
+        or (_KINDS.get(kind) if fault["type"] != "value_error" else None)
+        or fault["msg"].removeprefix("Value error, ")
+    )
 
 
 def _nearest(place: tuple[str, ...]) -> str:

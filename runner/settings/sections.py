@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
-from runner.settings.values import Duration, PromFile, Url, WebhookBody, Words
+from runner.settings.values import Duration, HiddenUrl, PromFile, Url, WebhookBody, Words
 
 
 class _Section(BaseModel):
@@ -233,7 +233,7 @@ PingKind = Literal["start", "success", "failure", "log"]
 class PingSettings(_Section):
     """Pings in the style of healthchecks.io: URL/start, URL, URL/fail, URL/log."""
 
-    url: Url | None = Field(default=None, description="The check's address, such as https://hc-ping.com/UUID.")
+    url: HiddenUrl | None = Field(default=None, description="The check's address, such as https://hc-ping.com/UUID.")
     url_file: Path | None = Field(default=None, description="A secret file with that address, instead of url.")
     when: Words[PingKind] = Field(
         default=("start", "success", "failure", "log"),
@@ -244,7 +244,7 @@ class PingSettings(_Section):
 class WebhookSettings(_Section):
     """One POST at the end of the run, with a body of your own."""
 
-    url: Url | None = Field(default=None, description="Where the body is posted.")
+    url: HiddenUrl | None = Field(default=None, description="Where the body is posted.")
     url_file: Path | None = Field(
         default=None, description="A secret file with that address, instead of url; may hold a query."
     )

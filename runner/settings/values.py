@@ -23,6 +23,21 @@ def parse_duration(value: Any) -> Any:
     return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
 
 
+def format_duration(seconds: float) -> str:
+    """The shortest text that `parse_duration` reads as that time: `30s`, `1h30m`, `250ms`."""
+    if seconds != int(seconds):
+        return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
+    text, remaining = "", int(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, remaining = divmod(remaining, size)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
+class Hidden:
+    """Marks a setting whose value may hold a token: it is never shown."""
+
+
 def _http_url(value: str) -> str:
     from urllib.parse import urlsplit
 
@@ -81,6 +96,7 @@ _Word = TypeVar("_Word")
 Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 Url = Annotated[str, AfterValidator(_http_url)]
+HiddenUrl = Annotated[str, AfterValidator(_http_url), Hidden()]
 Shard = Annotated[str, AfterValidator(_shard)]
 PromFile = Annotated[Path, AfterValidator(_prom_file)]
 WebhookBody = Annotated[str, AfterValidator(_webhook_body)]

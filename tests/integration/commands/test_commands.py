@@ -134,8 +134,8 @@ def test_config_show_gives_each_value_with_its_source_and_no_secret(cli: Command
     shown = ended.stdout
     assert f'base_url = "{cli.server.base_url}"  # command line' in shown
     assert f"concurrency = 3  # {file}:1" in shown
-    assert "poll.max = 9.0  # SYNC_RUNNER_POLL__MAX" in shown
-    assert "poll.stall = 600.0  # default" in shown
+    assert 'poll.max = "9s"  # SYNC_RUNNER_POLL__MAX' in shown
+    assert 'poll.stall = "10m"  # default' in shown
     assert f"password = ***  # {cli.secrets}/password" in shown
     assert cli.server.settings.password not in shown
 
@@ -158,9 +158,8 @@ def test_what_config_init_writes_is_a_valid_configuration(tmp_path: Path) -> Non
     file = tmp_path / "runner.yaml"
     file.write_text(sync_runner("config", "init").stdout)
     assert sync_runner("config", "show", "--config", str(file)).code == 0
-    # with every comment taken away all settings are set, to their defaults
-    lines = [re.sub(r"^#((?:  )*)([a-z_]+:)", r"\1\2", line) for line in file.read_text().splitlines()]
-    file.write_text("\n".join(line for line in lines if not line.startswith("#")))
+    # with the first # of each line taken away all settings are set, to their defaults
+    file.write_text("".join(line.removeprefix("#") for line in file.read_text().splitlines(keepends=True)))
     full = sync_runner("config", "show", "--config", str(file))
     assert full.code == 0, full.errors
     assert "# default" not in full.stdout
@@ -176,6 +175,52 @@ def test_every_variable_of_the_env_example_is_known() -> None:
     empty = {name: "" for name in names if name != "SYNC_RUNNER_BASE_URL"}
     ended = sync_runner("config", "show", **empty, SYNC_RUNNER_BASE_URL="https://x.example")
     assert ended.code == 0, ended.errors
+
+
+def test_config_show_hides_addresses_that_may_hold_a_token_and_knows_systemds_credentials(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("Geheimnis-1")
+    words = [
+        "--base-url",
+        "https://x.example",
+        "--set",
+        "notify.ping.url=https://hc.example/Geheimnis-2",
+        "--secrets-dir",
+        "/nowhere",
+    ]
+    ended = sync_runner("config", "show", "--json", *words, CREDENTIALS_DIRECTORY=str(tmp_path))
+    rows = {row["key"]: row for row in json.loads(ended.stdout)}
+    assert rows["notify.ping.url"] == {"key": "notify.ping.url", "value": "***", "source": "command line"}
+    assert rows["password"]["source"] == f"{tmp_path}/password"
+    assert rows["username"]["source"] == "not given"
+    assert "Geheimnis" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("deadline=x", "deadline: give keys and values below it"),
+        ("limits.accounts=zero", "limits.accounts: give a whole number"),
+        ("log.level=loud", "log.level: give one of 'debug', 'info', 'warning' or 'error'"),
+        ("retry.attempts=0", "retry.attempts: give a number of at least 1"),
+        ("poll.max=soon", "poll.max: give a duration such as 250ms, 30s"),
+        ("tls.allow_http=perhaps", "tls.allow_http: give true or false"),
+        ("metrics.pushgateway.job=", "metrics.pushgateway.job: give at least one character"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_in_our_words(setting: str, told: str) -> None:
+    ended = sync_runner("--base-url", "https://x.example", "--set", setting, "config", "show")
+    assert ended.code == 2
+    assert f"command line: {told}" in ended.errors
+    for name in ("Settings", "valid dictionary", "Input should"):
+        assert name not in ended.errors
+
+
+def test_a_setting_by_its_old_name_works_and_is_warned_of(cli: CommandLine) -> None:
+    ended = cli.run("run", "health", SYNC_RUNNER_LIMITS__LOOKS="7")
+    assert ended.code == 0
+    told = ended.events("settings.renamed")[0]
+    assert (told["old"], told["new"]) == ("limits.looks", "limits.polls_per_second")
+    assert told["source"] == "SYNC_RUNNER_LIMITS__LOOKS"
 
 
 def test_config_schema_is_a_json_schema_that_takes_the_example() -> None:

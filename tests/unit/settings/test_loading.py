@@ -98,7 +98,7 @@ def test_syncs_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) ->
         ("base_url: https://x.example\nsyncs:\n  - health\n  - type: x\n    begin: 1\n", "runner.yaml:5: syncs.1.begin: no such setting; known here: type, name"),
         ("base_url: https://u:geheim@x.example\n", "runner.yaml:1: base_url: take the user and password out of the URL"),
         ("base_url: https://x.example?key=geheim\n", "runner.yaml:1: base_url: the URL must end before any ? or #"),
-        ("base_url: https://x.example\nretry:\n  attempts: 0\n", "runner.yaml:3: retry.attempts: Input should be greater than or equal to 1"),
+        ("base_url: https://x.example\nretry:\n  attempts: 0\n", "runner.yaml:3: retry.attempts: give a number of at least 1"),
         ("base_url: https://x.example\nbase_url: https://y.example\n", "runner.yaml:2: the key `base_url` stands twice"),
         ("- a\n", "the file must hold keys and values"),
         ("base_url: [\n", "not valid YAML"),
