@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # Byte code is kept: what starts the runner a thousand times would else compile it as often.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint check test-containers test-servers image docs bench mutation sbom lint-k8s lock clean
+.PHONY: help demo test lint check test-containers test-cluster test-servers image docs bench mutation sbom lint-k8s lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -37,8 +37,8 @@ $(SERVERS:%=$(VENV)/.%): $(VENV)/.%: $(VENV)/.dev tests/servers/locks/%.lock
 demo: $(VENV)/.runtime ## Log in, run three syncs against the embedded sandbox API, show the report
 	$(BIN)/sync-runner demo
 
-test: $(VENV)/.dev $(VENV)/.servers ## Every test that needs neither Docker nor a large server; PYTEST_ARGS are handed on
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not servers" --ignore tests/containers $(PYTEST_ARGS)
+test: $(VENV)/.dev $(VENV)/.servers ## Every test that needs neither Docker nor a cluster nor a large server; PYTEST_ARGS are handed on
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not servers" --ignore tests/containers --ignore tests/cluster $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style, types, the Dockerfile and what other CI systems read
 	$(BIN)/ruff check .
@@ -61,6 +61,13 @@ test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 test-servers: $(VENV)/.dev $(SERVERS:%=$(VENV)/.%) ## The matrix on real servers (Airflow, Dagster, Celery with Flower, Prefect); needs redis-server
 	$(BIN)/python -m pytest tests/servers -m servers -n 2 --dist loadgroup -rxX $(PYTEST_ARGS)
 
+test-cluster: $(VENV)/.dev build/helm ## The tests on a Kubernetes cluster of two nodes, which SYNC_RUNNER_CLUSTER starts and breaks
+	$(BIN)/python -m pytest tests/cluster -rs -m "not alone" -n 2 --dist loadscope $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/cluster -rs -m alone $(PYTEST_ARGS)
+
+build/helm:
+	GOBIN=$(CURDIR)/build GOFLAGS=-trimpath go install -ldflags '-s -w' helm.sh/helm/v3/cmd/helm@v3.19.5
+
 image: ## Build the container image; its times are the commit's, so that a second build gives the same layers
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
@@ -70,7 +77,7 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/i
 	$(BIN)/python -m tools.pictures docs/images
 	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
-	$(BIN)/python k8s/pod_failure_policy.py
+	$(BIN)/python -m k8s.written
 	$(BIN)/python -m tools.decision_index
 	$(BIN)/python -m tools.address
 	$(BIN)/python k8s/prometheus_rule.py

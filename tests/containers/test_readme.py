@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from runner.errors import ExitCode
 from tests.containers.engine import ROOT, RUNNER, Place, docker, json_lines, kubernetes_layout, write_secrets
 
 BASE_URL = "http://sandbox:8001"
@@ -43,9 +44,12 @@ def test_the_cron_job_of_the_readme_is_valid_and_its_pod_completes(here: Place, 
     job: dict[str, Any] = yaml.safe_load(text)
     kubernetes_validate.validate(job, kubernetes_validate.latest_version(), strict=True)
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (rule,) = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob"
+    assert rule["onExitCodes"]["values"] == [code for code in ExitCode if code.retry_helps in ("no", "look first")]
     (container,) = pod["containers"]
     (mount,) = container["volumeMounts"]
-    assert pod["volumes"] == [{"name": mount["name"], "secret": {"secretName": "sync-runner"}}]
+    assert pod["volumes"] == [{"name": mount["name"], "secret": {"secretName": "sync-runner", "optional": True}}]
     secret = kubernetes_layout(tmp_path / "secret", here.credentials)
     variables = {one["name"]: one["value"] for one in container["env"]}
     assert variables["SYNC_RUNNER_BASE_URL"] == "https://sync.example.org"

@@ -3,10 +3,7 @@
 import os
 import re
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +12,16 @@ import pytest
 import yaml
 from kubernetes_validate.utils import SchemaNotFoundError
 
-from k8s.pod_failure_policy import ACTIONS, policy
 from runner.engine.fleet import configured
 from runner.errors import ExitCode
 from runner.sandbox.command import write_secrets
 from runner.settings import load
+from tests.support.manifests import COMPONENTS, CUSTOM, KUBECTL, NO_KUBECTL, ROOT, ROOTS, built, with_components
 
-K8S = Path(__file__).parents[3] / "k8s"
-PAGE = (K8S.parent / "docs" / "deploy" / "kubernetes.md").read_text(encoding="utf-8")
-KUBECTL = Path(sys.prefix) / "bin" / "kubectl"
-pytestmark = pytest.mark.skipif(
-    not KUBECTL.exists(), reason="kubectl comes from a wheel, and there is one for Linux only"
-)
-ROOTS = ["base", *sorted(f"overlays/{path.name}" for path in (K8S / "overlays").iterdir())]
-COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
+PAGE = (ROOT / "docs" / "deploy" / "kubernetes.md").read_text(encoding="utf-8")
+pytestmark = pytest.mark.skipif(not KUBECTL.exists(), reason=NO_KUBECTL)
 VERSIONS = [f"1.{minor}" for minor in range(29, int(str(kubernetes_validate.latest_version()).split(".")[1]) + 1)]
-CUSTOM = {"ExternalSecret", "SecretProviderClass", "ServiceMonitor"}
 SIGTERM_SECONDS = 8  # what the runner needs after SIGTERM at most (docs, Exit)
-
-
-@cache
-def built(root: str) -> tuple[dict[str, Any], ...]:
-    """Every object of a kustomization, as `kubectl apply -k` would send it."""
-    return objects_of(K8S / root)
-
-
-def objects_of(directory: Path) -> tuple[dict[str, Any], ...]:
-    done = subprocess.run([KUBECTL, "kustomize", directory], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr, done.stderr  # kustomize warns of deprecated fields there
-    return tuple(yaml.safe_load_all(done.stdout))
 
 
 def of_kind(root: str, kind: str) -> list[dict[str, Any]]:
@@ -79,19 +56,6 @@ def test_every_object_is_valid_in_strict_mode(root: str, version: str) -> None:
                 kubernetes_validate.validate(one, version, strict=True)
         else:
             kubernetes_validate.validate(one, version, strict=True)
-
-
-@cache
-def with_components(*names: str) -> tuple[dict[str, Any], ...]:
-    """The base with these components, as an overlay of one's own would have it."""
-    with tempfile.TemporaryDirectory() as directory:
-        there = Path(os.path.relpath(K8S, Path(directory).resolve()))
-        wanted = {
-            "resources": [str(there / "base")],
-            "components": [str(there / "components" / name) for name in names],
-        }
-        (Path(directory) / "kustomization.yaml").write_text(yaml.safe_dump(wanted), encoding="utf-8")
-        return objects_of(Path(directory))
 
 
 @pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
@@ -181,11 +145,6 @@ def test_the_job_fails_at_once_exactly_where_another_try_can_not_help(root: str)
     assert on["containerName"] in {container["name"] for container in pod_of(root)["containers"]}
 
 
-@pytest.mark.parametrize(("path", "action"), ACTIONS.items(), ids=lambda part: part if isinstance(part, str) else "")
-def test_the_policy_is_as_the_table_of_exit_codes_gives_it(path: Path, action: str) -> None:
-    assert path.read_text(encoding="utf-8") == policy(action), "run `make docs`"
-
-
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_try_fits_into_the_deadline_of_the_job(root: str, tmp_path: Path) -> None:
     spec = cron_job(root)
@@ -204,7 +163,7 @@ def test_the_fleet_has_as_many_pods_as_shards_each_with_a_state_of_its_own() -> 
     job, pod = cron_job("overlays/fleet")["jobTemplate"]["spec"], pod_of("overlays/fleet")
     variables = {one["name"]: one for one in pod["containers"][0]["env"]}
     assert job["completionMode"] == "Indexed"
-    # At once: the deadline of the Job has room for the tries of one shard, not for one shard after another.
+    # One number, written once. At once: the deadline of the Job has room for the tries of one shard, not for one shard after another.
     assert int(variables["SYNC_RUNNER_SHARDS"]["value"]) == job["completions"] == job["parallelism"]
     assert "backoffLimit" not in job  # it would count the failures of all shards together
     index = variables["JOB_COMPLETION_INDEX"]["valueFrom"]["fieldRef"]["fieldPath"]
@@ -219,7 +178,8 @@ def test_the_mounted_configuration_is_one_that_the_runner_takes(root: str, tmp_p
     assert [sync.type for sync in settings.syncs] == ["activities", "health", "workouts"]
     container = pod_of(root)["containers"][0]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    assert str(settings.accounts_dir or settings.secrets_dir) == mounts["credentials"]
+    read = {str(settings.secrets_dir)} | {str(one.secrets_dir.parent) for one in settings.accounts}
+    assert mounts["credentials"] in read
     assert mounts["state"] == "/var/lib/sync-runner"
     assert container["args"] == ["run", "--config", f"{mounts['config']}/runner.yaml"]
     assert container["terminationMessagePath"] == str(settings.report.termination_log)
@@ -236,6 +196,13 @@ def test_what_the_pod_mounts_is_there_or_is_the_credentials(root: str) -> None:
             assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in made
         if "csi" in volume:
             assert ("SecretProviderClass", volume["csi"]["volumeAttributes"]["secretProviderClass"]) in made
+        for secret in [
+            volume.get("secret"),
+            *(one["secret"] for one in volume.get("projected", {}).get("sources", [])),
+        ]:
+            assert (
+                secret is None or secret["optional"] is True
+            )  # the runner says what is missing; the kubelet only waits
         if "secret" in volume and root in ("overlays/dev", "overlays/external-secrets"):
             assert ("Secret", volume["secret"]["secretName"]) in made
 
@@ -261,9 +228,12 @@ def test_the_pages_script_makes_the_secrets_and_the_sources_of_the_fleet(tmp_pat
     path = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=path, capture_output=True, text=True, check=True)
     (credentials,) = [volume for volume in pod_of("overlays/fleet")["volumes"] if volume["name"] == "credentials"]
-    assert yaml.safe_load(done.stdout) == credentials["projected"]["sources"]
-    assert done.stderr.count("kind: Secret") == 2
-    assert [f"name: sync-runner-{name}" in done.stderr for name in ("anton", "berta")] == [True, True]
+    made = [yaml.safe_load((tmp_path / name).read_text(encoding="utf-8")) for name in ("sources.yaml", "accounts.yaml")]
+    assert made[0] == credentials["projected"]["sources"]
+    (settings,) = of_kind("overlays/fleet", "ConfigMap")
+    assert made[1] == yaml.safe_load(settings["data"]["runner.yaml"])["accounts"]
+    assert done.stdout.count("kind: Secret") == 2
+    assert [f"name: sync-runner-{name}" in done.stdout for name in ("anton", "berta")] == [True, True]
 
 
 def test_the_pages_settings_are_ones_that_the_runner_takes(tmp_path: Path) -> None:

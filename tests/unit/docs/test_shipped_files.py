@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from k8s.written import WRITTEN
 from runner import __version__
 from runner.commands.config import env_example
 from tools import decision_index
@@ -15,6 +16,11 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_env_example_is_what_config_init_writes() -> None:
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == env_example()
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_what_manifests_and_chart_take_from_elsewhere_is_as_written(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == WRITTEN[path](), "run `make docs`"
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-sandbox.lock", "requirements-build.lock"])
