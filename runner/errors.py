@@ -5,6 +5,7 @@
     |   `-- StateError                 what is kept between runs cannot be read or written as things are
     |-- AuthenticationError      3   the login can not succeed as things are
     |   |-- SecretError              a secret is missing or unusable
+    |   |-- ProxyRefused             the proxy wants a login
     |   `-- LoginRefused             the API said no to the credentials, or a cool-down is on
     |-- DeadlineExceeded         6   a request's, sync's or run's time is up
     |-- Unreachable              7   the API could not be reached or kept failing
@@ -132,6 +133,10 @@ class SecretError(AuthenticationError):
 
 class LoginRefused(AuthenticationError):
     """The API refused the credentials or the code, asked for a factor the runner has not, or a cool-down is on."""
+
+
+class ProxyRefused(AuthenticationError):
+    """The proxy refused its own login (407): nothing reached the API, and no refusal of the account is recorded."""
 
 
 class DeadlineExceeded(RunnerError):

@@ -10,10 +10,10 @@ from runner.errors import AuthenticationError, DeadlineExceeded, SecretError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import retry
-from runner.http.client import LOOPBACK
 from runner.http.messages import Response
 from runner.state.interface import HeldState
 from runner.state.record import AccountState
+from runner.url import is_loopback
 
 MAX_CODES = 2  # one-time codes in one run: one, and one more where the first met a wrong clock
 MAX_SKEW = 3600.0  # seconds: beyond that the Date header is more likely wrong than our clock
@@ -25,7 +25,7 @@ class Codes:
     def __init__(self, base_url: str, clock: Clock, add_secret: Callable[[str], None]) -> None:
         """`add_secret` is told each code, so that the redactor knows it."""
         parts = urlsplit(base_url)
-        self._trust_date = parts.scheme == "https" or parts.hostname in LOOPBACK
+        self._trust_date = parts.scheme == "https" or is_loopback(parts.hostname)
         self._clock = clock
         self._add_secret = add_secret
         self.sent = 0

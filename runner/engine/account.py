@@ -15,6 +15,7 @@ from runner.events.observer import Observer
 from runner.frozen import Frozen
 from runner.http import correlation
 from runner.http.client import Client, check_base_url, tls_context
+from runner.http.proxies import Proxies, Proxy
 from runner.http.retry import Policy
 from runner.jobs.api import JobApi
 from runner.profile import Profile
@@ -83,11 +84,19 @@ async def open_client(context: RunContext, at_once: int = 1) -> AsyncIterator[Cl
         connections=settings.limits.connections,
         retries=settings.retry.budget * at_once,
         rate_limit=context.profile.errors.rate_limit,
+        proxy=_proxy(context),
     )
     try:
         yield client
     finally:
         await client.close()
+
+
+def _proxy(context: RunContext) -> Proxy | None:
+    proxy = Proxies.of(context.environment).through(context.settings.base_url)
+    if proxy is not None and proxy.password:
+        context.add_secret(proxy.password)
+    return proxy
 
 
 @asynccontextmanager

@@ -1,6 +1,10 @@
-"""The body of an answer: read, unpacked and decoded, each within bounds of size. Knows no API and sends nothing."""
+"""The body of a response: read, decompressed and decoded, each within bounds of size. Every client reads with this.
+
+`read` (async) and `read_sync` differ only in how chunks arrive. Knows no API and sends nothing.
+"""
 
 import json
+import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +15,48 @@ from runner.models import JSON
 if TYPE_CHECKING:
     import httpx
 
-MAX_ANSWER = 1 << 20  # bytes, packed or not; a list of 100 jobs is about 40 KiB
+MAX_ANSWER = 1 << 20  # bytes, compressed or not; a list of 100 jobs is about 40 KiB
 MAX_VALUES = 50_000  # in one JSON answer, about; a list of 100 jobs has 1,100. Each costs some 100 bytes once decoded
 
 
-async def read(response: "httpx.Response", endpoint: str) -> bytes:
-    """The raw bytes. Raises ContractError where they are too many."""
-    raw = bytearray()
+class _Buffer:
+    """The raw bytes of one body as they arrive, at most `limit`."""
+
+    def __init__(self, endpoint: str, limit: int) -> None:
+        self._endpoint, self._limit = endpoint, limit
+        self.raw = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        """Raises ContractError where the bytes are too many."""
+        self.raw += chunk
+        if len(self.raw) > self._limit:
+            raise ContractError(f"{self._endpoint}: the answer is larger than {_size(self._limit)}", sent=True)
+
+
+def _size(limit: int) -> str:
+    return f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
+
+
+async def read(response: "httpx.Response", endpoint: str, limit: int = MAX_ANSWER) -> bytes:
+    """The raw bytes; the caller bounds the time. Raises ContractError where they are more than `limit`."""
+    buffer = _Buffer(endpoint, limit)
     stream: Any = response.stream
     async for chunk in stream:  # as it comes: httpx's own iterators would unpack it, or give the connection back
-        raw += chunk
-        if len(raw) > MAX_ANSWER:
-            raise ContractError(f"{endpoint}: the answer is larger than {MAX_ANSWER >> 20} MiB", sent=True)
+        buffer.add(chunk)
     if _leftovers(response):
         await response.extensions["network_stream"].aclose()
-    return bytes(raw)
+    return bytes(buffer.raw)
+
+
+def read_sync(response: "httpx.Response", endpoint: str, until: float, limit: int = MAX_ANSWER) -> bytes:
+    """As `read`, until the moment `until` of the monotonic clock. Raises TimeoutError after it."""
+    buffer = _Buffer(endpoint, limit)
+    stream: Any = response.stream
+    for chunk in stream:
+        buffer.add(chunk)
+        if time.monotonic() > until:
+            raise TimeoutError
+    return bytes(buffer.raw)
 
 
 def _leftovers(response: "httpx.Response") -> bool:
@@ -40,8 +71,8 @@ def _leftovers(response: "httpx.Response") -> bool:
     return found is not None and bool(found.trailing_data[0])
 
 
-def unpacked(raw: bytes, encoding: str, endpoint: str) -> bytes:
-    """The body without its gzip, bounded. A 500-byte body can hold 200 MiB."""
+def unpacked(raw: bytes, encoding: str, endpoint: str, limit: int = MAX_ANSWER) -> bytes:
+    """The body without its gzip, at most `limit` bytes. A 500-byte body can hold 200 MiB. Raises ContractError."""
     if encoding.lower() in ("", "identity"):
         return raw
     if encoding.lower() not in ("gzip", "x-gzip"):
@@ -50,13 +81,11 @@ def unpacked(raw: bytes, encoding: str, endpoint: str) -> bytes:
         )
     inflate = zlib.decompressobj(wbits=31)
     try:
-        content = inflate.decompress(raw, MAX_ANSWER + 1)
+        content = inflate.decompress(raw, limit + 1)
     except zlib.error:
         raise ContractError(f"{endpoint}: the answer is not the gzip it claims to be", sent=True) from None
-    if len(content) > MAX_ANSWER:
-        raise ContractError(
-            f"{endpoint}: the answer is larger than {MAX_ANSWER >> 20} MiB when decompressed", sent=True
-        )
+    if len(content) > limit:
+        raise ContractError(f"{endpoint}: the answer is larger than {_size(limit)} when decompressed", sent=True)
     return content
 
 

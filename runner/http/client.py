@@ -13,15 +13,17 @@ from urllib.parse import urlsplit
 
 from runner import __version__
 from runner.clock import Clock, Deadline
-from runner.errors import ContractError, DeadlineExceeded, Unreachable, UsageError
+from runner.errors import ContractError, DeadlineExceeded, RunnerError, Unreachable, UsageError
 from runner.events import events
 from runner.events.observer import Observer
-from runner.http import body, retry
+from runner.http import body, failures, retry
 from runner.http.budget import Budget
 from runner.http.messages import PreparedRequest, Response, cookies, headers_of, in_http
+from runner.http.proxies import Proxy
 from runner.http.retry import Policy, Safety
 from runner.models import JSON
 from runner.profile.models import RateLimit
+from runner.url import is_loopback
 
 if TYPE_CHECKING:
     import httpx
@@ -31,13 +33,12 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 ACCEPT = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def check_base_url(base_url: str, *, allow_http: bool) -> None:
     """Raises UsageError for plain http to another machine, unless it is allowed by setting."""
     parts = urlsplit(base_url)
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_http:
+    if parts.scheme == "http" and not is_loopback(parts.hostname) and not allow_http:
         raise UsageError(
             f"base_url: plain http to {parts.hostname} would send the password in the clear; "
             "use https, or set tls.allow_http (SYNC_RUNNER_TLS__ALLOW_HTTP=true) on a network you trust"
@@ -76,6 +77,7 @@ class Client:
         retries: float = 20.0,
         connections: int = 10,
         rate_limit: RateLimit | None = None,
+        proxy: Proxy | None = None,
         meanwhile: Callable[[], None] = lambda: None,
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
@@ -83,6 +85,7 @@ class Client:
 
         `retries` is the store that all requests share, see `Budget`. Of `connections` there are never more; a request
         that finds none free waits, and that is not of its time. `rate_limit` is how the API tells one, if not as HTTP does.
+        `proxy` is what requests go through.
         `meanwhile` is called once, while the answer to the first request is awaited. `transport` takes the network's place.
         """
         from runner.http.connections import Connections
@@ -98,8 +101,10 @@ class Client:
             # Less than the whole: what ends there was certainly not sent, and may be sent again.
             connect_timeout=min(CONNECT_SECONDS, 0.8 * request_timeout),
             headers={"User-Agent": f"sync-runner/{__version__}", **ACCEPT, **(headers or {})},
+            proxy=proxy.url if proxy else None,
             transport=transport,
         )
+        self._proxy = proxy
         self._rate_limit = rate_limit
         self.on_response: Callable[[str, Response], None] | None = None
         self._meanwhile: Callable[[], None] | None = meanwhile
@@ -213,7 +218,7 @@ class Client:
                 self.on_response(call.endpoint, answer)
             (self.budget.failed if retry.failure(answer.status) else self.budget.answered)()
             return answer
-        except (Unreachable, DeadlineExceeded, ContractError) as error:
+        except RunnerError as error:
             problem = str(error)
             if isinstance(error, Unreachable):
                 self.budget.failed()
@@ -228,41 +233,39 @@ class Client:
         seconds = min(self._timeout, deadline.remaining)
         if deadline.expired:
             raise DeadlineExceeded(f"{call.endpoint}: {deadline.what} is over")
+        progress = _Progress(self._proxy is None, self._take_meanwhile)
         try:
             async with asyncio.timeout(seconds):
-                return await self._receive(connection, call)
+                return await self._receive(connection, call, progress)
         except TimeoutError:
             if deadline.expired:
                 raise DeadlineExceeded(
-                    f"{call.endpoint}: no whole answer before {deadline.what} ended", sent=True
+                    f"{call.endpoint}: no whole answer before {deadline.what} ended", sent=progress.left
                 ) from None
-            raise Unreachable(f"{call.endpoint}: no whole answer within {seconds:g} s") from None
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise Unreachable(
-                f"{call.endpoint}: can not connect to {self._host} ({_cause(error)})", sent=False
-            ) from None
-        except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeEncodeError):
-            raise ContractError(
-                f"{call.endpoint}: the request can not be written; a value for its path or headers (a token, an id) "
-                "holds characters that HTTP does not allow there"
-            ) from None
-        except httpx.HTTPError as error:
-            raise Unreachable(f"{call.endpoint}: the connection broke ({type(error).__name__})") from None
+            raise Unreachable(f"{call.endpoint}: no whole answer within {seconds:g} s", sent=progress.left) from None
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise failures.of_transport(error, call.endpoint, self._host, self._proxy, sent=progress.left) from None
+
+    def _take_meanwhile(self) -> Callable[[], None] | None:
+        meanwhile, self._meanwhile = self._meanwhile, None
+        return meanwhile
 
     @property
     def _host(self) -> str:
         return urlsplit(self._base_url).netloc
 
-    async def _receive(self, connection: "Connection", call: PreparedRequest) -> Response:
+    async def _receive(self, connection: "Connection", call: PreparedRequest, progress: "_Progress") -> Response:
         sent_at, left_at = self._clock.time(), self._clock.monotonic()
         url = self._base_url + call.target
-        traced: dict[str, Any] = {} if self._meanwhile is None else {"trace": self._trace}
+        traced: dict[str, Any] = {"trace": progress.trace} if self._proxy or self._meanwhile else {}
         async with connection.stream(
             call.method, url, headers=dict(call.headers), content=call.body, extensions=traced
         ) as response:
             received_at = self._clock.time()
             headers = headers_of(response)
             value, is_json = await self._body(response, headers, call.endpoint)
+        if response.status_code == 407 and self._proxy is not None:
+            raise failures.proxy_login_refused(call.endpoint, self._proxy.shown)
         if 300 <= response.status_code < 400 and not call.takes_redirect:
             raise ContractError(
                 f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials; "
@@ -283,11 +286,27 @@ class Client:
                 return None, False
             raise
 
-    async def _trace(self, event: str, _details: Mapping[str, Any]) -> None:
-        """httpcore tells how far a request is; once the first has been sent, there is time for `meanwhile`."""
-        if event.endswith("send_request_body.complete") and self._meanwhile is not None:
-            meanwhile, self._meanwhile = self._meanwhile, None
-            meanwhile()
+
+class _Progress:
+    """How far one exchange is, as httpcore tells it: behind a proxy, that decides whether the request may have left."""
+
+    def __init__(self, left: bool, take_meanwhile: Callable[[], Callable[[], None] | None]) -> None:
+        """`left`: what holds where nothing is traced. What `take_meanwhile` gives is called while the answer is awaited."""
+        self.left = left
+        self._take_meanwhile = take_meanwhile
+        self._connecting = False
+
+    async def trace(self, event: str, details: Mapping[str, Any]) -> None:
+        """Note the event. A CONNECT is a request of its own, to the proxy."""
+        if event.endswith("send_request_headers.started"):
+            self._connecting = details["request"].method == b"CONNECT"
+            self.left = self.left or not self._connecting
+        elif event.endswith("send_request_body.complete") and not self._connecting:
+            (self._take_meanwhile() or _nothing)()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:
@@ -312,15 +331,3 @@ def _retry_reason(state: Any, why: Why) -> str | None:
         error = state.outcome.exception()
         return why(error) if isinstance(error, Unreachable) else None
     return why(state.outcome.result().status)
-
-
-def _cause(error: Exception) -> str:
-    """The system's own words for a failed connection: no URL in them."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"certificate: {cause.verify_message}"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__

@@ -44,11 +44,12 @@ class Connections:
         tls: ssl.SSLContext,
         connect_timeout: float,
         headers: Mapping[str, str],
+        proxy: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """There are never more than `count`. `transport` takes the network's place."""
+        """There are never more than `count`, through the `proxy` of that URL. `transport` takes the network's place."""
         self._limiter = FairLimiter(count)
-        self._tls, self._transport = tls, transport
+        self._tls, self._proxy, self._transport = tls, proxy, transport
         self._connect_timeout, self._headers = connect_timeout, headers
         self._idle: list[Connection] = []
 
@@ -69,6 +70,8 @@ class Connections:
             follow_redirects=False,
             headers=self._headers,
             limits=httpx.Limits(max_connections=1),
+            trust_env=False,  # `proxies` reads the environment
+            proxy=self._proxy,
             transport=self._transport,
         )
 

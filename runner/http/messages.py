@@ -1,12 +1,13 @@
 """What goes over the wire: a request ready to send, filled in from a profile's template, and an answer as it came."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
-from runner.errors import ContractError
+from runner.errors import ContractError, UsageError
 from runner.frozen import Frozen
 from runner.http import retry
 from runner.models import JSON
@@ -17,6 +18,9 @@ from runner.profile.models import RateLimit, Request
 if TYPE_CHECKING:
     import httpx
 
+MAX_DIGITS = 16  # of a number of seconds; with more it is nonsense, and may be too large for a float
+# Servers split at %2F, decode twice, or drop what follows a semicolon (Tomcat) before they resolve dots.
+_DOTS = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\;])")
 EPOCH = 1e9  # a time to wait that is larger is no number of seconds but a moment in Unix seconds
 
 
@@ -61,16 +65,28 @@ class PreparedRequest(Frozen):
 
 
 def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> PreparedRequest:
-    """The request with `values` filled in. Raises ContractError where the profile's template lacks a value."""
+    """The request with `values` filled in.
+
+    Raises ContractError where the template lacks a value or a value fits no request, UsageError where that value is ours.
+    """
     try:
-        target = template.fill(request.path, _Quoted(values))
-        query = template.fill(request.query, values) or {}
-        headers = template.fill(request.headers, values) or {}
-        payload = template.fill(request.json_, values)
-        form = template.fill(request.form, values)
+        return _filled(endpoint, request, values)
     except KeyError as missing:
         name = missing.args[0]
         raise ContractError(f"{endpoint}: the profile wants a value for `{name}`: {_remedy(name)}") from None
+    except _Unfit as unfit:
+        kind = UsageError if unfit.name.startswith("params.") else ContractError
+        raise kind(f"{endpoint}: `{unfit.name}` {unfit}; as a part of a path it would address something else") from None
+    except UnicodeEncodeError:  # half characters, such as bytes of the environment that are no UTF-8
+        raise ContractError(f"{endpoint}: a value for the request is not text that UTF-8 can write") from None
+
+
+def _filled(endpoint: str, request: Request, values: Mapping[str, Any]) -> PreparedRequest:
+    target = template.fill(request.path, _Quoted(values))
+    query = template.fill(request.query, values) or {}
+    headers = template.fill(request.headers, values) or {}
+    payload = template.fill(request.json_, values)
+    form = template.fill(request.form, values)
     if query:
         target += "?" + urlencode(_pairs(query))
     headers = {key: template.as_text(value) for key, value in headers.items()}
@@ -101,12 +117,27 @@ def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 class _Quoted(dict[str, Any]):
-    """Values as they stand in a path: quoted, but only those that are asked for."""
+    """Values as they stand in a path: quoted, but only those that are asked for. Each is one segment, or refused."""
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value under `key`."""
+        """The value under `key`. Raises _Unfit for one that clients or servers would take out of the path."""
         value = super().get(key, default)
-        return None if value is None else quote(template.as_text(value), safe="")
+        if value is None:
+            return None
+        text = template.as_text(value)
+        if not text:
+            raise _Unfit(key, "is empty")
+        if _DOTS.search(unquote(unquote(text))):
+            raise _Unfit(key, "holds a segment of dots (`.` or `..`)")
+        return quote(text, safe="")
+
+
+class _Unfit(ValueError):
+    """A value that no path can hold as one segment."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(why)
+        self.name = name
 
 
 def headers_of(response: "httpx.Response") -> dict[str, str]:
@@ -129,8 +160,9 @@ def in_http(answer: Response, profile: RateLimit) -> Response:
     if answer.status not in profile.status or not _fits(answer, profile.when):
         return answer
     retry_after = answer.headers.get(profile.retry_after.lower())
-    if retry_after is not None and retry_after.strip().isdigit() and float(retry_after) > EPOCH:
-        retry_after = str(max(0, round(float(retry_after) - answer.received_at)))
+    digits = (retry_after or "").strip()
+    if digits.isascii() and digits.isdigit() and float(digits[:MAX_DIGITS]) > EPOCH:
+        retry_after = str(max(0, round(float(digits[:MAX_DIGITS]) - answer.received_at)))
     headers = {key: value for key, value in answer.headers.items() if key != "retry-after"}
     return replace(
         answer, status=429, headers=headers if retry_after is None else {**headers, "retry-after": retry_after}

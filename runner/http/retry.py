@@ -79,9 +79,9 @@ def http_date(value: str | None) -> float | None:
     """Unix seconds of an HTTP date (RFC 9110, 5.6.7); None for absent or nonsense."""
     try:
         moment = parsedate_to_datetime(value or "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def wait(

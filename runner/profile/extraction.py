@@ -48,7 +48,10 @@ def _one(answer: Seen, source: Source, known: Mapping[str, JSON]) -> JSON:
 def _segment(found: JSON, source: Source) -> JSON:
     if source.segment is None:
         return found
-    parts = [part for part in urlsplit(found).path.split("/") if part] if isinstance(found, str) else []
+    try:
+        parts = [part for part in urlsplit(found).path.split("/") if part] if isinstance(found, str) else []
+    except ValueError:
+        raise ContractError(f"`{source}` is no address") from None
     try:
         return parts[source.segment]
     except IndexError:

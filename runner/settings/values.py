@@ -39,11 +39,9 @@ class Hidden:
 
 
 def _http_url(value: str) -> str:
-    from urllib.parse import urlsplit
+    from runner.url import split_url
 
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("give a URL such as https://sync.example.org")
+    parts = split_url(value)
     if parts.username or parts.password:
         raise ValueError("take the user and password out of the URL: they belong into secret files")
     if parts.query or parts.fragment:

@@ -28,14 +28,14 @@ NEVER = {
 # Runs the command line; prints its code and the names of the modules loaded when a request first left, and at the end.
 LOADED = """
 import json, sys
-from runner.http.client import Client
+from runner.http.client import _Progress
 from runner.cli import run
-trace, seen = Client._trace, []
+trace, seen = _Progress.trace, []
 async def note(self, event, details):
     if event.endswith("send_request_body.complete"):
         seen.append(sorted(sys.modules))
     await trace(self, event, details)
-Client._trace = note
+_Progress.trace = note
 code = run(sys.argv[1:])
 print(json.dumps([code, seen[0], sorted(sys.modules)]))
 """

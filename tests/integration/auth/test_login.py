@@ -371,7 +371,7 @@ def test_what_the_profile_has_no_meaning_for_is_a_contract_error_without_values(
 
 def test_an_unreachable_api_costs_no_code(cli: CommandLine, user_at: MakeUser) -> None:
     user = user_at(cli, attempts=2, base_url="http://127.0.0.1:1")
-    with pytest.raises(Unreachable, match="can not connect"):
+    with pytest.raises(Unreachable, match="cannot connect"):
         user.log_in()
     assert load(user.store).last_step is None
 

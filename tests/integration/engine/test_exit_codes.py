@@ -163,7 +163,7 @@ def test_7_nobody_answers_at_the_address(cli: CommandLine) -> None:
         port = taken.getsockname()[1]
     ended = cli.run("run", "health", "--base-url", f"http://127.0.0.1:{port}", "--set", "retry.attempts=2")
     assert ended.code == ExitCode.UNREACHABLE
-    assert f"can not connect to 127.0.0.1:{port}" in ended.errors
+    assert f"cannot connect to 127.0.0.1:{port}" in ended.errors
 
 
 @BOTH_FORMS

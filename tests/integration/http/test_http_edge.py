@@ -21,6 +21,7 @@ from runner.events.observer import Observer, Record
 from runner.http.body import MAX_ANSWER
 from runner.http.client import Client, check_base_url, tls_context
 from runner.http.messages import PreparedRequest, Response, prepare
+from runner.http.proxies import Proxy
 from runner.http.retry import Policy, Safety
 from runner.profile.models import Request
 from tests.support.raw_server import Behaviour, RawServer, http, reset
@@ -45,9 +46,10 @@ class Asker:
         within: float | None = None,
         tls: ssl.SSLContext | None = None,
         call: PreparedRequest = CALL,
+        proxy: Proxy | None = None,
     ) -> Response:
         """The answer, or the error."""
-        return self._ask(base_url, 1, safety, attempts, timeout, within, tls, call)[0]
+        return self._ask(base_url, 1, safety, attempts, timeout, within, tls, call, proxy)[0]
 
     def ask_twice(self, base_url: str) -> list[Response]:
         """Two answers, over one connection where the client keeps it."""
@@ -63,6 +65,7 @@ class Asker:
         within: float | None = None,
         tls: ssl.SSLContext | None = None,
         call: PreparedRequest = CALL,
+        proxy: Proxy | None = None,
     ) -> list[Response]:
         async def work() -> list[Response]:
             client = Client(
@@ -71,6 +74,7 @@ class Asker:
                 policy=Policy(attempts, 0.001, 0.002),
                 request_timeout=timeout,
                 tls=tls or tls_context(base_url, None),
+                proxy=proxy,
             )
             try:
                 observer = Observer(CLOCK, [self.records.append])
@@ -265,9 +269,9 @@ def test_the_deadline_is_stricter_than_the_time_out(asker: Asker) -> None:
 @pytest.mark.parametrize(
     ("base_url", "told"),
     [
-        ("http://127.0.0.1:1", "can not connect to 127.0.0.1:1"),
-        ("http://no-such-host.invalid", "can not connect to no-such-host.invalid"),
-        ("http://[::1]:1", "can not connect"),
+        ("http://127.0.0.1:1", "cannot connect to 127.0.0.1:1"),
+        ("http://no-such-host.invalid", "cannot connect to no-such-host.invalid"),
+        ("http://[::1]:1", "cannot connect"),
     ],
 )
 def test_what_was_never_sent_is_known_as_such(asker: Asker, base_url: str, told: str) -> None:
@@ -380,7 +384,7 @@ def test_a_certificate_is_checked_against_the_given_authority(asker: Asker, tls_
 def test_plain_http_on_a_tls_port_and_the_other_way_are_told(asker: Asker, tls_port: int) -> None:
     with pytest.raises(Unreachable):
         asker.ask(f"http://127.0.0.1:{tls_port}", attempts=1)
-    with RawServer(http()) as server, pytest.raises(Unreachable, match="can not connect") as caught:
+    with RawServer(http()) as server, pytest.raises(Unreachable, match="cannot connect") as caught:
         asker.ask(server.base_url.replace("http:", "https:"), attempts=1, timeout=1.0)
     assert not caught.value.sent
 

@@ -229,7 +229,7 @@ def test_a_refresh_that_was_not_looked_at_is_sent_again(answer: Any) -> None:
 
 def test_a_refresh_that_never_left_keeps_its_token_for_the_next_run() -> None:
     cli = CommandLine(*[UNSENT] * 5, store=kept())
-    told = "refresh: can not connect to sync.example.org (ConnectError)"
+    told = "refresh: cannot connect to sync.example.org (ConnectError)"
     cli.fails(Unreachable, told, rejected=STARTED)
     assert cli.stored == AccountState(STARTED)
     assert cli.told() == [events.LoginFailed("refresh", told)]
@@ -431,7 +431,7 @@ def test_a_code_that_may_have_been_looked_at_is_not_sent_again_the_next_one_is(a
         (LOST, 2, "login: the connection broke (ReadError)"),
         ((500, {}), 2, "login: the API answered 500"),
         ((503, {}), 5, "login: the API kept answering 503 in 5 tries"),
-        (UNSENT, 5, "login: can not connect to sync.example.org (ConnectError)"),
+        (UNSENT, 5, "login: cannot connect to sync.example.org (ConnectError)"),
     ],
 )
 def test_a_password_whose_answer_is_lost_is_sent_twice_at_most(answer: Any, tries: int, told: str) -> None:

@@ -1,0 +1,54 @@
+"""What an exception of httpx means for the runner: one translation for every client."""
+
+import re
+import ssl
+
+from runner.errors import ContractError, ProxyRefused, RunnerError, Unreachable
+from runner.http.proxies import Proxy
+
+
+def of_transport(error: Exception, endpoint: str, host: str, proxy: Proxy | None, *, sent: bool = True) -> RunnerError:
+    """The error for what httpx raised while `endpoint` was asked at `host`; `sent`: the request may have left."""
+    import httpx
+
+    to = host if proxy is None else f"{host} through {proxy.shown}"
+    if isinstance(error, httpx.ProxyError):
+        return _of_proxy(str(error), endpoint, host, proxy)
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return Unreachable(f"{endpoint}: cannot connect to {to} ({cause(error)})", sent=False)
+    if isinstance(error, httpx.LocalProtocolError | httpx.InvalidURL | UnicodeError):
+        return ContractError(
+            f"{endpoint}: the request cannot be written; a value for its path or headers (a token, an id) holds "
+            "characters that HTTP does not allow there"
+        )
+    if not sent and proxy is not None:
+        return Unreachable(f"{endpoint}: {proxy.shown} gave no tunnel to {host} ({cause(error)})", sent=False)
+    return Unreachable(f"{endpoint}: the connection broke ({cause(error)})", sent=sent)
+
+
+def _of_proxy(text: str, endpoint: str, host: str, proxy: Proxy | None) -> RunnerError:
+    """httpx tells a refused CONNECT as `407 Proxy Authentication Required`; the words are the proxy's."""
+    named = proxy.shown if proxy else "the proxy"
+    status = re.match(r"\d{3}\b", text)
+    if status and status[0] == "407":
+        return proxy_login_refused(endpoint, named)
+    if not status:
+        return Unreachable(f"{endpoint}: {named} gave no tunnel to {host}", sent=False)
+    return Unreachable(f"{endpoint}: {named} refused a tunnel to {host} with {status[0]}", sent=False)
+
+
+def proxy_login_refused(endpoint: str, named: str) -> ProxyRefused:
+    """The error for a proxy that answers 407; `named` is the proxy as messages show it."""
+    return ProxyRefused(f"{endpoint}: {named} wants a login (407); put the user and password into its address")
+
+
+def cause(error: Exception) -> str:
+    """The system's own words for a failed connection, or the kind of error: no URL and no text of others in it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, ssl.SSLCertVerificationError):
+            return f"certificate: {found.verify_message}"
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror
+        found = found.__cause__ or found.__context__
+    return type(error).__name__
