@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # Where people and machines read the address. The Action's own uses are `OWNER/sync-runner@...`, without a host.
 READERS = (
-    "*.md", "Dockerfile", "action.yml", "compose*.yaml", "docs/**/*.md", "examples/**/*", "k8s/**/*.yaml",
+    "*.md", "Dockerfile", "action.yml", "compose*.yaml", "docs/**/*.md", "examples/**/*", "k8s/**/*.yaml", "charts/**/*.yaml",
     ".github/**/*.yml", "pyproject.toml", "runner/__init__.py",
 )  # fmt: skip
 # An owner and `sync-runner`: after the host, or before the `@` of a reference to the Action.
