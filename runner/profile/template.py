@@ -1,7 +1,8 @@
 """Closed templates: `${name}` stands for a named value of the run, `${name?}` for one that may be absent. No code.
 
 A string that is only a placeholder keeps the value's JSON type; inside a longer string the value is written as text.
-An absent optional value takes its key, and a mapping that empties by it, out of the request. `$$` is a dollar sign.
+An absent optional value takes its key, and a mapping that empties by it, out of the request; with `${name?null}` the key
+stays and is null. `$$` is a dollar sign.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 
 from runner.yaml_source import Place
 
-_PLACEHOLDER = re.compile(r"\$(?:\$|\{([a-z_][a-z0-9_.]*)(\?)?\})")
+_PLACEHOLDER = re.compile(r"\$(?:\$|\{([a-z_][a-z0-9_.]*)(\?(?:null)?)?\})")
 _ABSENT = object()
 
 
@@ -66,18 +67,19 @@ def _fill_text(template: str, values: Mapping[str, Any]) -> Any:
     whole = _PLACEHOLDER.fullmatch(template)
     if whole and whole[1]:
         return _value(whole, values)
-    missing = False
+    missing: list[Any] = []
 
     def put(match: re.Match[str]) -> str:
-        nonlocal missing
         if not match[1]:
             return "$"
         value = _value(match, values)
-        missing = missing or value is _ABSENT
-        return "" if value is _ABSENT else as_text(value)
+        if value is None or value is _ABSENT:
+            missing.append(value)
+            return ""
+        return as_text(value)
 
     text = _PLACEHOLDER.sub(put, template)
-    return _ABSENT if missing else text
+    return missing[0] if missing else text
 
 
 def _value(match: re.Match[str], values: Mapping[str, Any]) -> Any:
@@ -85,7 +87,7 @@ def _value(match: re.Match[str], values: Mapping[str, Any]) -> Any:
     if value is None:
         if not match[2]:
             raise KeyError(match[1])
-        return _ABSENT
+        return None if match[2] == "?null" else _ABSENT
     return value
 
 

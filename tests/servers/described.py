@@ -15,13 +15,14 @@ from openapi_core.datatypes import RequestParameters
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 DESCRIPTIONS = Path(__file__).parent / "described"
+Query = ImmutableMultiDict[str, str]
 Said = tuple[int, Any]  # status and JSON body; no body for None
 
 
 class Speaker(Protocol):
     """What an API does: its jobs, and an answer for each request."""
 
-    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said: ...
+    def answer(self, method: str, parts: list[str], query: Query, body: Any, token: str) -> Said: ...
 
 
 def description(name: str) -> dict[str, Any]:
@@ -92,7 +93,7 @@ class DescribedServer:
         )
         with self._speaking:
             status, body = self._speaker.answer(
-                method, url.path.strip("/").split("/"), dict(query), json.loads(raw or b"null"),
+                method, url.path.strip("/").split("/"), ImmutableMultiDict(query), json.loads(raw or b"null"),
                 headers.get("Authorization", ""),
             )  # fmt: skip
             content = None if body is None else json.dumps(body).encode()

@@ -1,4 +1,4 @@
-"""What Airflow, Airbyte, dbt Cloud and AWX do with jobs, in as few lines as their descriptions and pages tell it.
+"""What Airbyte, dbt Cloud and AWX do with jobs, in as few lines as their descriptions and pages tell it.
 
 A job shows one word of its script at each look, and stays at the last. What happened is there to be judged by.
 """
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.servers.described import Said
+from tests.servers.described import Query, Said
 
 LOGIN = {"username": "runner", "password": "correct horse"}
 CLIENT = {"client_id": "an-id", "client_secret": "a-secret"}
@@ -55,56 +55,10 @@ class Jobs:
         return next((job for job in self.started if str(job.number) == number), None)
 
 
-@dataclass
-class Airflow(Jobs):
-    """A run has the id that its starter gives; one id is taken once. Another `token` is another key of the server."""
-
-    token: str = "jwt"
-
-    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said:
-        """POST /auth/token, then /api/v2/dags/DAG/dagRuns[/RUN]."""
-        if parts == ["auth", "token"]:
-            return (201, {"access_token": self.token}) if body == LOGIN else (401, {"detail": "Invalid credentials"})
-        if token != f"Bearer {self.token}":
-            return 403, {"detail": "Invalid JWT token"}
-        run = next(
-            (job for job in self.started if job.asked["dag_run_id"] in (parts[-1], (body or {}).get("dag_run_id"))),
-            None,
-        )
-        if method == "POST":
-            if run:
-                return 409, {"detail": {"reason": "Unique constraint violation"}}
-            return 200, self.shown(self.start({**body, "dag": parts[3]}))
-        if parts[-1] == "dagRuns":
-            return 200, {
-                "dag_runs": [self.shown(job) for job in reversed(self.started)],
-                "total_entries": len(self.started),
-            }
-        if run is None:
-            return 404, {"detail": "The DagRun was not found"}
-        if method == "PATCH":
-            run.end(body["state"])
-            run.note = body["note"]
-        run.poll()
-        return 200, self.shown(run)
-
-    def shown(self, job: ScriptedJob) -> dict[str, Any]:
-        """A run as Airflow shows it."""
-        empty = (
-            "end_date", "duration", "data_interval_start", "data_interval_end", "last_scheduling_decision", "conf",
-            "bundle_version", "partition_key", "partition_date", "triggered_by", "triggering_user_name",
-        )  # fmt: skip
-        return {
-            **dict.fromkeys(empty), "dag_run_id": job.asked["dag_run_id"], "dag_id": job.asked["dag"], "state": job.word,
-            "note": job.note, "logical_date": None, "queued_at": job.at, "start_date": job.at, "run_after": job.at,
-            "run_type": "manual", "dag_versions": [], "dag_display_name": job.asked["dag"],
-        }  # fmt: skip
-
-
 class Airbyte(Jobs):
     """A connection runs one job at a time."""
 
-    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said:
+    def answer(self, method: str, parts: list[str], query: Query, body: Any, token: str) -> Said:
         """POST /applications/token, then /jobs[/JOB]."""
         if parts[0] == "applications":
             grant = {"access_token": "jwt", "token_type": "Bearer", "expires_in": 900}
@@ -134,7 +88,7 @@ class Airbyte(Jobs):
 class DbtCloud(Jobs):
     """Runs have numbers for states."""
 
-    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said:
+    def answer(self, method: str, parts: list[str], query: Query, body: Any, token: str) -> Said:
         """/api/v2/accounts/ACCOUNT/jobs/JOB/run and /api/v2/accounts/ACCOUNT/runs[/RUN[/cancel]]."""
         status = {"code": 200, "is_success": True, "user_message": "Success!", "developer_message": ""}
         if token != "Token a-token":
@@ -169,7 +123,7 @@ class DbtCloud(Jobs):
 class Awx(Jobs):
     """A template is found by its name; a job is cancelled without an answer."""
 
-    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Any, token: str) -> Said:
+    def answer(self, method: str, parts: list[str], query: Query, body: Any, token: str) -> Said:
         """/api/v2/job_templates[/TEMPLATE/launch] and /api/v2/jobs[/JOB[/cancel]]."""
         if token != "Bearer a-token":
             return 401, {"detail": "Authentication credentials were not provided."}

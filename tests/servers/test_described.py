@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from runner import profile as profiles
+from tests.servers.airflow_speaker import Airflow
 from tests.servers.described import DescribedServer, description
-from tests.servers.speakers import CLIENT, LOGIN, Airbyte, Airflow, Awx, DbtCloud, Jobs
+from tests.servers.speakers import CLIENT, LOGIN, Airbyte, Awx, DbtCloud, Jobs
 from tests.support.command_line import PATIENCE, Running
 from tests.support.in_process import RunOutput, run_here
 from tests.support.recording_proxy import RecordingProxy
@@ -221,3 +222,19 @@ def test_a_wrong_secret_is_told_as_such(api: Api, at: At) -> None:
     ended = place.run()
     assert ended.code == 3, ended.errors
     assert place.jobs.started == []
+
+
+def test_a_token_that_has_expired_is_replaced_and_dates_are_said_as_airflow_wants_them(at: At) -> None:
+    airflow = next(api for api in APIS if api.profile == "airflow")
+    place = at(airflow, airflow.walk)
+    assert place.run().code == 0
+    place.jobs.expired, place.jobs.token = place.jobs.token, "another"
+    dated = {**airflow.sync, "start": "2026-01-01", "end": "2026-01-02"}
+    again = run_here(
+        place.server.base_url, place.home / "secrets", [dated], profile="airflow", state=place.home / "state"
+    )
+    assert again.code == 0, again.errors
+    asked = place.jobs.started[-1].asked
+    assert [asked[name] for name in ("logical_date", "data_interval_start", "data_interval_end")] == [
+        "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z",
+    ]  # fmt: skip

@@ -1,0 +1,103 @@
+"""What Airflow 3.3.2 answers about runs of a DAG, as it was seen to: tests/servers/test_airflow.py asks the real one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.servers.described import Query, Said
+from tests.servers.speakers import LOGIN, Jobs, ScriptedJob
+
+ENDED = ("success", "failed")
+VIEWER = {"username": "watcher", "password": "battery staple"}
+LIMIT = (
+    "Invalid input for param limit: 'a word' is not of type 'integer'\n\nFailed validating 'type' in schema:\n"
+    "    {'type': 'integer', 'minimum': 1}\n\nOn instance:\n    'a word'"
+)
+
+
+@dataclass
+class Airflow(Jobs):
+    """It has the DAG `nightly`. A run has the id that its starter gives; one id, and one logical date, is taken once.
+
+    `token` is what it gives out; one that is `expired`, or of another key, is no longer good.
+    """
+
+    token: str = "jwt"
+    expired: str = ""
+
+    def answer(self, method: str, parts: list[str], query: Query, body: Any, token: str) -> Said:
+        """POST /auth/token, then /api/v2/dags/DAG/dagRuns[/RUN]."""
+        if parts == ["auth", "token"]:
+            return self._login(body)
+        refused = self._refused(method, token)
+        if refused:
+            return refused
+        if parts[-1] == "dagRuns":
+            return self._triggered(parts[3], body) if method == "POST" else self._listed(query)
+        run = next((job for job in self.started if job.asked["dag_run_id"] == parts[-1]), None)
+        if run is None:
+            return 404, {"detail": f"The DagRun with dag_id: `{parts[3]}` and run_id: `{parts[-1]}` was not found"}
+        if method == "PATCH":  # also of a run that has ended: it is rewritten
+            run.end(body["state"])
+            run.note = body["note"]
+        run.poll()
+        return 200, shown(run)
+
+    def _login(self, body: Any) -> Said:
+        if body == LOGIN:
+            return 201, {"access_token": self.token}
+        if body == VIEWER:
+            return 201, {"access_token": "viewer"}
+        return 401, {"detail": "Invalid credentials"}
+
+    def _refused(self, method: str, token: str) -> Said | None:
+        if not token:
+            return 401, {"detail": "Not authenticated"}
+        if token == f"Bearer {self.expired}":
+            return 401, {"detail": "Token Expired"}
+        if token == "Bearer viewer":
+            return (403, {"detail": "Forbidden"}) if method != "GET" else None
+        return None if token == f"Bearer {self.token}" else (403, {"detail": "Invalid JWT token"})
+
+    def _triggered(self, dag: str, body: Any) -> Said:
+        date = body["logical_date"]
+        if dag != "nightly":
+            return 404, {"detail": f"Dag with dag_id: '{dag}' not found"}
+        if date and "T" not in date:
+            return 422, {
+                "detail": [_problem("timezone_aware", "logical_date", "Input should have timezone info", date)]
+            }
+        if "a word" in (body.get("conf") or {}).values():
+            return 400, {"detail": LIMIT}
+        taken = [job.asked for job in self.started]
+        if any(one["dag_run_id"] == body["dag_run_id"] or (date and one["logical_date"] == date) for one in taken):
+            return 409, {
+                "detail": {"reason": "Unique constraint violation", "statement": "hidden", "orig_error": "hidden"}
+            }
+        return 200, shown(self.start({**body, "dag": dag}))
+
+    def _listed(self, query: Query) -> Said:
+        newest_first = query.get("order_by", "id").startswith("-")
+        states = query.getlist("state")
+        jobs = [job for job in self.started if not states or job.word in states]
+        return 200, {
+            "dag_runs": [shown(job) for job in (reversed(jobs) if newest_first else jobs)],
+            "total_entries": len(jobs),
+        }
+
+
+def _problem(kind: str, field: str, message: str, given: str) -> dict[str, Any]:
+    return {"type": kind, "loc": ["body", field], "msg": message, "input": given}
+
+
+def shown(job: ScriptedJob) -> dict[str, Any]:
+    """A run as Airflow shows it. It has no start while it is queued."""
+    empty = (
+        "duration", "data_interval_start", "data_interval_end", "last_scheduling_decision", "conf",
+        "bundle_version", "partition_key", "partition_date", "triggered_by", "triggering_user_name",
+    )  # fmt: skip
+    return {
+        **dict.fromkeys(empty), "dag_run_id": job.asked["dag_run_id"], "dag_id": job.asked["dag"], "state": job.word,
+        "note": job.note, "logical_date": job.asked.get("logical_date"), "queued_at": job.at, "run_after": job.at,
+        "start_date": None if job.word == "queued" else job.at, "end_date": job.at if job.word in ENDED else None,
+        "run_type": "manual", "dag_versions": [], "dag_display_name": job.asked["dag"],
+    }  # fmt: skip
