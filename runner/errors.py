@@ -17,7 +17,7 @@ ended so may have been taken: a trigger is then looked up before it is sent agai
 """
 
 from collections.abc import Iterable
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from runner import REPOSITORY
 
@@ -131,8 +131,25 @@ class SecretError(AuthenticationError):
     """A secret is missing or unusable; the message names the file and the fault, never the content."""
 
 
+class Cause(StrEnum):
+    """What a refused login was refused for, as far as the API tells."""
+
+    PASSWORD = "password"  # the username or password
+    CODE = "code"  # the one-time code
+    CREDENTIALS = "credentials"  # the password or the code: the API does not tell which
+    CLIENT = "client"  # the client's id, secret or signature: never the user's fault
+    ACCOUNT = "account"  # locked, disabled, or a person must do something first
+    TOKEN = "token"  # what an earlier step of the login gave
+    DOUBT = "doubt"  # no clear answer: lost, or the server's own failure
+
+
 class LoginRefused(AuthenticationError):
     """The API refused the credentials or the code, asked for a factor the runner has not, or a cool-down is on."""
+
+    def __init__(self, message: str, *, cause: Cause = Cause.TOKEN) -> None:
+        """`cause` decides what is sent again, and when."""
+        super().__init__(message)
+        self.cause = cause
 
 
 class ProxyRefused(AuthenticationError):

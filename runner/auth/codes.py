@@ -29,14 +29,20 @@ class Codes:
         self._clock = clock
         self._add_secret = add_secret
         self.sent = 0
+        self.certain = False
 
     @property
     def used_up(self) -> bool:
         """Whether this run may send no more."""
         return self.sent >= MAX_CODES
 
-    async def next(self, held: HeldState, seed: Seed | None, deadline: Deadline, observer: Observer) -> str:
+    async def next(
+        self, held: HeldState, seed: Seed | None, deadline: Deadline, observer: Observer, *, sure: bool = False
+    ) -> str:
         """A code of a step that was never sent; waits for its time. The step is kept as used before the code leaves.
+
+        `sure`: only of a step that nobody can have used before us; without memory of the current one the next is
+        waited for. Afterwards `certain` tells whether a refusal of this code would say anything of the seed.
 
         Raises SecretError without a seed, AuthenticationError after too many codes, DeadlineExceeded.
         """
@@ -51,11 +57,15 @@ class Codes:
                 "Does the API take back its tokens? See the log"
             )
         stored = held.state
-        choice = totp.choose_step(seed, self._clock.time() + stored.skew, _last_step(seed, stored))
+        now = self._clock.time() + stored.skew
+        choice = totp.choose_step(seed, now, _last_step(seed, stored))
+        if sure and not _remembers(seed, stored, choice.step):
+            choice = totp.choose_step(seed, now, max(totp.step_at(seed, now), choice.step - 1))
         if choice.wait > 0:
             await self._wait(choice, deadline, observer)
         self.sent += 1
-        held.change(last_step=choice.step)
+        self.certain = _remembers(seed, stored, choice.step) and stored.answered
+        held.change(last_step=choice.step, since=stored.since or self._clock.time(), answered=False)
         await held.keep()
         code = totp.code(seed, choice.step)
         self._add_secret(code)
@@ -72,7 +82,7 @@ class Codes:
 
     def give_back(self, held: HeldState, before: AccountState) -> None:
         """The last code was certainly not looked at: it may be used again."""
-        held.change(last_step=before.last_step)
+        held.change(last_step=before.last_step, answered=before.answered)
         self.sent -= 1
 
     def measure_skew(self, held: HeldState, answer: Response, observer: Observer) -> None:
@@ -88,6 +98,13 @@ class Codes:
             held.change(skew=skew)
         if skew:
             observer.emit(events.ClockSkew(skew))
+
+
+def _remembers(seed: Seed, stored: AccountState, step: int) -> bool:
+    """Whether the state would know of a code of that step that was sent before: it is older than the step."""
+    if not stored.since:
+        return False
+    return totp.step_at(seed, stored.since + stored.skew) < step
 
 
 def _last_step(seed: Seed, stored: AccountState) -> int | None:

@@ -5,9 +5,11 @@ from typing import Any
 
 from runner.auth.codes import MAX_CODES, Codes
 from runner.auth.credentials import Credentials
+from runner.auth.refusal_text import not_the_api, refusal
+from runner.auth.refusals import APART
 from runner.auth.totp import Seed
-from runner.clock import Deadline
-from runner.errors import ContractError, LoginRefused, Unreachable
+from runner.clock import Clock, Deadline
+from runner.errors import Cause, ContractError, DeadlineExceeded, LoginRefused, Unreachable
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import retry
@@ -21,52 +23,81 @@ from runner.profile.models import Auth, Step
 from runner.state.interface import HeldState
 
 TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
+MAX_REPEATS = 3  # further sendings of a password or code in one run that were turned away; most servers lock at five
 
 
 @dataclass(slots=True)
 class LoginState:
-    """Where a walk has come to: the last answer, what was carried so far, and whether a code was used."""
+    """Where a walk has come to: the last answer, what was carried so far, and what it has shown."""
 
     values: dict[str, Any]
     answer: Response | None = None
     carried: dict[str, str] = field(default_factory=dict)
     used_code: bool = False
+    proven: bool = False  # the password: an answer to it led on
+    later: bool = False  # an answer said to come again in a moment
 
 
 class LoginFlow:
     """One account's way through the steps."""
 
-    def __init__(self, client: Client, auth: Auth, codes: Codes, account: str) -> None:
+    def __init__(self, client: Client, auth: Auth, codes: Codes, account: str, clock: Clock) -> None:
         """`account` is the value of `${account}` in the profile's templates."""
         self._client = client
         self._auth = auth
         self._codes = codes
         self._account = account
+        self._clock = clock
+        self.repeats = 0
+        self.no_good_until = 0.0  # monotonic: nothing that may be refused is sent before
+        self.doubtful = False  # the last walk ended without a clear answer to a password
 
     async def go(self, held: HeldState, credentials: Credentials, deadline: Deadline, observer: Observer) -> LoginState:
         """From the first step until one says done. Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded."""
+        self.doubtful = False
         state = LoginState({"account": self._account, **credentials.values})
         name = next(iter(self._auth.steps))
         for _ in range(2 * len(self._auth.steps) + MAX_CODES):
             step = self._auth.steps[name]
             skew = held.state.skew
-            sending = _Sending(self._client, held, self._codes, step, state)
+            sending = _Sending(self, held, step, state)
             answer = state.answer = await self._send(step, sending, credentials.seed, deadline, observer)
             clock_was_wrong = abs(held.state.skew - skew) >= 2.0
             state.used_code = state.used_code or step.wants_code
-            rule = meaning(step, answer)
-            if rule is None:
-                raise ContractError(
-                    f"login: the profile has no meaning for the answer {answer.status} ({shape_of(answer)})"
-                )
-            if rule.then == "refused" and step.wants_code and clock_was_wrong and not self._codes.used_up:
-                continue  # once more, with a code for the server's clock
-            self._refuse(rule, step, answer)
+            rule = self._meaning(step, answer)
+            if self._once_more(rule, step, state, clock_was_wrong):
+                continue
+            self._refuse(rule, step, state, answer)
             self._carry(rule, answer, state)
+            state.proven = state.proven or step.sends_password
             if rule.then == "done":
                 return state
             name = rule.then
         raise ContractError("login: the API sent the login in a circle")
+
+    def _meaning(self, step: Step, answer: Response) -> Rule:
+        """The rule for the answer. Raises ContractError where there is none, Unreachable where it is not the API's."""
+        rule = meaning(step, answer)
+        if rule is None:
+            raise ContractError(
+                f"login: the profile has no meaning for the answer {answer.status} ({shape_of(answer)})"
+            )
+        foreign = not_the_api(rule, answer)
+        if foreign:
+            self.doubtful = step.sends_password
+            raise Unreachable(f"login: {foreign}")
+        return rule
+
+    def _once_more(self, rule: Rule, step: Step, state: LoginState, clock_was_wrong: bool) -> bool:
+        """Whether to send the step again. Nothing that may count as a refused password is: only a code alone."""
+        if rule.then in ("refused", "later", "failing"):
+            self.no_good_until = self._clock.monotonic() + APART
+        if rule.then == "later" and not state.later and not (step.wants_code and self._codes.used_up):
+            state.later = True
+            return True
+        if rule.then != "refused" or _cause(rule, step, state) is not Cause.CODE or self._codes.used_up:
+            return False
+        return clock_was_wrong or not self._codes.certain
 
     def _carry(self, rule: Rule, answer: Response, state: LoginState) -> None:
         for name, sources in rule.carry.items():
@@ -75,18 +106,27 @@ class LoginFlow:
             if found is not None:
                 state.carried[name] = found
 
-    def _refuse(self, rule: Rule, step: Step, answer: Response) -> None:
+    def _refuse(self, rule: Rule, step: Step, state: LoginState, answer: Response) -> None:
+        """Raises what an end other than `done` means."""
+        said = extraction.said(self._auth.message, answer.body)
+        told = f"{answer.status}: {said}" if said else str(answer.status)
         if rule.then == "refused":
-            raise LoginRefused(_refusal(self._auth, step, answer))
+            cause = _cause(rule, step, state)
+            raise LoginRefused(refusal(cause, step, told), cause=cause)
         if rule.then == "locked":
             raise LoginRefused(
-                "login: the account is locked at the API; unlock it there, or wait until it is open again"
+                f"login: the account is locked at the API or disabled ({told}); unlock it there, or wait until it is open again",
+                cause=Cause.ACCOUNT,
             )
         if rule.then == "unsupported":
             raise LoginRefused(
                 "login: the API wants a second factor that needs a person (push, SMS or e-mail); "
-                "set the account to an authenticator app and mount its seed as the secret `totp_seed`"
+                "set the account to an authenticator app and mount its seed as the secret `totp_seed`",
+                cause=Cause.ACCOUNT,
             )
+        if rule.then in ("later", "failing"):
+            self.doubtful = step.sends_password and rule.then == "failing"
+            raise Unreachable(f"login: the API could not take the login ({told}); nothing is known of the credentials")
 
     async def _send(
         self, step: Step, sending: "_Sending", seed: Seed | None, deadline: Deadline, observer: Observer
@@ -99,52 +139,86 @@ class LoginFlow:
                 deadline=deadline,
                 observer=observer,
             )
+            if answer.status in retry.MAYBE_TAKEN | retry.NOT_TAKEN and meaning(step, answer) is None:
+                raise Unreachable(f"login: the API answered {answer.status}")
         except Unreachable as error:
+            self.doubtful = sending.lost > 0 and step.sends_password
             observer.emit(events.LoginFailed("login", str(error)))
             raise
-        if answer.status in retry.MAYBE_TAKEN | retry.NOT_TAKEN and meaning(step, answer) is None:
-            observer.emit(events.LoginFailed("login", f"the API answered {answer.status}"))
-            raise Unreachable(f"login: the API answered {answer.status}")
         return answer
+
+    async def keep_apart(self, refused_at: float, deadline: Deadline) -> None:
+        """Wait until a request that may be refused is far enough from the last one that was, in this run or another.
+
+        `refused_at` is when another run was refused. Raises DeadlineExceeded.
+        """
+        here = self.no_good_until - self._clock.monotonic()
+        elsewhere = refused_at + APART - self._clock.time()
+        wait = max(here, elsewhere if elsewhere <= APART else 0.0)
+        if wait <= 0:
+            return
+        if wait >= deadline.remaining:
+            raise DeadlineExceeded(f"login: the next try comes in {wait:.1f} s, after {deadline.what}")
+        await self._clock.sleep(wait)
 
 
 class _Sending:
     """One step on its way, made anew for each try: a code is stale by the next one.
 
-    Where the answer was lost the step is sent once more, with the next code; never a third time, for the server may
-    have counted each as a failure.
+    Where the answer was lost a step with a code, whose password is proven, is sent once more with the next code; never a
+    third time, for the server may have counted each as a failure. A password that is not proven is not sent again.
     """
 
-    def __init__(self, client: Client, held: HeldState, codes: Codes, step: Step, state: LoginState) -> None:
-        self._client = client
+    def __init__(self, flow: LoginFlow, held: HeldState, step: Step, state: LoginState) -> None:
+        self._flow = flow
         self._held = held
-        self._codes = codes
         self._step = step
-        self._values = state.values
-        self._lost = 0
+        self._state = state
+        self._careful = step.wants_code or step.sends_password
+        self._understood = False  # whether a rule of the step fits the last answer
+        self.lost = 0
 
     async def once(self, attempt: int, seed: Seed | None, deadline: Deadline, observer: Observer) -> Response:
-        before = self._held.state
-        if self._step.wants_code:
-            self._values["code"] = await self._codes.next(self._held, seed, deadline, observer)
-        call = replace(prepare("login", self._step.request, self._values), takes_redirect=_takes_redirect(self._step))
+        flow, held, step, values = self._flow, self._held, self._step, self._state.values
+        before = held.state
+        if self._careful:
+            await flow.keep_apart(before.refused_at, deadline)
+        if step.wants_code:
+            unproven = step.sends_password and not self._state.proven
+            values["code"] = await flow._codes.next(held, seed, deadline, observer, sure=unproven)
+        call = replace(prepare("login", step.request, values), takes_redirect=_takes_redirect(step))
         try:
-            answer = await self._client.exchange(call, attempt, deadline, observer)
+            answer = await flow._client.exchange(call, attempt, deadline, observer)
         except Unreachable as error:
-            self._lost += error.sent
-            if self._step.wants_code and not error.sent:
-                self._codes.give_back(self._held, before)
+            self._note(lost=error.sent)
+            if step.wants_code and not error.sent:
+                flow._codes.give_back(held, before)
             raise
-        if self._step.wants_code and answer.status in TURNED_AWAY:
-            self._codes.give_back(self._held, before)
-        self._codes.measure_skew(self._held, answer, observer)
-        self._lost += answer.status in retry.MAYBE_TAKEN
+        if step.wants_code and answer.status in TURNED_AWAY:
+            flow._codes.give_back(held, before)
+        flow._codes.measure_skew(held, answer, observer)
+        self._understood = meaning(step, answer) is not None
+        if not self._understood:
+            self._note(lost=answer.status in retry.MAYBE_TAKEN, repeated=answer.status in retry.NOT_TAKEN)
         return answer
+
+    def _note(self, *, lost: bool, repeated: bool = False) -> None:
+        """The request brought nothing; it may have been refused."""
+        self.lost += lost
+        if self._careful and (lost or repeated):
+            self._flow.repeats += repeated
+            self._flow.no_good_until = self._flow._clock.monotonic() + APART
 
     def why(self, failure: Unreachable | int) -> str | None:
         """The reason to send it again, or None."""
-        no_code_left = self._step.wants_code and self._codes.used_up
-        return None if self._lost > 1 or no_code_left else retry.reason(failure, Safety.IDEMPOTENT)
+        if isinstance(failure, int) and self._understood:
+            return None
+        if self._careful:
+            no_code_left = self._step.wants_code and self._flow._codes.used_up
+            unproven = self._step.sends_password and not self._state.proven
+            if no_code_left or self._flow.repeats > MAX_REPEATS or self.lost > (0 if unproven else 1):
+                return None
+        return retry.reason(failure, Safety.IDEMPOTENT)
 
 
 def meaning(step: Step, answer: Response) -> Rule | None:
@@ -164,12 +238,13 @@ def _takes_redirect(step: Step) -> bool:
     return any(300 <= status < 400 for rule in step.answers for status in rule.status)
 
 
-def _refusal(auth: Auth, step: Step, answer: Response) -> str:
+def _cause(rule: Rule, step: Step, state: LoginState) -> Cause:
+    """What a refusal is about: what the profile says, else what the request sent that nothing has proven yet."""
+    if rule.cause:
+        return Cause(rule.cause)
+    unproven = step.sends_password and not state.proven
     if step.wants_code:
-        return (
-            f"login: the one-time code was refused ({answer.status}); check the secret `totp_seed` "
-            "(is it this account's, are digits, period and algorithm right?) and the clocks of both machines"
-        )
-    sent = [name for name in auth.secrets if name not in ("totp_seed", "refresh_token")]
-    listed = " and ".join(f"`{name}`" for name in sent)
-    return f"login: the {' or '.join(sent)} was refused ({answer.status}); check the secrets {listed}"
+        return Cause.CREDENTIALS if unproven else Cause.CODE
+    if step.sends_password or not step.sends.isdisjoint({"username", "api_token"}):
+        return Cause.PASSWORD
+    return Cause.CLIENT if not step.sends.isdisjoint({"client_id", "client_secret"}) else Cause.TOKEN

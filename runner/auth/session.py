@@ -7,13 +7,23 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
+from runner.auth import refusals
 from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
 from runner.auth.login_flow import TURNED_AWAY, LoginFlow, LoginState
 from runner.auth.session_reading import read_session
 from runner.clock import Clock, Deadline
-from runner.errors import AuthenticationError, ContractError, LoginRefused, SecretError, Unreachable
+from runner.errors import (
+    AuthenticationError,
+    ContractError,
+    DeadlineExceeded,
+    LoginRefused,
+    RunnerError,
+    SecretError,
+    Unreachable,
+)
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import retry
@@ -27,8 +37,7 @@ from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
 
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
-COOLDOWN = 300.0  # seconds after the first refused login; doubles with each further one
-MAX_COOLDOWN = 6 * 3600.0
+AWAY = frozenset({502, 503})  # answers of a gate whose server is away
 
 
 class LoginSessionProvider:
@@ -65,7 +74,7 @@ class LoginSessionProvider:
         self._session: UserSession | None = None
         self._stored = AccountState()
         self._codes = Codes(base_url, clock, add_secret)
-        self._steps = LoginFlow(client, auth, self._codes, account)
+        self._steps = LoginFlow(client, auth, self._codes, account, clock)
         self._refused: AuthenticationError | None = None
 
     @property
@@ -131,13 +140,22 @@ class LoginSessionProvider:
         async with self._held(deadline) as held:
             held.change(session=None)
             if cooldown:
-                held.change(failures=0, cooldown_until=0.0)
+                held.change(**refusals.FORGIVEN)
         self._session = None
 
     def _good(self, session: UserSession, rejected: UserSession | None) -> bool:
         if rejected and session.access_token == rejected.access_token:
             return False
-        return session.expires_at is None or session.expires_at - EXPIRY_MARGIN > self._clock.time()
+        if session.expires_at is None:
+            return True
+        margin = min(EXPIRY_MARGIN, max(0.0, session.expires_at - session.token.created_at) / 4)
+        return session.expires_at - margin > self._clock.time()
+
+    def _alive(self, session: UserSession, rejected: UserSession | None) -> bool:
+        """Whether it can still be used where no better one is to be had."""
+        if not session.access_token or (rejected and session.access_token == rejected.access_token):
+            return False
+        return session.expires_at is None or session.expires_at > self._clock.time()
 
     async def _acquire(
         self, held: HeldState, deadline: Deadline, observer: Observer, rejected: UserSession | None
@@ -150,7 +168,8 @@ class LoginSessionProvider:
             return session
         old = session or self._given(held.state)
         if old and old.refresh_token and self._auth.refresh:
-            renewed = await self._refresh(held, old, deadline, observer)
+            alive = self._alive(old, rejected)
+            renewed = await self._refresh(held, old, deadline, observer, alive=alive)
             if renewed:
                 return renewed
         return await self._login(held, deadline, observer)
@@ -171,23 +190,26 @@ class LoginSessionProvider:
                 self._add_secret(secret)
 
     async def _refresh(
-        self, held: HeldState, old: UserSession, deadline: Deadline, observer: Observer
+        self, held: HeldState, old: UserSession, deadline: Deadline, observer: Observer, *, alive: bool
     ) -> UserSession | None:
-        """A renewed session, or None where a login must follow."""
+        """A renewed session, or None where a login must follow.
+
+        Where the server is away its token is kept, and a session that is still `alive` goes on as it is.
+        """
         began = self._clock.monotonic()
         self._keep(old)
         before = held.state
         # Taken out of the store before it is sent: a rotating server revokes the family when one is seen twice.
         held.change(session=None, used_refresh_token=_fingerprint(old.refresh_token or ""))
         await held.keep()
+        if alive and old.expires_at is not None:
+            end = old.expires_at - self._clock.time()
+            deadline = deadline.min(Deadline.after(self._clock, end, "the session"))
         try:
             session = await self._renewed(held, old, deadline, observer)
-        except (Unreachable, LoginRefused, ContractError) as error:
+        except (Unreachable, LoginRefused, ContractError, DeadlineExceeded) as error:
             observer.emit(events.LoginFailed("refresh", str(error)))
-            if isinstance(error, Unreachable) and not error.sent:
-                held.change(session=before.session, used_refresh_token=before.used_refresh_token)
-                raise
-            return None  # the token may be used up: a login is the way on
+            return _without(error, held, old, before, alive=alive)
         return self._started(held, session, "refresh", began, observer)
 
     async def _renewed(self, held: HeldState, old: UserSession, deadline: Deadline, observer: Observer) -> UserSession:
@@ -204,6 +226,8 @@ class LoginSessionProvider:
             observer=observer,
         )
         self._codes.measure_skew(held, answer, observer)
+        if retry.failure(answer.status):
+            raise Unreachable(f"the API answered {answer.status}", sent=answer.status not in AWAY)
         if answer.status not in refresh.accepted:
             raise LoginRefused(f"the API answered {answer.status}")
         fields = refresh.session or self._auth.session
@@ -212,7 +236,7 @@ class LoginSessionProvider:
         return read_session("refresh", fields, state, self._auth.kept, old)
 
     async def _login(self, held: HeldState, deadline: Deadline, observer: Observer) -> UserSession:
-        self._check_cooldown(held.state)
+        self._check_refusals(held)
         began = self._clock.monotonic()
         if not self._auth.steps:
             raise LoginRefused(
@@ -229,13 +253,17 @@ class LoginSessionProvider:
         try:
             return await self._steps.go(held, self._credentials, deadline, observer)
         except LoginRefused as error:
-            if self._rotated(observer):
+            if self._rotated(held, error, observer):
                 return await self._walk(held, deadline, observer)
             self._note_refusal(held, observer, error)
             raise
+        finally:
+            if self._steps.doubtful:
+                doubt = refusals.after_doubt(held.state, self._credentials, self._clock.time())
+                held.change(**doubt)
 
-    def _rotated(self, observer: Observer) -> bool:
-        """Read the secrets again, once; true where they changed since they were read, for the same user."""
+    def _rotated(self, held: HeldState, refused: LoginRefused, observer: Observer) -> bool:
+        """Read the secrets again, once; true where what was refused has changed since, for the same user."""
         reread, self._reread = self._reread, None
         if reread is None:
             return False
@@ -244,35 +272,60 @@ class LoginSessionProvider:
         except SecretError as error:
             observer.emit(events.LoginFailed("login", str(error)))
             return False
-        if fresh == self._credentials or fresh.username != self._credentials.username:
+        if fresh.username != self._credentials.username:
+            return False
+        if not refusals.changed(refused.cause, self._credentials, fresh):
+            return False
+        if refusals.objection(held.state, fresh, self._clock.time()):
             return False
         self._credentials = fresh
         observer.emit(events.SecretsRotated())
         return True
 
-    def _check_cooldown(self, stored: AccountState) -> None:
-        remaining = stored.cooldown_until - self._clock.time()
-        if remaining > 0:
-            raise LoginRefused(
-                f"no login is tried for another {remaining:.0f} s, after {stored.failures} refused in a row, so that the "
-                "account is not locked; mend the credentials, then `sync-runner login --force`"
-            )
+    def _check_refusals(self, held: HeldState) -> None:
+        """Raises what stands against a login: refused secrets that have not changed, or a cool-down."""
+        now = self._clock.time()
+        if held.state.cooldown_until > now:
+            held.change(cooldown_until=now + refusals.cooldown(held.state, now))  # in case another clock wrote it
+        objection = refusals.objection(held.state, self._credentials, now)
+        if objection:
+            raise objection
 
     def _note_refusal(self, held: HeldState, observer: Observer, error: LoginRefused) -> None:
-        failures = held.state.failures + 1
-        length = min(MAX_COOLDOWN, COOLDOWN * 2.0 ** (failures - 1))
-        held.change(session=None, failures=failures, cooldown_until=self._clock.time() + length)
+        now = self._clock.time()
+        held.change(**refusals.after_refusal(held.state, error.cause, self._credentials, now))
         observer.emit(events.LoginFailed("login", str(error)))
-        observer.emit(events.CooldownStarted(length, failures))
+        observer.emit(events.CooldownStarted(held.state.cooldown_until - now, held.state.failures))
 
     def _started(
         self, held: HeldState, session: UserSession, method: str, began: float, observer: Observer
     ) -> UserSession:
         self._keep(session)
-        held.change(session=session, failures=0, cooldown_until=0.0)
+        # A good refresh says nothing of a password that was refused.
+        if method != "refresh" or not held.state.blocked:
+            held.change(**refusals.FORGIVEN)
+        held.change(session=session)
         spent = round(self._clock.monotonic() - began, 3)
         observer.emit(events.LoggedIn(method, session.token.mfa_verified, spent, self._left(session)))
         return session
+
+
+def _without(
+    error: RunnerError, held: HeldState, old: UserSession, before: AccountState, *, alive: bool
+) -> UserSession | None:
+    """What is left after a failed refresh: the old session, or None for a login. Raises `error` where neither helps."""
+    away = isinstance(error, Unreachable | DeadlineExceeded)
+    rest = replace(old, refresh_token=None)
+    if away and not error.sent:
+        held.change(session=before.session, used_refresh_token=before.used_refresh_token)
+        rest = old
+    elif away and alive:
+        held.change(session=rest)
+    if away and alive:
+        return rest
+    if isinstance(error, DeadlineExceeded) or (isinstance(error, Unreachable) and not error.sent):
+        raise error
+    return None  # the token may be used up: a login is the way on
 
 
 def _not_looked_at(failure: Unreachable | int) -> str | None:

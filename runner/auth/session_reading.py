@@ -5,10 +5,12 @@ import secrets
 
 from runner.auth.login_flow import LoginState, shape_of
 from runner.errors import ContractError
+from runner.http.messages import Response
 from runner.models import AuthenticationToken, UserSession
 from runner.profile import extraction
 from runner.profile.models import SessionFields, Source
 
+SHORTEST, LONGEST = 10.0, 366 * 86_400.0  # seconds: lifetimes beyond are more likely of another unit, and not believed
 _KEY = secrets.token_bytes(16)  # of this process: a fingerprint cannot be tried out against guessed tokens
 
 
@@ -38,7 +40,7 @@ def read_session(
         )
     fingerprint = token_id(access_token)
     now = answer.sent_at  # the earliest moment it can have been issued
-    lifetime = extraction.seconds(answer, fields.expires_in)
+    lifetime = _lifetime(answer, fields, now)
     user_id = text(fields.user_id) or (before.user_id if before else None)
     enabled = extraction.flag(answer, fields.mfa_enabled)
     token = AuthenticationToken(
@@ -57,9 +59,21 @@ def read_session(
         session_id=text(fields.session_id) or (before.session_id if before else "") or fingerprint,
         user_id=user_id,
         refresh_token=text(fields.refresh_token) or (before.refresh_token if before else None),
-        expires_at=extraction.moment(answer, fields.expires_at) if lifetime is None else now + lifetime,
+        expires_at=None if lifetime is None else now + lifetime,
         mfa_enabled=state.used_code if enabled is None else enabled,
         created_at=(before.created_at if before else 0.0) or now,
         last_used_at=now,
         carried={name: value for name, value in state.carried.items() if name in kept},
     )
+
+
+def _lifetime(answer: Response, fields: SessionFields, now: float) -> float | None:
+    """Seconds until the session ends; None where it is not told, or told so that it cannot be true.
+
+    A lifetime of some seconds, or of years, is one of another unit: the session then lasts until the API says that it ended.
+    """
+    lifetime = extraction.seconds(answer, fields.expires_in)
+    if lifetime is None:
+        end = extraction.moment(answer, fields.expires_at)
+        lifetime = None if end is None else end - now
+    return lifetime if lifetime is not None and SHORTEST <= lifetime <= LONGEST else None

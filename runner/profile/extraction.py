@@ -140,11 +140,16 @@ def idle(profile: Jobs, data: JSON) -> bool:
 
 def message(errors: Errors, body: JSON) -> str | None:
     """The API's own words about what went wrong, fit to print; None where it has none."""
+    return said(errors.message, body)
+
+
+def said(expression: str, body: JSON) -> str | None:
+    """The words that stand at `expression`, fit to print; None where there are none."""
     try:
-        said = find(body, errors.message) if isinstance(body, dict) else None
+        found = find(body, expression) if isinstance(body, dict) else None
     except ContractError:
         return None
-    return show(said, MAX_MESSAGE) if isinstance(said, str) else None
+    return show(found, MAX_MESSAGE) if isinstance(found, str) else None
 
 
 def _status(profile: Jobs, data: JSON, *, begun: bool) -> JobStatus:

@@ -99,7 +99,13 @@ class Answer(_Part):
     status: Status = (200,)
     when: Expression | None = Field(default=None, description="Only if this JMESPath expression is true of the body.")
     then: str = Field(
-        description="done, refused, locked, unsupported, or the name of the next step, which may want a one-time code."
+        description="done, refused, locked, unsupported, later (refused for now: sent once more, after 2 s), failing (the "
+        "server is ill: not sent again), or the name of the next step, which may want a one-time code."
+    )
+    cause: Literal["password", "code", "credentials", "client", "account", "token"] | None = Field(
+        default=None,
+        description="What `refused` is about; if not given, what the request sends: a password that no step before has "
+        "proven, a code, or (`credentials`) both.",
     )
     carry: Carry = Field(default={}, description="Values for later steps, the session, its headers and its refresh.")
 
@@ -111,9 +117,19 @@ class Step(_Part):
     answers: Annotated[tuple[Answer, ...], Field(strict=False)] = Field(min_length=1)
 
     @cached_property
+    def sends(self) -> frozenset[str]:
+        """The names of the values that the request holds."""
+        return frozenset(name for name, _optional, _place in template.names(vars(self.request)))
+
+    @property
     def wants_code(self) -> bool:
         """Whether the request holds a one-time code."""
-        return any(name == "code" for name, _optional, _place in template.names(vars(self.request)))
+        return "code" in self.sends
+
+    @property
+    def sends_password(self) -> bool:
+        """Whether the request holds the password."""
+        return not self.sends.isdisjoint({"password", "basic"})
 
 
 class SessionFields(_Part):
@@ -155,6 +171,10 @@ class Auth(_Part):
         default={"Authorization": "Bearer ${access_token}"}, description="What goes with each request."
     )
     expired: Status = Field(default=(401,), description="Answers that mean: the token is no longer good.")
+    message: Expression = Field(
+        default="error_description || error || message || detail",
+        description="The API's own words about a refused login.",
+    )
 
     @property
     def static(self) -> bool:

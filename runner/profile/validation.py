@@ -13,7 +13,7 @@ from runner.yaml_source import Place
 
 SYNC = frozenset({"sync_type", "account"})
 TRIGGER = SYNC | {"start_date", "end_date", "force_full", "idempotency_key"}
-ENDS = ("done", "refused", "locked", "unsupported")
+ENDS = ("done", "refused", "locked", "unsupported", "later", "failing")
 
 
 class Fault(NamedTuple):
@@ -66,6 +66,8 @@ def _steps(auth: Auth, own: frozenset[str]) -> Iterator[Fault]:
             if answer.then not in ends:
                 known = ", ".join(sorted(ends))
                 yield Fault((*at, "then"), f"`{answer.then[:40]}` is no step and no end; known: {known}")
+            if answer.cause and answer.then != "refused":
+                yield Fault((*at, "cause"), "goes with `then: refused` only")
             for key, sources in answer.carry.items():
                 yield from _known((*at, "carry", key), sources, auth.carried)
                 if key in own | {"code", "access_token", "refresh_token", "token_type"}:

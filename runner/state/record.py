@@ -24,6 +24,13 @@ class AccountState(Frozen):
     skew: float = 0.0
     assume_used_until: float = 0.0
     used_refresh_token: str | None = None  # SHA-256 of the last one that was sent
+    since: float = 0.0  # when this state began to remember codes; 0: it does not
+    answered: bool = True  # whether the last code that left had an answer
+    refused_cause: str = ""  # what the last refused login was refused for (errors.Cause)
+    refused_secrets: str = ""  # salt and fingerprints of the secrets that it was about
+    refused_at: float = 0.0  # when it, or a login without a clear answer, ended
+    blocked: bool = False  # those secrets are not sent again until they change
+    doubts: int = 0  # logins in a row without a clear answer
 
 
 class Codec:

@@ -90,6 +90,7 @@ class LoginMachine(RuleBasedStateMachine):
             session = self.loop.run(self._session(run, refused))
         except Crash:
             self.came["crash"] += 1
+            self.clock.now += 2.0  # until another is started
             self.refusals = self.store.load().failures  # perhaps one more, written as the last act
             self.begin(process)
         except RunnerError as error:
@@ -117,6 +118,9 @@ class LoginMachine(RuleBasedStateMachine):
         if len(run.seen.requests) > asked:
             self.refusals += 1
             stored = self.store.load()
+            self.api.cooling = run.version
+            if run.seen.password_refused == run.version:
+                self.api.noted.add(run.version)
             assert stored.failures == self.refusals
             assert stored.cooldown_until == self.clock.now + min(6 * 3600, 300 * 2 ** (self.refusals - 1))
             assert stored.session is None
@@ -198,7 +202,8 @@ class LoginMachine(RuleBasedStateMachine):
         self.store.kill_in = None
         deadline = Deadline(self.clock)
         self.loop.run(self.runs[process].provider.forget(deadline, cooldown=cooldown))
-        self.refusals = 0 if cooldown else self.refusals
+        if cooldown:
+            self._nothing_refused()
 
     @precondition(lambda self: self.api.last_step <= self.api.now() // PERIOD)
     @rule()
@@ -206,10 +211,16 @@ class LoginMachine(RuleBasedStateMachine):
         """What the store does with a file that can not be read."""
         self.store.kill_in = None
         self.store.save(AccountState(assume_used_until=self.clock.now))
-        self.refusals = 0
+        self._nothing_refused()
+
+    def _nothing_refused(self) -> None:
+        """The client has no memory of refusals any more; by then some time has passed."""
+        self.refusals, self.api.cooling = 0, None
+        self.api.noted.clear()
+        self.clock.now += 2.0
 
     @invariant()
     def without_sin(self) -> None:
         """Looked at after each step."""
         self.came["steps"] += 1
-        assert self.api.sins == []
+        assert self.api.sins == [], self.api.sins

@@ -17,7 +17,7 @@ from runner.state.record import AccountState, Codec
 LIFETIME = 900.0  # seconds that an access token lives
 PERIOD = 30
 LOCK_AFTER = 5
-FAULTS = ("unsent", "turned away", "lost", "failing", "killed before", "killed after")
+FAULTS = ("unsent", "turned away", "lost", "failing", "away", "killed before", "killed after")
 
 
 class Crash(BaseException):
@@ -86,6 +86,7 @@ class Seen:
     """What the API saw of one run of one process."""
 
     refused: set[int] = field(default_factory=set)  # versions of the password that it knows to be refused
+    password_refused: int | None = None
     codes: int = 0
     requests: list[str] = field(default_factory=list)
 
@@ -104,6 +105,9 @@ class Api:
         self.steps: set[int] = set()
         self.last_step = -1
         self.failures, self.locked_until = 0, 0.0
+        self.refused_at = 0.0
+        self.noted: set[int] = set()  # versions of the password that the client noted as refused
+        self.cooling: int | None = None  # the version whose code was refused last
         self.faults: list[str] = []
         self.sins: list[str] = []
 
@@ -119,22 +123,28 @@ class Api:
         if fault == "killed before":
             raise Crash
         endpoint = request.url.path.rpartition("/")[2]
-        if endpoint == "login" and self.store.load().cooldown_until > self.clock.now:
-            self.sins.append("a login within the cool-down")
-        if fault == "turned away":
-            return self._made(429, {})
-        seen.requests.append(endpoint)
         body = json.loads(request.content)
+        if endpoint == "login":
+            self._judge(int(body["password"]))
+        if fault in ("turned away", "away"):
+            return self._made(429 if fault == "turned away" else 503, {})
+        seen.requests.append(endpoint)
         made = self._refresh(body) if endpoint == "refresh" else self._login(body, seen)
+        if endpoint == "login" and made.status_code == 401 and "mfa_required" not in made.json():
+            seen.refused.add(int(body["password"]))
         if fault == "killed after":
             raise Crash
         if fault == "lost":
             raise httpx.ReadError("reset")
         if fault == "failing":
-            return self._made(503, {})
-        if endpoint == "login" and made.status_code == 401 and "mfa_required" not in made.json():
-            seen.refused.add(int(body["password"]))
+            return self._made(500, {})
         return made
+
+    def _judge(self, version: int) -> None:
+        if version == self.cooling and self.store.load().cooldown_until > self.clock.now:
+            self.sins.append("a login within the cool-down")
+        if version in self.noted:
+            self.sins.append("a refused password sent again by a later run")
 
     def _made(self, status: int, body: Any) -> httpx.Response:
         return httpx.Response(status, json=body, headers={"Date": formatdate(self.now(), usegmt=True)})
@@ -150,11 +160,12 @@ class Api:
 
     def _login(self, body: dict[str, Any], seen: Seen) -> httpx.Response:
         version = int(body["password"])
-        if version in seen.refused:
+        if version in seen.refused and version != self.secrets:
             self.sins.append("a refused password sent again in the same run")
         if self.locked_until > self.now():
             return self._made(423, {})
         if version != self.secrets:
+            seen.password_refused = version
             return self._refused()
         if body.get("mfa_code") is None:
             return self._made(401, {"mfa_required": True, "mfa_type": "totp"})
@@ -174,6 +185,9 @@ class Api:
         return self._tokens(f"family {len(self.ends)}")
 
     def _refused(self) -> httpx.Response:
+        if self.clock.now - self.refused_at < 2.0:
+            self.sins.append("two refusals within two seconds")
+        self.refused_at = self.clock.now
         self.failures += 1
         if self.failures == LOCK_AFTER:
             self.failures, self.locked_until = 0, self.now() + 300

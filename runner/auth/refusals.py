@@ -1,0 +1,160 @@
+"""What follows from a refused login, so that no account is locked by us: what is remembered, and what may be sent next.
+
+Pure. The refused secrets are kept as a salted scrypt fingerprint: a changed secret is told from the same one, and the
+record does not help to guess it.
+"""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.auth.credentials import Credentials
+from runner.errors import Cause, LoginRefused, RunnerError, Unreachable
+from runner.state.record import AccountState
+
+COOLDOWN = 300.0  # seconds after the first refused login; doubles with each further one
+MAX_COOLDOWN = 6 * 3600.0
+FREE_DOUBTS = 2  # logins in a row without a clear answer before a cool-down
+MAX_DOUBT_COOLDOWN = 3600.0
+KEPT = 4  # refused secrets that are told again: processes may have read different ones
+APART = 2.0  # seconds between two refusals of one user: Keycloak 26 locks a user for two within 1 s
+
+# What a refusal by each cause is about: a change of one of these makes the next login a new one.
+_ABOUT: dict[Cause, tuple[str, ...]] = {
+    Cause.PASSWORD: ("username", "password", "api_token"),
+    Cause.CODE: ("username", "totp_seed"),
+    Cause.CREDENTIALS: ("username", "password", "totp_seed"),
+    Cause.CLIENT: ("client_id", "client_secret"),
+}
+_NAMES = {
+    Cause.PASSWORD: "`password`",
+    Cause.CREDENTIALS: "pair of `password` and `totp_seed`",
+    Cause.CLIENT: "`client_id` and `client_secret`",
+}
+
+
+# Fields of a state without any memory of refusals: after a good login, or by hand.
+FORGIVEN: dict[str, Any] = {
+    "failures": 0, "cooldown_until": 0.0, "refused_cause": "", "refused_secrets": "", "refused_at": 0.0,
+    "blocked": False, "doubts": 0, "answered": True,
+}  # fmt: skip
+
+
+def after_refusal(stored: AccountState, cause: Cause, credentials: Credentials, now: float) -> dict[str, Any]:
+    """What changes in the state with a refused login. `now` in Unix seconds. The session goes, the used step stays."""
+    failures = stored.failures + 1
+    again = cause is Cause.CREDENTIALS and stored.refused_cause == cause and _same(stored, cause, credentials)
+    return {
+        "session": None,
+        "failures": failures,
+        "cooldown_until": now + _length(failures),
+        "refused_cause": cause.value,
+        "refused_secrets": fingerprints(stored, cause, credentials),
+        "refused_at": now,
+        # One refusal that may be the code's fault is no proof against the password; a second one is.
+        "blocked": again or cause in (Cause.PASSWORD, Cause.CLIENT),
+        "answered": True,
+        "doubts": 0,
+    }
+
+
+def after_doubt(stored: AccountState, credentials: Credentials, now: float) -> dict[str, Any]:
+    """What changes with a login without a clear answer: a lost one, or the server's own failure, may hide a refusal."""
+    doubts = stored.doubts + 1
+    if doubts <= FREE_DOUBTS:
+        return {"doubts": doubts, "refused_at": now}
+    return {
+        "doubts": doubts,
+        "cooldown_until": now + _doubt_length(doubts),
+        "refused_cause": Cause.DOUBT.value,
+        "refused_secrets": fingerprints(stored, Cause.DOUBT, credentials),
+        "refused_at": now,
+        "blocked": False,
+    }
+
+
+def objection(stored: AccountState, credentials: Credentials, now: float) -> RunnerError | None:
+    """Why no login may be tried now; None where one may."""
+    cause = next((one for one in Cause if one == stored.refused_cause), None)
+    remaining = cooldown(stored, now)
+    if not stored.blocked and remaining <= 0:
+        return None
+    if cause is not None and not _same(stored, cause, credentials):
+        return None  # the secrets were changed: a mended one is tried at once
+    if stored.blocked and cause is not None:
+        return LoginRefused(
+            f"login: the API refused this {_NAMES.get(cause, 'login')} {_since(stored.refused_at)}; it is not sent again "
+            "until it changes, so that the account is not locked. Mount the right one, or `sync-runner login --force`",
+            cause=cause,
+        )
+    if cause is Cause.DOUBT:
+        return Unreachable(
+            f"login: {stored.doubts} logins in a row had no clear answer, which may count as refused; no login is tried "
+            f"for another {remaining:.0f} s, or `sync-runner login --force`",
+            sent=False,
+        )
+    return LoginRefused(
+        f"no login is tried for another {remaining:.0f} s, after {stored.failures} refused in a row, so that the "
+        "account is not locked; mend the credentials, then `sync-runner login --force`"
+    )
+
+
+def cooldown(stored: AccountState, now: float) -> float:
+    """Seconds that are left of a cool-down, 0 for none.
+
+    Never more than its whole length: an end further ahead was written by a clock that has been set back since.
+    """
+    length = _doubt_length(stored.doubts) if stored.refused_cause == Cause.DOUBT else _length(stored.failures)
+    return max(0.0, min(stored.cooldown_until - now, length))
+
+
+def changed(cause: Cause, before: Credentials, after: Credentials) -> bool:
+    """Whether the secrets that a refusal by `cause` is about were changed."""
+    return _told(cause, before) != _told(cause, after)
+
+
+def fingerprints(stored: AccountState, cause: Cause, credentials: Credentials) -> str:
+    """Those that are kept of the same cause, and that of these secrets: they tell them again, without keeping them."""
+    salt, _, kept = stored.refused_secrets.partition(":") if stored.refused_cause == cause else ("", "", "")
+    salt = salt or os.urandom(16).hex()
+    known = [one for one in kept.split(",") if one]
+    return f"{salt}:{','.join([*known, _key(cause, credentials, salt)][-KEPT:])}"
+
+
+def _same(stored: AccountState, cause: Cause, credentials: Credentials) -> bool:
+    salt, _, kept = stored.refused_secrets.partition(":")
+    told = _key(cause, credentials, salt).encode()
+    return any(hmac.compare_digest(told, one.encode(errors="replace")) for one in kept.split(","))
+
+
+def _key(cause: Cause, credentials: Credentials, salt: str) -> str:
+    told, salted = _told(cause, credentials), salt.encode(errors="replace")
+    return hashlib.scrypt(told, salt=salted, n=2**13, r=8, p=1, dklen=16).hex()  # about 20 ms
+
+
+def _told(cause: Cause, credentials: Credentials) -> bytes:
+    return repr(list(_values(_ABOUT.get(cause), credentials))).encode()
+
+
+def _values(names: tuple[str, ...] | None, credentials: Credentials) -> Iterable[tuple[str, object]]:
+    """The named secrets; all of them where none is named."""
+    held = {**credentials.values, "totp_seed": credentials.seed and vars(credentials.seed)}
+    return sorted((name, value) for name, value in held.items() if value and (names is None or name in names))
+
+
+def _length(failures: int) -> float:
+    return float(min(MAX_COOLDOWN, COOLDOWN * 2.0 ** max(0, min(failures - 1, 32))))
+
+
+def _doubt_length(doubts: int) -> float:
+    return float(min(MAX_DOUBT_COOLDOWN, COOLDOWN * 2.0 ** max(0, min(doubts - FREE_DOUBTS - 1, 32))))
+
+
+def _since(at: float) -> str:
+    try:
+        return f"on {datetime.fromtimestamp(at, UTC):%Y-%m-%d at %H:%M UTC}"
+    except (ValueError, OverflowError, OSError):
+        return "before"
