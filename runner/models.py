@@ -170,12 +170,17 @@ class SyncResult(Frozen):
 
 
 class AccountResult(Frozen):
-    """How one account's syncs ended together: the code that a run of it alone would have left with."""
+    """How one account's syncs ended together: the code that a run of it alone would have left with.
+
+    `user_id` and `session_id` name whose session it was; None where none began, or the API does not tell.
+    """
 
     account: str
     exit_code: int
     completed: int
     total: int
+    user_id: str | None = None
+    session_id: str | None = None
 
 
 class RunResult(Frozen):

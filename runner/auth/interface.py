@@ -19,6 +19,11 @@ class SessionProvider(Protocol):
         """What the store held when it was last read or held."""
         ...
 
+    @property
+    def current(self) -> UserSession | None:
+        """The session in use; None before there is one, and where there is no login."""
+        ...
+
     async def read_state(self, deadline: Deadline) -> AccountState:
         """What is kept of the account between runs. Raises what a store raises."""
         ...
@@ -35,6 +40,10 @@ class SessionProvider(Protocol):
 
     def expired(self, answer: Response) -> bool:
         """Whether the answer says that the session is no longer good."""
+        ...
+
+    async def record_use(self, deadline: Deadline) -> None:
+        """Keep when the session was last used, at the end of the work with it. Raises what a store raises."""
         ...
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:

@@ -36,6 +36,7 @@ from runner.profile.models import Auth
 from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
 
+USE_SECONDS = 1.0  # use of a session is kept where it is so much later than what is kept
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
 AWAY = frozenset({502, 503})  # answers of a gate whose server is away
 
@@ -72,6 +73,7 @@ class LoginSessionProvider:
         self._reread = reread
         self._mutex = asyncio.Lock()
         self._session: UserSession | None = None
+        self._used_at = 0.0
         self._stored = AccountState()
         self._codes = Codes(base_url, clock, add_secret)
         self._steps = LoginFlow(client, auth, self._codes, account, clock)
@@ -81,6 +83,11 @@ class LoginSessionProvider:
     def stored(self) -> AccountState:
         """What the store held when it was last read or held here."""
         return self._stored
+
+    @property
+    def current(self) -> UserSession | None:
+        """The session in use."""
+        return self._session
 
     async def read_state(self, deadline: Deadline) -> AccountState:
         """What the store holds now, for `check`. Raises what a store raises."""
@@ -118,6 +125,7 @@ class LoginSessionProvider:
 
     def headers(self, session: UserSession) -> dict[str, str]:
         """The headers that carry the session."""
+        self._used_at = self._clock.time()
         values = {"access_token": session.access_token, "token_type": session.token.token_type}
         try:
             filled = template.fill(self._auth.headers, {**self._constant, **session.carried, **values})
@@ -134,6 +142,17 @@ class LoginSessionProvider:
     def expired(self, answer: Response) -> bool:
         """Whether the answer says that the token is no longer good."""
         return answer.status in self._auth.expired
+
+    async def record_use(self, deadline: Deadline) -> None:
+        """Keep when the session was last used; one write for all its requests, and none for use within a second."""
+        kept, used_at = self._stored.session, self._used_at
+        if kept is None or self._session is None or used_at - kept.last_used_at < USE_SECONDS:
+            return
+        async with self._held(deadline) as held:
+            session = held.state.session
+            if session is not None and session.access_token == self._session.access_token:
+                token = replace(session.token, last_used_at=used_at)
+                held.change(session=replace(session, last_used_at=used_at, token=token))
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Drop the cached session, and the cool-down too where asked. The used time step is kept."""

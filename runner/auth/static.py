@@ -63,6 +63,14 @@ class StaticSessionProvider:
         """Whether the answer says that the secrets are not accepted."""
         return answer.status in self._auth.expired
 
+    @property
+    def current(self) -> None:
+        """There is no login."""
+        return
+
+    async def record_use(self, deadline: Deadline) -> None:
+        """Nothing is kept."""
+
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Nothing is kept."""
 

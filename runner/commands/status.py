@@ -1,83 +1,179 @@
-"""`status`: recent jobs as the API tells them, or as the ledger remembers them."""
+"""`status`: sessions, tokens and recent jobs, as the API tells them, or as the state remembers them."""
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from runner.clock import rfc3339
 from runner.engine.each_account import Visit, visit_each
-from runner.errors import UsageError
+from runner.errors import ContractError, SecretError, UsageError
+from runner.external import show
+from runner.models import AuthenticationToken, SyncJob, UserSession
 from runner.settings.arguments import loaded
 from runner.state.ledger import Entry, Ledger
 
-_COLUMNS = ("account", "sync_type", "job_id", "status", "progress", "items", "started", "error")
+_SHOWN = 500  # characters of one value
+_SESSION = ("session_id", "user_id", "expires_at", "mfa_enabled", "created_at", "last_used_at")
+_TOKEN = (
+    "token_id", "user_id", "token_type", "expires_in", "scope", "created_at", "last_used_at", "mfa_verified",
+)  # fmt: skip
+_JOB = (
+    "job_id", "user_id", "status", "progress", "start_time", "end_time", "sync_type", "error_message", "total_items",
+    "processed_items",
+)  # fmt: skip
+_TIMES = ("expires_at", "created_at", "last_used_at")  # Unix seconds in the model
+Document = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
     parser.add_argument("--limit", type=int, default=10, metavar="N", help="how many jobs at most (default: 10)")
-    parser.add_argument("--offline", action="store_true", help="what the runner remembers; asks nobody")
-    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument("--offline", action="store_true", help="what the state remembers; asks nobody")
+    parser.add_argument("--json", action="store_true", help="one JSON document, with the data model's names")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print recent jobs, newest first."""
+    """Print each account's session, token and recent jobs, newest first."""
     if not 1 <= arguments.limit <= 100:
         raise UsageError("--limit: give a number from 1 to 100")
+    found: list[Document] = []
     if arguments.offline:
-        settings = loaded(arguments).settings
-        if settings.state.dir is None:
-            raise UsageError("status --offline: nothing is remembered without a state directory (--state-dir)")
-        ledger = Ledger(settings.state.dir)
-        _show([_remembered(entry) for entry in ledger.recent(arguments.limit)], as_json=arguments.json)
-        ledger.close()
-        return 0
-    rows: list[dict[str, Any]] = []
+        code = _remembered(arguments, found)
+    else:
 
-    async def work(visit: Visit) -> None:
-        for job in await visit.account.api.recent(arguments.limit, visit.deadline, visit.observer):
-            values = asdict(job)
-            items = None if job.total_items is None else f"{job.processed_items or 0}/{job.total_items}"
-            row = {**values, "items": items, "started": job.start_time, "error": job.error_message}
-            # Here and not at the end: a table would wrap a secret over two lines, where no guard finds it.
-            redacted = {key: visit.redact(value) if isinstance(value, str) else value for key, value in row.items()}
-            rows.append({**redacted, "account": visit.account.name})
+        async def work(visit: Visit) -> None:
+            found.append(await _asked(visit, arguments.limit))
 
-    code = visit_each(arguments, work)
-    if rows or code == 0:
-        _show(rows, as_json=arguments.json)
+        code = visit_each(arguments, work)
+    if found or code == 0:
+        if arguments.json:
+            sys.stdout.write(json.dumps({"accounts": found}, indent=2) + "\n")
+        else:
+            _print(found)
     return code
 
 
-def _remembered(entry: Entry) -> dict[str, Any]:
+async def _asked(visit: Visit, limit: int) -> Document:
+    """What the API tells of the account. An API without a listing of jobs tells none."""
+    session = await visit.account.provider.session(visit.deadline, visit.observer)
+    jobs: Sequence[SyncJob] = ()
+    note = None
+    if visit.account.api.profile.recent is None:
+        note = "this profile has no listing of jobs; `status --offline` shows what the state remembers"
+    else:
+        jobs = await visit.account.api.recent(limit, visit.deadline, visit.observer)
+        session = await visit.account.provider.session(visit.deadline, visit.observer)  # a request may have renewed it
+    static = visit.account.provider.static
+    return _document(
+        visit.account.name, None if static else session, [_values(asdict(job), _JOB) for job in jobs], note
+    )
+
+
+def _remembered(arguments: argparse.Namespace, found: list[Document]) -> int:
+    """What the state remembers of each account: its session where its secrets can be read, and its syncs."""
+    settings = loaded(arguments).settings
+    if settings.state.dir is None:
+        raise UsageError("status --offline: nothing is remembered without a state directory (--state-dir)")
+    ledger = Ledger(settings.state.dir)
+    entries = ledger.recent(arguments.limit)
+    ledger.close()
+
+    async def work(visit: Visit) -> None:
+        state = await visit.account.provider.read_state(visit.deadline)
+        mine = [_of_entry(entry) for entry in entries if entry.account == visit.account.name]
+        found.append(_document(visit.account.name, state.session, mine, None))
+
+    code = visit_each(arguments, work, ignore=(SecretError, ContractError))
+    for name in dict.fromkeys(
+        entry.account for entry in entries if entry.account not in {one["account"] for one in found}
+    ):
+        jobs = [_of_entry(entry) for entry in entries if entry.account == name]
+        found.append(_document(name, None, jobs, "its secrets are not there, so its session is not shown"))
+    return code
+
+
+def _document(account: str, session: UserSession | None, jobs: list[Document], note: str | None) -> Document:
+    """One account. Tokens are in it neither whole nor in part."""
     return {
-        "account": entry.account,
-        "sync_type": entry.sync_type,
-        "job_id": entry.job_id,
-        "status": entry.outcome or "open",
-        "progress": None,
-        "items": entry.processed_items,
-        "started": rfc3339(entry.intended_at),
-        "error": entry.error,
+        "account": show(account, _SHOWN),
+        "user_session": None if session is None else _values(_of_session(session), _SESSION),
+        "authentication_token": None if session is None else _values(_of_token(session.token), _TOKEN),
+        "sync_jobs": jobs,
+        "note": note,
     }
 
 
-def _show(rows: Iterable[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            sys.stdout.write(json.dumps({key: row.get(key) for key in _COLUMNS}) + "\n")
-        return
+def _of_session(session: UserSession) -> Document:
+    return {name: getattr(session, name) for name in _SESSION}
+
+
+def _of_token(token: AuthenticationToken) -> Document:
+    return {name: getattr(token, name) for name in _TOKEN}
+
+
+def _of_entry(entry: Entry) -> Document:
+    """A remembered sync as a job: `status` is its outcome, or `open` while it is not known to have ended."""
+    known = {
+        "job_id": entry.job_id,
+        "status": entry.outcome or "open",
+        "start_time": rfc3339(entry.intended_at),
+        "end_time": None if entry.ended_at is None else rfc3339(entry.ended_at),
+        "sync_type": entry.sync_type,
+        "error_message": entry.error,
+        "processed_items": entry.processed_items,
+    }
+    return _values(dict.fromkeys(_JOB) | known, _JOB)
+
+
+def _values(given: Document, names: Sequence[str]) -> Document:
+    return {name: _value(name, given[name]) for name in names}
+
+
+def _value(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if name in _TIMES:
+        return rfc3339(value) if value else None
+    return value if isinstance(value, int | float) else show(value, _SHOWN)
+
+
+def _print(found: Sequence[Document]) -> None:
+    """A block for each account: its session and token in two lines, its jobs as a table."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*_COLUMNS, box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*("" if row.get(key) is None else str(row[key]) for key in _COLUMNS))
-    console = Console(file=sys.stdout)
+    console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
         console.width = 200  # a pipe has no width; do not cut
-    console.print(table)
+    for one in found:
+        console.print(Text(f"account {one['account']}", style="bold"))
+        for title, part in (("session", one["user_session"]), ("token", one["authentication_token"])):
+            told = (
+                "none"
+                if part is None
+                else ", ".join(f"{key}={_cell(part[key])}" for key in part if part[key] is not None)
+            )
+            console.print(Text(f"  {title}: {told}"))
+        if one["note"]:
+            console.print(Text(f"  {one['note']}"))
+        table = Table(
+            "job_id", "sync_type", "status", "progress", "items", "start_time", "error_message", box=box.SIMPLE_HEAD
+        )
+        for job in one["sync_jobs"]:
+            items = "" if job["total_items"] is None else f"{job['processed_items'] or 0}/{job['total_items']}"
+            columns = ("job_id", "sync_type", "status", "progress")
+            cells = [*(job[key] for key in columns), items, job["start_time"], job["error_message"]]
+            table.add_row(*(Text(_cell(cell)) for cell in cells))
+        if one["sync_jobs"]:
+            console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

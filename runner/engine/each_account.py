@@ -34,8 +34,16 @@ def tell_renamed(found: Loaded, observer: Observer) -> None:
         observer.emit(events.SettingRenamed(one.old, one.new, one.source))
 
 
-def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[None]]) -> int:
-    """Do `work` with every account (or the one of --account). Returns 0, or the gravest code of what failed."""
+def visit_each(
+    arguments: argparse.Namespace,
+    work: Callable[[Visit], Awaitable[None]],
+    *,
+    ignore: tuple[type[RunnerError], ...] = (),
+) -> int:
+    """Do `work` with every account that is selected. Returns 0, or the gravest code of what failed.
+
+    An error in `ignore` leaves the account out without a word.
+    """
     found = loaded(arguments)
     settings = found.settings
     clock = SystemClock()
@@ -53,6 +61,9 @@ def visit_each(arguments: argparse.Namespace, work: Callable[[Visit], Awaitable[
                     try:
                         account = open_account(plan, context, client, state, observer)
                         await work(Visit(account, settings, plan.syncs, deadline, observer, context.redact))
+                        await account.provider.record_use(deadline)
+                    except ignore:
+                        continue
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
                         observer.emit(events.RunFailed(int(error.exit_code), str(error), error.exit_code.remedy))

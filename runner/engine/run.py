@@ -23,13 +23,14 @@ from runner.jobs.context import PollPolicy, SyncContext
 from runner.jobs.pacing import Pace, PollBudget
 from runner.jobs.plan import PlannedSync, plan, zone
 from runner.jobs.sync_run import execute, working
-from runner.models import AccountResult, Outcome, RunResult, SyncResult
+from runner.models import AccountResult, Outcome, RunResult, SyncResult, UserSession
 from runner.profile import parameters
 from runner.settings import Settings, SyncSettings
 from runner.state.interface import State
 from runner.state.ledger import BUSY, Ledger
 
 LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
+RECORD_SECONDS = 1.0  # at an account's end, for its session's last use
 NOT_STARTED = "not started: the run was interrupted"
 SIGNALS = {signal.SIGTERM: ExitCode.SIGTERM, signal.SIGINT: ExitCode.SIGINT}
 
@@ -133,7 +134,7 @@ async def _all_accounts(
             )
             with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
                 results = await work.run()
-            account = _together(one.name, results, interrupt)
+            account = _together(one.name, results, interrupt, work.session)
             ended[one.name] = account, results
             if len(plans) > 1:
                 bound.emit(events.AccountEnded(account.exit_code, account.completed, account.total - account.completed))
@@ -150,11 +151,14 @@ async def _all_accounts(
     return [ended[one.name] for one in plans]
 
 
-def _together(name: str, results: Sequence[SyncResult], interrupt: Interrupt) -> AccountResult:
+def _together(
+    name: str, results: Sequence[SyncResult], interrupt: Interrupt, session: UserSession | None
+) -> AccountResult:
     outcomes = [result.outcome for result in results]
     stopped = interrupt.code if Outcome.INTERRUPTED in outcomes else None
     code = outcome.exit_code(outcomes, interrupted=stopped)
-    return AccountResult(name, int(code), outcomes.count(Outcome.COMPLETED), len(outcomes))
+    user_id, session_id = (session.user_id, session.session_id) if session else (None, None)
+    return AccountResult(name, int(code), outcomes.count(Outcome.COMPLETED), len(outcomes), user_id, session_id)
 
 
 def _planned(
@@ -183,6 +187,7 @@ class AccountRun:
     interrupt: Interrupt
     poll_budget: PollBudget
     results: dict[str, SyncResult] = field(default_factory=dict)
+    session: UserSession | None = None
 
     async def run(self) -> list[SyncResult]:
         """Every sync's result, in the plan's order. What fails here never touches another account."""
@@ -194,11 +199,20 @@ class AccountRun:
             account = open_account(self.plan, self.context, self.client, self.state, self.observer)
             planned = _planned(self.plan.syncs, self.context, self._last_success(account.target))
             await self._all(planned, account)
+            await self._end(account)
             return [self.results[sync.name] for sync in planned]
         except RunnerError as error:
             return self._none_begun(outcome.of_error(error), str(error))
         except Exception as error:  # noqa: BLE001 - a defect met with one account must not stop the others
             return self._none_begun(Outcome.DEFECT, defect(error))
+
+    async def _end(self, account: Account) -> None:
+        """Note whose session it was, and keep when it was last used: a store that fails now is only warned of."""
+        self.session = account.provider.current
+        try:
+            await account.provider.record_use(Deadline.after(self.context.clock, RECORD_SECONDS, "the time to record"))
+        except RunnerError as error:
+            self.observer.emit(events.StoreProblem(str(error)))
 
     def _none_begun(self, ended: Outcome, error: str) -> list[SyncResult]:
         return [

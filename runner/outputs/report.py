@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from runner import __version__
 from runner.clock import rfc3339
 from runner.errors import ExitCode
-from runner.models import RunResult, SyncResult
+from runner.models import AccountResult, RunResult, SyncResult
 
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 TERMINATION_BYTES = 1024  # Kubernetes shows 4096 at most; one line is to be read at a glance
@@ -39,10 +39,15 @@ def build_report(run: RunResult, redact: Callable[[str], str] = str) -> dict[str
         "profile": run.profile,
         "shard": run.shard,
         "totals": dict(sorted(Counter(result.outcome.value for result in run.results).items())),
-        "accounts": [asdict(account) for account in run.accounts],
+        "accounts": [_account(account, redact) for account in run.accounts],
         "syncs": [_sync(result, redact) for result in run.results],
         "errors": [redact(error) for error in run.errors],
     }
+
+
+def _account(account: AccountResult, redact: Callable[[str], str]) -> dict[str, Any]:
+    named = {"user_id": account.user_id, "session_id": account.session_id}
+    return {**asdict(account), **{name: None if text is None else redact(text) for name, text in named.items()}}
 
 
 def _sync(result: SyncResult, redact: Callable[[str], str]) -> dict[str, Any]:

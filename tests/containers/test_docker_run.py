@@ -167,7 +167,7 @@ def test_a_signal_to_the_first_process_cancels_the_job_and_shows_in_the_exit_cod
             lines = json_lines(docker("logs", name).stderr)
         finally:
             docker("rm", "--force", "--volumes", name)
-        (job,) = [json.loads(line) for line in there.run("status", "--json", options=state).out.splitlines()]
+        (job,) = json.loads(there.run("status", "--json", options=state).out)["accounts"][0]["sync_jobs"]
     assert [line["event"] for line in lines][-1] == "run.ended"
     assert job["status"] == "cancelled"
 

@@ -184,7 +184,7 @@ def test_a_job_that_somebody_started_is_listed_and_cancelled_by_hand(api: Api, a
     place = at(api, api.walk[:-1])
     place.jobs.start(api.begun)
     listed = place.start("status", "--json").finish()
-    assert json.loads(listed.stdout)["job_id"] == "1", listed.stderr
+    assert json.loads(listed.stdout)["accounts"][0]["sync_jobs"][0]["job_id"] == "1", listed.stderr
     ended = place.start("cancel", "1", "--sync", api.sync["type"]).finish()
     assert ended.code == 0, ended.stderr
     assert place.jobs.started[0].word == api.cancelled

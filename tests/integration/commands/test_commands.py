@@ -65,22 +65,6 @@ def test_login_without_a_state_directory_says_what_to_give(cli: CommandLine) -> 
     assert "--state-dir" in ended.errors
 
 
-def test_status_shows_jobs_of_the_api_and_of_the_ledger(cli_with: MakeCommandLine) -> None:
-    cli = cli_with(mfa="none")
-    cli.fault(kind="job_fails", sync_type="workouts", times=-1)
-    cli.run("run", "health", "workouts")
-    there = cli.run("status")
-    assert there.code == 0
-    assert re.search(r"health .*completed .*365/365", there.stdout)
-    remembered = [json.loads(line) for line in cli.run("status", "--offline", "--json").stdout.splitlines()]
-    assert [(row["sync_type"], row["status"]) for row in remembered] == [
-        ("workouts", "failed"),
-        ("health", "completed"),
-    ]
-    rows = [json.loads(line) for line in cli.run("status", "--json", "--limit", "1").stdout.splitlines()]
-    assert len(rows) == 1
-
-
 @pytest.mark.parametrize(
     "words", [("status",), ("status", "--json"), ("status", "--offline"), ("status", "--offline", "--json")]
 )
