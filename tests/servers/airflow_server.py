@@ -124,10 +124,14 @@ class Airflow:
         return answer.json()
 
     def clear(self, dag_id: str, run_id: str) -> None:
-        """Clear a run: Airflow queues it again, and a busy scheduler takes it up after five seconds."""
+        """Clear a run: its tasks are run again. A run that has ended is queued."""
+        self.ask("POST", f"/dags/{dag_id}/dagRuns/{run_id}/clear", dry_run=False)
+
+    def requeue(self, dag_id: str, run_id: str) -> None:
+        """Put a running run back into the queue. A busy scheduler takes it up after five seconds."""
         self._scheduler.freeze()
         try:
-            self.ask("POST", f"/dags/{dag_id}/dagRuns/{run_id}/clear", dry_run=False)
+            self.ask("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", state="queued")
             time.sleep(5)
         finally:
             self._scheduler.thaw()

@@ -26,12 +26,23 @@ def test_a_user_without_the_right_to_trigger_is_told_so_and_logs_in_once(place: 
     assert not place.jobs
 
 
-@on("airflow", airflow="running to queued is not believed: exit 9 while the run goes on")
-def test_a_run_that_is_cleared_is_watched_to_its_second_end(place: Place, server: Airflow) -> None:
-    running = place.start("nap", 8, poll={"min": "100ms", "max": "100ms"})
+@on("airflow")
+def test_a_running_run_that_is_cleared_is_watched_to_its_end(place: Place, server: Airflow) -> None:
+    running = place.start("nap", 8)
     job_id = place.until("running")
     time.sleep(2)
     server.clear("nap", job_id)
+    ended = running.finish(HANGS)
+    assert ended.code == 0, ended.stderr
+    assert place.jobs == {job_id: "completed"}
+
+
+@on("airflow", airflow="running to queued is not believed: exit 9 while the run goes on")
+def test_a_run_that_goes_back_into_the_queue_is_watched_to_its_end(place: Place, server: Airflow) -> None:
+    running = place.start("nap", 12, poll={"min": "100ms", "max": "100ms"})
+    job_id = place.until("running")
+    time.sleep(2)
+    server.requeue("nap", job_id)
     ended = running.finish(HANGS)
     assert ended.code == 0, ended.stderr
     assert place.jobs == {job_id: "completed"}
