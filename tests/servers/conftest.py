@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.servers.airflow_server import Airflow
+from tests.servers.allauth_server import Allauth
 from tests.servers.dagster_server import Dagster
 from tests.servers.flower_server import Flower
 from tests.servers.interface import Place, RealServer
@@ -15,6 +16,7 @@ from tests.servers.prefect_server import Prefect
 
 SERVERS: dict[str, Callable[[Path, ExitStack], Any]] = {
     "airflow": Airflow,
+    "allauth": Allauth,
     "dagster": Dagster,
     "flower": Flower,
     "prefect": Prefect,

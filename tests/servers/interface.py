@@ -47,11 +47,13 @@ class Place:
     server: RealServer
     home: Path
     before: set[str] = field(init=False)
+    state: Path = field(init=False)
     base_url: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.before = set(self.server.jobs())
         self.base_url = self.server.base_url
+        self.state = getattr(self.server, "state", self.home / "state")
         self.secrets(self.server.secrets)
 
     def secrets(self, secrets: Mapping[str, str]) -> None:
@@ -71,7 +73,7 @@ class Place:
         """The real command line as a process, with its settings in a file."""
         given = {
             "profile": self.server.profile, "base_url": self.base_url, "secrets_dir": str(self.home / "secrets"),
-            "state": {"dir": str(self.home / "state")}, "poll": {"min": "300ms", "max": "2s"}, "syncs": syncs or [],
+            "state": {"dir": str(self.state)}, "poll": {"min": "300ms", "max": "2s"}, "syncs": syncs or [],
             **settings,
         }  # fmt: skip
         config = self.home / f"runner-{len(list(self.home.iterdir()))}.yaml"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-ALL = ("airflow", "dagster", "flower", "prefect")
+ALL = ("airflow", "allauth", "dagster", "flower", "prefect")
 
 
 def on(*names: str, **faults: str) -> pytest.MarkDecorator:

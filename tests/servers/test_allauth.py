@@ -56,7 +56,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         except httpx.TransportError:
             return False
 
-    with served(HERE / "allauth_site.py", str(port), place, environment=member, log=place / "log", until=answers):
+    with served(
+        HERE / "work" / "allauth" / "allauth_site.py",
+        str(port),
+        place,
+        environment=member,
+        log=place / "log",
+        until=answers,
+    ):
         yield Site(base_url)
 
 

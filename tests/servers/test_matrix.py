@@ -132,9 +132,11 @@ def test_a_job_that_the_server_does_not_know_is_a_fault_of_the_settings(place: P
 
 @on(
     "airflow",
+    "allauth",
     "dagster",
     "prefect",
     airflow=DEFECT,
+    allauth=DEFECT,
     dagster=DEFECT,
     prefect="Prefect's 409 is read as a conflict with a running job: exit 9",
 )
@@ -151,9 +153,10 @@ def test_an_unknown_job_to_cancel_is_a_fault_of_the_command(place: Place) -> Non
     assert ended.code == 2, ended.stderr
 
 
-@on("airflow", "flower", "prefect")
+@on("airflow", "allauth", "flower", "prefect")
 def test_a_wrong_password_starts_nothing(place: Place) -> None:
-    place.secrets(dict.fromkeys(place.server.secrets, "wrong"))
+    place.state = place.home / "state"  # no session, and a cool-down of its own
+    place.secrets({"password": "wrong"})
     ended = place.run("nap", 1)
     assert ended.code == 3, ended.stderr
     wait_until(lambda: not place.jobs, "no job", 5)

@@ -1,28 +1,27 @@
 """A site whose login is django-allauth's own headless API with its MFA app; only the few lines of jobs are ours.
 
 Run in the servers' environment: `python allauth_site.py PORT DIRECTORY`, with USERNAME, PASSWORD and SEED in the
-environment. What the site saw is told at /record, without a login, to be judged by.
+environment, and SECRET_KEY where sessions outlive a restart. What the site saw is told at /record, without a login, to be judged by.
 """
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import django
+from allauth_jobs import Jobs
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
 
-RECORD: dict[str, Any] = {"requests": [], "jobs": []}
-JOB_SECONDS = 0.3
+RECORD: dict[str, Any] = {"requests": []}
 
 
 def configure(directory: Path) -> None:
     """A site of nothing but accounts: a login by password, then by the authenticator's code."""
     settings.configure(
-        SECRET_KEY=os.urandom(32).hex(),
+        SECRET_KEY=os.environ.get("SECRET_KEY") or os.urandom(32).hex(),
         ALLOWED_HOSTS=["127.0.0.1"],
         ROOT_URLCONF=__name__,
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": directory / "site.sqlite3"}},
@@ -62,6 +61,8 @@ def add_member() -> None:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
+    if User.objects.exists():  # a restart
+        return
     member = User.objects.create_user(os.environ["USERNAME"], password=os.environ["PASSWORD"])
     TOTP.activate(member, os.environ["SEED"])
 
@@ -85,38 +86,16 @@ def _member(request: HttpRequest) -> Any:
     return found[0] if found else None
 
 
-def _shown(number: int) -> dict[str, Any]:
-    job = RECORD["jobs"][number]
-    done = min(1.0, (time.monotonic() - job["began"]) / JOB_SECONDS)
-    return {"number": number, "topic": job["topic"], "state": "done" if done == 1.0 else "busy", "done": done}
-
-
-def jobs(request: HttpRequest) -> JsonResponse:
-    """POST: a new job."""
-    if _member(request) is None:
-        return JsonResponse({"detail": "no session"}, status=401)
-    RECORD["jobs"].append({"topic": request.GET["topic"], "began": time.monotonic()})
-    return JsonResponse(_shown(len(RECORD["jobs"]) - 1), status=201)
-
-
-def one_job(request: HttpRequest, number: int) -> JsonResponse:
-    """GET: one job."""
-    if _member(request) is None:
-        return JsonResponse({"detail": "no session"}, status=401)
-    return JsonResponse(_shown(number))
-
-
 def record(_request: HttpRequest) -> JsonResponse:
     """What was seen so far."""
     return JsonResponse(RECORD)
 
 
-def routes() -> list[Any]:
+def routes(directory: Path) -> list[Any]:
     """Where everything stands. allauth's part can only be imported once Django is configured."""
     return [
         path("_allauth/", include("allauth.headless.urls")),
-        path("jobs", jobs),
-        path("jobs/<int:number>", one_job),
+        *Jobs(directory, _member).routes(),
         path("record", record),
     ]
 
@@ -128,6 +107,6 @@ if __name__ == "__main__":
     from django.core.handlers.wsgi import WSGIHandler
 
     configure(Path(sys.argv[2]))
-    urlpatterns += routes()
+    urlpatterns += routes(Path(sys.argv[2]))
     add_member()
     uvicorn.run(WSGIHandler(), interface="wsgi", host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
