@@ -42,6 +42,10 @@ class SessionProvider(Protocol):
         """Whether the answer says that the session is no longer good."""
         ...
 
+    async def prove_state(self, deadline: Deadline) -> None:
+        """Lock, read and write what is kept, for `check`. Raises what a store raises."""
+        ...
+
     async def record_use(self, deadline: Deadline) -> None:
         """Keep when the session was last used, at the end of the work with it. Raises what a store raises."""
         ...

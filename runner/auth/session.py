@@ -143,6 +143,12 @@ class LoginSessionProvider:
         """Whether the answer says that the token is no longer good."""
         return answer.status in self._auth.expired
 
+    async def prove_state(self, deadline: Deadline) -> None:
+        """Lock the account, load its state, and write it anew with the time of this check."""
+        async with self._held(deadline) as held:
+            held.change(checked_at=self._clock.time())
+            await held.keep()
+
     async def record_use(self, deadline: Deadline) -> None:
         """Keep when the session was last used; one write for all its requests, and none for use within a second."""
         kept, used_at = self._stored.session, self._used_at

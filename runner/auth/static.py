@@ -68,6 +68,9 @@ class StaticSessionProvider:
         """There is no login."""
         return
 
+    async def prove_state(self, deadline: Deadline) -> None:
+        """Nothing is kept."""
+
     async def record_use(self, deadline: Deadline) -> None:
         """Nothing is kept."""
 

@@ -1,53 +1,165 @@
-"""`check`: configuration, secrets, reachability and login, told line by line; triggers nothing."""
+"""`check`: the run without its triggers. Each part that a run needs is tried and told in a row; nothing is triggered."""
 
 import argparse
+import json
 import sys
-import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
 
+from runner.engine.account import RunContext
 from runner.engine.each_account import Visit, visit_each
-from runner.errors import RunnerError
+from runner.engine.run import check_plan
+from runner.errors import ContractError, RunnerError
+from runner.external import show
+from runner.frozen import Frozen
+from runner.models import UserSession
+from runner.state.ledger import Ledger
+from runner.state.record import AccountState
+
+Result = Literal["ok", "warning", "failed", "not tried"]
+_SHOWN = 500  # characters of what went wrong
+
+
+class Row(Frozen):
+    """One part of a run: whether it works, and what was done to find out. `exit_code`: what a run would end with."""
+
+    account: str
+    part: str
+    result: Result
+    detail: str
+    exit_code: int = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
-    parser.add_argument("--no-login", action="store_true", help="check configuration and secrets only; sends nothing")
+    parser.add_argument("--no-login", action="store_true", help="try all that needs no request to the API")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Check every account; the exit code is that of the first kind of failure a run would meet."""
+    """Check the configuration and every account; the exit code is the gravest that a run would meet."""
+    rows: list[Row] = []
 
-    async def work(visit: Visit) -> None:
-        _say(f"{visit.account.name}: configuration and secrets are usable")
-        stored = await visit.account.provider.read_state(visit.deadline)
-        remaining = stored.cooldown_until - time.time()
-        if remaining > 0:
-            _say(
-                f"{visit.account.name}: cool-down for another {remaining:.0f} s after {stored.failures} refused logins"
-            )
-        if arguments.no_login:
-            return
-        if visit.account.provider.static:
-            _say(f"{visit.account.name}: {await _accepted(visit)}")
-            return
+    async def account(visit: Visit) -> None:
+        rows.append(Row(visit.account.name, "secrets", "ok", "read, and fit for use"))
+        await _account(visit, rows, login=not arguments.no_login)
+
+    def refused(name: str, error: RunnerError) -> None:
+        rows.append(_failed(name, "secrets", error))
+
+    code = visit_each(arguments, account, before=lambda context: _configuration(context, rows), on_error=refused)
+    code = max([code, *(row.exit_code for row in rows)])
+    if arguments.json:
+        told = {"exit_code": code, "checks": [asdict(row) for row in rows]}
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    else:
+        _print(rows)
+    return code
+
+
+def _configuration(context: RunContext, rows: list[Row]) -> None:
+    """What belongs to no account: the plan, and deadlines that fit each other."""
+    settings = context.settings
+    rows.append(Row("", "settings", "ok", f"read; profile {settings.profile}, API {settings.base_url}"))
+    try:
+        syncs = check_plan(context)
+        rows.append(Row("", "plan", "ok", f"{len(syncs)} syncs: {', '.join(syncs)}"))
+    except RunnerError as error:
+        rows.append(_failed("", "plan", error))
+    sync, run = settings.deadline.sync, settings.deadline.run
+    if run is not None and (sync is None or sync > run):
+        rows.append(
+            Row("", "deadlines", "warning", "deadline.sync is longer than deadline.run, which ends the sync first")
+        )
+
+
+async def _account(visit: Visit, rows: list[Row], *, login: bool) -> None:
+    name, provider = visit.account.name, visit.account.provider
+
+    async def tried(part: str, work: Callable[[], Awaitable[str]]) -> bool:
         try:
-            session = await visit.account.provider.session(visit.deadline, visit.observer)
-        except RunnerError:
-            _say(f"{visit.account.name}: no session; the log says why")
-            raise
-        skew = visit.account.provider.stored.skew
-        _say(f"{visit.account.name}: logged in" + (" with a one-time code" if session.token.mfa_verified else ""))
-        _say(f"{visit.account.name}: clock skew to the API {skew:+.1f} s")
+            rows.append(Row(name, part, "ok", await work()))
+        except RunnerError as error:
+            rows.append(_failed(name, part, error))
+            return False
+        return True
 
-    return visit_each(arguments, work)
-
-
-async def _accepted(visit: Visit) -> str:
-    """Whether the API takes secrets that go with each request: by a listing, which changes nothing, where it has one."""
+    if not await tried("state", lambda: _state(visit)):
+        return
+    before = provider.stored
+    if before.cooldown_until > visit.clock.time():
+        remaining = before.cooldown_until - visit.clock.time()
+        detail = f"no login for another {remaining:.0f} s, after {before.failures} refused in a row"
+        rows.append(Row(name, "cool-down", "warning", detail))
+    if not login:
+        rows.append(Row(name, "login", "not tried", "--no-login"))
+        return
+    if not await tried("login", lambda: _login(visit, before)):
+        return
     if visit.account.api.profile.recent is None:
-        return "this API has no login; only a sync tells whether it accepts the secrets"
-    await visit.account.api.recent(1, visit.deadline, visit.observer)
-    return "the API accepts the secrets"
+        detail = "the profile has no listing of jobs, by which a session could be proved without a trigger"
+        rows.append(Row(name, "session", "not tried", detail))
+    else:
+        await tried("session", lambda: _proved(visit))
+    rows.append(Row(name, "rights", "not tried", "whether the account may start syncs is told by the first run only"))
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+async def _state(visit: Visit) -> str:
+    """Write and lock what the run writes and locks."""
+    kept = visit.settings.state
+    await visit.account.provider.prove_state(visit.deadline)
+    Ledger(kept.dir).close()
+    where = kept.dir or kept.kubernetes_secret or kept.url
+    return f"locked and written: {where}" if where else "in memory only: the next run logs in again and adopts nothing"
+
+
+async def _login(visit: Visit, before: AccountState) -> str:
+    provider = visit.account.provider
+    if provider.static:
+        return "none needed: the secrets go with each request"
+    session = await provider.session(visit.deadline, visit.observer)
+    skew = provider.stored.skew
+    clock = f"; the API's clock differs from ours by {skew:+.1f} s" if skew else ""
+    return f"{_how(session, before.session)}{clock}"
+
+
+def _how(session: UserSession, before: UserSession | None) -> str:
+    if before is not None and session.access_token == before.access_token:
+        return "the kept session is used"
+    if before is not None and session.session_id == before.session_id:
+        return "the kept session was refreshed"
+    return f"logged in{' with a one-time code' if session.token.mfa_verified else ', without a one-time code'}"
+
+
+async def _proved(visit: Visit) -> str:
+    """A listing of jobs needs the session, and changes nothing."""
+    jobs = await visit.account.api.recent(1, visit.deadline, visit.observer)
+    return f"the API accepts it: a listing of jobs gave {len(jobs)}"
+
+
+def _failed(account: str, part: str, error: RunnerError) -> Row:
+    fits = "; does the profile fit this API?" if isinstance(error, ContractError) else ""
+    return Row(account, part, "failed", show(f"{error}{fits}", _SHOWN), int(error.exit_code))
+
+
+def _print(rows: Sequence[Row]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    styles = {"ok": "green", "warning": "yellow", "failed": "red", "not tried": "dim"}
+    table = Table("account", "part", "result", "what was found", box=box.SIMPLE_HEAD)
+    for row in rows:
+        cells: list[Any] = [
+            Text(row.account),
+            Text(row.part),
+            Text(row.result, style=styles[row.result]),
+            Text(row.detail),
+        ]
+        table.add_row(*cells)
+    console = Console(file=sys.stdout, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 240  # a pipe has no width; do not cut
+    console.print(table)

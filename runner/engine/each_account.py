@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Awaitable, Callable
 
 from runner import profile as profiles
-from runner.clock import Deadline, SystemClock
+from runner.clock import Clock, Deadline, SystemClock
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.event_loop import complete
 from runner.engine.fleet import accounts
@@ -25,6 +25,7 @@ class Visit(Frozen):
     syncs: tuple[SyncSettings, ...]
     deadline: Deadline
     observer: Observer
+    clock: Clock
     redact: Callable[[str], str]
 
 
@@ -39,10 +40,13 @@ def visit_each(
     work: Callable[[Visit], Awaitable[None]],
     *,
     ignore: tuple[type[RunnerError], ...] = (),
+    before: Callable[[RunContext], None] = lambda _context: None,
+    on_error: Callable[[str, RunnerError], None] | None = None,
 ) -> int:
     """Do `work` with every account that is selected. Returns 0, or the gravest code of what failed.
 
-    An error in `ignore` leaves the account out without a word.
+    An error in `ignore` leaves the account out without a word. `before` is called once, before any account. `on_error` is
+    told of an account's error, which is else logged.
     """
     found = loaded(arguments)
     settings = found.settings
@@ -53,6 +57,8 @@ def visit_each(
         profile = profiles.load(settings.profile)
         context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
 
+        before(context)
+
         async def all_accounts() -> None:
             async with open_client(context) as client, opened_state(context) as state:
                 for plan in accounts(settings, context.environment):
@@ -60,13 +66,16 @@ def visit_each(
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:
                         account = open_account(plan, context, client, state, observer)
-                        await work(Visit(account, settings, plan.syncs, deadline, observer, context.redact))
+                        await work(Visit(account, settings, plan.syncs, deadline, observer, clock, context.redact))
                         await account.provider.record_use(deadline)
                     except ignore:
                         continue
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
-                        observer.emit(events.RunFailed(int(error.exit_code), str(error), error.exit_code.remedy))
+                        if on_error is not None:
+                            on_error(plan.name, error)
+                        else:
+                            observer.emit(events.RunFailed(int(error.exit_code), str(error), error.exit_code.remedy))
 
         complete(all_accounts())
     return max(codes)

@@ -85,7 +85,7 @@ async def run(context: RunContext, observer: Observer, run_id: str, deadline: De
     """Run everything the settings ask for. Raises UsageError before anything is sent; all else is in the result."""
     settings, clock = context.settings, context.clock
     shard, plans = fleet.shard(settings, context.environment), fleet.accounts(settings, context.environment)
-    _check(context, plans)
+    check_plan(context)
     started_at, began = clock.time(), clock.monotonic()
     syncs, part = sum(len(one.syncs) for one in plans), str(shard) if shard else None
     observer.emit(events.RunStarted(__version__, settings.base_url, settings.profile, len(plans), syncs, part))
@@ -101,15 +101,16 @@ async def run(context: RunContext, observer: Observer, run_id: str, deadline: De
     )  # fmt: skip
 
 
-def _check(context: RunContext, mine: Sequence[AccountPlan]) -> None:
-    """Raises UsageError where there is nothing to run, or a sync that can not be planned."""
-    everybody = mine or fleet.configured(context.settings)  # a shard may be empty, the fleet may not
+def check_plan(context: RunContext) -> list[str]:
+    """The names of the syncs of all accounts. Raises UsageError where there is none, or one that cannot be planned."""
+    everybody = fleet.configured(context.settings)  # a shard may be empty, the fleet may not
     if not any(one.syncs for one in everybody):
         raise UsageError(
             "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
         )
     for syncs in {id(one.syncs): one.syncs for one in everybody}.values():  # most share one plan
         _planned(syncs, context, lambda _name: None)
+    return list(dict.fromkeys(sync.name for one in everybody for sync in one.syncs))
 
 
 async def _all_accounts(

@@ -31,6 +31,7 @@ class AccountState(Frozen):
     refused_at: float = 0.0  # when it, or a login without a clear answer, ended
     blocked: bool = False  # those secrets are not sent again until they change
     doubts: int = 0  # logins in a row without a clear answer
+    checked_at: float = 0.0  # when `check` last proved that the state can be written
 
 
 class Codec:

@@ -1,0 +1,127 @@
+"""`check` is the run without its triggers: what it says is what a run would meet, and it says what it could not try."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import CommandLine
+
+MakeCommandLine = Callable[..., CommandLine]
+Rows = dict[str, dict[str, Any]]
+
+
+def _checked(cli: CommandLine, *words: str, code: int) -> Rows:
+    """The rows of `check --json` by their part."""
+    ended = cli.run("check", "--json", *words)
+    assert ended.code == code, ended.stderr + ended.stdout
+    told = json.loads(ended.stdout)
+    assert told["exit_code"] == code
+    return {row["part"]: row for row in told["checks"]}
+
+
+SYNCS = ("--set", "syncs=activities,health")
+
+
+def test_it_logs_in_proves_the_session_and_triggers_nothing(cli: CommandLine) -> None:
+    rows = _checked(cli, *SYNCS, code=0)
+    assert rows["login"]["detail"] == "logged in with a one-time code"
+    assert rows["session"]["detail"] == "the API accepts it: a listing of jobs gave 0"
+    assert rows["plan"]["detail"] == "2 syncs: activities, health"
+    assert str(cli.state) in rows["state"]["detail"]
+    assert rows["rights"]["result"] == "not tried"
+    assert cli.jobs() == []
+
+
+def test_a_kept_session_is_said_to_be_kept_and_is_proved_by_a_request(cli: CommandLine) -> None:
+    assert cli.run("login").code == 0
+    before = len(cli.record()["requests"])
+    rows = _checked(cli, *SYNCS, code=0)
+    assert rows["login"]["detail"] == "the kept session is used"
+    assert [request["endpoint"] for request in cli.record()["requests"][before:]] == ["status"]
+
+
+def test_a_kept_session_at_an_api_that_is_away_is_no_success(cli: CommandLine) -> None:
+    assert cli.run("login").code == 0
+    cli.fault(kind="status", status=503, endpoint="status", times=-1)
+    rows = _checked(cli, *SYNCS, "--set", "retry.attempts=2", "--set", "retry.wait=10ms", code=7)
+    assert rows["session"]["result"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part", "told"),
+    [
+        (("syncs=actvities",), 2, "plan", "no sync type `actvities` in this profile"),
+        (('syncs=[{"type": "health", "after": ["workouts"]}]',), 2, "plan", "no sync named `workouts`"),
+        (
+            ('syncs=[{"type": "health", "after": ["activities"]}, {"type": "activities", "after": ["health"]}]',),
+            2, "plan", "wait for each other in `after`",
+        ),
+        (("syncs=health", "time_zone=Europe/Nowhere"), 2, "plan", "time_zone: no zone `Europe/Nowhere`"),
+        (('syncs=[{"type": "health", "start": "last-sucess"}]',), 2, "plan", "no date `last-sucess`"),
+        (("concurrency=1",), 2, "plan", "syncs: nothing to run"),
+    ],
+)  # fmt: skip
+def test_what_a_run_would_refuse_is_refused(
+    cli: CommandLine, words: tuple[str, ...], code: int, part: str, told: str
+) -> None:
+    rows = _checked(cli, *(word for given in words for word in ("--set", given)), code=code)
+    assert rows[part]["result"] == "failed"
+    assert told in rows[part]["detail"]
+
+
+def test_a_state_directory_that_cannot_be_written_is_refused(cli: CommandLine) -> None:
+    rows = _checked(cli, *SYNCS, "--state-dir", "/proc/nowhere", code=2)
+    assert rows["state"]["result"] == "failed"
+    assert "/proc/nowhere" in rows["state"]["detail"]
+
+
+def test_a_missing_secret_is_named_with_the_code_of_a_run(cli: CommandLine) -> None:
+    (cli.secrets / "password").unlink()
+    rows = _checked(cli, *SYNCS, code=3)
+    assert rows["secrets"]["result"] == "failed"
+    assert "password: no such secret" in rows["secrets"]["detail"]
+
+
+def test_a_sync_deadline_beyond_the_runs_is_warned_of(cli: CommandLine) -> None:
+    rows = _checked(cli, *SYNCS, "--set", "deadline.run=30m", "--no-login", code=0)
+    assert rows["deadlines"]["result"] == "warning"
+
+
+def test_without_login_the_api_is_sent_nothing_and_the_rest_is_tried(cli: CommandLine) -> None:
+    rows = _checked(cli, *SYNCS, "--no-login", code=0)
+    assert rows["login"]["result"] == "not tried"
+    assert rows["state"]["result"] == rows["plan"]["result"] == rows["secrets"]["result"] == "ok"
+    assert cli.record()["requests"] == []
+
+
+def test_each_account_has_its_rows_and_one_fault_hides_no_other(cli: CommandLine) -> None:
+    fleet = cli.home / "fleet"
+    for name in ("a", "b"):
+        (fleet / name).mkdir(parents=True)
+        for secret in cli.secrets.iterdir():
+            (fleet / name / secret.name).write_bytes(secret.read_bytes())
+    (fleet / "a" / "password").unlink()
+    ended = cli.run("check", "--json", *SYNCS, "--set", f"accounts_dir={fleet}")
+    assert ended.code == 3
+    rows = json.loads(ended.stdout)["checks"]
+    told = {(row["account"], row["part"]): row["result"] for row in rows}
+    assert (told["a", "secrets"], told["b", "secrets"], told["b", "session"]) == ("failed", "ok", "ok")
+    only = cli.run("check", "--json", *SYNCS, "--set", f"accounts_dir={fleet}", "--account", "b")
+    assert only.code == 0
+
+
+def test_a_person_gets_a_table(cli: CommandLine) -> None:
+    shown = cli.run("check", *SYNCS)
+    assert shown.code == 0
+    assert "session" in shown.stdout
+    assert "not tried" in shown.stdout
+
+
+def test_the_proof_of_the_state_is_kept(cli: CommandLine) -> None:
+    began = time.time()
+    assert cli.run("check", "--no-login", *SYNCS).code == 0
+    (file,) = (cli.state / "sessions").glob("*.json")
+    assert json.loads(file.read_text())["checked_at"] >= began - 1
