@@ -1,63 +1,89 @@
-"""The last guard over both output streams: every known secret is replaced, in each form it may be written in.
+"""The last guard over both output streams: every known secret is replaced, in whatever encoding it is written.
 
-Only what others said is cleaned. Log lines and the report clean their own values before they are written, so that a
-password which is also one of our words (`level`, `info`) breaks neither keys nor structure; they go past the guard.
+Text is decoded and then searched (`unfolding`, `secret_index`). Only what others said is redacted. Log lines and the
+report redact their own values before they are written, so that a password which is also one of our words (`level`,
+`info`) breaks neither keys nor structure; they go past the guard.
 """
 
-import base64
 import json
 import re
-from bisect import insort
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any, TextIO
-from urllib.parse import quote, quote_plus
+from urllib.parse import parse_qsl, urlsplit
 
-MIN_LENGTH = 4  # shorter secrets would blank out ordinary words
-HIDDEN = "***"
-_URL_SAFE = str.maketrans("+/", "-_")
-_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")  # what neither a URL nor JSON writes in another way
+from runner.events.secret_index import PART, WINDOW, SecretIndex
+from runner.events.unfolding import Pieces, Span, unescape, unfold
+from runner.external import HIDDEN
+
+MIN_LENGTH = 4  # bytes; shorter secrets would blank out ordinary words
+DEPTH = 3  # encodings one within the other
+WORK = 40  # bytes decoded for each byte of text; more comes only of text made to cost time, and is hidden whole
+_LEAST_WORK = 4096
+_SEED = re.compile(r"[A-Za-z2-7]{16,}=*")
 
 
 class Redactor:
-    """Knows the run's secrets and takes them out of text."""
+    """Knows the run's secrets and takes them out of text, whole or in parts of 8 bytes and more. Linear in the text."""
 
     def __init__(self) -> None:
         """No secret known yet."""
-        # By their first characters: the cost of a text does not grow with the number of accounts, as a pattern's would.
-        self._forms: dict[str, list[str]] = {}
-        self._known: set[str] = set()
+        self._index = SecretIndex()
+        self._known: set[tuple[str, bool]] = set()
 
-    def add(self, secret: str) -> None:
-        """Hide `secret` from now on; those under 4 characters can not be told from ordinary text."""
-        if len(secret) < MIN_LENGTH or secret in self._known:
-            return
-        self._known.add(secret)
-        for form in {form for form in _forms(secret) if len(form) >= MIN_LENGTH}:
-            insort(self._forms.setdefault(form[:MIN_LENGTH], []), form, key=_longest_first)
+    def add(self, secret: str, *, parts: bool = True) -> bool:
+        """Hide `secret` from now on; false where it has under 4 bytes without edge spaces: that is not told from ordinary text.
+
+        `parts` false is for names: only the whole of it is hidden, since `example.org` of a user's address is no secret.
+        """
+        hidden = len(_raw(secret.strip())) >= MIN_LENGTH
+        if (secret, parts) in self._known:
+            return hidden
+        self._known.add((secret, parts))
+        in_url = _of_url(secret)
+        if in_url or not parts:
+            self._add_word(_raw(secret))
+        if parts:
+            self._add_parts(in_url or [secret, secret.strip()])
+        return hidden
+
+    def _add_parts(self, secrets: Iterable[str]) -> None:
+        for form in {form for secret in secrets for form in (secret, *_of_seed(secret))}:
+            self._index.spaces |= " " in form.strip() and not _SEED.fullmatch(form.replace(" ", ""))
+            for raw in _unescapings(_raw(form)):
+                if len(raw) >= PART:
+                    self._index.add_parts(raw)
+                elif len(raw) >= MIN_LENGTH:
+                    self._add_word(raw)
+
+    def _add_word(self, raw: bytes) -> None:
+        """A word is too short to be found in a run of Base64 or hex that holds little else: those forms are words too."""
+        for form in (raw, raw.hex().encode(), *_in_base64(raw)):
+            if len(form) >= MIN_LENGTH:
+                self._index.add_word(form)
 
     def redact(self, text: str) -> str:
         """`text` with each known secret replaced by `***`."""
-        begun = [at for at in range(len(text) - MIN_LENGTH + 1) if text[at : at + MIN_LENGTH] in self._forms]
-        parts: list[str] = []
-        done = 0
-        for at in begun:
-            forms = self._forms[text[at : at + MIN_LENGTH]] if at >= done else ()
-            form = next((form for form in forms if text.startswith(form, at)), None)
-            if form is not None:
-                parts += (text[done:at], HIDDEN)
-                done = at + len(form)
-        return "".join((*parts, text[done:]))
+        if not self._index or len(text) < MIN_LENGTH:
+            return text
+        raw = _raw(text)
+        search = _Search(self._index, WORK * len(raw) + _LEAST_WORK)
+        try:
+            spans = search.spans(raw)
+        except _TooMuchWork:
+            return HIDDEN
+        return _replaced(raw, spans) if spans else text
 
     def redact_lines(self, text: str) -> str:
-        """`text` cleaned; of lines that are JSON objects only the values, so that they stay such with the same keys."""
-        if not self._forms or not text.startswith("{"):
+        """`text` redacted; of lines that are JSON objects only the values, so that they stay such with the same keys."""
+        if not self._index or not text.startswith("{"):
             return self.redact(text)
         return "\n".join(map(self._redact_line, text.split("\n")))
 
     def _redact_line(self, line: str) -> str:
         try:
             read = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return self.redact(line)
         redacted = self._values(read)
         return line if redacted == read else json.dumps(redacted)
@@ -70,32 +96,97 @@ class Redactor:
         return [self._values(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _longest_first(form: str) -> int:
-    return -len(form)
+class _TooMuchWork(Exception):
+    """The text unfolds into far more than any honest text does."""
 
 
-def _forms(secret: str) -> Iterable[str]:
-    """Raw, URL-encoded, JSON-escaped, and Base64: alone, with and without padding, and as part of a longer text."""
-    raw = secret.encode(errors="surrogatepass")  # an API may give a token that is no text
-    yield secret
-    if not _PLAIN.fullmatch(secret):
-        yield quote(raw, safe="")
-        yield quote(raw)
-        yield quote_plus(raw)
-        yield json.dumps(secret)[1:-1]
-        yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    for form in _in_base64(raw):
-        yield form
-        yield form.translate(_URL_SAFE)
+class _Search:
+    """One search through a text and all that it unfolds into."""
+
+    def __init__(self, index: SecretIndex, work: int) -> None:
+        self._index, self._work = index, work
+
+    def spans(self, text: bytes) -> list[Span]:
+        """Where secrets stand. Raises _TooMuchWork."""
+        return [*self._index.spans(text), *self._unfolded(text, 1)]
+
+    def _unfolded(self, text: bytes, depth: int) -> list[Span]:
+        found: list[Span] = []
+        for child, back in unfold(text, self._index.alphabet, spaces=self._index.spaces):
+            self._work -= len(child)
+            if self._work < 0:
+                raise _TooMuchWork
+            pieces = Pieces(child, self._index.marks, WINDOW)
+            inner = self._index.spans(pieces.text)
+            if depth < DEPTH and pieces.text:
+                inner += self._unfolded(pieces.text, depth + 1)
+            found += [back(pieces.back(span)) for span in inner]
+        return found
 
 
-def _in_base64(raw: bytes) -> Iterable[str]:
-    encoded = base64.b64encode(raw).decode()
-    yield encoded
-    yield encoded.rstrip("=")
-    for before in range(3):  # `user:password` of basic auth; edge characters also hold bits of their neighbours
-        shifted = base64.b64encode(bytes(before) + raw).decode()
-        yield shifted[(0, 2, 3)[before] : (before + len(raw)) // 3 * 4]
+def _raw(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")  # an API may give a token that is no text
+
+
+def _unescapings(raw: bytes) -> Iterable[bytes]:
+    """`raw`, and what becomes of it where the text around it is unescaped: a password may look like an escape."""
+    for _ in range(DEPTH + 1):
+        yield raw
+        plain = unescape(raw)
+        if plain == raw:
+            return
+        raw = plain
+
+
+def _of_seed(secret: str) -> Iterable[str]:
+    """A seed without and with the spaces that services show it with."""
+    plain = re.sub(r"[\s-]", "", secret)
+    if _SEED.fullmatch(plain):
+        yield plain
+        yield " ".join(plain[at : at + 4] for at in range(0, len(plain), 4))
+
+
+def _of_url(secret: str) -> list[str]:
+    """What is secret of a URL: its password, and what it holds behind its host; nothing for what is no URL."""
+    try:
+        parts = urlsplit(secret)
+    except ValueError:
+        return []
+    if not parts.netloc:
+        return []
+    values = [value for _name, value in parse_qsl(parts.query)]
+    return [*values, parts.password or "", parts.fragment, *parts.path.split("/")]
+
+
+def _in_base64(raw: bytes) -> Iterable[bytes]:
+    """As part of a longer text: the characters that `raw` alone decides, at each alignment."""
+    for before in range(3):
+        shifted = b64encode(bytes(before) + raw)
+        yield shifted[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
+
+
+def _replaced(raw: bytes, spans: list[Span]) -> str:
+    parts: list[bytes] = []
+    done = 0
+    for start, end in _merged(raw, spans):
+        parts += (raw[done:start], HIDDEN.encode())
+        done = end
+    return b"".join((*parts, raw[done:])).decode(errors="surrogatepass")
+
+
+def _merged(raw: bytes, spans: list[Span]) -> list[Span]:
+    """The spans in order, each of whole characters, those that touch as one."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        while start and raw[start] & 0xC0 == 0x80:
+            start -= 1
+        while end < len(raw) and raw[end] & 0xC0 == 0x80:
+            end += 1
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((start, end))
+    return merged
 
 
 class SturdyStream:

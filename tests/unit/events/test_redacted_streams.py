@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from runner.events.events import ALL, LoggedIn, RunFailed, SyncEnded
 from runner.events.observer import Event, Record
-from runner.events.redaction import HIDDEN, RedactedStream, Redactor
+from runner.events.redaction import RedactedStream, Redactor
+from runner.external import HIDDEN
 from runner.models import JobStatus, Outcome
 from runner.outputs.log import OURS, LogListener, _json
 from runner.settings import LogSettings
