@@ -7,13 +7,15 @@ import asyncio
 import json
 import resource
 import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 from runner.clock import Deadline
 from runner.events.observer import Observer
 from runner.jobs.api import JobApi
 from runner.jobs.context import PollPolicy, SyncContext
-from runner.jobs.poll import watch
+from runner.jobs.drive import Drive
+from runner.jobs.plan import PlannedSync
 from runner.models import JobStatus, SyncJob
 from runner.state.ledger import Ledger
 
@@ -42,6 +44,13 @@ class FakeApi:
     def __init__(self, clock: FakeClock, length: float, *, progress: bool) -> None:
         self.clock, self.length, self.progress, self.polls_per_second = clock, length, progress, 0
 
+    profile = SimpleNamespace(
+        trigger=SimpleNamespace(names_job=False, idempotent=False), running=None, single=None, cancel=None
+    )
+
+    async def trigger(self, *_: object) -> SyncJob:
+        return SyncJob("1", JobStatus.PENDING, begun_at=self.clock.monotonic())
+
     async def poll(self, job: SyncJob, *_: object) -> SyncJob:
         self.polls_per_second += 1
         share = self.clock.now / self.length
@@ -55,15 +64,8 @@ def watched(length: float, *, progress: bool) -> dict[str, Any]:
     clock = FakeClock()
     api = FakeApi(clock, length, progress=progress)
     shared = SyncContext("a", "t", "r", cast(JobApi, api), Ledger(None), clock, PollPolicy(sync_seconds=None))
-    asyncio.run(
-        watch(
-            SyncJob("1", JobStatus.PENDING, begun_at=clock.monotonic()),
-            shared,
-            Deadline(clock),
-            Observer(clock),
-            lambda _job: None,
-        )
-    )
+    drive = Drive(shared, PlannedSync("x", "x"), Deadline(clock), Deadline(clock), Observer(clock))
+    asyncio.run(drive.course())
     return {"looks": api.polls_per_second, "late": round(clock.now - length, 1)}
 
 

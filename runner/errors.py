@@ -6,11 +6,13 @@
     |-- AuthenticationError      3   the login can not succeed as things are
     |   |-- SecretError              a secret is missing or unusable
     |   |-- ProxyRefused             the proxy wants a login
-    |   `-- LoginRefused             the API said no to the credentials, or a cool-down is on
+    |   |-- LoginRefused             the API said no to the credentials, or a cool-down is on
+    |   `-- PermissionMissing        the API knows the account, and denies it this one thing
     |-- DeadlineExceeded         6   a request's, sync's or run's time is up
     |-- Unreachable              7   the API could not be reached or kept failing
     |-- OutcomeUnknown           8   a trigger may or may not have been taken
     `-- ContractError            9   the API broke its contract, or the profile does not fit
+        `-- StrayAnswer              what answered is not the API: a page, a redirect, another encoding
 
 Messages say what happened, where, and what to do next; they never hold a secret. `sent` tells whether the request that
 ended so may have been taken: a trigger is then looked up before it is sent again.
@@ -156,6 +158,10 @@ class ProxyRefused(AuthenticationError):
     """The proxy refused its own login (407): nothing reached the API, and no refusal of the account is recorded."""
 
 
+class PermissionMissing(AuthenticationError):
+    """The API accepts the session, and denies the account this one thing: other syncs of the account may go on."""
+
+
 class DeadlineExceeded(RunnerError):
     """The time set for a request, a sync or the run is up."""
 
@@ -183,6 +189,10 @@ class ContractError(RunnerError):
     """An answer does not fit the profile: wrong shape, unknown status word, an impossible state change."""
 
     exit_code = ExitCode.CONTRACT
+
+
+class StrayAnswer(ContractError):
+    """What answered is not the API, but something in its place: a page of a proxy, a redirect, an encoding not asked for."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

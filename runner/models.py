@@ -167,6 +167,8 @@ class SyncResult(Frozen):
     duration: float = 0.0
     attempts: int = 0
     adopted: bool = False
+    note: str | None = None  # what is said of a success without a job of this run
+    hopeless: bool = False  # what ended it ends every other sync of the account too
 
 
 class AccountResult(Frozen):

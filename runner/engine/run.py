@@ -235,6 +235,7 @@ class AccountRun:
             stall=settings.poll.stall,
             job_attempts=settings.retry.job_attempts,
             sync_seconds=settings.deadline.sync,
+            patience=settings.poll.patience,
         )
         shared = SyncContext(
             account=account.name,
@@ -247,6 +248,7 @@ class AccountRun:
             cancel_on_interrupt=settings.on_interrupt == "cancel",
             poll_budget=self.poll_budget,
             interruptible=self.interrupt.tasks,
+            run_key=settings.run.key,
         )
         free = asyncio.Semaphore(settings.concurrency)
         ended = {sync.name: asyncio.Event() for sync in planned}
@@ -282,16 +284,11 @@ class AccountRun:
         if failed:
             return Outcome.SKIPPED, f"not started: `{failed}`, which it comes after, did not complete"
         for result in results.values():
-            if result.outcome in (Outcome.UNREACHABLE, Outcome.AUTHENTICATION, Outcome.DEADLINE) and self._hopeless(
-                result
-            ):
+            if result.hopeless or (result.outcome is Outcome.DEADLINE and self.begin_until.expired):
                 return Outcome.SKIPPED, f"not started: {result.name} ended with: {result.error}"
             if self.context.settings.on_failure == "stop" and result.outcome is not Outcome.COMPLETED:
                 return Outcome.SKIPPED, f"not started: `{result.name}` did not complete and on_failure is stop"
         return None
-
-    def _hopeless(self, result: SyncResult) -> bool:
-        return result.outcome is not Outcome.DEADLINE or self.begin_until.expired
 
     def _without_job(self, name: str, sync_type: str, ended: Outcome, error: str) -> SyncResult:
         result = SyncResult(self.plan.name, name, sync_type, ended, error=error, started_at=None)

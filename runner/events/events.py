@@ -236,6 +236,22 @@ class SyncProgress(Event):
     total_items: int | None = None
 
 
+class SyncRequeued(Event):
+    """The API put a running job back into its queue; it still counts as running."""
+
+    name: ClassVar[str] = "sync.requeued"
+    job_id: str
+
+
+class PollFailed(Event):
+    """A poll or a listing gave no answer of the API; the first of several in a row is reported. The runner goes on polling."""
+
+    name: ClassVar[str] = "sync.poll_failed"
+    level: ClassVar[str] = "warning"
+    error: str
+    wait_seconds: float
+
+
 class SyncStalled(Event):
     """No progress for the set time; the runner goes on watching until the deadline."""
 
@@ -247,7 +263,7 @@ class SyncStalled(Event):
 
 class SyncEnded(Event):
     """A sync is over; `result` is one of the outcomes in the README. One that did not complete is an error, with what to do
-    next as `remedy`; one that was skipped is a warning.
+    next as `remedy`; one that was skipped is a warning. `note` says why nothing was done.
     """
 
     name: ClassVar[str] = "sync.ended"
@@ -260,6 +276,7 @@ class SyncEnded(Event):
     processed_items: int | None = None
     total_items: int | None = None
     remedy: str | None = None
+    note: str | None = None
 
     @classmethod
     def of(cls, ended: SyncResult) -> "SyncEnded":
@@ -274,6 +291,7 @@ class SyncEnded(Event):
             processed_items=job.processed_items if job else None,
             total_items=job.total_items if job else None,
             remedy=MEANINGS[ended.outcome].remedy or None,
+            note=ended.note,
         )
 
     @property

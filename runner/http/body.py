@@ -8,7 +8,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import ContractError
+from runner.errors import StrayAnswer
 from runner.external import show
 from runner.models import JSON
 
@@ -27,10 +27,10 @@ class _Buffer:
         self.raw = bytearray()
 
     def add(self, chunk: bytes) -> None:
-        """Raises ContractError where the bytes are too many."""
+        """Raises StrayAnswer where the bytes are too many."""
         self.raw += chunk
         if len(self.raw) > self._limit:
-            raise ContractError(f"{self._endpoint}: the answer is larger than {_size(self._limit)}", sent=True)
+            raise StrayAnswer(f"{self._endpoint}: the answer is larger than {_size(self._limit)}", sent=True)
 
 
 def _size(limit: int) -> str:
@@ -38,7 +38,7 @@ def _size(limit: int) -> str:
 
 
 async def read(response: "httpx.Response", endpoint: str, limit: int = MAX_ANSWER) -> bytes:
-    """The raw bytes; the caller bounds the time. Raises ContractError where they are more than `limit`."""
+    """The raw bytes; the caller bounds the time. Raises StrayAnswer where they are more than `limit`."""
     buffer = _Buffer(endpoint, limit)
     stream: Any = response.stream
     async for chunk in stream:  # as it comes: httpx's own iterators would unpack it, or give the connection back
@@ -72,30 +72,30 @@ def _leftovers(response: "httpx.Response") -> bool:
 
 
 def unpacked(raw: bytes, encoding: str, endpoint: str, limit: int = MAX_ANSWER) -> bytes:
-    """The body without its gzip, at most `limit` bytes. A 500-byte body can hold 200 MiB. Raises ContractError."""
+    """The body without its gzip, at most `limit` bytes. A 500-byte body can hold 200 MiB. Raises StrayAnswer."""
     if encoding.lower() in ("", "identity"):
         return raw
     if encoding.lower() not in ("gzip", "x-gzip"):
-        raise ContractError(
+        raise StrayAnswer(
             f"{endpoint}: the answer is encoded as `{show(encoding, 20)}`, which was not asked for", sent=True
         )
     inflate = zlib.decompressobj(wbits=31)
     try:
         content = inflate.decompress(raw, limit + 1)
     except zlib.error:
-        raise ContractError(f"{endpoint}: the answer is not the gzip it claims to be", sent=True) from None
+        raise StrayAnswer(f"{endpoint}: the answer is not the gzip it claims to be", sent=True) from None
     if len(content) > limit:
-        raise ContractError(f"{endpoint}: the answer is larger than {_size(limit)} when decompressed", sent=True)
+        raise StrayAnswer(f"{endpoint}: the answer is larger than {_size(limit)} when decompressed", sent=True)
     return content
 
 
 def decoded(content: bytes, endpoint: str) -> tuple[JSON, bool]:
     """The decoded JSON and true, or None and false where it is none (NaN, huge numbers and endless nesting are none).
 
-    Raises ContractError for more values than any answer has: decoded, a mebibyte of `[[],[],...` takes forty.
+    Raises StrayAnswer for more values than any answer has: decoded, a mebibyte of `[[],[],...` takes forty.
     """
     if sum(content.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
-        raise ContractError(f"{endpoint}: the answer has more than {MAX_VALUES} values", sent=True)
+        raise StrayAnswer(f"{endpoint}: the answer has more than {MAX_VALUES} values", sent=True)
     try:
         return json.loads(content, parse_constant=_refuse), True
     except (ValueError, RecursionError):

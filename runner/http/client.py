@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from runner import __version__
 from runner.clock import Clock, Deadline
-from runner.errors import ContractError, DeadlineExceeded, RunnerError, Unreachable, UsageError
+from runner.errors import ContractError, DeadlineExceeded, RunnerError, StrayAnswer, Unreachable, UsageError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import body, failures, retry
@@ -21,6 +21,7 @@ from runner.http.budget import Budget
 from runner.http.messages import PreparedRequest, Response, cookies, headers_of, in_http
 from runner.http.proxies import Proxy
 from runner.http.retry import Policy, Safety
+from runner.http.server_time import ServerTime
 from runner.models import JSON
 from runner.profile.models import RateLimit
 from runner.url import is_loopback
@@ -91,6 +92,7 @@ class Client:
         from runner.http.connections import Connections
 
         self.budget = Budget(retries, clock.monotonic)
+        self.server_time = ServerTime()
         self._base_url = base_url
         self._clock = clock
         self._policy = policy
@@ -214,6 +216,7 @@ class Client:
         try:
             answer = await self._bounded(connection, call, deadline)
             code = str(answer.status)
+            self.server_time.note(answer)
             if self.on_response is not None:
                 self.on_response(call.endpoint, answer)
             (self.budget.failed if retry.failure(answer.status) else self.budget.answered)()
@@ -267,7 +270,7 @@ class Client:
         if response.status_code == 407 and self._proxy is not None:
             raise failures.proxy_login_refused(call.endpoint, self._proxy.shown)
         if 300 <= response.status_code < 400 and not call.takes_redirect:
-            raise ContractError(
+            raise StrayAnswer(
                 f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials; "
                 "set base_url to the address it redirects to"
             )

@@ -1,4 +1,4 @@
-"""What one sync writes into the ledger: the intent before the trigger, the job after it, the end. Knows no API."""
+"""What one sync reads from the ledger and writes into it: the intent, the job, the lease, the end. Knows no API."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +13,9 @@ from runner.models import Outcome, SyncJob
 from runner.state.ledger import Entry, retry_while_busy
 
 PATIENCE = 0.05  # seconds for an entry that is told and not insisted on: deadlines hold for it too
+LEASE_SECONDS = 60.0  # without a renewal for so long, whoever polled a job counts as dead
+RENEW_SECONDS = 20.0
+RETRY_SECONDS = 5.0  # between two tries to take the lease of another
 
 
 class SyncJournal:
@@ -22,34 +25,72 @@ class SyncJournal:
         """Nothing is written yet."""
         self._shared, self._sync, self._observer = shared, sync, observer
         self._ledger, self._clock = shared.ledger, shared.clock
+        self._leased: bool | None = None
+        self._renew_at = 0.0
         self.key: str | None = None
 
     def alone(self, deadline: Deadline) -> AbstractAsyncContextManager[None]:
         """Hold this sync against other processes. Raises UsageError or DeadlineExceeded."""
         return self._ledger.alone(self._shared.target, self._sync.name, self._clock, deadline)
 
+    async def completed(self, deadline: Deadline) -> Entry | None:
+        """The sync as an earlier try of this run completed it. Raises UsageError or DeadlineExceeded."""
+        shared, run_key = self._shared, self._shared.run_key
+        if run_key is None:
+            return None
+
+        def read() -> Entry | None:
+            return self._ledger.completed_under(shared.target, self._sync.name, run_key)
+
+        return await retry_while_busy(read, self._clock, deadline)
+
     async def earlier(self, deadline: Deadline) -> Entry | None:
-        """What an earlier run began and did not end. Raises UsageError or DeadlineExceeded."""
+        """What an earlier run began and did not end; its key is the current one. Raises UsageError or DeadlineExceeded."""
 
         def read() -> Entry | None:
             return self._ledger.open_entry(self._shared.target, self._sync.name)
 
-        return await retry_while_busy(read, self._clock, deadline)
+        found = await retry_while_busy(read, self._clock, deadline)
+        self._take(None if found is None else found.key)
+        return found
+
+    def _take(self, key: str | None) -> None:
+        self.key, self._leased, self._renew_at = key, None, 0.0
 
     async def intend(self, key: str, at: float, deadline: Deadline) -> None:
         """Before the trigger leaves: that it is about to, at Unix time `at`. Raises UsageError or DeadlineExceeded."""
         shared, sync = self._shared, self._sync
-        entry = Entry(key, shared.target, shared.account, sync.name, sync.sync_type, shared.run_id, at)
+        entry = Entry(
+            key, shared.target, shared.account, sync.name, sync.sync_type, shared.run_id, at,
+            run_key=shared.run_key, holder=shared.holder, lease_until=at + LEASE_SECONDS,
+        )  # fmt: skip
         await retry_while_busy(lambda: self._ledger.intend(entry), self._clock, deadline)
-        self.key = key
+        self._take(key)
 
-    def anothers(self, job: SyncJob) -> bool:
+    async def lease(self) -> bool | None:
+        """Take or renew the lease of the current entry, when it is time; whether it is ours, None where nobody knows."""
+        key, now = self.key, self._clock.time()
+        if key is None or now < self._renew_at:
+            return self._leased
+        try:
+            leased = await retry_while_busy(
+                lambda: self._ledger.lease(key, self._shared.holder, now=now, until=now + LEASE_SECONDS),
+                self._clock,
+                self._patience,
+            )
+        except RunnerError as problem:
+            self._observer.emit(events.StoreProblem(str(problem)))
+            leased = bool(self._leased)
+        self._leased, self._renew_at = leased, now + (RENEW_SECONDS if leased else RETRY_SECONDS)
+        return leased
+
+    async def anothers(self, job: SyncJob) -> bool:
         """Whether the ledger knows the job as that of another sync, or of an earlier trigger."""
         entry = self._ledger.of_job(self._shared.target, job.job_id)
         return entry is not None and entry.key != self.key
 
     async def job(self, job: SyncJob, *, external: bool = False) -> None:
-        """The job that runs. A ledger that fails now is told and no more: watching the job matters most."""
+        """The job that runs. A ledger that fails now is told and no more: polling the job matters most."""
         key = self.key
         if key:
             await self._told(lambda: self._ledger.triggered(key, job.job_id, external=external, carried=job.carried))
@@ -60,9 +101,14 @@ class SyncJournal:
         processed = job.processed_items if job else None
         if key:
             await self._told(lambda: self._ledger.ended(key, ended.value, at, processed=processed, error=error))
+            self._take(None)
+
+    @property
+    def _patience(self) -> Deadline:
+        return Deadline.after(self._clock, PATIENCE, "the time for the ledger")
 
     async def _told(self, write: Callable[[], None]) -> None:
         try:
-            await retry_while_busy(write, self._clock, Deadline.after(self._clock, PATIENCE, "the time for the ledger"))
+            await retry_while_busy(write, self._clock, self._patience)
         except RunnerError as problem:
             self._observer.emit(events.StoreProblem(str(problem)))

@@ -16,6 +16,7 @@ from runner.settings.sections import (
     PollSettings,
     ReportSettings,
     RetrySettings,
+    RunSettings,
     SelectSettings,
     StateSettings,
     Syncs,
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
         default="cancel", description="On SIGTERM: cancel running jobs, or leave them to the next run."
     )
     time_zone: str = Field(default="UTC", description="IANA zone for relative dates, such as Europe/Berlin.")
+    run: RunSettings = Field(default={}, validate_default=True)
     deadline: DeadlineSettings = Field(default={}, validate_default=True)
     limits: LimitSettings = Field(default={}, validate_default=True)
     retry: RetrySettings = Field(default={}, validate_default=True)

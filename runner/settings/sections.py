@@ -65,6 +65,18 @@ class SelectSettings(_Section):
     )
 
 
+class RunSettings(_Section):
+    """The run itself."""
+
+    key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Names what a scheduler may start several times, such as a Kubernetes Job or a pipeline. Runs with one "
+        "key are tries of one: what completed under it is not run again. Needs state that is kept.",
+    )
+
+
 class DeadlineSettings(_Section):
     """How long anything may take at most; the strictest holds."""
 
@@ -104,6 +116,11 @@ class RetrySettings(_Section):
         description="Retries in store for the run, for each account at work; each good answer puts back half a one. "
         "When they are spent, the API counts as down.",
     )
+    connect_patience: Duration = Field(
+        default=60.0,
+        ge=0,
+        description="How long a request that never left (refused, no name, no route) is tried again, within the deadline.",
+    )
     job_attempts: int = Field(default=1, ge=1, le=20, description="Triggers of one sync whose job fails at the server.")
 
 
@@ -117,6 +134,9 @@ class PollSettings(_Section):
         "are 20 times as far apart at least.",
     )
     max: Duration = Field(default=1800.0, gt=0, description="Longest time between two looks.")
+    patience: Duration = Field(
+        default=600.0, gt=0, description="How long a job is polled on without one good answer, within the deadline."
+    )
     stall: Duration = Field(default=600.0, gt=0, description="Report a job that shows no progress for so long.")
 
 

@@ -64,8 +64,8 @@ def run_here(
         "secrets_dir": str(secrets),
         "syncs": syncs,
         "state": {"dir": str(state) if state else None},
-        "retry": {"wait": 0.005, "max_wait": 0.02, **settings.pop("retry", {})},
-        "poll": {"min": 0.01, **settings.pop("poll", {})},
+        "retry": {"wait": 0.005, "max_wait": 0.02, "connect_patience": 0.0, **settings.pop("retry", {})},
+        "poll": {"min": 0.01, "patience": 3.0, **settings.pop("poll", {})},
         **settings,
     }
     if state is None:

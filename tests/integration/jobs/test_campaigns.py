@@ -41,6 +41,11 @@ def test_faulted_runs_end_as_the_table_has_it_without_a_second_job() -> None:
             ("409", "trigger", 1),
             ("duplicated answer", "status", 3),
             ("404", "status", 1),
+            ("418", "status", 2),
+            ("418", "status", 3),
+            ("403", "status", 3),
+            ("302", "status", 3),
+            ("400", "trigger", 1),
             ("gzip bomb", "status", 1),
             ("truncated body", "list", 2),
             ("garbage", "refresh", 1),
@@ -72,7 +77,7 @@ def test_the_fault_campaign_catches_a_wrong_code_and_a_forgotten_job(monkeypatch
 
     monkeypatch.setattr(JobApi, "poll", never)
     wrong = judged([Case("404", "status", 1, 0)]).wrong
-    assert any("code 1 instead of 9" in fault for fault in wrong)
+    assert any("code 1 instead of 0" in fault for fault in wrong)
 
 
 def _shot(**changed: Any) -> Shot:

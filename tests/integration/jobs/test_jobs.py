@@ -18,8 +18,8 @@ import pytest
 
 from runner import profile as profiles
 from runner.errors import UsageError
+from runner.jobs.conditions import BUSY_SECONDS
 from runner.jobs.journal import SyncJournal
-from runner.jobs.single import BUSY_SECONDS
 from runner.state.ledger import Entry, Ledger
 from tests.support.command_line import CommandLine
 from tests.support.in_process import RunOutput, run_here
@@ -357,7 +357,7 @@ def test_a_signal_before_the_first_step_of_a_sync_triggers_nothing(
 
     def interrupted(work: Any, **options: Any) -> Any:
         made = begin(work, **options)
-        if work.__qualname__ in ("SyncRun.run", "execute"):
+        if work.__qualname__ in ("Drive.course", "execute"):
             os.kill(os.getpid(), signal.SIGTERM)
             made.cancel()
         return made

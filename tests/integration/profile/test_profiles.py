@@ -397,6 +397,14 @@ def test_a_lookup_that_is_lost_leaves_no_doubt_about_the_trigger(place: Place) -
     assert "lookup: nothing at `id`" in told.errors
 
 
+@pytest.mark.parametrize("answer", [Answers([]), Answers({"results": [], "count": 0}), Answers({"error": "none"}, 404)])
+def test_a_name_that_a_lookup_does_not_find_is_a_fault_of_the_settings(place: Place, answer: Answers) -> None:
+    jobs = {**JOBS, "lookups": [{"request": {"path": "/find"}, "carry": {"x": "results[0].id"}}]}
+    told = place.run(place.api({**DONE, "GET /find": answer}), jobs=jobs)
+    assert told.code == 2, told.errors
+    assert "check the sync's type and parameters" in told.errors
+
+
 NAMED = {
     "trigger": {
         "request": {"method": "POST", "path": "/runs", "json": {"id": "${idempotency_key}"}},
@@ -483,7 +491,7 @@ def test_a_rate_limit_is_waited_for_however_it_is_spelled(place: Place, status: 
     assert len(waits) == 1
     assert 0 <= waits[0] <= 3
     told = place.run(place.api({"POST /jobs": Answers({"message": "forbidden"}, 403)}), errors=errors)
-    assert told.code == 9
+    assert told.code == 3
     assert "answered 403: forbidden" in told.errors
     assert "answered 403" in place.run(place.api({"POST /jobs": Answers({"other": 1}, 403)}), errors=errors).errors
 

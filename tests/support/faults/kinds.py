@@ -63,6 +63,9 @@ def _login(kind: Kind, times: int) -> int:
     return 3 if kind.of in (Class.EXPIRED, Class.DENIED) else 9
 
 
+_BY_VALUE = {"400": 2, "404": 2, "422": 2, "403": 3}  # what the settings name is refused; a right is missing
+
+
 def _trigger(kind: Kind, times: int) -> int:
     """Sent again with its key twice; then the listing tells, where there is a job to list."""
     if kind.of in (Class.LOST, Class.FAILING, Class.ODD, Class.GARBLED):
@@ -71,21 +74,22 @@ def _trigger(kind: Kind, times: int) -> int:
         return 0 if times == 1 else 3
     if kind.of is Class.CONFLICT:  # the job may have ended between the refusal and the listing
         return 0 if times < 3 else 9
-    return 9
+    return _BY_VALUE.get(kind.name, 9)
 
 
 def _status(kind: Kind, times: int) -> int:
-    """Reading is repeated; what a repeat does not mend breaks the contract."""
-    if kind.of in (Class.LOST, Class.FAILING):
-        return 0
+    """A poll is free: it goes on, unless the API itself gives three answers in a row that do not fit."""
     if kind.of is Class.EXPIRED:
         return 0 if times == 1 else 3
-    return 9
+    misfits = kind.of in (Class.CONFLICT, Class.DENIED, Class.REFUSED) and kind.name != "404"
+    if times == 3 and misfits:
+        return 3 if kind.name == "403" else 9
+    return 0
 
 
 def _list(kind: Kind, times: int) -> int:
     """Asked after a lost trigger without a key: what can not be listed stays unknown."""
-    code = _status(kind, times)
+    code = 9 if kind.name == "404" and times == 3 else _status(kind, times)
     return 8 if code else 0
 
 

@@ -26,8 +26,7 @@ from runner.http import retry
 from runner.http.retry import Policy, Safety
 from runner.jobs.outcome import FINAL, exit_code, of_error
 from runner.jobs.plan import plan, zone
-from runner.jobs.transitions import advance
-from runner.models import JobStatus, Outcome, SyncJob
+from runner.models import Outcome
 from runner.outcomes import MEANINGS
 from runner.settings import SyncSettings
 
@@ -93,35 +92,6 @@ def test_an_order_that_can_not_be_is_an_error(syncs: tuple[SyncSettings, ...], t
 def test_an_unknown_zone_is_an_error(name: str) -> None:
     with pytest.raises(UsageError, match="time_zone: no zone"):
         zone(name)
-
-
-STATES = st.sampled_from(list(JobStatus))
-
-
-@given(st.lists(STATES, min_size=2, max_size=6))
-def test_what_advance_lets_pass_never_goes_back_and_never_leaves_an_end(walk: list[JobStatus]) -> None:
-    rank = {JobStatus.PENDING: 0, JobStatus.RUNNING: 1}
-    job = SyncJob("1", walk[0])
-    for status in walk[1:]:
-        legal = status == job.status if job.status.terminal else rank.get(status, 2) >= rank[job.status]
-        if not legal:
-            with pytest.raises(ContractError, match="not believed"):
-                advance(job, SyncJob("1", status))
-            return
-        job = advance(job, SyncJob("1", status))
-
-
-def test_the_answer_about_another_job_is_not_believed() -> None:
-    with pytest.raises(ContractError, match="asked for job 1, the API answered with job 2"):
-        advance(SyncJob("1", JobStatus.RUNNING), SyncJob("2", JobStatus.RUNNING))
-    told = r"^asked for job 1{80}, the API answered with job 2{80}$"
-    with pytest.raises(ContractError, match=told):
-        advance(SyncJob("1" * 90, JobStatus.RUNNING), SyncJob("2" * 90, JobStatus.RUNNING))
-    with pytest.raises(
-        ContractError, match=r"^job 1{80} went from completed to running, which no job does; not believed$"
-    ):
-        advance(SyncJob("1" * 90, JobStatus.COMPLETED), SyncJob("1" * 90, JobStatus.RUNNING))
-    assert advance(None, SyncJob("2", JobStatus.RUNNING)).job_id == "2"
 
 
 def test_what_may_be_sent_again() -> None:

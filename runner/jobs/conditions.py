@@ -1,0 +1,302 @@
+"""When a rule of the machine holds, and how long it waits. Pure; the names of the conditions stand in docs/architecture.md."""
+
+from dataclasses import replace
+
+from runner.errors import Unreachable
+from runner.jobs.states import (
+    Event,
+    Facts,
+    Found,
+    Lost,
+    Phase,
+    Recalled,
+    Seen,
+    State,
+    Unclear,
+    Why,
+    job_of,
+)
+from runner.models import JobStatus
+
+LOST_ANSWERS = 3  # triggers with one key whose answers may be lost before their job is looked for
+FORGET_SECONDS = 3600.0  # after that an intent that nothing shows is closed
+YOUNG_SECONDS = 60.0  # an intent younger than that: its job may be listed late
+MISSING_SECONDS = 10.0  # an API may list a job late, and forget it while it starts: only then is it gone
+MISFITS = 3  # answers in a row that do not fit the profile, before it is said not to fit
+UNSEEN_PAUSES = (0.2, 1.0)  # before a trigger goes out again that was refused for a job that nothing shows
+LATE_PAUSES = (0.5, 1.0, 2.0, 4.0)  # between looks for the job of a trigger in doubt: an API may list it late
+BUSY_SECONDS = 1.0  # between two polls while another job runs, and for which its end is left to be seen
+STEP_SECONDS = 0.2  # between two polls when the sync is stopped, and for a job that is missing
+BACK_OFF = 0.2  # after the first poll without a good answer; doubles with each further one
+MAX_BACK_OFF = 10.0
+
+
+def always(_state: State, _event: Event, _facts: Facts) -> bool:
+    return True
+
+
+def done(_state: State, event: Recalled, _facts: Facts) -> bool:
+    return event.done
+
+
+def job_known(_state: State, event: Recalled, _facts: Facts) -> bool:
+    return event.job is not None
+
+
+def intent_alone(_state: State, event: Recalled, _facts: Facts) -> bool:
+    return event.key is not None
+
+
+def key_still_known(_state: State, event: Recalled, facts: Facts) -> bool:
+    return event.key is not None and 0 <= event.age < facts.key_seconds
+
+
+def intent_alone_and_listing(_state: State, event: Recalled, facts: Facts) -> bool:
+    return event.key is not None and facts.lists
+
+
+def intent_alone_and_young(_state: State, event: Recalled, _facts: Facts) -> bool:
+    return event.key is not None and 0 <= event.age < FORGET_SECONDS
+
+
+def ended(_state: State, event: Event, _facts: Facts) -> bool:
+    job = job_of(event)
+    return job is not None and job.status.terminal
+
+
+def runs(_state: State, event: Event, _facts: Facts) -> bool:
+    job = job_of(event)
+    return job is not None and not job.status.terminal
+
+
+def completed_in_this_run(state: State, event: Event, _facts: Facts) -> bool:
+    job = job_of(event)
+    return state.same_run and job is not None and job.status is JobStatus.COMPLETED
+
+
+def ended_before(state: State, event: Event, _facts: Facts) -> bool:
+    job = job_of(event)
+    return job is not None and job.job_id in state.ended
+
+
+def failed_with_attempts_left(state: State, event: Seen, facts: Facts) -> bool:
+    return event.job is not None and event.job.status is JobStatus.FAILED and state.attempt < facts.job_attempts
+
+
+def is_ours(_state: State, event: Found, _facts: Facts) -> bool:
+    return event.ours is not None
+
+
+def ours_completed_in_this_run(state: State, event: Found, _facts: Facts) -> bool:
+    return state.same_run and event.ours is not None and event.ours.status is JobStatus.COMPLETED
+
+
+def ours_ended(_state: State, event: Found, _facts: Facts) -> bool:
+    return event.ours is not None and event.ours.status.terminal
+
+
+def ours_after_a_loss(state: State, event: Found, facts: Facts) -> bool:
+    """By its times. Where the API tells our key, a refusal means another's job: ours is had by sending the key again."""
+    return state.lost > 0 and event.ours is not None and not keyed(facts)
+
+
+def keyed(facts: Facts) -> bool:
+    """A repeat with our key brings the first answer again."""
+    return facts.key_seconds > 0 and not facts.names_job
+
+
+def keyed_and_refused_few_times(state: State, event: Event, facts: Facts) -> bool:
+    return keyed(facts) and refused_few_times(state, event, facts)
+
+
+def one_runs(_state: State, event: Found, _facts: Facts) -> bool:
+    return event.running is not None
+
+
+def cannot_be_told_apart_and_young_or_runs(state: State, event: Found, _facts: Facts) -> bool:
+    """There is a job that may be ours; an old intent is given up when none of the listed jobs runs."""
+    young = event.at - state.since < FORGET_SECONDS
+    return event.doubtful and (young or event.running is not None)
+
+
+def looks_left(state: State, _event: Event, _facts: Facts) -> bool:
+    return state.searched <= len(LATE_PAUSES)
+
+
+def repeatable(state: State, _event: Event, facts: Facts) -> bool:
+    """A repeat of the trigger is told by its key, or by the name of its job."""
+    return facts.key_seconds > 0 and state.lost < LOST_ANSWERS
+
+
+def lost_and_listing(state: State, _event: Event, facts: Facts) -> bool:
+    return state.lost > 0 and facts.lists
+
+
+def lost_before(state: State, _event: Event, _facts: Facts) -> bool:
+    return state.lost > 0
+
+
+def listing(_state: State, _event: Event, facts: Facts) -> bool:
+    return facts.lists
+
+
+def the_name_is_ours(state: State, _event: Event, facts: Facts) -> bool:
+    """We name the job, and a trigger with that name may have been taken."""
+    return facts.names_job and (state.lost > 0 or state.earlier)
+
+
+def names_a_job(state: State, _event: Event, _facts: Facts) -> bool:
+    return state.named is not None
+
+
+def refused_few_times(state: State, _event: Event, _facts: Facts) -> bool:
+    return state.refused <= len(UNSEEN_PAUSES)
+
+
+def ours_by_identity(state: State, event: Seen, facts: Facts) -> bool:
+    """The job has the name that we gave it, or the times of a trigger of ours whose answer was lost."""
+    if event.job is None:
+        return False
+    by_times = state.lost > 0 and event.of_trigger and not keyed(facts)
+    return by_times or the_name_is_ours(state, event, facts)
+
+
+def patient(state: State, event: Event, facts: Facts) -> bool:
+    """The last good answer is not too long ago."""
+    return event.at - state.good_at < facts.patience
+
+
+def few_misfits(state: State, _event: Event, _facts: Facts) -> bool:
+    return state.misfits < MISFITS
+
+
+def perhaps_late(state: State, event: Event, facts: Facts) -> bool:
+    """The job is young, or has not been missing for long."""
+    assert state.missing_since is not None
+    enough = min(MISSING_SECONDS, facts.patience)
+    return event.at - state.missing_since < enough or event.at - state.since < enough
+
+
+def reached(state: State, _event: Event, _facts: Facts) -> bool:
+    """The API, or something in its place, answered."""
+    return not isinstance(state.problem, Unreachable) or state.problem.sent
+
+
+def doubtful(state: State, _event: Event, _facts: Facts) -> bool:
+    return state.doubtful
+
+
+def in_flight(state: State, _event: Event, _facts: Facts) -> bool:
+    return state.in_flight
+
+
+def may_cancel(state: State, _event: Event, facts: Facts) -> bool:
+    """The job is ours, the API can cancel it, and the settings do not ask to leave it."""
+    ours = state.ours or state.job is None
+    return ours and facts.cancels and (state.stopped is Why.DEADLINE or facts.cancel_on_interrupt)
+
+
+def running_and_may_cancel(state: State, event: Event, facts: Facts) -> bool:
+    return state.phase is Phase.POLL and may_cancel(state, event, facts)
+
+
+def asked(state: State, _event: Event, _facts: Facts) -> bool:
+    return state.asked_to_cancel
+
+
+def of_our_type(_state: State, event: Seen, facts: Facts) -> bool:
+    return runs(_state, event, facts) and event.job is not None and event.job.sync_type == facts.sync_type
+
+
+def may_be_ours(_state: State, event: Seen, facts: Facts) -> bool:
+    """It runs, and its type is ours or not told."""
+    return runs(_state, event, facts) and event.job is not None and event.job.sync_type in (None, facts.sync_type)
+
+
+def ended_since_the_trigger(state: State, event: Seen, facts: Facts) -> bool:
+    """What the status shows has ended, and differs from what it showed before."""
+    job = event.job
+    if job is None or job.sync_type not in (None, facts.sync_type):
+        return False
+    return state.before is None or replace(state.before, job_id=job.job_id, poll_after=job.poll_after) != job
+
+
+def nothing_shows_now_or_before(state: State, event: Seen, _facts: Facts) -> bool:
+    return event.job is None and state.before is None and state.lost < LOST_ANSWERS
+
+
+def another_jobs(_state: State, event: Seen, _facts: Facts) -> bool:
+    """No job is shown, or one that by its type or start is not the ledger's."""
+    return event.job is None or not event.of_trigger
+
+
+def just_busy(state: State, _event: Event, _facts: Facts) -> bool:
+    """A job runs, or ran at the poll before."""
+    return state.linger > 0
+
+
+def may_be_ours_after_a_loss(state: State, event: Seen, facts: Facts) -> bool:
+    return state.lost > 0 and may_be_ours(state, event, facts)
+
+
+def ended_before_and_runs(state: State, event: Event, facts: Facts) -> bool:
+    return ended_before(state, event, facts) and runs(state, event, facts)
+
+
+def young_or_not_told_apart(state: State, event: Found, facts: Facts) -> bool:
+    return looks_left(state, event, facts) and (event.doubtful or event.at - state.since < YOUNG_SECONDS)
+
+
+def resumed_and_never_left(state: State, event: Event, facts: Facts) -> bool:
+    return state.earlier and state.lost == 1 and not reached(state, event, facts)
+
+
+def doubtful_and_listing(state: State, _event: Event, facts: Facts) -> bool:
+    return state.doubtful and facts.lists
+
+
+def ours_and_may_cancel(state: State, event: Found, facts: Facts) -> bool:
+    return event.ours is not None and may_cancel(state, event, facts)
+
+
+def has_ended(state: State, _event: Event, _facts: Facts) -> bool:
+    """The job as it is now known."""
+    return state.job is not None and state.job.status.terminal
+
+
+# Pauses in seconds; None: what the pace of the job asks for.
+
+
+def at_once(_state: State, _event: Event) -> float | None:
+    return 0.0
+
+
+def by_pace(_state: State, _event: Event) -> float | None:
+    return None
+
+
+def back_off(state: State, event: Event) -> float | None:
+    """Doubling, and never before what the API asks for."""
+    asked_for = event.pause if isinstance(event, Unclear) else 0.0
+    return max(asked_for, min(MAX_BACK_OFF, BACK_OFF * 2.0 ** min(state.failures - 1, 10)))
+
+
+def repeat(state: State, event: Event) -> float | None:
+    asked_for = event.pause if isinstance(event, Lost) else 0.0
+    return max(asked_for, BACK_OFF * 2.0**state.lost)
+
+
+def unseen(state: State, _event: Event) -> float | None:
+    return UNSEEN_PAUSES[state.refused - 1]
+
+
+def late(state: State, _event: Event) -> float | None:
+    return LATE_PAUSES[min(state.searched, len(LATE_PAUSES)) - 1]
+
+
+def busy(_state: State, _event: Event) -> float | None:
+    return BUSY_SECONDS
+
+
+def step(_state: State, _event: Event) -> float | None:
+    return STEP_SECONDS

@@ -1,0 +1,202 @@
+"""Requests about jobs, filled in and sent with a session that is kept good. Knows no job."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runner.auth.interface import SessionProvider
+from runner.clock import Deadline
+from runner.errors import (
+    AuthenticationError,
+    ContractError,
+    DeadlineExceeded,
+    PermissionMissing,
+    RunnerError,
+    StrayAnswer,
+    Unreachable,
+    UsageError,
+)
+from runner.events.observer import Observer
+from runner.http import retry
+from runner.http.client import Client
+from runner.http.messages import PreparedRequest, Response, prepare
+from runner.http.retry import Safety
+from runner.jobs.plan import PlannedSync
+from runner.models import SyncJob, UserSession
+from runner.profile import Profile, extraction, parameters
+from runner.profile.expressions import find, shape
+from runner.profile.extraction import text
+from runner.profile.models import Lookup, Request
+
+DENIED = 403
+NOT_FOUND = 404
+
+
+@dataclass(slots=True)
+class Rights:
+    """What an account's syncs share: whether the API denied something to a session that had just begun."""
+
+    denied: bool = False
+
+
+class JobRequests:
+    """The requests of one account about one sync, or about none."""
+
+    def __init__(
+        self,
+        client: Client,
+        profile: Profile,
+        provider: SessionProvider,
+        account: str,
+        params: Mapping[str, Any],
+        rights: Rights,
+        sync: PlannedSync | None = None,
+    ) -> None:
+        """`account` is the value of `${account}` in the profile's templates, `params` are those of every sync."""
+        self.client, self.profile, self.provider = client, profile, provider
+        self._account, self._params, self._rights, self._sync = account, params, rights, sync
+        self._found: dict[str, str] | None = None  # by the profile's lookups
+        self.user_id: str | None = None
+
+    def about(self, sync: PlannedSync) -> "JobRequests":
+        """The same account's requests, about one sync with its parameters."""
+        return JobRequests(
+            self.client, self.profile, self.provider, self._account, self._params, self._rights, sync
+        )  # fmt: skip
+
+    def constant(self, sync_type: str | None, *, complete: bool = True) -> dict[str, Any]:
+        """The values that do not depend on any answer. Raises UsageError for parameters that do not fit."""
+        given = {**self._params, **(self._sync.params if self._sync else {})}
+        word = self._sync.sync_type if self._sync else sync_type
+        known = parameters.values(self.profile, word, given, "params", complete=complete)
+        return {"account": self._account, "sync_type": self.profile.jobs.sync_types.get(word or "", word), **known}
+
+    async def values(self, deadline: Deadline, observer: Observer, job: SyncJob | None = None) -> dict[str, Any]:
+        """All that a request may use: what is constant, what the lookups found, and what is known of the job."""
+        values = self.constant(job.sync_type if job else None)
+        if self._found is None:
+            found: dict[str, str] = {}
+            for lookup in self.profile.jobs.lookups:
+                found |= await self._look_up(lookup, values | found, deadline, observer)
+            self._found = found
+        values |= self._found
+        return values if job is None else {**values, **job.carried, "job_id": job.job_id}
+
+    async def _look_up(
+        self, lookup: Lookup, values: Mapping[str, Any], deadline: Deadline, observer: Observer
+    ) -> dict[str, str]:
+        try:
+            answer = await self.send("lookup", lookup.request, values, Safety.IDEMPOTENT, deadline, observer)
+        except RunnerError as error:  # what is to follow was certainly not sent
+            error.sent = False
+            raise
+        if answer.status == NOT_FOUND and answer.is_json:
+            raise UsageError(f"{self.refused('lookup', answer)}; check the sync's type and parameters")
+        body = self.body("lookup", answer, lookup.accepted)
+        found = {}
+        for name, sources in lookup.carry.items():
+            value = text(answer, sources)
+            if value is None:
+                raise self._nothing(body, extraction.named(sources), values.get("sync_type"))
+            found[name] = value
+        return found
+
+    def _nothing(self, body: Any, place: str, sync_type: Any) -> RunnerError:
+        """What to raise where a lookup's value is missing: an empty list means that the API has no such thing."""
+        if [] in (body, *(body.values() if isinstance(body, dict) else ())):
+            return UsageError(f"lookup: the API has nothing for `{sync_type}`; check the sync's type and parameters")
+        return ContractError(f"lookup: nothing at `{place}` (shape: {shape(body)})")
+
+    async def read(
+        self, endpoint: str, request: Request, values: Mapping[str, Any], deadline: Deadline, observer: Observer
+    ) -> Response:
+        """Send a request that only reads, once: who polls goes on by himself. Raises Unreachable where a server fails."""
+        answer = await self.send(endpoint, request, values, None, deadline, observer)
+        if answer.status >= 500 or answer.status in retry.RATE_LIMITED | retry.NOT_TAKEN | retry.MAYBE_TAKEN:
+            raise Unreachable(f"{endpoint}: the API answered {answer.status}", retry_after=answer.retry_after)
+        return answer
+
+    async def send(
+        self,
+        endpoint: str,
+        request: Request,
+        values: Mapping[str, Any],
+        safety: Safety | None,
+        deadline: Deadline,
+        observer: Observer,
+    ) -> Response:
+        """Send with the session; where the API says it expired, once more with a new one. `safety` None: no other retry."""
+        session = await self._session(deadline, observer)
+        call = prepare(endpoint, request, values)
+        answer = await self._signed(call, session, safety, deadline, observer)
+        if not self._expired(answer):
+            return self._errorless(endpoint, answer)
+        session = await self._session(deadline, observer, rejected=session)
+        answer = await self._signed(call, session, safety, deadline, observer)
+        if not self.provider.expired(answer):
+            return self._errorless(endpoint, answer)
+        if answer.status == DENIED:
+            self._rights.denied = True
+            raise self.refused(endpoint, answer)
+        raise AuthenticationError(f"{endpoint}: the API refuses a token it has just given ({answer.status})")
+
+    def _expired(self, answer: Response) -> bool:
+        """Whether a new session may help: 403 may mean a missing right, which a session that has just begun lacks too."""
+        return self.provider.expired(answer) and not (answer.status == DENIED and self._rights.denied)
+
+    def _errorless(self, endpoint: str, answer: Response) -> Response:
+        """The answer. Raises ContractError for an error that hides behind a good status."""
+        if answer.status < 400 and find(answer.body, self.profile.errors.when):
+            raise self.refused(endpoint, answer)
+        return answer
+
+    async def _session(
+        self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
+    ) -> UserSession:
+        """The account's session. A lost answer to the login leaves no doubt about the request that was to follow it."""
+        remaining = None if deadline.remaining == float("inf") else deadline.remaining
+        try:
+            async with asyncio.timeout(remaining):  # another sync may be at the login, with more time than this one
+                session = await self.provider.session(deadline, observer, rejected=rejected)
+        except TimeoutError:
+            raise DeadlineExceeded(f"login: no session before {deadline.what} ended") from None
+        except RunnerError as error:
+            error.sent = False
+            raise
+        self.user_id = session.user_id
+        return session
+
+    async def _signed(
+        self,
+        call: PreparedRequest,
+        session: UserSession,
+        safety: Safety | None,
+        deadline: Deadline,
+        observer: Observer,
+    ) -> Response:
+        signed = replace(call, headers={**call.headers, **self.provider.headers(session)})
+        if safety is None:
+            return await self.client.exchange(signed, 1, deadline, observer)
+        return await self.client.send(signed, safety=safety, deadline=deadline, observer=observer)
+
+    def body(self, endpoint: str, answer: Response, accepted: Collection[int]) -> Any:
+        """The JSON of an accepted answer. Raises ContractError, or StrayAnswer for what is no JSON."""
+        if answer.status not in accepted:
+            raise self.refused(endpoint, answer)
+        if not answer.is_json:
+            kind = answer.headers.get("content-type", "no content type")[:60]
+            raise StrayAnswer(f"{endpoint}: the answer is not JSON ({kind}); is base_url the API's address?")
+        return answer.body
+
+    def refused(self, endpoint: str, answer: Response) -> RunnerError:
+        """What to raise for an answer that is not accepted, with the API's own words."""
+        said = self.words(answer)
+        told = f"{endpoint}: the API answered {answer.status}{f': {said}' if said else ''}"
+        if answer.status == DENIED and answer.is_json:
+            return PermissionMissing(f"{told}; give the account the right to do this")
+        return ContractError(told) if answer.is_json else StrayAnswer(told)
+
+    def words(self, answer: Response) -> str | None:
+        """The API's own words about what went wrong."""
+        return extraction.message(self.profile.errors, answer.body)

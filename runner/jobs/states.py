@@ -1,0 +1,263 @@
+"""The words of the machine that runs one sync: phases, events, actions, and what it knows. Data only; `decide` has the rules."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from enum import StrEnum
+
+from runner.errors import RunnerError
+from runner.frozen import Frozen
+from runner.models import JobStatus, SyncJob
+
+
+class Phase(StrEnum):
+    """What the sync is doing."""
+
+    RECALL = "recall"  # reads the ledger
+    RESUME = "resume"  # polls the job of an earlier run
+    TRACE = "trace"  # looks for the job of an earlier run's trigger
+    INTEND = "intend"  # writes the intent
+    AWAIT_IDLE = "wait for idle"  # waits until the one job of the API has ended
+    TRIGGER = "trigger"  # the trigger is on its way, or waits for another try
+    IDENTIFY = "identify"  # polls the job that a conflict names
+    MATCH = "match"  # looks for the job of a conflict that names none
+    SEARCH = "search"  # looks for the job of a trigger in doubt
+    POLL = "poll"  # polls the job
+    SETTLE = "settle"  # stopped: finds out what became of the trigger
+    LOOK = "look"  # stopped: polls the job before it is cancelled
+    CANCEL = "cancel"  # stopped: the cancel is on its way
+    CONFIRM = "confirm"  # stopped: polls the job after the cancel
+    END = "end"
+
+
+class Do(StrEnum):
+    """What the driver does. The last of several gives the next event."""
+
+    RECALL = "read the ledger"
+    INTEND = "write the intent"
+    TRIGGER = "trigger"
+    POLL = "poll"
+    LIST = "list"
+    AWAIT = "wait for the trigger's answer"
+    CANCEL = "cancel"
+    KEEP = "write the job down"
+    KEEP_OURS = "write the job down as ours"
+    KEEP_THEIRS = "write the job down as another's"
+    CLOSE = "close the ledger's entry"
+    RETRY = "count the attempt"
+    AS_POLLED = "go on as after a poll"
+    END_AS_JOB = "end as the job did"
+    END_DONE = "end: done by an earlier try"
+    END_ERROR = "end with the error"
+    END_UNKNOWN = "end: unknown"
+    END_STOPPED = "end: stopped"
+
+
+class Why(StrEnum):
+    """What stopped a sync before its job ended."""
+
+    SIGNAL = "signal"
+    DEADLINE = "deadline"
+
+
+class Facts(Frozen):
+    """What does not change during a sync: what the API can do, and what the settings ask. Times in seconds.
+
+    `key_seconds` is how long the API tells a repeat of a trigger by its key; 0 where it does not.
+    """
+
+    sync_type: str = ""
+    key_seconds: float = 0.0
+    names_job: bool = False
+    lists: bool = False
+    cancels: bool = False
+    job_attempts: int = 1
+    patience: float = 600.0
+    cancel_on_interrupt: bool = True
+
+
+class State(Frozen):
+    """What is known of the sync. Times are by the monotonic clock.
+
+    `ours`: the run may cancel the job. `lost` counts the answers to the current trigger that were lost.
+    """
+
+    phase: Phase = Phase.RECALL
+    attempt: int = 1
+    key: str | None = None
+    earlier: bool = False  # the key is an earlier run's
+    same_run: bool = False  # and that run was a try of this one
+    job: SyncJob | None = None
+    ours: bool = False
+    external: bool = False  # another's job: never ours
+    adopted: bool = False
+    named: str | None = None  # the job that a conflict names
+    lost: int = 0
+    refused: int = 0
+    searched: int = 0
+    failures: int = 0  # polls and listings in a row without a good answer
+    misfits: int = 0  # of them, those that the API itself answered
+    good_at: float = 0.0
+    since: float = 0.0  # when the trigger left
+    missing_since: float | None = None
+    linger: int = 0  # polls to wait for, because another's job runs or has just ended
+    before: SyncJob | None = None  # what the status showed before the trigger, at an API without ids
+    ended: Mapping[str, JobStatus] = field(default_factory=dict)  # the jobs of earlier attempts
+    in_flight: bool = False
+    stopped: Why | None = None
+    asked_to_cancel: bool = False
+    cancel_error: RunnerError | None = None
+    problem: RunnerError | None = None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether there may be a job that is not known."""
+        return self.job is None and (self.lost > 0 or self.in_flight)
+
+
+class Event(Frozen):
+    """Something that happened, at a moment of the monotonic clock."""
+
+    at: float
+
+
+class Recalled(Event):
+    """What the ledger remembers: an entry without an end, or the sync as completed by an earlier try of this run.
+
+    `age` in seconds since the intent; `held`: another process that is alive polls the job.
+    """
+
+    key: str | None = None
+    job: SyncJob | None = None
+    age: float = 0.0
+    done: bool = False
+    held: bool = False
+    external: bool = False
+    same_run: bool = False
+
+
+class Intended(Event):
+    """The intent is written."""
+
+    key: str
+
+
+class Begun(Event):
+    """The API took the trigger."""
+
+    job: SyncJob
+
+
+class AlreadyRuns(Event):
+    """The API refused the trigger, because such a job is running already; it may say which."""
+
+    error: RunnerError
+    job_id: str | None = None
+
+
+class Lost(Event):
+    """The trigger may have been taken: its answer was lost."""
+
+    error: RunnerError
+    pause: float = 0.0  # seconds that the API asks to wait
+
+
+class Rejected(Event):
+    """The trigger was certainly not taken."""
+
+    error: RunnerError
+
+
+class Exhausted(Event):
+    """There is no time or retry left to send the trigger again."""
+
+
+class StillOut(Event):
+    """The trigger's answer has not come yet."""
+
+
+class Seen(Event):
+    """A poll showed the job; None: the API shows that there is none.
+
+    `of_trigger`: by its id or its times it is the job of our trigger. `leased`: whether its lease is ours; None: not asked.
+    """
+
+    job: SyncJob | None
+    of_trigger: bool = False
+    leased: bool | None = None
+
+
+class Found(Event):
+    """A listing showed the job of our trigger, and the first job that runs; `doubtful`: a job that cannot be told apart."""
+
+    ours: SyncJob | None = None
+    running: SyncJob | None = None
+    doubtful: bool = False
+
+
+class Missing(Event):
+    """The API said in its own words that it has no such job."""
+
+    error: RunnerError
+
+
+class Replaced(Event):
+    """The API answered with another job."""
+
+    error: RunnerError
+
+
+class Unclear(Event):
+    """A poll or a listing gave no answer of the API: no connection, a failing server, another's page."""
+
+    error: RunnerError
+    pause: float = 0.0  # seconds that the API asks to wait
+
+
+class Misfit(Event):
+    """The API's answer does not fit the profile."""
+
+    error: RunnerError
+
+
+class Broken(Event):
+    """An error that no repeat mends."""
+
+    error: RunnerError
+
+
+class Stopped(Event):
+    """A signal or the deadline. `in_flight`: the trigger's answer is still awaited; `lost`: it is not any more."""
+
+    why: Why
+    in_flight: bool = False
+    lost: bool = False
+
+
+class CancelAnswered(Event):
+    """The API took the cancel; the job as it then has it, where it says."""
+
+    job: SyncJob | None = None
+
+
+class CancelRefused(Event):
+    """The API refused the cancel, or it failed."""
+
+    error: RunnerError
+
+
+class TimeUp(Event):
+    """The time to find out, to cancel and to confirm is over."""
+
+
+class Action(Frozen):
+    """What to do next, after a pause in seconds; None: when the job's pace asks for it."""
+
+    do: tuple[Do, ...]
+    after: float | None = 0.0
+
+
+def job_of(event: Event) -> SyncJob | None:
+    """The job that an event shows."""
+    if isinstance(event, Found):
+        return event.ours or event.running
+    return event.job if isinstance(event, Begun | Seen) else None

@@ -1,0 +1,61 @@
+"""The polls of one job: when the next one is due, and what is told of each."""
+
+from dataclasses import replace
+
+from runner.errors import RunnerError
+from runner.events import events
+from runner.events.observer import Observer
+from runner.jobs.context import SyncContext
+from runner.jobs.pacing import Pacer
+from runner.models import JobStatus, SyncJob
+
+
+class Tracking:
+    """Paces the polls of a job and tells what they show."""
+
+    def __init__(self, shared: SyncContext, observer: Observer) -> None:
+        """No job is known yet."""
+        self._shared, self._observer, self._clock = shared, observer, shared.clock
+        self._pacer = Pacer(shared.poll_policy.pace)
+        self._began = self._moved_at = 0.0
+        self._stalled = self._requeued = False
+
+    def began(self, job: SyncJob, *, adopted: bool) -> None:
+        """From here on the job is polled."""
+        now = self._clock.monotonic()
+        self._pacer = Pacer(self._shared.poll_policy.pace)
+        self._began = now if job.begun_at is None or adopted else job.begun_at
+        self._moved_at, self._stalled, self._requeued = now, False, False
+        self._observer.emit(events.SyncTriggered(job.job_id, adopted))
+
+    def pause(self, job: SyncJob) -> float:
+        """Seconds until the next poll: by the job's pace, and by the API's word, which `poll.max` bounds."""
+        watched = self._clock.monotonic() - self._began
+        pause = self._pacer.next_poll(job, watched, self._shared.poll_budget.least)
+        return max(pause, min(job.poll_after or 0.0, self._shared.poll_policy.pace.max))
+
+    def pause_after_failure(self, pause: float, failures: int, problem: RunnerError | None) -> float:
+        """The same after a poll without a good answer; the first of several is told."""
+        if failures == 1:
+            self._observer.emit(events.PollFailed(str(problem), round(pause, 3)))
+        return max(pause, self._shared.poll_budget.least)
+
+    def seen(self, before: SyncJob, now: SyncJob) -> SyncJob:
+        """Tell what a poll showed, and the job as it is shown: back in its queue, a job that ran counts as running."""
+        if before.status is JobStatus.RUNNING and now.status is JobStatus.PENDING:
+            if not self._requeued:
+                self._observer.emit(events.SyncRequeued(now.job_id))
+            self._requeued = True
+            now = replace(now, status=JobStatus.RUNNING)
+        elif now.status is not JobStatus.PENDING:
+            self._requeued = False
+        at = self._clock.monotonic()
+        if (now.status, now.progress, now.processed_items) != (before.status, before.progress, before.processed_items):
+            self._moved_at, self._stalled = at, False
+        elif not self._stalled and at - self._moved_at >= self._shared.poll_policy.stall:
+            self._stalled = True
+            self._observer.emit(events.SyncStalled(now.job_id, round(at - self._moved_at, 1)))
+        self._observer.emit(
+            events.SyncProgress(now.job_id, now.status.value, now.progress, now.processed_items, now.total_items)
+        )
+        return now
