@@ -79,6 +79,7 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/i
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python -m k8s.written
 	$(BIN)/python -m tools.decision_index
+	$(BIN)/python -m tools.messages
 	$(BIN)/python -m tools.address
 	$(BIN)/python k8s/prometheus_rule.py
 

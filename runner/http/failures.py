@@ -1,6 +1,8 @@
 """What an exception of httpx means for the runner: one translation for every client."""
 
+import os
 import re
+import socket
 import ssl
 
 from runner.errors import ContractError, ProxyRefused, RunnerError, Unreachable
@@ -48,7 +50,13 @@ def cause(error: Exception) -> str:
     while found is not None:
         if isinstance(found, ssl.SSLCertVerificationError):
             return f"certificate: {found.verify_message}"
-        if isinstance(found, OSError) and found.strerror:
-            return found.strerror
+        if isinstance(found, ssl.SSLError) and found.reason == "WRONG_VERSION_NUMBER":
+            return "it does not speak TLS; is its address one of plain http?"
+        if isinstance(found, ssl.SSLError) and found.reason:
+            return f"TLS: {found.reason.lower().replace('_', ' ')}"
+        if isinstance(found, socket.gaierror):
+            return str(found.strerror)
+        if isinstance(found, OSError) and found.errno:
+            return os.strerror(found.errno)  # asyncio puts an address into its own words
         found = found.__cause__ or found.__context__
     return type(error).__name__
