@@ -12,11 +12,10 @@ from runner.events.observer import Observer
 from runner.http import retry
 from runner.http.messages import Response
 from runner.state.interface import HeldState
-from runner.state.record import AccountState
+from runner.state.record import MAX_SKEW, AccountState
 from runner.url import is_loopback
 
 MAX_CODES = 2  # one-time codes in one run: one, and one more where the first met a wrong clock
-MAX_SKEW = 3600.0  # seconds: beyond that the Date header is more likely wrong than our clock
 
 
 class Codes:

@@ -13,10 +13,9 @@ from typing import Any
 
 from runner.auth.credentials import Credentials
 from runner.errors import Cause, LoginRefused, RunnerError, Unreachable
-from runner.state.record import AccountState
+from runner.state.record import MAX_COOLDOWN, AccountState
 
 COOLDOWN = 300.0  # seconds after the first refused login; doubles with each further one
-MAX_COOLDOWN = 6 * 3600.0
 FREE_DOUBTS = 2  # logins in a row without a clear answer before a cool-down
 MAX_DOUBT_COOLDOWN = 3600.0
 KEPT = 4  # refused secrets that are told again: processes may have read different ones

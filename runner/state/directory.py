@@ -75,7 +75,8 @@ class DirectoryStore:
 
     async def read(self, deadline: Deadline) -> AccountState:
         """What is kept."""
-        return self._told(await self._place.worker.run(self._load, deadline, str(self.path)))
+        loaded = await self._place.worker.run(self._load, deadline, str(self.path))
+        return self._told(loaded).believable(self._place.clock.time())
 
     @asynccontextmanager
     async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:
@@ -88,7 +89,7 @@ class DirectoryStore:
 
         descriptor = await run(self._open_lock, deadline, path)
         try:
-            held = LoadedState(await self._locked(descriptor, deadline), self._saver(deadline))
+            held = LoadedState(await self._locked(descriptor, deadline), clock.time(), self._saver(deadline))
         except BaseException:
             await finish(None)
             raise
@@ -143,8 +144,8 @@ class DirectoryStore:
             if len(raw) > MAX_BYTES:
                 raise ValueError
             return self._codec.decode(raw), warnings
-        except SecretError as error:
-            raise SecretError(f"{self.path}: {error}") from None
+        except (SecretError, StateError) as error:
+            raise type(error)(f"{self.path}: {error}") from None
         except ValueError:
             return self._set_aside(sessions, about.st_mtime, warnings)
 

@@ -45,9 +45,9 @@ class HeldState(Protocol):
 class LoadedState:
     """The held state of every kind: changes in memory, and a function that saves them."""
 
-    def __init__(self, state: AccountState, save: Callable[[AccountState], Awaitable[None]]) -> None:
-        """`state` is what was loaded; `save` replaces it in the store."""
-        self.state = state
+    def __init__(self, state: AccountState, now: float, save: Callable[[AccountState], Awaitable[None]]) -> None:
+        """`state` is what was loaded at Unix time `now`; `save` replaces it in the store."""
+        self.state = state.believable(now)
         self._saved = state
         self._save = save
 

@@ -12,7 +12,7 @@ import json
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import field
 from pathlib import Path
@@ -208,7 +208,7 @@ class KubernetesStore:
 
     async def read(self, deadline: Deadline) -> AccountState:
         """What is kept."""
-        return self._state(await self._place.get(deadline))
+        return self._state(await self._place.get(deadline)).believable(self._place.clock.time())
 
     @asynccontextmanager
     async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:
@@ -225,7 +225,11 @@ class KubernetesStore:
 
         try:
             await self._lock(deadline)
-            held = LoadedState(self._state(self._found), lambda state: self._change(self._data(state), deadline))
+            held = LoadedState(
+                self._state(self._found),
+                self._place.clock.time(),
+                lambda state: self._change(self._data(state), deadline),
+            )
         except BaseException:
             await finish(None)
             raise
@@ -242,6 +246,9 @@ class KubernetesStore:
             await self._place.clock.sleep(min(random.uniform(pause / 2, pause), deadline.remaining))
             pause = min(pause * 2, 1.0)
 
+    def _saver(self, deadline: Deadline) -> Callable[[AccountState], Awaitable[None]]:
+        return lambda state: self._change(self._data(state), deadline)
+
     def _data(self, state: AccountState) -> dict[str, Any]:
         return {"data": {self._key: base64.b64encode(self._codec.encode(state)).decode()}}
 
@@ -251,8 +258,8 @@ class KubernetesStore:
             return AccountState()
         try:
             return self._codec.decode(base64.b64decode(kept, validate=True))
-        except SecretError as error:
-            raise SecretError(f"{self._place.name}: {error}") from None
+        except (SecretError, StateError) as error:
+            raise type(error)(f"{self._place.name}: `{self._key}`: {error}") from None
         except (ValueError, TypeError):
             self._warn(f"{self._place.name}: `{self._key}` is not readable and counts as empty; a fresh login follows")
             return AccountState(assume_used_until=self._place.clock.time())

@@ -25,7 +25,7 @@ class MemoryStore:
     async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:  # noqa: ARG002 - only this process has it
         """Hold it against other tasks."""
         async with self._lock:
-            held = LoadedState(self.state, self._save)
+            held = LoadedState(self.state, float("inf"), self._save)  # written by this very clock
             try:
                 yield held
             finally:

@@ -3,15 +3,18 @@
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, field, fields, replace
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-from runner.errors import SecretError, UsageError
+from runner.errors import SecretError, StateError, UsageError
 from runner.frozen import Frozen
 from runner.models import AuthenticationToken, UserSession
 
-SCHEMA = 1
+SCHEMA = 1  # additions need no other number: keys that a version does not know are kept as they are
+MAX_COOLDOWN = 6 * 3600.0  # seconds; a cool-down that ends later was written by a clock that was ahead
+MAX_SKEW = 3600.0  # seconds; a server's clock that is further off is more likely a wrong Date header
+MAX_NUMBER = 2.5e11  # Unix seconds of the year 9892: beyond any time, step or count that a runner writes
 
 
 class AccountState(Frozen):
@@ -32,6 +35,19 @@ class AccountState(Frozen):
     blocked: bool = False  # those secrets are not sent again until they change
     doubts: int = 0  # logins in a row without a clear answer
     checked_at: float = 0.0  # when `check` last proved that the state can be written
+    session_binding: str | None = None
+    """Fingerprint of the login and profile that the session belongs to; None: an older version wrote it."""
+    unknown: dict[str, Any] = field(default_factory=dict)
+    """What a newer version wrote beside it, kept as it is."""
+
+    def believable(self, now: float) -> "AccountState":
+        """The state without what only a clock that went astray can have written. `now` is in Unix seconds."""
+        cooldown = min(self.cooldown_until, now + MAX_COOLDOWN)
+        names = ("assume_used_until", "since", "refused_at")
+        ahead: dict[str, Any] = {name: now for name in names if getattr(self, name) > now + MAX_SKEW}
+        if not ahead and cooldown == self.cooldown_until:
+            return self
+        return replace(self, cooldown_until=cooldown, **ahead)
 
 
 class Codec:
@@ -43,22 +59,36 @@ class Codec:
 
     def encode(self, stored: AccountState) -> bytes:
         """The written form."""
-        plain = json.dumps({"schema": SCHEMA, **asdict(stored)}).encode()
+        written = {name: value for name, value in asdict(stored).items() if name != "unknown"}
+        plain = json.dumps({**stored.unknown, "schema": SCHEMA, **written}).encode()
         if self._cipher is None:
             return plain
         return json.dumps({"schema": SCHEMA, "sealed": self._cipher.encrypt(plain).decode()}).encode()
 
     def decode(self, raw: bytes) -> AccountState:
-        """The state. Raises ValueError for what `encode` did not write, SecretError for what needs another key."""
+        """The state. Raises ValueError for what `encode` did not write, SecretError for what needs another key.
+
+        StateError: a newer version wrote it in a form that this one cannot read.
+        """
+        data: Any = None
         try:
-            data = json.loads(raw)
+            data = _json(raw)
             if isinstance(data, dict) and "sealed" in data:
-                data = json.loads(self._unsealed(data["sealed"]))
-            return _read(data)
-        except (TypeError, KeyError, AttributeError, RecursionError):
+                data = _json(self._unsealed(data["sealed"]))
+            return _read(dict(data))
+        except (TypeError, KeyError, AttributeError, ValueError, RecursionError):
+            schema = data.get("schema") if isinstance(data, dict) else None
+            if type(schema) is int and SCHEMA < schema < MAX_NUMBER:
+                raise StateError(
+                    f"a newer sync-runner wrote it (schema {schema}, this version knows {SCHEMA}); use that version, "
+                    "or remove it, and a fresh login follows"
+                ) from None
             raise ValueError from None
 
     def _unsealed(self, sealed: str) -> bytes:
+        raw = base64.urlsafe_b64decode(sealed)
+        if len(raw) < 73 or raw[0] != 0x80:  # Fernet's version, time, vector, one block and HMAC
+            raise ValueError
         if self._cipher is None:
             raise SecretError("the kept session is encrypted; mount its key as the secret `state_key`")
         from cryptography.fernet import InvalidToken
@@ -89,15 +119,51 @@ def _cipher(keys: Sequence[str]) -> Any:
     return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in raw])
 
 
-def _read(data: Any) -> AccountState:
-    if not isinstance(data, dict) or data.pop("schema") != SCHEMA:
+def _json(raw: bytes | str) -> Any:
+    """Decoded JSON. Raises ValueError, for NaN and Infinity too, which JSON does not have."""
+
+    def no_number(name: str) -> Any:
+        raise ValueError(name)
+
+    return json.loads(raw, parse_constant=no_number)
+
+
+def _read(data: dict[str, Any]) -> AccountState:
+    schema = data.pop("schema")
+    if type(schema) is not int or schema < 1:
         raise ValueError
     session = data.pop("session")
-    stored = AccountState(session=None if session is None else _session(session), **data)
-    for part in (stored, stored.session, stored.session and stored.session.token):
-        if part is not None:
-            _check_types(part)
+    known = {one.name for one in fields(AccountState)} - {"unknown"}
+    unknown = {name: data.pop(name) for name in data.keys() - known}
+    stored = AccountState(session=None if session is None else _session(session), **data, unknown=unknown)
+    _check_types(stored)
+    if stored.session is not None:
+        _check_types(stored.session)
+        _check_types(stored.session.token)
+        _check_sendable(stored.session)
+    _check_ranges(stored)
     return stored
+
+
+def _check_ranges(stored: AccountState) -> None:
+    """Raises ValueError for what no runner writes."""
+    good = (
+        stored.failures >= 0
+        and stored.doubts >= 0
+        and (stored.last_step or 0) >= 0
+        and abs(stored.skew) <= MAX_SKEW
+        and min(stored.cooldown_until, stored.since, stored.refused_at, stored.assume_used_until) >= 0
+    )
+    if not good:
+        raise ValueError
+    json.dumps(stored.unknown, allow_nan=False)
+
+
+def _check_sendable(session: UserSession) -> None:
+    """Raises ValueError where a value that goes into headers holds what no header may (RFC 9110, 5.5)."""
+    for value in (session.access_token, session.token.token_type, *session.carried.values()):
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError
 
 
 def _session(data: dict[str, Any]) -> UserSession:
@@ -107,15 +173,35 @@ def _session(data: dict[str, Any]) -> UserSession:
         shared = {name: data[name] for name in ("user_id", "created_at", "last_used_at")}
         data["token"] = {"token_id": "", **token, **shared}
         data |= {"mfa_enabled": token["mfa_verified"], "session_id": data["session_id"] or ""}
-    return UserSession(**{**data, "token": AuthenticationToken(**data["token"])})
+    token = _known(AuthenticationToken, data["token"])
+    return UserSession(**{**_known(UserSession, data), "token": AuthenticationToken(**token)})
+
+
+def _known(kind: type[Frozen], data: dict[str, Any]) -> dict[str, Any]:
+    """Without what a newer version added: a session is written anew with each login."""
+    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return {name: value for name, value in data.items() if name in names}
 
 
 def _check_types(part: Any) -> None:
-    for field in fields(part):
-        if not _fits(getattr(part, field.name), field.type):
-            raise TypeError(field.name)
+    for one in fields(part):
+        if one.name != "unknown" and not _fits(getattr(part, one.name), one.type):
+            raise TypeError(one.name)
 
 
 def _fits(value: Any, kind: Any) -> bool:
     kinds = {get_origin(one) or one for one in (get_args(kind) if isinstance(kind, UnionType) else (kind,))}
+    if isinstance(value, bool):  # Python counts it among the numbers
+        return bool in kinds
+    if isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:
+        return False
+    if isinstance(value, str):
+        return str in kinds and _is_text(value)
+    if isinstance(value, dict):
+        return dict in kinds and all(isinstance(text, str) and _is_text(text) for text in value.values())
     return isinstance(value, tuple(kinds | {int} if float in kinds else kinds))  # JSON has one kind of number
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be encoded: JSON allows halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)

@@ -70,7 +70,7 @@ class SharedStore:
             self.save(state)
 
         async with self._held:
-            held = LoadedState(self.load(), save)
+            held = LoadedState(self.load(), float("inf"), save)
             try:
                 yield held
             except Crash:  # a killed process saves nothing

@@ -332,7 +332,7 @@ def test_a_broken_state_counts_as_empty_with_all_steps_used_and_a_sealed_one_is_
     sealed = Codec([base64.b64encode(bytes(32)).decode()])
     save(_store(server, codec=sealed), STORED)
     assert load(_store(server, codec=sealed)) == STORED
-    with pytest.raises(SecretError, match="secret syncs/sessions: the kept session is encrypted"):
+    with pytest.raises(SecretError, match="secret syncs/sessions: `account.json`: the kept session is encrypted"):
         load(_store(server))
 
 

@@ -15,6 +15,7 @@ from runner.auth.credentials import Credentials
 from runner.auth.totp import Seed, code
 from runner.errors import AuthenticationError, Cause, ContractError, LoginRefused, RunnerError, Unreachable
 from runner.profile.models import Answer, Profile
+from runner.state import record
 from runner.state.record import AccountState, Codec
 from tests.support.stores import load, save
 from tests.unit.auth.test_login_flow import (
@@ -134,7 +135,7 @@ def test_a_cool_down_that_a_wrong_clock_wrote_ends_after_its_own_length(ahead: f
     )
 )  # fmt: skip
 def test_no_state_is_a_defect_and_no_cool_down_is_longer_than_six_hours(state: AccountState) -> None:
-    assert 0 <= refusals.cooldown(state, NOW) <= refusals.MAX_COOLDOWN
+    assert 0 <= refusals.cooldown(state, NOW) <= record.MAX_COOLDOWN
     refusals.objection(state, ME, NOW)
     for cause in Cause:
         refusals.after_refusal(state, cause, ME, NOW)

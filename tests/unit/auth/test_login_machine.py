@@ -33,7 +33,7 @@ async def _open_to_all(store: SharedStore, _deadline: Any) -> AsyncIterator[Load
     async def save(state: AccountState) -> None:
         store.save(state)
 
-    held = LoadedState(store.load(), save)
+    held = LoadedState(store.load(), float("inf"), save)
     yield held
     await held.keep()
 

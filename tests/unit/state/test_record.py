@@ -9,22 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import SecretError, UsageError
+from runner.errors import SecretError, StateError, UsageError
 from runner.models import AuthenticationToken, UserSession
 from runner.state.record import AccountState, Codec
 from tests.support.sessions import session
 
 KEY = base64.b64encode(bytes(range(32))).decode()
+NOW = 1_800_000_000.0
 OTHER = base64.b64encode(os.urandom(32)).decode()
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-MAYBE, TIMES = st.none() | TEXT, st.floats(0, 1e12)
-TOKENS = st.builds(AuthenticationToken, TEXT, TEXT, MAYBE, TEXT, st.none() | TIMES, MAYBE, TIMES, TIMES, st.booleans())
+SENT = st.text(st.characters(min_codepoint=32, max_codepoint=126))  # what a header may hold
+MAYBE, TIMES = st.none() | TEXT, st.floats(0, 1e11)
+TOKENS = st.builds(AuthenticationToken, TEXT, SENT, MAYBE, SENT, st.none() | TIMES, MAYBE, TIMES, TIMES, st.booleans())
 SESSIONS = st.builds(
-    UserSession, TOKENS, TEXT, MAYBE, MAYBE, st.none() | TIMES, st.booleans(), TIMES, TIMES, st.dictionaries(TEXT, TEXT),
+    UserSession, TOKENS, TEXT, MAYBE, MAYBE, st.none() | TIMES, st.booleans(), TIMES, TIMES, st.dictionaries(TEXT, SENT),
 )  # fmt: skip
 STATES = st.builds(
-    AccountState, st.none() | SESSIONS, st.none() | st.integers(), st.integers(0), st.floats(0, 1e12), st.floats(-3600, 3600),
-    st.floats(0, 1e12), st.none() | TEXT,
+    AccountState, session=st.none() | SESSIONS, last_step=st.none() | st.integers(0, 10**11), failures=st.integers(0, 9**9),
+    cooldown_until=TIMES, skew=st.floats(-3600, 3600), assume_used_until=TIMES, used_refresh_token=MAYBE, since=TIMES,
+    answered=st.booleans(), refused_cause=TEXT, refused_secrets=TEXT, refused_at=TIMES, blocked=st.booleans(),
+    doubts=st.integers(0, 9**9), session_binding=MAYBE, unknown=st.dictionaries(st.just("later"), TEXT | st.lists(TEXT)),
 )  # fmt: skip
 
 
@@ -102,7 +106,9 @@ def test_a_field_of_another_type_is_refused(field: str) -> None:
 def test_a_field_of_the_session_of_another_type_is_refused(field: str) -> None:
     written = json.loads(Codec().encode(AccountState(session("token"))))
     with pytest.raises(ValueError):
-        Codec().decode(json.dumps({**written, "session": {**written["session"], field: []}}).encode())
+        kept = written["session"]
+        changed: dict[str, Any] = {"token": {**kept["token"], field: []}} if field in kept["token"] else {field: []}
+        Codec().decode(json.dumps({**written, "session": {**kept, **changed}}).encode())
 
 
 def test_nothing_is_no_number() -> None:
@@ -157,3 +163,21 @@ def test_a_session_of_an_older_version_is_read() -> None:
         AuthenticationToken("", "a", "u", created_at=1.0, last_used_at=2.0, mfa_verified=True),
         user_id="u", refresh_token="r", expires_at=9.0, mfa_enabled=True, created_at=1.0, last_used_at=2.0,
     )  # fmt: skip
+
+
+def test_what_a_newer_version_added_is_kept_and_what_it_changed_says_how_to_go_back() -> None:
+    written = json.loads(Codec().encode(AccountState(last_step=7))) | {"schema": 2, "later": {"a": [1]}}
+    read = Codec().decode(json.dumps(written).encode())
+    assert read.last_step == 7
+    assert json.loads(Codec().encode(read))["later"] == {"a": [1]}
+    with pytest.raises(StateError) as caught:
+        Codec().decode(json.dumps(written | {"last_step": {"seed": 7}}).encode())
+    told = "a newer sync-runner wrote it (schema 2, this version knows 1); use that version, or remove it, and a fresh login"
+    assert str(caught.value).startswith(told)
+
+
+def test_a_cool_down_from_a_clock_that_was_ahead_lasts_no_longer_than_the_longest() -> None:
+    ahead = AccountState(failures=3, cooldown_until=NOW + 1e6, assume_used_until=NOW + 1e6)
+    assert ahead.believable(NOW) == AccountState(failures=3, cooldown_until=NOW + 6 * 3600, assume_used_until=NOW)
+    usual = AccountState(cooldown_until=NOW + 300, assume_used_until=NOW)
+    assert usual.believable(NOW) is usual
