@@ -5,13 +5,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
+from runner.secrets.reader import SecretReader
 from runner.settings import ENV_PREFIX, SECRET_NAMES, Loaded, Settings, parse_duration
 from runner.settings.arguments import loaded
 from runner.settings.values import Hidden, format_duration
@@ -76,13 +76,13 @@ def _source(place: tuple[str, ...], now: Loaded) -> str:
 
 def _secret_sources(settings: Settings) -> Iterator[tuple[str, str]]:
     """Each secret that is given, or that most profiles want, and where it comes from."""
+    reader = SecretReader(
+        settings.secrets_dir, environment=os.environ, warn=lambda _name, _warning: None, named=settings.secret_sources
+    )
     for name in SECRET_NAMES:
-        variable = f"{ENV_PREFIX}{name.upper()}"
-        directories = [settings.secrets_dir, *map(Path, filter(None, [os.environ.get("CREDENTIALS_DIRECTORY")]))]
-        named = [given for given in (f"{variable}_FILE", variable) if os.environ.get(given)]
-        found = [*named, *(str(path / name) for path in directories if os.path.lexists(path / name))]
-        if found or name in SECRET_NAMES[:3]:
-            yield name, next(iter(found), "not given")
+        place = reader.place(name)
+        if place or name in SECRET_NAMES[:3]:
+            yield name, place or "not given"
 
 
 def _values(model: BaseModel, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, FieldInfo]]:

@@ -116,6 +116,7 @@ def open_account(plan: AccountPlan, context: RunContext, client: Client, state: 
         plan.secrets_dir,
         environment=context.environment,
         use_environment=plan.use_environment,
+        named=settings.secret_sources,
         warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
     )
     credentials = read_credentials(reader, context.profile.auth, context.add_secret)

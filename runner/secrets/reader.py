@@ -1,21 +1,50 @@
-"""Reads secrets from files (mounted, named by a variable, systemd credentials) or, with a warning, the environment.
+"""Asks the sources of secrets in their order. Nothing here keeps or shows a secret."""
 
-Nothing here keeps or shows a secret; every fault names the file and never what stands in it.
-"""
-
-import os
-import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from runner.errors import SecretError
+from runner.errors import SecretError, UsageError
+from runner.secrets.environment import EnvironmentSource
+from runner.secrets.files import FileSource
+from runner.secrets.interface import SecretSource, SourceOptions, Warn
+from runner.secrets.systemd import systemd_source
 
-MAX_BYTES = 64 * 1024  # a Kubernetes Secret may hold 1 MiB; no password or seed comes near 64 KiB
-_PREFIX = "SYNC_RUNNER_"
+GROUP = "sync_runner.secret_sources"
+
+
+def sources(options: SourceOptions, named: Sequence[str] = ()) -> list[SecretSource]:
+    """Every source, strongest first: variables, the directory, systemd's directory, then the `named` external ones.
+
+    An external source is an entry point of the group `sync_runner.secret_sources`: a function of SourceOptions. Raises
+    UsageError for a name that no installed package brings.
+    """
+    found: list[SecretSource] = [
+        EnvironmentSource(options.environment, options.warn),
+        FileSource(options.directory, options.warn),
+    ]
+    systemd = systemd_source(options.environment, options.warn)
+    if systemd is not None:
+        found.append(systemd)
+    found.extend(_external(name, options) for name in named)
+    return found
+
+
+def _external(name: str, options: SourceOptions) -> SecretSource:
+    from importlib.metadata import entry_points
+
+    found = list(entry_points(group=GROUP, name=name))
+    if not found:
+        known = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
+        raise UsageError(
+            f"secret_sources: no source is called `{name}` (entry points of `{GROUP}`: {known}); install the package "
+            "that brings it"
+        )
+    made: SecretSource = found[0].load()(options)
+    return made
 
 
 class SecretReader:
-    """Finds secrets by name; strongest first: SYNC_RUNNER_X_FILE, SYNC_RUNNER_X, the directory, systemd's directory."""
+    """Finds secrets by name, in the order of `sources`."""
 
     def __init__(
         self,
@@ -23,85 +52,28 @@ class SecretReader:
         *,
         environment: Mapping[str, str],
         use_environment: bool = True,
-        warn: Callable[[str, str], None],
+        warn: Warn,
+        named: Sequence[str] = (),
     ) -> None:
-        """`warn` gets a secret's name and a warning. Without `use_environment` only `directory` counts."""
-        self._directory = directory
-        self._environment = environment if use_environment else {}
-        self._warn = warn
+        """`warn` gets a secret's name and a warning. Without `use_environment` no variable and no systemd counts."""
+        self._has_environment = bool(use_environment and environment)
+        self._sources = sources(SourceOptions(directory, environment if use_environment else {}, warn), named)
 
     def read(self, name: str) -> str | None:
-        """The secret, or None where it is given nowhere. Raises SecretError for one that can not be used."""
-        variable = f"{_PREFIX}{name.upper()}"
-        file, value = self._environment.get(f"{variable}_FILE"), self._environment.get(variable)
-        if file and value:
-            raise SecretError(f"{name}: both {variable} and {variable}_FILE are set; keep one, better the file")
-        if file:
-            return self._from_file(name, Path(file))
-        if value:
-            self._warn(
-                name, f"{variable} stands in the environment, which other processes may read; use {variable}_FILE"
-            )
-            return _checked(value, variable)
-        path = next((path for path in self._paths(name) if path.is_symlink() or path.exists()), None)
-        return None if path is None else self._from_file(name, path)
+        """The secret, or None where it is given nowhere. Raises SecretError for one that cannot be used."""
+        return next((value for source in self._sources if (value := source.read(name)) is not None), None)
+
+    def place(self, name: str) -> str | None:
+        """Where the secret is given, without reading it; None where it is not."""
+        return next((place for source in self._sources if (place := source.place(name)) is not None), None)
 
     def require(self, name: str) -> str:
         """The secret. Raises SecretError that says where it was looked for."""
         value = self.read(name)
         if value is None:
-            looked = ", ".join(str(path) for path in self._paths(name))
-            also = f" or set {_PREFIX}{name.upper()}_FILE" if self._environment else ""
+            variable, *places = (source.looked_at(name) for source in self._sources)
+            also = f" or set {variable}" if self._has_environment else ""
             raise SecretError(
-                f"{name}: no such secret (looked at {looked}); mount the file there, give --secrets-dir{also}"
+                f"{name}: no such secret (looked at {', '.join(places)}); mount the file there, give --secrets-dir{also}"
             )
         return value
-
-    def _paths(self, name: str) -> list[Path]:
-        systemd = self._environment.get("CREDENTIALS_DIRECTORY")
-        return [self._directory / name, *([Path(systemd) / name] if systemd else [])]
-
-    def _from_file(self, name: str, path: Path) -> str:
-        raw, mode = _contents(path)
-        if mode & 0o007 and os.access(path.parent, os.W_OK):
-            self._warn(name, f"{path} can be read by every user of this machine; chmod 0600 it")
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError:
-            raise SecretError(f"{path}: not UTF-8 text; write the secret as plain text") from None
-        return _checked(_without_newline(text), str(path))
-
-
-def _contents(path: Path) -> tuple[bytes, int]:
-    """Bytes and mode of a regular file. Links are followed: Kubernetes mounts secrets as links into `..data`."""
-    try:
-        # Without O_NONBLOCK a FIFO in the file's place would hang the run.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                raise SecretError(f"{path}: not a regular file; put the secret into a plain file")
-            with os.fdopen(descriptor, "rb", closefd=False) as stream:
-                raw = stream.read(MAX_BYTES + 1)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise SecretError(
-            f"{path}: can not be read ({error.strerror}); check the mount and its owner and mode"
-        ) from None
-    if len(raw) > MAX_BYTES:
-        raise SecretError(f"{path}: larger than {MAX_BYTES} bytes; this is no password or seed")
-    return raw, about.st_mode
-
-
-def _without_newline(text: str) -> str:
-    """Exactly one newline at the end goes, as editors and `echo` put it there; edge spaces belong to a password."""
-    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
-
-
-def _checked(text: str, source: str) -> str:
-    if not text:
-        raise SecretError(f"{source}: empty; write the secret into it")
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):
-        raise SecretError(f"{source}: holds a line break or another control character; one line of text is wanted")
-    return text

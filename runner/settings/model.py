@@ -27,6 +27,7 @@ from runner.settings.values import Shard, Url
 ENV_PREFIX = "SYNC_RUNNER_"
 SECRET_NAMES = (
     "username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret", "state_key",
+    "state_password",
 )  # fmt: skip
 
 
@@ -51,6 +52,9 @@ class Settings(BaseSettings):
         default="default", min_length=1, description="The account's name in logs, metrics and reports."
     )
     secrets_dir: Path = Field(default=Path("/run/secrets"), description="The directory with the secret files.")
+    secret_sources: tuple[str, ...] = Field(
+        default=(), description="Further sources of secrets, asked last: entry points of `sync_runner.secret_sources`."
+    )
     accounts: tuple[AccountSettings, ...] = Field(default=(), description="Several accounts instead of one.")
     accounts_dir: Path | None = Field(
         default=None, description="A directory with a folder of secret files for each account, named as the account."

@@ -1,12 +1,15 @@
 """Secrets: read exactly, from every mount, and a fault never shows what it is about."""
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from runner.errors import SecretError
-from runner.secrets.reader import MAX_BYTES, SecretReader
+from runner.errors import SecretError, UsageError
+from runner.secrets.files import MAX_BYTES
+from runner.secrets.interface import SourceOptions
+from runner.secrets.reader import SecretReader
 
 Warnings = list[tuple[str, str]]
 
@@ -117,7 +120,7 @@ def test_what_is_no_plain_file_is_refused_and_a_pipe_does_not_hang(tmp_path: Pat
         reader.require("username")
     with pytest.raises(SecretError, match="not a regular file"):
         reader.require("password")
-    with pytest.raises(SecretError, match="can not be read"):
+    with pytest.raises(SecretError, match="cannot be read"):
         reader.require("totp_seed")
 
 
@@ -215,7 +218,7 @@ def test_what_is_missing_or_no_file_says_what_to_do(tmp_path: Path) -> None:
         (tmp_path / "password").symlink_to(place)
         with pytest.raises(SecretError) as caught:
             _reader(tmp_path).require("password")
-        unread = f"can not be read ({fault}); check the mount and its owner and mode"
+        unread = f"cannot be read ({fault}); check the mount and its owner and mode"
         assert str(caught.value) == f"{tmp_path}/password: {unread}"
         (tmp_path / "password").unlink()
 
@@ -226,3 +229,88 @@ def test_every_place_is_listed_and_the_variable_where_there_is_an_environment(tm
     looked = f"{tmp_path}/password, /run/credentials/x/password"
     told = "mount the file there, give --secrets-dir or set SYNC_RUNNER_PASSWORD_FILE"
     assert str(caught.value) == f"password: no such secret (looked at {looked}); {told}"
+
+
+def test_a_directory_of_another_user_is_a_clear_error_and_never_a_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "lstat", denied)
+    monkeypatch.setattr(os, "open", lambda *_arguments: denied(tmp_path))
+    with pytest.raises(SecretError) as caught:
+        _reader(tmp_path).read("password")
+    told = "cannot be read (Permission denied); check the mount and its owner and mode"
+    assert str(caught.value) == f"{tmp_path / 'password'}: {told}"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "loop", "file instead of the directory"])
+def test_what_is_no_file_of_ours_is_a_clear_error_or_no_secret(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "password"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    else:
+        (tmp_path / "file").write_text("")
+        assert _reader(tmp_path / "file").read("password") is None
+        return
+    with pytest.raises(SecretError, match="password: (not a regular file|cannot be read)"):
+        _reader(tmp_path).read("password")
+
+
+def test_a_path_that_is_none_is_a_clear_error() -> None:
+    with pytest.raises(SecretError, match="cannot be read"):
+        _reader(Path("/nowhere"), {"SYNC_RUNNER_PASSWORD_FILE": "/x\0y"}).read("password")
+
+
+def test_the_place_is_that_of_the_secret_that_counts(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("in the directory")
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "systemd" / "totp_seed").write_text("by systemd")
+    reader = _reader(
+        tmp_path, {"SYNC_RUNNER_USERNAME": "in a variable", "CREDENTIALS_DIRECTORY": str(tmp_path / "systemd")}
+    )
+    assert reader.place("username") == "SYNC_RUNNER_USERNAME"
+    assert reader.place("password") == str(tmp_path / "password")
+    assert reader.place("totp_seed") == str(tmp_path / "systemd" / "totp_seed")
+    assert reader.place("state_key") is None
+    assert reader.require("totp_seed") == "by systemd"
+
+
+class _Vault:
+    """A source that another package brings."""
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._known = {"password": "from the vault"}
+
+    def place(self, name: str) -> str | None:
+        return f"vault:{name}" if name in self._known else None
+
+    def read(self, name: str) -> str | None:
+        return self._known.get(name)
+
+    def looked_at(self, name: str) -> str:
+        return f"vault:{name}"
+
+
+def test_a_source_of_another_package_is_asked_last_and_only_when_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = metadata.EntryPoint("vault", f"{__name__}:_Vault", "sync_runner.secret_sources")
+    monkeypatch.setattr(metadata, "entry_points", lambda **_query: metadata.EntryPoints([point]))
+    assert _reader(tmp_path).read("password") is None
+    reader = SecretReader(tmp_path, environment={}, warn=print, named=["vault"])
+    assert reader.require("password") == "from the vault"
+    (tmp_path / "password").write_text("in the directory")
+    assert reader.require("password") == "in the directory"
+    with pytest.raises(SecretError, match=r"looked at .*username, vault:username\)"):
+        reader.require("username")
+
+
+def test_a_source_that_nobody_brings_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no source is called `vault`"):
+        SecretReader(tmp_path, environment={}, warn=print, named=["vault"])
