@@ -1,7 +1,8 @@
 """The secrets of one account as a login uses them."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from urllib.parse import quote_plus
 
 from runner.auth.totp import Seed, parse_seed
 from runner.frozen import Frozen
@@ -35,7 +36,10 @@ class Credentials(Frozen):
 
     @property
     def values(self) -> dict[str, str]:
-        """What templates may use, by name. `basic` is what HTTP's basic authentication sends (RFC 7617)."""
+        """What templates may use, by name.
+
+        `basic` is what HTTP's basic authentication sends for the user (RFC 7617), `client_basic` for the client (RFC 6749).
+        """
         named = {
             "username": self.username,
             "password": self.password,
@@ -46,12 +50,18 @@ class Credentials(Frozen):
         found = {name: secret for name, secret in named.items() if secret is not None}
         if self.username is not None and self.password is not None:
             found["basic"] = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        if self.client_id is not None and self.client_secret is not None:
+            encoded = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"  # RFC 6749, 2.3.1
+            found["client_basic"] = base64.b64encode(encoded.encode()).decode()
         return found
 
 
-def read_credentials(reader: SecretReader, auth: Auth, add_secret: Callable[[str], None]) -> Credentials:
-    """The secrets that the profile names. Raises SecretError for one that is missing or unusable."""
-    read = {name: reader.read(name) if name in OPTIONAL else reader.require(name) for name in auth.secrets}
+def read_credentials(
+    reader: SecretReader, auth: Auth, add_secret: Callable[[str], None], renamed: Mapping[str, str] | None = None
+) -> Credentials:
+    """The secrets that the profile names, some `renamed` where two logins want one of a kind. Raises SecretError."""
+    files = {name: (renamed or {}).get(name, name) for name in auth.secrets}
+    read = {name: reader.read(file) if name in OPTIONAL else reader.require(file) for name, file in files.items()}
     seed = read.pop("totp_seed", None)
     credentials = Credentials(seed=parse_seed(seed) if seed else None, **read)
     for secret in (seed, credentials.refresh_token, *credentials.values.values()):

@@ -50,6 +50,10 @@ class SessionProvider(Protocol):
         """Keep when the session was last used, at the end of the work with it. Raises what a store raises."""
         ...
 
+    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
+        """End the kept session at the API, where the login says how. Raises what a request can."""
+        ...
+
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Drop what is kept of the session, and of refused logins where asked."""
         ...

@@ -1,15 +1,16 @@
 """The walk through the profile's login steps: send one, find what its answer means, carry values on, until the end."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.auth.codes import MAX_CODES, Codes
-from runner.auth.credentials import Credentials
+from runner.auth.random_values import random_values
 from runner.auth.refusal_text import not_the_api, refusal
 from runner.auth.refusals import APART
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
-from runner.errors import Cause, ContractError, DeadlineExceeded, LoginRefused, Unreachable
+from runner.errors import Cause, ContractError, DeadlineExceeded, LoginRefused, Unreachable, UsageError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import retry
@@ -17,9 +18,9 @@ from runner.http.client import Client
 from runner.http.messages import Response, prepare
 from runner.http.retry import Safety
 from runner.profile import extraction
-from runner.profile.expressions import find, shape
+from runner.profile.expressions import shape
 from runner.profile.models import Answer as Rule
-from runner.profile.models import Auth, Step
+from runner.profile.models import Auth, Request, Step
 from runner.state.interface import HeldState
 
 TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
@@ -41,29 +42,41 @@ class LoginState:
 class LoginFlow:
     """One account's way through the steps."""
 
-    def __init__(self, client: Client, auth: Auth, codes: Codes, account: str, clock: Clock) -> None:
-        """`account` is the value of `${account}` in the profile's templates."""
+    def __init__(self, client: Client, auth: Auth, codes: Codes, clock: Clock, named: Mapping[str, Client]) -> None:
+        """`client` speaks to the login's own address, the `named` ones to those that steps name with `at`."""
+        self._named = named
         self._client = client
         self._auth = auth
         self._codes = codes
-        self._account = account
         self._clock = clock
         self.repeats = 0
         self.no_good_until = 0.0  # monotonic: nothing that may be refused is sent before
         self.doubtful = False  # the last walk ended without a clear answer to a password
 
-    async def go(self, held: HeldState, credentials: Credentials, deadline: Deadline, observer: Observer) -> LoginState:
-        """From the first step until one says done. Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded."""
+    def client(self, request: Request) -> Client:
+        """The client for the address of a request. Raises UsageError for a named one that the settings do not give."""
+        if request.at is None:
+            return self._client
+        if request.at not in self._named:
+            raise UsageError(f"login.addresses.{request.at}: this login has a request to it; give its address")
+        return self._named[request.at]
+
+    async def go(
+        self, held: HeldState, values: Mapping[str, Any], seed: Seed | None, deadline: Deadline, observer: Observer
+    ) -> LoginState:
+        """From the first step until one says done; `values` are what the templates may use.
+
+        Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded."""
         self.doubtful = False
-        state = LoginState({"account": self._account, **credentials.values})
+        state = LoginState({**values, **random_values()})
         name = next(iter(self._auth.steps))
         for _ in range(2 * len(self._auth.steps) + MAX_CODES):
             step = self._auth.steps[name]
             skew = held.state.skew
             sending = _Sending(self, held, step, state)
-            answer = state.answer = await self._send(step, sending, credentials.seed, deadline, observer)
+            answer = state.answer = await self._send(step, sending, seed, deadline, observer)
             clock_was_wrong = abs(held.state.skew - skew) >= 2.0
-            state.used_code = state.used_code or step.wants_code
+            state.used_code = state.used_code or (step.wants_code and "code" in state.values)
             rule = self._meaning(step, answer)
             if self._once_more(rule, step, state, clock_was_wrong):
                 continue
@@ -132,7 +145,7 @@ class LoginFlow:
         self, step: Step, sending: "_Sending", seed: Seed | None, deadline: Deadline, observer: Observer
     ) -> Response:
         try:
-            answer = await self._client.repeat(
+            answer = await self.client(step.request).repeat(
                 "login",
                 lambda attempt: sending.once(attempt, seed, deadline, observer),
                 why=sending.why,
@@ -183,18 +196,19 @@ class _Sending:
         before = held.state
         if self._careful:
             await flow.keep_apart(before.refused_at, deadline)
-        if step.wants_code:
+        with_code = step.wants_code and (seed is not None or not step.may_lack_code)
+        if with_code:
             unproven = step.sends_password and not self._state.proven
             values["code"] = await flow._codes.next(held, seed, deadline, observer, sure=unproven)
         call = replace(prepare("login", step.request, values), takes_redirect=_takes_redirect(step))
         try:
-            answer = await flow._client.exchange(call, attempt, deadline, observer)
+            answer = await flow.client(step.request).exchange(call, attempt, deadline, observer)
         except Unreachable as error:
             self._note(lost=error.sent)
-            if step.wants_code and not error.sent:
+            if with_code and not error.sent:
                 flow._codes.give_back(held, before)
             raise
-        if step.wants_code and answer.status in TURNED_AWAY:
+        if with_code and answer.status in TURNED_AWAY:
             flow._codes.give_back(held, before)
         flow._codes.measure_skew(held, answer, observer)
         self._understood = meaning(step, answer) is not None
@@ -224,7 +238,7 @@ class _Sending:
 def meaning(step: Step, answer: Response) -> Rule | None:
     """The first of the step's rules that fits the answer."""
     for rule in step.answers:
-        if answer.status in rule.status and (rule.when is None or find(answer.body, rule.when)):
+        if extraction.meant(rule, answer):
             return rule
     return None
 
@@ -240,6 +254,8 @@ def _takes_redirect(step: Step) -> bool:
 
 def _cause(rule: Rule, step: Step, state: LoginState) -> Cause:
     """What a refusal is about: what the profile says, else what the request sent that nothing has proven yet."""
+    if rule.cause == "credentials" and "code" not in state.values:
+        return Cause.PASSWORD
     if rule.cause:
         return Cause(rule.cause)
     unproven = step.sends_password and not state.proven

@@ -5,9 +5,10 @@ What is tried in which order, and when no more, is decided here; the steps of a 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from runner.auth import refusals
 from runner.auth.codes import Codes
@@ -17,6 +18,7 @@ from runner.auth.session_reading import read_session
 from runner.clock import Clock, Deadline
 from runner.errors import (
     AuthenticationError,
+    Cause,
     ContractError,
     DeadlineExceeded,
     LoginRefused,
@@ -31,13 +33,14 @@ from runner.http.client import Client
 from runner.http.messages import Response, prepare
 from runner.http.retry import Safety
 from runner.models import AuthenticationToken, UserSession
-from runner.profile import template
+from runner.profile import extraction, template
 from runner.profile.models import Auth
 from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
 
 USE_SECONDS = 1.0  # use of a session is kept where it is so much later than what is kept
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
+PREVIOUS = "previous"  # carried with a session: a mark of the session of the login before, of which it was made
 AWAY = frozenset({502, 503})  # answers of a gate whose server is away
 
 
@@ -57,15 +60,19 @@ class LoginSessionProvider:
         clock: Clock,
         add_secret: Callable[[str], None] = lambda _secret: None,
         reread: Callable[[], Credentials] | None = None,
-        account: str = "",
+        constant: Mapping[str, Any] | None = None,
+        named: Mapping[str, Client] | None = None,
     ) -> None:
         """`learn` is told each new secret (token, code), so that the redactor knows it.
 
+        `constant` are values that templates may use beside the secrets: `account`, `base_url`, `params.NAME`.
+        `named` are the clients of addresses that steps name.
+
         `reread` reads the secrets again: after a refused login once, for they may have been rotated meanwhile.
         """
-        self._client = client
         self._auth = auth
-        self._account = account
+        self._fixed = dict(constant or {})
+        self._previous: UserSession | None = None
         self._credentials = credentials
         self._store = store
         self._clock = clock
@@ -76,7 +83,7 @@ class LoginSessionProvider:
         self._used_at = 0.0
         self._stored = AccountState()
         self._codes = Codes(base_url, clock, add_secret)
-        self._steps = LoginFlow(client, auth, self._codes, account, clock)
+        self._steps = LoginFlow(client, auth, self._codes, clock, named or {})
         self._refused: AuthenticationError | None = None
 
     @property
@@ -136,12 +143,27 @@ class LoginSessionProvider:
         return {key: template.as_text(value) for key, value in (filled or {}).items()}
 
     @property
-    def _constant(self) -> dict[str, str]:
-        return {"account": self._account, **self._credentials.values}
+    def _constant(self) -> dict[str, Any]:
+        given = {"previous.access_token": self._previous.access_token} if self._previous else {}
+        return {"account": "", **self._fixed, **self._credentials.values, **given}
+
+    def after(self, previous: UserSession) -> None:
+        """Tell the session of the login before this one. What was made of another one is not good any more."""
+        self._previous = previous
+        self._refused = None
 
     def expired(self, answer: Response) -> bool:
         """Whether the answer says that the token is no longer good."""
-        return answer.status in self._auth.expired
+        return extraction.fits(self._auth.expired, answer)
+
+    @property
+    def previous(self) -> UserSession | None:
+        """The session of the login before."""
+        return self._previous
+
+    def previous_expired(self, answer: Response) -> bool:
+        """Whether the answer says that what the login before gave is no longer good."""
+        return extraction.fits(self._auth.previous_expired, answer)
 
     async def prove_state(self, deadline: Deadline) -> None:
         """Lock the account, load its state, and write it anew with the time of this check."""
@@ -170,6 +192,8 @@ class LoginSessionProvider:
 
     def _good(self, session: UserSession, rejected: UserSession | None) -> bool:
         if rejected and session.access_token == rejected.access_token:
+            return False
+        if self._previous and session.carried.get(PREVIOUS) != _fingerprint(self._previous.access_token):
             return False
         if session.expires_at is None:
             return True
@@ -243,9 +267,10 @@ class LoginSessionProvider:
         assert refresh is not None
         values = {**self._constant, **old.carried, "refresh_token": old.refresh_token, "access_token": old.access_token}
         call = prepare("refresh", refresh.request, values)
-        answer = await self._client.repeat(
+        client = self._steps.client(refresh.request)
+        answer = await client.repeat(
             "refresh",
-            lambda attempt: self._client.exchange(call, attempt, deadline, observer),
+            lambda attempt: client.exchange(call, attempt, deadline, observer),
             why=_not_looked_at,
             deadline=deadline,
             observer=observer,
@@ -253,7 +278,7 @@ class LoginSessionProvider:
         self._codes.measure_skew(held, answer, observer)
         if retry.failure(answer.status):
             raise Unreachable(f"the API answered {answer.status}", sent=answer.status not in AWAY)
-        if answer.status not in refresh.accepted:
+        if not extraction.fits(refresh.accepted, answer):
             raise LoginRefused(f"the API answered {answer.status}")
         fields = refresh.session or self._auth.session
         assert fields is not None
@@ -276,8 +301,11 @@ class LoginSessionProvider:
     async def _walk(self, held: HeldState, deadline: Deadline, observer: Observer) -> LoginState:
         """Through the steps; once more where they were refused and other secrets are mounted by now."""
         try:
-            return await self._steps.go(held, self._credentials, deadline, observer)
+            return await self._steps.go(held, self._constant, self._credentials.seed, deadline, observer)
         except LoginRefused as error:
+            if error.cause is Cause.TOKEN:  # no secret was refused
+                observer.emit(events.LoginFailed("login", str(error)))
+                raise
             if self._rotated(held, error, observer):
                 return await self._walk(held, deadline, observer)
             self._note_refusal(held, observer, error)
@@ -322,9 +350,33 @@ class LoginSessionProvider:
         observer.emit(events.LoginFailed("login", str(error)))
         observer.emit(events.CooldownStarted(held.state.cooldown_until - now, held.state.failures))
 
+    def _bound(self, session: UserSession) -> UserSession:
+        """The session with the mark and within the end of the one it was made of."""
+        if self._previous is None:
+            return session
+        ends = [end for end in (session.expires_at, self._previous.expires_at) if end is not None]
+        carried = {**session.carried, PREVIOUS: _fingerprint(self._previous.access_token)}
+        return replace(session, expires_at=min(ends, default=None), carried=carried)
+
+    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
+        """End the kept session at the API, where the login says how. Raises Unreachable, ContractError, DeadlineExceeded."""
+        session = (await self.read_state(deadline)).session
+        if self._auth.revoke is None or session is None:
+            return
+        self._keep(session)
+        values = {**self._constant, **session.carried, "access_token": session.access_token}
+        call = prepare("revoke", self._auth.revoke.request, {**values, "refresh_token": session.refresh_token})
+        client = self._steps.client(self._auth.revoke.request)
+        answer = await client.send(call, safety=Safety.IDEMPOTENT, deadline=deadline, observer=observer)
+        if not extraction.fits(self._auth.revoke.accepted, answer):
+            raise ContractError(
+                f"revoke: the API answered {answer.status}; the session is forgotten here, not ended there"
+            )
+
     def _started(
         self, held: HeldState, session: UserSession, method: str, began: float, observer: Observer
     ) -> UserSession:
+        session = self._bound(session)
         self._keep(session)
         # A good refresh says nothing of a password that was refused.
         if method != "refresh" or not held.state.blocked:

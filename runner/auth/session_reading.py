@@ -72,8 +72,7 @@ def _lifetime(answer: Response, fields: SessionFields, now: float) -> float | No
 
     A lifetime of some seconds, or of years, is one of another unit: the session then lasts until the API says that it ended.
     """
-    lifetime = extraction.seconds(answer, fields.expires_in)
-    if lifetime is None:
-        end = extraction.moment(answer, fields.expires_at)
-        lifetime = None if end is None else end - now
-    return lifetime if lifetime is not None and SHORTEST <= lifetime <= LONGEST else None
+    told = extraction.seconds(answer, fields.expires_in)
+    end = extraction.moment(answer, fields.expires_at)
+    lifetimes = [told, None if end is None else end - now]
+    return min((one for one in lifetimes if one is not None and SHORTEST <= one <= LONGEST), default=None)

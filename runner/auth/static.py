@@ -1,6 +1,7 @@
 """An account without a login: its secrets go with each request (bearer token, API key, basic authentication, or none)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from runner.auth.credentials import Credentials
 from runner.clock import Deadline
@@ -10,6 +11,7 @@ from runner.events.observer import Observer
 from runner.http.messages import Response
 from runner.models import AuthenticationToken, UserSession
 from runner.profile import template
+from runner.profile.extraction import fits
 from runner.profile.models import Auth
 from runner.state.record import AccountState
 
@@ -24,13 +26,13 @@ class StaticSessionProvider:
         *,
         auth: Auth,
         credentials: Credentials,
-        account: str,
+        constant: Mapping[str, Any],
         reread: Callable[[], Credentials],
     ) -> None:
-        """`account` is the value of `${account}` in the profile's templates."""
+        """`constant` are values that templates may use beside the secrets: `account`, `base_url`, `params.NAME`."""
         self._auth = auth
         self._credentials = credentials
-        self._account = account
+        self._fixed = constant
         self._reread: Callable[[], Credentials] | None = reread
         self._readings = 1
 
@@ -57,11 +59,14 @@ class StaticSessionProvider:
 
     def headers(self, session: UserSession) -> dict[str, str]:  # noqa: ARG002 - there is only one
         """The headers that carry the secrets."""
-        return dict(template.fill(self._auth.headers, {"account": self._account, **self._credentials.values}) or {})
+        return dict(template.fill(self._auth.headers, {**self._fixed, **self._credentials.values}) or {})
 
     def expired(self, answer: Response) -> bool:
         """Whether the answer says that the secrets are not accepted."""
-        return answer.status in self._auth.expired
+        return fits(self._auth.expired, answer)
+
+    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
+        """There is no session."""
 
     @property
     def current(self) -> None:

@@ -1,4 +1,4 @@
-"""`logout`: drop the kept session; the record of used codes stays, so that none is used twice."""
+"""`logout`: end the kept session and drop it; the record of used codes stays, so that none is used twice."""
 
 import argparse
 
@@ -10,9 +10,12 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Forget each account's session."""
+    """End each account's session at the API, where its login says how, and forget it."""
 
     async def work(visit: Visit) -> None:
-        await visit.account.provider.forget(visit.deadline, cooldown=False)
+        try:
+            await visit.account.provider.revoke(visit.deadline, visit.observer)
+        finally:
+            await visit.account.provider.forget(visit.deadline, cooldown=False)
 
     return visit_each(arguments, work)

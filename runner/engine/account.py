@@ -3,13 +3,13 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from runner.auth.credentials import Credentials, read_credentials
 from runner.auth.interface import SessionProvider
-from runner.auth.session import LoginSessionProvider
-from runner.auth.static import StaticSessionProvider
 from runner.clock import Clock
+from runner.engine import logins
 from runner.engine.fleet import AccountPlan
+from runner.engine.logins import LoginTools
 from runner.events import events
 from runner.events.observer import Observer
 from runner.frozen import Frozen
@@ -72,28 +72,35 @@ async def open_client(context: RunContext, at_once: int = 1) -> AsyncIterator[Cl
     Raises UsageError before anything is sent.
     """
     settings = context.settings
-    check_base_url(settings.base_url, allow_http=settings.tls.allow_http)
-    client = Client(
-        settings.base_url,
-        clock=context.clock,
-        policy=Policy(settings.retry.attempts, settings.retry.wait, settings.retry.max_wait),
-        request_timeout=settings.deadline.request,
-        tls=tls_context(settings.base_url, settings.tls.ca_file),
-        headers=correlation.headers(context.run_id, context.environment),
-        meanwhile=context.meanwhile,
-        connections=settings.limits.connections,
-        retries=settings.retry.budget * at_once,
-        rate_limit=context.profile.errors.rate_limit,
-        proxy=_proxy(context),
-    )
+    client = _client(context, settings.base_url, settings.tls.ca_file, at_once)
+    for address, ca_file in logins.addresses(settings):
+        client.others[address] = _client(context, address, ca_file, at_once)
     try:
         yield client
     finally:
         await client.close()
 
 
-def _proxy(context: RunContext) -> Proxy | None:
-    proxy = Proxies.of(context.environment).through(context.settings.base_url)
+def _client(context: RunContext, address: str, ca_file: Path | None, at_once: int) -> Client:
+    settings = context.settings
+    check_base_url(address, allow_http=settings.tls.allow_http)
+    return Client(
+        address,
+        clock=context.clock,
+        policy=Policy(settings.retry.attempts, settings.retry.wait, settings.retry.max_wait),
+        request_timeout=settings.deadline.request,
+        tls=tls_context(address, ca_file),
+        headers=correlation.headers(context.run_id, context.environment),
+        meanwhile=context.meanwhile,
+        connections=settings.limits.connections,
+        retries=settings.retry.budget * at_once,
+        rate_limit=context.profile.errors.rate_limit,
+        proxy=_proxy(context, address),
+    )
+
+
+def _proxy(context: RunContext, address: str) -> Proxy | None:
+    proxy = Proxies.of(context.environment).through(address)
     if proxy is not None and proxy.password:
         context.add_secret(proxy.password)
     return proxy
@@ -119,43 +126,22 @@ def open_account(plan: AccountPlan, context: RunContext, client: Client, state: 
         named=settings.secret_sources,
         warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
     )
-    credentials = read_credentials(reader, context.profile.auth, context.add_secret)
-    identity = credentials.identity or plan.name
-    store = None if context.profile.auth.static else _store(state, reader, context, identity, observer)
-    provider = _keeper(reader, plan, context, client, credentials, store)
+    tools = LoginTools(
+        reader=reader,
+        client=client,
+        clock=context.clock,
+        add_secret=context.add_secret,
+        account=plan.name,
+        store=lambda key, identity: _store(state, reader, context, key, identity, observer),
+    )
+    provider, identity = logins.provider(logins.logins(settings, context.profile), settings.base_url, tools)
     api = JobApi(client, context.profile, provider, plan.name, settings.params)
     return Account(plan.name, f"{settings.base_url} {identity}", provider, api)
 
 
-def _keeper(
-    reader: SecretReader,
-    plan: AccountPlan,
-    context: RunContext,
-    client: Client,
-    credentials: Credentials,
-    store: AccountStore | None,
-) -> SessionProvider:
-    auth = context.profile.auth
-
-    def reread() -> Credentials:
-        return read_credentials(reader, auth, context.add_secret)
-
-    if store is None:
-        return StaticSessionProvider(auth=auth, credentials=credentials, account=plan.name, reread=reread)
-    return LoginSessionProvider(
-        client=client,
-        auth=auth,
-        base_url=context.settings.base_url,
-        credentials=credentials,
-        store=store,
-        clock=context.clock,
-        add_secret=context.add_secret,
-        reread=reread,
-        account=plan.name,
-    )
-
-
-def _store(state: State, reader: SecretReader, context: RunContext, identity: str, observer: Observer) -> AccountStore:
+def _store(
+    state: State, reader: SecretReader, context: RunContext, key: str, identity: str, observer: Observer
+) -> AccountStore:
     """Where the account's session is kept, encrypted where the secret `state_key` is given."""
     state_key = reader.read("state_key")
     if state_key:
@@ -165,4 +151,4 @@ def _store(state: State, reader: SecretReader, context: RunContext, identity: st
     def warn(problem: str) -> None:
         observer.emit(events.StoreProblem(problem))
 
-    return state.account(account_key(context.settings.base_url, identity), AccountOptions(codec, warn))
+    return state.account(account_key(key, identity), AccountOptions(codec, warn))

@@ -109,10 +109,13 @@ class Client:
         self._proxy = proxy
         self._rate_limit = rate_limit
         self.on_response: Callable[[str, Response], None] | None = None
+        self.others: dict[str, Client] = {}  # clients of further addresses of the run, such as a login's own
         self._meanwhile: Callable[[], None] | None = meanwhile
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those of the others too."""
+        for other in self.others.values():
+            await other.close()
         await self._connections.close()
 
     async def send(self, call: PreparedRequest, *, safety: Safety, deadline: Deadline, observer: Observer) -> Response:
@@ -266,7 +269,7 @@ class Client:
         ) as response:
             received_at = self._clock.time()
             headers = headers_of(response)
-            value, is_json = await self._body(response, headers, call.endpoint)
+            value, is_json, text = await self._body(response, headers, call.endpoint)
         if response.status_code == 407 and self._proxy is not None:
             raise failures.proxy_login_refused(call.endpoint, self._proxy.shown)
         if 300 <= response.status_code < 400 and not call.takes_redirect:
@@ -275,18 +278,23 @@ class Client:
                 "set base_url to the address it redirects to"
             )
         answer = Response(
-            response.status_code, headers, value, is_json, sent_at, received_at, left_at, cookies(response)
+            response.status_code, headers, value, is_json, sent_at, received_at, left_at, cookies(response), text
         )
         return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
 
-    async def _body(self, response: "httpx.Response", headers: Mapping[str, str], endpoint: str) -> tuple[JSON, bool]:
-        """What `body.decoded` gives. Of a server that fails no body is expected: its status says it all."""
+    async def _body(
+        self, response: "httpx.Response", headers: Mapping[str, str], endpoint: str
+    ) -> tuple[JSON, bool, str]:
+        """What `body.decoded` gives, and the text of what is no JSON. Of a server that fails no body is expected."""
         try:
             raw = await body.read(response, endpoint)
-            return body.decoded(body.unpacked(raw, headers.get("content-encoding", ""), endpoint), endpoint)
+            content = body.unpacked(raw, headers.get("content-encoding", ""), endpoint)
+            if headers.get("content-type", "").startswith("text/html"):
+                return None, False, content.decode(errors="replace")
+            return *body.decoded(content, endpoint), content.decode(errors="replace") if len(content) < 4096 else ""
         except ContractError:
             if response.status_code in retry.NOT_TAKEN | retry.MAYBE_TAKEN:
-                return None, False
+                return None, False, ""
             raise
 
 

@@ -39,6 +39,7 @@ class Response(Frozen):
     received_at: float
     left_at: float
     cookies: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""  # of a page of HTML, and of any short body
 
     @property
     def retry_after(self) -> float | None:

@@ -1,15 +1,17 @@
 """Reads answers as the profile spells them: texts, numbers, jobs. Every misfit is a ContractError that names its place."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from runner.errors import ContractError
 from runner.external import show
 from runner.models import JSON, JobStatus, SyncJob
 from runner.profile.expressions import find, shape
 from runner.profile.models import Errors, Jobs, Source
+from runner.profile.parts import Rule
+from runner.profile.transforms import MAX_SEARCHED, transformed
 
 MAX_MESSAGE = 200  # characters that are shown of the API's own words
 MAX_ID = 512  # characters of a job id: it goes into addresses and log lines
@@ -19,7 +21,11 @@ class Seen(Protocol):
     """An answer as far as a profile can point into it. Names of headers are in lower case."""
 
     @property
+    def status(self) -> int: ...
+    @property
     def headers(self) -> Mapping[str, str]: ...
+    @property
+    def text(self) -> str: ...
     @property
     def cookies(self) -> Mapping[str, str]: ...
     @property
@@ -30,8 +36,10 @@ def value(answer: Seen, sources: tuple[Source, ...] | None, known: Mapping[str, 
     """The first of `sources` that stands in the answer or among the `known` values; None where none does."""
     for source in sources or ():
         found = _one(answer, source, known or {})
+        if found is not None and source.transformed:
+            found = transformed(found, source)
         if found is not None:
-            return _segment(found, source)
+            return found
     return None
 
 
@@ -42,20 +50,32 @@ def _one(answer: Seen, source: Source, known: Mapping[str, JSON]) -> JSON:
         return answer.cookies.get(source.cookie)
     if source.value is not None:
         return known.get(source.value)
+    if source.html is not None:
+        from runner.profile import html
+
+        return html.select(answer.text, source.html)
     return find(answer.body, source.body)
 
 
-def _segment(found: JSON, source: Source) -> JSON:
-    if source.segment is None:
-        return found
-    try:
-        parts = [part for part in urlsplit(found).path.split("/") if part] if isinstance(found, str) else []
-    except ValueError:
-        raise ContractError(f"`{source}` is no address") from None
-    try:
-        return parts[source.segment]
-    except IndexError:
-        raise ContractError(f"`{source}` has no part {source.segment} between slashes") from None
+def fits(rules: tuple[Rule, ...], answer: Seen) -> bool:
+    """Whether one of the rules means the answer."""
+    return any(meant(rule, answer) for rule in rules)
+
+
+def meant(rule: Rule, answer: Seen) -> bool:
+    """Whether the rule means the answer: status, content type, headers and body as far as it names them."""
+    if rule.status is not None and answer.status not in rule.status:
+        return False
+    if rule.type is not None and not answer.headers.get("content-type", "").lower().startswith(rule.type.lower()):
+        return False
+    if rule.header and not all(_header_fits(answer, *one) for one in rule.header.items()):
+        return False
+    return rule.when is None or bool(find(answer.body, rule.when))
+
+
+def _header_fits(answer: Seen, name: str, pattern: str) -> bool:
+    found = answer.headers.get(name.lower())
+    return found is not None and re.search(pattern, found[:MAX_SEARCHED]) is not None
 
 
 def named(sources: tuple[Source, ...] | None) -> str:
@@ -82,9 +102,15 @@ def seconds(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
     if isinstance(found, str) and _digits(found):
         found = int(found.strip()[:16])
     lifetime = _as_number(found, named(sources))
+    lifetime = None if lifetime is None else lifetime / _unit(sources)
     if lifetime is not None and lifetime < 0:
         raise ContractError(f"`{named(sources)}` should be a lifetime in seconds, is negative")
     return lifetime
+
+
+def _unit(sources: tuple[Source, ...] | None) -> float:
+    """How many of the unit that a number has are a second."""
+    return 1000.0 if sources and any(source.unit == "ms" for source in sources) else 1.0
 
 
 def _digits(text: str) -> bool:
@@ -95,10 +121,11 @@ def _digits(text: str) -> bool:
 def moment(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
     """A moment in Unix seconds, from a number or RFC 3339. Raises ContractError for anything else."""
     found = value(answer, sources)
+    if isinstance(found, str) and _digits(found):
+        found = int(found.strip()[:16])
     if not isinstance(found, str):
-        return _as_number(found, named(sources))
-    if _digits(found):
-        return float(found[:16])
+        number = _as_number(found, named(sources))
+        return None if number is None else number / _unit(sources)
     try:
         at = datetime.fromisoformat(found.strip())
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from runner import yaml_source
 from runner.errors import UsageError, nearest
 from runner.profile import precompiled
-from runner.profile.models import Profile
+from runner.profile.models import Login, Profile
 from runner.yaml_source import Document, Place
 
 BUILT_IN = Path(__file__).parent / "builtin"
+Kind = TypeVar("Kind", Profile, Login)
+LOGINS = Path(__file__).parent / "logins"
 
 
 def load(name: str) -> Profile:
@@ -28,20 +30,25 @@ def precompile() -> None:
         path.with_suffix(".json").write_text(precompiled.text(path, parse(yaml_source.read(path))), encoding="utf-8")
 
 
-def locate(name: str) -> Path:
-    """The file of a profile. Raises UsageError naming the built-in ones."""
-    built_in = BUILT_IN / f"{name}.yaml"
+def load_login(name: str) -> Login:
+    """The built-in login `name`, or the one in the file it names. Raises UsageError with file, line and key."""
+    return _parsed(Login, yaml_source.read(locate(name, LOGINS, "login")))
+
+
+def locate(name: str, folder: Path = BUILT_IN, kind: str = "profile") -> Path:
+    """The file of a profile or login. Raises UsageError naming the built-in ones."""
+    built_in = folder / f"{name}.yaml"
     if "/" not in name and built_in.is_file():
         return built_in
     path = Path(name)
     if path.is_file():
         return path
-    raise UsageError(f"profile `{name}`: neither a built-in profile ({', '.join(built_ins())}) nor a file")
+    raise UsageError(f"{kind} `{name}`: neither a built-in {kind} ({', '.join(built_ins(folder))}) nor a file")
 
 
-def built_ins() -> list[str]:
-    """The names of the profiles that come with the runner."""
-    return sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
+def built_ins(folder: Path = BUILT_IN) -> list[str]:
+    """The names of the profiles (or logins) that come with the runner."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def schema() -> dict[str, Any]:
@@ -52,16 +59,20 @@ def schema() -> dict[str, Any]:
 
 def parse(doc: Document) -> Profile:
     """The profile in a document. Raises UsageError, one line a fault, with file, line and key."""
+    return _parsed(Profile, doc)
+
+
+def _parsed(kind: type[Kind], doc: Document) -> Kind:
     from runner.profile import validation
 
     _refuse(doc, yaml_source.not_json(doc.data))
     try:
-        profile = Profile.model_validate(doc.data)
+        found = kind.model_validate(doc.data)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         raise UsageError("\n".join(_line(doc, fault["loc"], _said(fault)) for fault in faults)) from None
-    _refuse(doc, validation.faults(profile))
-    return profile
+    _refuse(doc, validation.faults(found))
+    return found
 
 
 def _refuse(doc: Document, faults: Iterator[tuple[Place, str]]) -> None:

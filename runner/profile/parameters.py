@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from runner.errors import UsageError, nearest
 from runner.profile import template
-from runner.profile.models import Parameter, Profile
+from runner.profile.models import Login, Parameter, Profile
 from runner.yaml_source import not_json
 
 
@@ -49,7 +49,7 @@ def check(profile: Profile, sync: Asked, common: Mapping[str, Any]) -> None:
 
 
 def values(
-    profile: Profile, sync_type: str | None, given: Mapping[str, Any], place: str, *, complete: bool = True
+    profile: Profile | Login, sync_type: str | None, given: Mapping[str, Any], place: str, *, complete: bool = True
 ) -> dict[str, Any]:
     """The parameters' values for a sync, by their names in templates. Raises UsageError naming the nearest.
 
@@ -64,7 +64,7 @@ def values(
 
 
 def _values(
-    profile: Profile, sync_type: str | None, given: Mapping[str, Any], place: str, complete: bool
+    profile: Profile | Login, sync_type: str | None, given: Mapping[str, Any], place: str, complete: bool
 ) -> Iterator[tuple[str, Any]]:
     for name, parameter in profile.parameters.items():
         if parameter.sync_types and sync_type not in parameter.sync_types:

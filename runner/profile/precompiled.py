@@ -32,8 +32,8 @@ def text(path: Path, profile: Profile) -> str:
 
 
 def _fingerprint(path: Path) -> str:
-    models = Path(__file__).with_name("models.py")
-    return hashlib.sha256(path.read_bytes() + models.read_bytes()).hexdigest()
+    models = [Path(__file__).with_name(name) for name in ("models.py", "auth_models.py", "parts.py")]
+    return hashlib.sha256(b"".join(one.read_bytes() for one in (path, *models))).hexdigest()
 
 
 def _made(kind: Any, value: Any) -> Any:

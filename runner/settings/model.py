@@ -10,6 +10,7 @@ from runner.settings.sections import (
     AccountSettings,
     DeadlineSettings,
     LimitSettings,
+    Logins,
     LogSettings,
     MetricsSettings,
     NotifySettings,
@@ -47,6 +48,11 @@ class Settings(BaseSettings):
     base_url: Url = Field(description="The API's address, such as https://sync.example.org.")
     profile: str = Field(
         default="garminsync", description="How the API speaks: a built-in profile's name or a YAML file."
+    )
+    login: Logins = Field(
+        default=(),
+        description="How to log in, if not as the profile says: `keycloak`, a section with use, address, params, ..., or a "
+        "list of them, each of which begins with the session of the one before.",
     )
     account: str = Field(
         default="default", min_length=1, description="The account's name in logs, metrics and reports."

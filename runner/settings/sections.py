@@ -49,6 +49,32 @@ def _short_syncs(value: Any) -> Any:
 Syncs = Annotated[tuple[SyncSettings, ...], NoDecode, BeforeValidator(_short_syncs)]
 
 
+class LoginSettings(_Section):
+    """A login other than the profile's own, perhaps at another address."""
+
+    use: str = Field(min_length=1, description="A built-in login's name or a YAML file.")
+    address: Url | None = Field(default=None, description="Where it logs in; base_url where not given.")
+    addresses: dict[str, Url] = Field(default={}, description="Further addresses, by the names that its steps use.")
+    params: dict[str, Any] = Field(default={}, description="Parameters that the login knows, such as a realm.")
+    secrets: dict[str, str] = Field(
+        default={}, description="Other names for its secrets, such as password: sso_password, where two logins differ."
+    )
+    ca_file: Path | None = Field(default=None, description="CA bundle (PEM) for its addresses, instead of tls.ca_file.")
+
+
+def _short_logins(value: Any) -> Any:
+    """`keycloak`, a mapping, a list of either, or JSON of these from the environment."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        import json
+
+        value = json.loads(value)
+    listed = value if isinstance(value, list | tuple) else [value]
+    return [{"use": one} if isinstance(one, str) else one for one in listed]
+
+
+Logins = Annotated[tuple[LoginSettings, ...], NoDecode, BeforeValidator(_short_logins)]
+
+
 class AccountSettings(_Section):
     """One account of several: its own secrets, and its own syncs where they differ."""
 

@@ -411,13 +411,13 @@ def test_an_unreachable_api_costs_no_code(cli: CommandLine, user_at: MakeUser) -
 def test_the_step_is_on_record_before_the_code_leaves(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = user.provider()
     recorded: list[int | None] = []
-    exchange: Callable[..., Awaitable[Any]] = provider._client.exchange
+    exchange: Callable[..., Awaitable[Any]] = provider._steps._client.exchange
 
     async def watched(*arguments: Any) -> Any:
         recorded.append((await user.store.read(Deadline(CLOCK))).last_step)
         return await exchange(*arguments)
 
-    monkeypatch.setattr(provider._client, "exchange", watched)
+    monkeypatch.setattr(provider._steps._client, "exchange", watched)
     user.log_in(provider)
     assert recorded[0] is None
     assert recorded[1] == load(user.store).last_step is not None

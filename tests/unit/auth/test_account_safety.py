@@ -224,7 +224,7 @@ def test_each_cause_has_its_words(rule: dict[str, Any], kind: type[RunnerError],
     with pytest.raises(kind) as caught:
         cli.ask()
     assert told in str(caught.value)
-    assert cli.stored.refused_cause == cause
+    assert cli.stored.refused_cause == ("" if cause == "token" else cause)  # no secret was refused
     assert len(cli.sent) == (2 if rule["then"] == "later" else 1)
 
 

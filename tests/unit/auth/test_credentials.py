@@ -43,7 +43,13 @@ def test_templates_get_what_there_is_by_name() -> None:
     assert Credentials("me", "geheim").values == {"username": "me", "password": "geheim", "basic": "bWU6Z2VoZWlt"}
     assert Credentials("me").values == {"username": "me"}
     others = Credentials(password="p", api_token="t", client_id="i", client_secret="s", refresh_token="r")
-    assert others.values == {"password": "p", "api_token": "t", "client_id": "i", "client_secret": "s"}
+    assert others.values == {
+        "password": "p",
+        "api_token": "t",
+        "client_id": "i",
+        "client_secret": "s",
+        "client_basic": "aTpz",
+    }
 
 
 def test_a_user_or_a_client_names_an_account_and_a_token_nobody() -> None:

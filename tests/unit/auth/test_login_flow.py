@@ -571,13 +571,15 @@ def _static(token: str, *later: Any) -> tuple[StaticSessionProvider, list[Event]
         return Credentials(api_token=one)
 
     return StaticSessionProvider(
-        auth=auth, credentials=Credentials(api_token=token), account="default", reread=reread
+        auth=auth, credentials=Credentials(api_token=token), constant={"account": "default"}, reread=reread
     ), told
 
 
 def _of_headers(headers: dict[str, str], secrets: tuple[str, ...], credentials: Credentials) -> StaticSessionProvider:
     auth = profiles.load("awx").auth.model_copy(update={"headers": headers, "secrets": secrets})
-    return StaticSessionProvider(auth=auth, credentials=credentials, account="second", reread=lambda: credentials)
+    return StaticSessionProvider(
+        auth=auth, credentials=credentials, constant={"account": "second"}, reread=lambda: credentials
+    )
 
 
 def _ask(provider: StaticSessionProvider, told: list[Event], rejected: UserSession | None = None) -> UserSession:

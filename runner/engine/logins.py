@@ -1,0 +1,109 @@
+"""The logins of an account: the profile's own, or those that the setting `login` names, one after another."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from runner.auth.chain import ChainedSessionProvider
+from runner.auth.credentials import Credentials, read_credentials
+from runner.auth.interface import SessionProvider
+from runner.auth.session import LoginSessionProvider
+from runner.auth.static import StaticSessionProvider
+from runner.clock import Clock
+from runner.errors import UsageError
+from runner.frozen import Frozen
+from runner.http.client import Client
+from runner.profile import Profile, parameters
+from runner.profile.loading import load_login
+from runner.profile.models import Auth
+from runner.secrets.reader import SecretReader
+from runner.settings import Settings
+from runner.settings.sections import LoginSettings
+from runner.state.interface import AccountStore
+
+
+class OneLogin(Frozen):
+    """One login: how it goes, where, and with what. `key` tells its kept state from others'."""
+
+    auth: Auth
+    address: str
+    params: dict[str, Any]
+    secrets: dict[str, str]
+    addresses: dict[str, str]
+    key: str
+
+
+class LoginTools(Frozen):
+    """What the logins of one account share."""
+
+    reader: SecretReader
+    client: Client
+    clock: Clock
+    add_secret: Callable[[str], None]
+    account: str
+    store: Callable[[str, str], AccountStore]  # of an address and login, and of a user
+
+
+def logins(settings: Settings, profile: Profile) -> tuple[OneLogin, ...]:
+    """The logins in their order. Raises UsageError for one that is unknown, or parameters that do not fit."""
+    if not settings.login:
+        params = parameters.values(profile, None, settings.params, "params", complete=False)
+        return (OneLogin(profile.auth, settings.base_url, params, {}, {}, settings.base_url),)
+    found = [_named(one, settings, f"login.{index}") for index, one in enumerate(settings.login)]
+    for one in found[1:]:
+        if one.auth.static:
+            raise UsageError("login: only the first of several may be without steps; what it sends would be lost")
+    return tuple(found)
+
+
+def _named(given: LoginSettings, settings: Settings, place: str) -> OneLogin:
+    login = load_login(given.use)
+    params = parameters.values(login, None, given.params, f"{place}.params")
+    for name in given.secrets:
+        if name not in login.auth.secrets:
+            raise UsageError(f"{place}.secrets.{name}: this login has no such secret: {', '.join(login.auth.secrets)}")
+    address = given.address or settings.base_url
+    key = f"{address} {Path(given.use).stem}"
+    return OneLogin(login.auth, address, params, given.secrets, dict(given.addresses), key)
+
+
+def addresses(settings: Settings) -> Iterator[tuple[str, Path | None]]:
+    """Each further address that a login speaks to, with its CA bundle."""
+    for one in settings.login:
+        for address in (one.address, *one.addresses.values()):
+            if address is not None and address != settings.base_url:
+                yield address, one.ca_file or settings.tls.ca_file
+
+
+def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> tuple[SessionProvider, str]:
+    """What keeps the account's session good, and who it is at the API. Raises SecretError."""
+    made: SessionProvider | None = None
+    identity = ""
+    for one in found:
+        read = _reading(one, tools)
+        credentials = read()
+        identity = identity or credentials.identity or tools.account
+        constant = {"account": tools.account, "base_url": base_url, **one.params}
+        if one.auth.static:
+            made = StaticSessionProvider(auth=one.auth, credentials=credentials, constant=constant, reread=read)
+            continue
+        client = tools.client.others.get(one.address, tools.client)
+        last = LoginSessionProvider(
+            client=client,
+            auth=one.auth,
+            base_url=one.address,
+            credentials=credentials,
+            store=tools.store(one.key, credentials.identity or identity),
+            clock=tools.clock,
+            add_secret=tools.add_secret,
+            reread=read,
+            constant=constant,
+            named={name: tools.client.others.get(url, tools.client) for name, url in one.addresses.items()},
+        )
+        made = last if made is None else ChainedSessionProvider(made, last)
+    assert made is not None
+    return made, identity
+
+
+def _reading(one: OneLogin, tools: LoginTools) -> Callable[[], Credentials]:
+    return lambda: read_credentials(tools.reader, one.auth, tools.add_secret, one.secrets)

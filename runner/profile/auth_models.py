@@ -1,0 +1,131 @@
+"""The login side of a profile: steps, what their answers mean, session, refresh, revoke; and a login of its own."""
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from runner.profile import template
+from runner.profile.parts import Carry, Expression, Part, Request, Rule, Rules, Sources, Status
+
+SecretName = Literal["username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret"]
+
+
+class Answer(Rule):
+    """What an answer to a login step means. The first that fits is taken."""
+
+    status: Status = (200,)
+    then: str = Field(
+        description="done, refused, locked, unsupported, later (refused for now: sent once more, after 2 s), failing (the "
+        "server is ill: not sent again), or the name of the next step, which may want a one-time code."
+    )
+    cause: Literal["password", "code", "credentials", "client", "account", "token"] | None = Field(
+        default=None,
+        description="What `refused` is about; if not given, what the request sends: a password that no step before has "
+        "proven, a code, or (`credentials`) both.",
+    )
+    carry: Carry = Field(default={}, description="Values for later steps, the session, its headers and its refresh.")
+
+
+class Step(Part):
+    """One request of the login and what its answers mean."""
+
+    request: Request
+    answers: Annotated[tuple[Answer, ...], Field(strict=False)] = Field(min_length=1)
+
+    @cached_property
+    def sends(self) -> frozenset[str]:
+        """The names of the values that the request holds."""
+        return frozenset(name for name, _optional, _place in template.names(vars(self.request)))
+
+    @property
+    def wants_code(self) -> bool:
+        """Whether the request holds a one-time code."""
+        return "code" in self.sends
+
+    @cached_property
+    def may_lack_code(self) -> bool:
+        """Whether the code goes along only where the account has a seed: `${code?}`."""
+        return all(optional for name, optional, _place in template.names(vars(self.request)) if name == "code")
+
+    @property
+    def sends_password(self) -> bool:
+        """Whether the request holds the password."""
+        return not self.sends.isdisjoint({"password", "basic"})
+
+
+class SessionFields(Part):
+    """Where the session's values stand in the last answer."""
+
+    access_token: Sources
+    refresh_token: Sources | None = None
+    expires_in: Sources | None = Field(default=None, description="Lifetime, in seconds unless `unit` says else.")
+    expires_at: Sources | None = Field(
+        default=None, description="End as Unix time or RFC 3339. Where both are given, the earlier end counts."
+    )
+    token_type: Sources | None = None
+    scope: Sources | None = None
+    token_id: Sources | None = Field(default=None, description="The API's name for the token.")
+    session_id: Sources | None = Field(default=None, description="The API's name for the session.")
+    user_id: Sources | None = Field(default=None, description="The user's id.")
+    mfa_enabled: Sources | None = Field(
+        default=None, description="Whether the login needs a second factor: true or false."
+    )
+
+
+class Refresh(Part):
+    """How a session is renewed without a login."""
+
+    request: Request
+    accepted: Rules = (Rule(status=(200,)),)
+    session: SessionFields | None = Field(default=None, description="Where the values stand, if not as after a login.")
+
+
+class Revoke(Part):
+    """How `logout` ends the session at the API."""
+
+    request: Request
+    accepted: Rules = (Rule(status=(200, 202, 204)),)
+
+
+class Auth(Part):
+    """Login, refresh, and how the token goes with each request. Without `steps` and `refresh`: only `headers`."""
+
+    secrets: Annotated[tuple[SecretName, ...], Field(strict=False)] = Field(
+        default=("username", "password", "totp_seed", "refresh_token"),
+        description="What must be mounted; totp_seed and refresh_token only if the API asks for them.",
+    )
+    steps: dict[str, Step] = Field(default={}, description="The first is where a login begins.")
+    session: SessionFields | None = None
+    refresh: Refresh | None = None
+    revoke: Revoke | None = None
+    headers: dict[str, str] = Field(
+        default={"Authorization": "Bearer ${access_token}"}, description="What goes with each request."
+    )
+    expired: Rules = Field(
+        default=(Rule(status=(401,)),), description="Answers that mean: the token is no longer good."
+    )
+    previous_expired: Rules | tuple[()] = Field(
+        default=(), description="Of a login after another: answers that mean that what that one gave is no longer good."
+    )
+    message: Expression = Field(
+        default="error_description || error || message || detail",
+        description="The API's own words about a refused login.",
+    )
+
+    @property
+    def static(self) -> bool:
+        """Whether there is no login: the secrets themselves go with each request."""
+        return not self.steps and self.refresh is None
+
+    @property
+    def carried(self) -> frozenset[str]:
+        """Every name that an answer of the login carries."""
+        return frozenset(name for step in self.steps.values() for answer in step.answers for name in answer.carry)
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """Those that go on with the session: its headers or its refresh want them."""
+        wanted: list[Any] = [self.headers]
+        wanted += [vars(part.request) for part in (self.refresh, self.revoke) if part]
+        return self.carried & {name for name, _optional, _place in template.names(wanted)}

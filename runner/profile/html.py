@@ -1,0 +1,49 @@
+"""Values and forms out of a page of HTML, by CSS selectors (selectolax, the extra `html`)."""
+
+from typing import Any
+from urllib.parse import urljoin
+
+from runner.errors import ContractError, UsageError
+from runner.frozen import Frozen
+
+
+class Form(Frozen):
+    """A form of a page: where it goes, how, and the fields that go along as they came."""
+
+    action: str
+    method: str
+    fields: dict[str, str]
+
+
+def _first(page: str, selector: str) -> Any:
+    try:
+        from selectolax.lexbor import LexborHTMLParser
+    except ImportError:
+        raise UsageError(
+            "this profile reads pages of HTML, which needs one more package: pip install 'sync-runner[html]'"
+        ) from None
+    try:
+        return LexborHTMLParser(page).css_first(selector)
+    except Exception:  # noqa: BLE001 - selectolax has no error of its own for a bad selector
+        raise ContractError(f"`{selector}` is not a CSS selector that can be used") from None
+
+
+def select(page: str, selector: str) -> str | None:
+    """The `value`, `content` or text of the first element that the selector finds; None for no such element."""
+    node = _first(page, selector)
+    if node is None:
+        return None
+    given = node.attributes.get("value") or node.attributes.get("content")
+    return str(given if given is not None else node.text(strip=True))
+
+
+def form(page: str, selector: str, address: str) -> Form | None:
+    """The form that holds the element (or is it), with its hidden fields; `address` is the page's. None for no such form."""
+    node = _first(page, selector)
+    while node is not None and node.tag != "form":
+        node = node.parent
+    if node is None:
+        return None
+    fields = {one.attributes["name"]: one.attributes.get("value") or "" for one in node.css("input[type=hidden][name]")}
+    action = urljoin(address, node.attributes.get("action") or "")
+    return Form(action, (node.attributes.get("method") or "GET").upper(), fields)

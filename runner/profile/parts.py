@@ -1,0 +1,151 @@
+"""What all parts of a profile are made of: sources of values, rules for answers, requests."""
+
+import re
+import warnings
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from runner.profile.expressions import checked
+
+MAX_PATTERN = 200  # characters
+MAX_REPEATS = 2  # without an upper end: the time grows with the length of the text to the power of their number
+
+
+def listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | int) else value
+
+
+def _sources(value: Any) -> Any:
+    """`user.id`, `{header: X-Token}`, or a list of such: the first that is found counts."""
+    given = value if isinstance(value, list | tuple) else [value]
+    return [{"body": one} if isinstance(one, str) else one for one in given]
+
+
+def bounded(pattern: str) -> str:
+    """The regular expression itself. Raises ValueError for one that is none, is long, or may take time without end."""
+    if len(pattern) > MAX_PATTERN:
+        raise ValueError(f"a pattern has at most {MAX_PATTERN} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what a later Python reads in another way
+            re.compile(pattern)
+    except (re.error, Warning, OverflowError, RecursionError):
+        raise ValueError("not a regular expression (see docs.python.org/3/library/re)") from None
+    plain = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "x", pattern)
+    if re.search(r"\)[*+{]", plain) or len(re.findall(r"[*+]|,\}", plain)) > MAX_REPEATS:
+        raise ValueError(
+            f"may take time without end; no repeat of a group, and at most {MAX_REPEATS} open repeats (* or +)"
+        )
+    return pattern
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+
+Expression = Annotated[str, AfterValidator(checked)]
+
+
+class Source(Part):
+    """Where one value stands: exactly one of `body`, `header`, `cookie`, `html` and `value`; then what is done with it.
+
+    In that order: `query` or `segment` of an address, `jwt`, `pattern`, `unit`.
+    """
+
+    body: Expression | None = Field(default=None, description="JMESPath into the body.")
+    header: str | None = Field(default=None, min_length=1, description="A header of the answer.")
+    cookie: str | None = Field(default=None, min_length=1, description="A cookie that the answer sets.")
+    html: str | None = Field(
+        default=None,
+        min_length=1,
+        description="CSS selector into a page: the `value`, `content` or text of what it finds.",
+    )
+    value: str | None = Field(default=None, min_length=1, description="A value known by name, such as one carried.")
+    query: str | None = Field(default=None, min_length=1, description="This parameter of an address (for Location).")
+    segment: int | None = Field(
+        default=None, description="Only this part of the text, cut at each `/`; -1 is the last (for Location headers)."
+    )
+
+    jwt: Expression | None = Field(default=None, description="JMESPath into the claims of a JWT, such as `exp`.")
+    pattern: Annotated[str, AfterValidator(bounded)] | None = Field(
+        default=None,
+        description="Regular expression; its first group counts, else the whole. At most two open repeats.",
+    )
+    unit: Literal["s", "ms"] = Field(default="s", description="Of a time or lifetime that is a number.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Source":
+        if sum(place is not None for place in (self.body, self.header, self.cookie, self.html, self.value)) != 1:
+            raise ValueError("give a JMESPath expression, or one of `body`, `header`, `cookie`, `html` and `value`")
+        return self
+
+    @cached_property
+    def transformed(self) -> bool:
+        """Whether something is done with what stands there."""
+        return any(part is not None for part in (self.segment, self.query, self.jwt, self.pattern))
+
+    def __str__(self) -> str:
+        if self.body is not None:
+            return self.body
+        kinds = {"header": self.header, "cookie": self.cookie, "html": self.html, "value": self.value}
+        return next(f"{kind} {name}" for kind, name in kinds.items() if name is not None)
+
+
+Sources = Annotated[
+    tuple[Source, ...],
+    Field(min_length=1, strict=False),
+    BeforeValidator(_sources, json_schema_input_type=Expression | Source | list[Expression | Source]),
+]
+Status = Annotated[
+    tuple[Annotated[int, Field(ge=100, le=599)], ...],
+    Field(min_length=1, strict=False),
+    BeforeValidator(listed, json_schema_input_type=int | list[int]),
+]
+Carry = dict[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], Sources]
+
+
+class Request(Part):
+    """One request as a template."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    path: str = Field(pattern=r"^/", description="Joined to the address; placeholders are URL-quoted.")
+    at: str | None = Field(
+        default=None, min_length=1, description="A named address of the setting `login`, instead of the login's own."
+    )
+    query: dict[str, Any] = Field(default={}, description="A list gives its key once for each value.")
+    headers: dict[str, str] = {}
+    json_: Any = Field(default=None, alias="json", description="The body, sent as JSON.")
+    form: dict[str, Any] | None = Field(default=None, description="The body, sent as a form.")
+
+    @model_validator(mode="after")
+    def _one_body(self) -> "Request":
+        if self.json_ is not None and self.form is not None:
+            raise ValueError("give `json` or `form`, not both")
+        return self
+
+
+class Rule(Part):
+    """An answer that is meant: by its status, and by its body, headers and kind where they are given."""
+
+    status: Status | None = None
+    when: Expression | None = Field(default=None, description="Only if this JMESPath expression is true of the body.")
+    header: dict[str, Annotated[str, AfterValidator(bounded)]] = Field(
+        default={}, description="Only if each of these headers is there and its pattern is found in it."
+    )
+    type: str | None = Field(default=None, description="Only if the content type begins so, such as text/html.")
+
+
+def _ruled(value: Any) -> Any:
+    given = value if isinstance(value, list | tuple) else [value]
+    if given and all(isinstance(one, int) for one in given):
+        return [{"status": list(given)}]
+    return [{"status": one} if isinstance(one, int) else one for one in given]
+
+
+Rules = Annotated[
+    tuple[Rule, ...],
+    Field(min_length=1, strict=False),
+    BeforeValidator(_ruled, json_schema_input_type=int | Rule | list[int | Rule]),
+]

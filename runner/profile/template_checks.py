@@ -1,0 +1,49 @@
+"""Whether the templates and sources of a profile use only names that are known where they stand. Pure."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from runner.profile import template
+from runner.profile.parts import Request, Source
+from runner.yaml_source import Place
+
+
+class Fault(NamedTuple):
+    """What is wrong, and where."""
+
+    place: Place
+    message: str
+
+
+def known_sources(place: Place, sources: tuple[Source, ...], names: frozenset[str]) -> Iterator[Fault]:
+    for source in sources:
+        if source.value is not None and source.value not in names:
+            yield Fault(
+                place, f"no value named `{source.value[:40]}`; known here: {', '.join(sorted(names)) or 'none'}"
+            )
+
+
+def parts(request: Request) -> dict[str, Any]:
+    return request.model_dump(by_alias=True, exclude_none=True)
+
+
+def request_faults(
+    place: Place, request: Request, known: frozenset[str], optional: frozenset[str] = frozenset()
+) -> Iterator[Fault]:
+    yield from text_faults(place, parts(request), known, optional)
+    if any(may_be_absent for _name, may_be_absent, _at in template.names(request.path)):
+        yield Fault((*place, "path"), "no part of a path may be absent; take the ? away")
+
+
+def text_faults(
+    place: Place, texts: Any, known: frozenset[str], optional: frozenset[str] = frozenset()
+) -> Iterator[Fault]:
+    """Faults of the templates in `texts`, which may use `known` names, and `optional` ones only with `?`."""
+    for at in template.stray(texts):
+        yield Fault((*place, *at), "a $ that begins no ${name} or ${name?} (small letters); write $$ for a dollar")
+    for name, may_be_absent, at in template.names(texts):
+        if name in optional and not may_be_absent:
+            yield Fault((*place, *at), f"`{name}` may be absent; write ${{{name}?}}, or give it a default")
+        elif name not in known | optional:
+            listed = ", ".join(sorted(known | optional))
+            yield Fault((*place, *at), f"no value named `{name[:60]}`; known here: {listed}")

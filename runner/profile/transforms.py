@@ -1,0 +1,57 @@
+"""What a profile does with a value before it is used: a part of an address, a claim of a JWT, the match of a pattern. Pure."""
+
+import base64
+import json
+import re
+from urllib.parse import parse_qs, urlsplit
+
+from runner.errors import ContractError
+from runner.models import JSON
+from runner.profile.expressions import find
+from runner.profile.parts import Source
+
+MAX_SEARCHED = 2000  # characters that a pattern is looked for in; bounds its time with `parts.bounded`
+
+
+def transformed(found: JSON, source: Source) -> JSON:
+    """The value after what `source` asks for; None where an address has no such parameter, or no pattern is found.
+
+    Raises ContractError for a value of another kind.
+    """
+    if source.segment is not None:
+        found = _segment(found, source.segment, str(source))
+    if source.query is not None:
+        values = parse_qs(_split(found, str(source))[1]).get(source.query)
+        found = values[0] if values else None
+    if source.jwt is not None and found is not None:
+        found = find(claims(found, str(source)), source.jwt)
+    if source.pattern is not None and isinstance(found, str):
+        match = re.search(source.pattern, found[:MAX_SEARCHED])
+        found = None if match is None else match[1] if match.re.groups else match[0]
+    return found
+
+
+def _split(found: JSON, place: str) -> tuple[str, str]:
+    """Path and query of an address."""
+    try:
+        parts = urlsplit(found if isinstance(found, str) else "")
+    except ValueError:
+        raise ContractError(f"`{place}` is no address") from None
+    return parts.path, parts.query
+
+
+def _segment(found: JSON, number: int, place: str) -> JSON:
+    parts = [part for part in _split(found, place)[0].split("/") if part]
+    try:
+        return parts[number]
+    except IndexError:
+        raise ContractError(f"`{place}` has no part {number} between slashes") from None
+
+
+def claims(token: JSON, place: str) -> JSON:
+    """The claims of a JWT (RFC 7519), not verified: who gave it is known. Raises ContractError for what is none."""
+    try:
+        payload = token.split(".")[1]
+        return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, IndexError, AttributeError, RecursionError):
+        raise ContractError(f"`{place}` should be a JWT (three parts with dots), and is none") from None
