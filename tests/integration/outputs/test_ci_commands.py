@@ -29,6 +29,7 @@ HOSTILE = (
     "x ##[stop-commands]y",
     "##vso[task.setvariable variable=PATH]/tmp",
     "text ##vso[task.complete result=Succeeded;]done",
+    "##teamcity[buildStatus status='SUCCESS']",
     "\nsection_start:1:forged[collapsed=true]\r\x1b[0Kforged",
     "\r\x1b[0Ksection_end:1:step_script\r\x1b[0K",
     "\x1b[8mha:AAAA\x1b[0m",
@@ -63,7 +64,7 @@ def assert_harmless(output: str) -> None:
     for name, line in github_commands(output):
         assert name in OURS and re.match(rf"::{name} title=[^:,]*::", line), line
         assert not re.search(r"##\[", line), line
-    assert "##vso[" not in output and "##[" not in output
+    assert not re.search(r"##(vso|teamcity)?\[", output)
     assert not re.search(r"section_(start|end):\d+:[^\r\n]*\r", output)
     assert "\x1b" not in output and "\r" not in output
 
