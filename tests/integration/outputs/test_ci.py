@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import junitparser
@@ -54,7 +55,10 @@ class Job:
             for name, about in ACTION["inputs"].items()
         }
         assert not given
-        known = {f"inputs.{name}": value for name, value in inputs.items()} | {"runner.temp": str(self.temporary)}
+        known = {f"inputs.{name}": value for name, value in inputs.items()} | {
+            "runner.temp": str(self.temporary),
+            "github.run_id": "17",
+        }
         for step in ACTION["runs"]["steps"][1:]:
             if self.code > 0 and "if" not in step:
                 continue
@@ -205,6 +209,7 @@ def gitlab(directory: Path, names: dict[str, str], base_url: str, source: str = 
     job = GITLAB[".sync-runner"]
     variables = {key: value for key, value in job["variables"].items() if key != "SYNC_RUNNER_IMAGE"}
     variables |= {"CI_PIPELINE_SOURCE": source, "CI_PIPELINE_ID": "17"}
+    variables = {key: Template(value).safe_substitute(CI_PIPELINE_ID="17") for key, value in variables.items()}
     return shell(["sh", "-ec", "\n".join(job["script"])], directory, variables, names, base_url)
 
 
@@ -213,6 +218,8 @@ def jenkins(directory: Path, names: dict[str, str], base_url: str, source: str =
     [block] = re.findall(r"environment \{\n(.*?)\n  \}", JENKINS, re.DOTALL)
     variables = dict(re.findall(r"^ +(\w+) = '(.*)'$", block, re.MULTILINE))
     variables |= {"SCHEDULED": "yes" if source == "schedule" else "no", "BUILD_TAG": "jenkins-sync-17"}
+    [key] = re.findall(r'^ +SYNC_RUNNER_RUN__KEY = "\$\{env\.(\w+)\}"', JENKINS, re.MULTILINE)
+    variables["SYNC_RUNNER_RUN__KEY"] = variables[key]
     [script] = re.findall(r"sh '''\n(.*?)'''", JENKINS, re.DOTALL)
     return shell(["sh", "-xe", "-c", textwrap.dedent(script)], directory, variables, names, base_url)
 
@@ -249,6 +256,19 @@ def test_a_run_that_fails_for_another_reason_does_not_stop_the_schedule(
 ) -> None:
     assert service(tmp_path, as_files(runner), "http://127.0.0.1:1") == 7
     assert service(tmp_path, as_files(runner), runner.server.base_url) == 0
+
+
+@pytest.mark.parametrize("service", [gitlab, jenkins])
+def test_with_kept_state_a_job_that_is_tried_again_repeats_no_sync_that_completed(
+    runner: Runner, tmp_path: Path, service: Callable[..., int]
+) -> None:
+    """The second of its three syncs fails in the first try."""
+    runner.fault(kind="job_fails", sync_type="health")
+    kept = as_files(runner) | {"SYNC_RUNNER_STATE__DIR": str(tmp_path / "state")}
+    assert service(tmp_path, kept, runner.server.base_url) == 5
+    assert service(tmp_path, kept, runner.server.base_url) == 0
+    jobs = [row["sync_type"] for row in runner.server.sandbox.state.all("SELECT sync_type FROM jobs")]
+    assert sorted(jobs) == ["activities", "health", "health", "workouts"]
 
 
 def test_the_gitlab_job_is_green_and_its_artifacts_are_there(runner: Runner, tmp_path: Path) -> None:
