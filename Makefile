@@ -72,8 +72,9 @@ image: ## Build the container image; its times are the commit's, so that a secon
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
-docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/images, the profiles' schema, .env.example, failure policies, the PrometheusRule, the address
+docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/report.schema.json, docs/images, the profiles' schema, .env.example, failure policies, the PrometheusRule, the address
 	$(BIN)/python -m tools.event_reference docs
+	$(BIN)/python -m tools.report_schema docs
 	$(BIN)/python -m tools.pictures docs/images
 	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from runner.events.events import ALL
 from runner.events.observer import Event
-from runner.outputs.log import LEVELS
+from runner.outputs.log_lines import LEVELS
 
 _HEAD = """\
 # Events

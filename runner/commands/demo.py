@@ -7,9 +7,8 @@ from pathlib import Path
 
 from runner.clock import SystemClock
 from runner.commands.sandbox import need_extra
-from runner.errors import ExitCode
-from runner.outputs import report
 from runner.outputs.assembly import open_outputs
+from runner.outputs.summary import print_summary
 from runner.settings.arguments import loaded
 
 
@@ -45,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
             },
         ).settings
         with open_outputs(settings, SystemClock(), with_metrics=True) as made:
-            result = perform(settings, made)
-        report.print_summary(report.build_report(result), sys.stdout)
-        sys.stdout.write(f"exit code {result.exit_code}: {ExitCode(result.exit_code).meaning}\n")
-    return result.exit_code
+            ended = perform(settings, made)
+        if not sys.stderr.isatty():  # a terminal has it already
+            print_summary(ended.report, sys.stdout)
+    return ended.result.exit_code

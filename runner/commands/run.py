@@ -16,6 +16,7 @@ from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.events import events
 from runner.models import RunResult
 from runner.outputs.assembly import Outputs, open_outputs
+from runner.outputs.interface import Ended
 from runner.settings import Settings
 from runner.settings.arguments import loaded, params
 
@@ -41,17 +42,16 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = found.settings
     with open_outputs(settings, clock, with_metrics=True) as made:
         tell_renamed(found, made.observer)
-        return perform(settings, made).exit_code
+        return perform(settings, made).result.exit_code
 
 
-def perform(settings: Settings, made: Outputs) -> RunResult:
-    """The run with its outlets; also what `demo` does."""
+def perform(settings: Settings, made: Outputs) -> Ended:
+    """The run with its outputs; also what `demo` does."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         made.deadline = deadline_of(settings, made.observer.clock)
         result = _result(settings, made)
-        made.finish(result, settings)
-        return result
+        return made.finish(result)
     finally:
         for number, disposition in before.items():
             signal.signal(number, disposition)

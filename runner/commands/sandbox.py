@@ -1,8 +1,8 @@
 """`sandbox`: the embedded API, an extra of the package."""
 
 import argparse
-import sys
 
+from runner.clock import SystemClock
 from runner.errors import UsageError
 
 
@@ -16,13 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes."""
     need_extra()
-    from runner.outputs.log import configure_logging
+    from runner.outputs.assembly import open_outputs
     from runner.sandbox import command
-    from runner.settings import LogSettings
+    from runner.settings import LogSettings, Settings
 
     # The web server's own warnings (a connection reset by a fault, say) in the form of all our lines.
-    configure_logging(LogSettings(format=arguments.log_format or "auto", level="warning"), sys.stderr)
-    return command.execute(arguments)
+    log = LogSettings(format=arguments.log_format or "auto", level="warning")
+    with open_outputs(Settings(base_url="http://127.0.0.1", log=log), SystemClock()):
+        return command.execute(arguments)
 
 
 def need_extra() -> None:

@@ -318,6 +318,14 @@ class CancelSent(Event):
     error: str | None = None
 
 
+class LogDropped(Event):
+    """Nobody read standard error for a while: so many lines that would stand here were dropped."""
+
+    name: ClassVar[str] = "log.dropped"
+    level: ClassVar[str] = "warning"
+    lines: int
+
+
 class EmitFailed(Event):
     """Metrics, report or termination message could not be delivered; the exit code stays as it is."""
 

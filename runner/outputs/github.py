@@ -6,22 +6,36 @@ Files and commands as in https://docs.github.com/actions/reference/workflow-comm
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import ClassVar
+
+from runner.external import escape
+from runner.outputs.interface import Ended, Output, OutputContext
+from runner.outputs.report_model import Report, SyncReport
 
 SUMMARY_BYTES = 1 << 20  # GitHub refuses a larger step summary, whole
 ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings of a step
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$@:/-])")
-_WARNINGS = ("skipped", "cancelled", "interrupted")
 
 
-def wanted(setting: str, environment: Mapping[str, str]) -> bool:
-    """Whether GitHub's forms are to be written."""
-    return setting == "always" or (setting == "auto" and environment.get("GITHUB_ACTIONS") == "true")
+class GitHub(Output):
+    """`report.github`: by itself in a GitHub Actions step."""
+
+    name: ClassVar[str] = "github"
+
+    @classmethod
+    def wanted(cls, context: OutputContext) -> bool:
+        """`always`, or `auto` within a step."""
+        setting = context.settings.report.github
+        return setting == "always" or (setting == "auto" and context.environment.get("GITHUB_ACTIONS") == "true")
+
+    def write(self, ended: Ended, seconds: float) -> str | None:
+        """Summary and outputs to the files that GitHub names, annotations to standard error."""
+        self.context.stderr.writelines(line + "\n" for line in annotations(ended.report))
+        return write_files(ended.report, self.context.environment)
 
 
-def write(report: dict[str, Any], environment: Mapping[str, str], stream: TextIO) -> str | None:
-    """Summary and outputs to the files GitHub names, annotations to `stream`. Returns what went wrong, or None."""
-    stream.writelines(line + "\n" for line in annotations(report))
+def write_files(report: Report, environment: Mapping[str, str]) -> str | None:
+    """Add summary and outputs to the files that GitHub names. Returns what went wrong, or None."""
     problems = []
     for variable, text in (("GITHUB_STEP_SUMMARY", summary(report)), ("GITHUB_OUTPUT", outputs(report))):
         if not environment.get(variable):
@@ -30,32 +44,31 @@ def write(report: dict[str, Any], environment: Mapping[str, str], stream: TextIO
             with Path(environment[variable]).open("a", encoding="utf-8", errors="replace") as file:
                 file.write(text)
         except OSError as error:
-            problems.append(f"{variable}: can not be written ({error.strerror})")
+            problems.append(f"{variable}: cannot be written ({error.strerror})")
     return "; ".join(problems) or None
 
 
-def summary(report: dict[str, Any]) -> str:
-    """Markdown: the run in one line, a row for each sync, the errors."""
-    sign = "✅" if report["exit_code"] == 0 else "❌"
+def summary(report: Report) -> str:
+    """Markdown: the run in one line, the failed syncs first, then the others, then the errors."""
+    sign = "✅" if report.good else "❌"
     head = [
-        f"### {sign} sync-runner: {_escaped(report['meaning'])} (exit code {report['exit_code']})",
+        f"### {sign} sync-runner: {_escaped(report.meaning)} (exit code {int(report.exit_code)})",
         "",
+        *([_escaped(report.remedy), ""] if report.remedy else []),
         "| account | sync | outcome | items | seconds | attempts | error |",
         "| --- | --- | --- | ---: | ---: | ---: | --- |",
     ]
-    tail = ["", *(f"- {_escaped(error)}" for error in report["errors"])]
-    tail += [
-        "",
-        f"Run `{report['run_id']}`, {report['duration_seconds']:.1f} s, sync-runner {report['runner_version']}",
-    ]
+    tail = ["", *(f"- {_escaped(error)}" for error in report.errors)]
+    tail += ["", f"Run `{report.run_id}`, {report.duration_seconds:.1f} s, sync-runner {report.runner_version}"]
     end = "\n".join(tail) + "\n\n"
     lines = ["\n".join(head) + "\n"]
     room = SUMMARY_BYTES - 200 - _size(lines[0]) - _size(end)
-    for number, sync in enumerate(report["syncs"]):
+    ordered = [*report.failed, *(one for one in report.syncs if one.completed)]
+    for number, sync in enumerate(ordered):
         row = _row(sync) + "\n"
         room -= _size(row)
         if room < 0:
-            lines.append(f"\n{len(report['syncs']) - number} more syncs are in the report.\n")
+            lines.append(f"\n{len(ordered) - number} more syncs are in the report.\n")
             break
         lines.append(row)
     return "".join([*lines, end])
@@ -65,52 +78,50 @@ def _size(text: str) -> int:
     return len(text.encode(errors="replace"))
 
 
-def _row(sync: dict[str, Any]) -> str:
-    total, done = sync["total_items"], sync["processed_items"]
-    items = "" if total is None else f"{done}/{total}"
-    cells = (sync["account"], sync["name"], sync["outcome"], items, f"{sync['duration_seconds']:.1f}", sync["attempts"])
-    error = (sync["error"] or "")[:500]
-    return "| " + " | ".join(_escaped(str(cell)) for cell in (*cells, error)) + " |"
+def _row(sync: SyncReport) -> str:
+    cells = (
+        sync.account, sync.name, sync.outcome.value, sync.items, f"{sync.duration_seconds:.1f}", str(sync.attempts),
+        (sync.error or "")[:500],
+    )  # fmt: skip
+    return "| " + " | ".join(map(_escaped, cells)) + " |"
 
 
-def outputs(report: dict[str, Any]) -> str:
+def outputs(report: Report) -> str:
     """`exit_code`, `result`, `run_id`, `completed`, `failed` for later steps. No value can hold a line break."""
-    completed = report["totals"].get("completed", 0)
     values = {
-        "exit_code": report["exit_code"],
-        "result": "success" if report["exit_code"] == 0 else "failure",
-        "run_id": report["run_id"],
-        "completed": completed,
-        "failed": len(report["syncs"]) - completed,
+        "exit_code": int(report.exit_code),
+        "result": report.result,
+        "run_id": report.run_id,
+        "completed": report.completed,
+        "failed": len(report.syncs) - report.completed,
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
-def annotations(report: dict[str, Any]) -> Iterator[str]:
+def annotations(report: Report) -> Iterator[str]:
     """Workflow commands: an error or a warning for each sync that did not complete, and for the run's own errors."""
     told = {"error": 0, "warning": 0}
-    for sync in report["syncs"]:
-        if sync["outcome"] == "completed":
-            continue
-        level = "warning" if sync["outcome"] in _WARNINGS else "error"
-        told[level] += 1
-        if told[level] <= ANNOTATIONS:
-            title = f"{sync['account']}: {sync['name']} {sync['outcome']}"
-            yield f"::{level} title={_property(title)}::{_data(sync['error'] or sync['outcome'])}"
-    for error in report["errors"][:ANNOTATIONS]:
+    for sync in report.failed:
+        told[sync.severity] += 1
+        if told[sync.severity] <= ANNOTATIONS:
+            title = f"{sync.account}: {sync.name} {sync.outcome.value}"
+            yield f"::{sync.severity} title={_property(title)}::{_data(sync.reason)}"
+    for error in report.errors[:ANNOTATIONS]:
         yield f"::error title={_property('sync-runner')}::{_data(error)}"
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """One line of a command. A line break is kept, as GitHub's `%0A`; what steers a terminal or another CI is not."""
+    lines = (escape(line) for line in text.splitlines() or [""])
+    return "%0A".join(line.replace("%", "%25") for line in lines)
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _data(" ".join(text.split())).replace(":", "%3A").replace(",", "%2C")
 
 
 def _escaped(text: str) -> str:
     """Text that Markdown and HTML take for nothing but text, on one line."""
-    plain = " ".join(text.split())
-    plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN.sub(r"\\\1", plain)
+    text = escape(" ".join(text.split()))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(r"\\\1", text)

@@ -6,8 +6,12 @@ its hash in the page's own Content-Security-Policy. Under a policy that forbids 
 
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import Any
+from typing import ClassVar
 
+from runner.events.observer import Record
+from runner.outputs.files import write_file
+from runner.outputs.interface import Ended, Output, OutputContext
+from runner.outputs.report_model import Report, SyncReport
 from runner.outputs.timeline import Span, Timeline
 
 _STYLE = """
@@ -46,54 +50,78 @@ _COLUMNS = ("account", "sync", "outcome", "items", "seconds", "attempts", "error
 _NUMBERS = ("items", "seconds", "attempts")
 
 
-def page(report: dict[str, Any], timeline: Timeline) -> str:
+class HtmlPage(Output):
+    """`report.html`: a file."""
+
+    name: ClassVar[str] = "html"
+
+    def __init__(self, context: OutputContext) -> None:
+        """Nothing has happened yet."""
+        super().__init__(context)
+        self._timeline = Timeline()
+
+    @classmethod
+    def wanted(cls, context: OutputContext) -> bool:
+        """Where `report.html` is set."""
+        return context.settings.report.html is not None
+
+    def take(self, record: Record) -> None:
+        """Keep what happened when."""
+        self._timeline(record)
+
+    def write(self, ended: Ended, seconds: float) -> str | None:
+        """Write it whole."""
+        path = self.context.settings.report.html
+        timeline = self._timeline.redacted(self.context.redactor.redact)
+        return write_file(path, page(ended.report, timeline), seconds) if path else None
+
+
+def page(report: Report, timeline: Timeline) -> str:
     """The page. Every text is escaped; `report` and `timeline` hold no secret any more."""
     from base64 import b64encode
     from hashlib import sha256
 
     digest = b64encode(sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    good = report["exit_code"] == 0
+    good = report.good
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>sync-runner: {escape(report['meaning'])}</title>",
+        f"<title>sync-runner: {escape(report.meaning)}</title>",
         f"<style>{_STYLE}</style></head><body>",
-        f'<h1 class="{"good" if good else "bad"}">{"✓" if good else "✗"} {escape(report["meaning"])}</h1>',
+        f'<h1 class="{"good" if good else "bad"}">{"✓" if good else "✗"} {escape(report.meaning)}</h1>',
         f"<p>{_sentence(report)}</p>",
-        *(f'<p class="bad">{escape(error)}</p>' for error in report["errors"]),
+        *(f'<p class="bad">{escape(error)}</p>' for error in report.errors),
         *_timeline(timeline),
-        *_table(report["syncs"]),
+        *_table(report.syncs),
         *_facts(report),
         "</body></html>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _sentence(report: dict[str, Any]) -> str:
-    done, all_ = report["totals"].get("completed", 0), len(report["syncs"])
-    return f"Exit code {report['exit_code']}; {done} of {all_} syncs completed in {report['duration_seconds']:.1f} s."
+def _sentence(report: Report) -> str:
+    done, all_ = report.completed, len(report.syncs)
+    return f"Exit code {int(report.exit_code)}; {done} of {all_} syncs completed in {report.duration_seconds:.1f} s."
 
 
-def _facts(report: dict[str, Any]) -> Iterator[str]:
+def _facts(report: Report) -> Iterator[str]:
     yield "<h2>Run</h2><dl>"
     for key in ("run_id", "started_at", "ended_at", "base_url", "profile", "runner_version"):
-        yield f"<dt>{key.replace('_', ' ')}</dt><dd>{escape(str(report[key]))}</dd>"
+        yield f"<dt>{key.replace('_', ' ')}</dt><dd>{escape(str(getattr(report, key)))}</dd>"
     yield "</dl>"
 
 
-def _table(syncs: list[dict[str, Any]]) -> Iterator[str]:
+def _table(syncs: tuple[SyncReport, ...]) -> Iterator[str]:
     if not syncs:
         return
     yield "<h2>Syncs</h2><table><thead><tr>" + "".join(map(_head, _COLUMNS)) + "</tr></thead><tbody>"
     for sync in syncs:
-        total, done = sync["total_items"], sync["processed_items"]
-        items = "" if total is None else f"{done}/{total}"
         cells = (
-            sync["account"], sync["name"], sync["outcome"], items, f"{sync['duration_seconds']:.1f}", sync["attempts"],
-            sync["error"] or "",
+            sync.account, sync.name, sync.outcome.value, sync.items, f"{sync.duration_seconds:.1f}", sync.attempts,
+            sync.error or "",
         )  # fmt: skip
         yield "<tr>" + "".join(_cell(name, str(cell)) for name, cell in zip(_COLUMNS, cells, strict=True)) + "</tr>"
     yield "</tbody></table>"

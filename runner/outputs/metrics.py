@@ -1,10 +1,8 @@
-"""Prometheus metrics of the run: collected from events, served while it lasts, kept in a textfile at its end.
+"""Prometheus metrics of the run, collected from events. The ways out (endpoint, textfile, pushes) have modules of their own."""
 
-The push to a Pushgateway stands in `pushgateway.py`.
-"""
-
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import math
+import time
+from collections.abc import Iterable
 from typing import Any
 
 from runner import __version__
@@ -60,7 +58,7 @@ class MetricsListener:
 
     def __call__(self, record: Record) -> None:
         """Count the event."""
-        account = record.context.get("account", "")
+        account = _label(record.context.get("account", ""))
         match record.event:
             case events.RequestDone() as done:
                 self._request(done)
@@ -89,8 +87,8 @@ class MetricsListener:
         self._request_duration.labels(done.endpoint).observe(done.duration_seconds)
 
     def _ended(self, record: Record, end: events.SyncEnded) -> None:
-        account, kind = record.context.get("account", ""), record.context.get("sync_type", "")
-        self._told.add((account, record.context.get("sync", "")))
+        account, kind = _label(record.context.get("account", "")), _label(record.context.get("sync_type", ""))
+        self._told.add((record.context.get("account", ""), record.context.get("sync", "")))
         self._count(account, kind, end.result, end.duration_seconds)
         self._items(account, kind, end.processed_items, end.total_items)
         if end.result == Outcome.COMPLETED:
@@ -118,59 +116,36 @@ class MetricsListener:
             Gauge(f"sync_runner_{name}", about, registry=self.of_run).set(value)
         for result in run.results:
             if (result.account, result.name) not in self._told:  # a sync that never had its turn
-                self._count(result.account, result.sync_type, result.outcome.value, result.duration)
+                self._count(_label(result.account), _label(result.sync_type), result.outcome.value, result.duration)
 
     def text(self, older: str = "") -> str:
         """All metrics in Prometheus's text format; last successes in `older` that this run did not renew are kept."""
         from prometheus_client import generate_latest
 
-        self._take_older(older)
-        return (generate_latest(self.of_run) + generate_latest(self.of_success)).decode()
-
-    def _take_older(self, older: str) -> None:
         renewed = {tuple(labels[name] for name in _SYNC) for labels, _time in self.successes()}
         for labels, value in successes_in(older):
             place = tuple(labels.get(name, "") for name in _SYNC)
-            if place not in renewed:
+            if place not in renewed and believable(value, time.time()):
                 self._success.labels(*place).set(value)
+        return (generate_latest(self.of_run) + generate_latest(self.of_success)).decode()
 
     def successes(self) -> list[tuple[dict[str, str], float]]:
         """The labels and Unix seconds of each last success."""
         families = self.of_success.collect()
         return [(dict(sample.labels), sample.value) for family in families for sample in family.samples]
 
-    def write_textfile(self, path: Path) -> str | None:
-        """Write a node-exporter textfile whole. Returns what went wrong, or None."""
-        from runner.outputs.report import write_whole
 
-        try:
-            older = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        except OSError as error:
-            return f"{path}: can not be read ({error.strerror}), so it is not replaced: it holds the last successes"
-        return write_whole(path, self.text(older))
+def _label(text: str) -> str:
+    """Text that UTF-8 can hold: the name of an account's folder may be other bytes."""
+    return text.encode(errors="backslashreplace").decode()
 
-    def serve(self, listen: str) -> tuple[Callable[[], None], str | None]:
-        """Serve /metrics at `host:port` on a thread. Returns what stops it, and what went wrong or None.
 
-        prometheus_client answers in OpenMetrics where the scraper asks for it, else in the text format.
-        """
-        from prometheus_client import CollectorRegistry, start_http_server
+def believable(at: float, now: float) -> bool:
+    """Whether a last success (Unix seconds) can be one. A NaN, or a time that lies ahead, would silence its alert for ever.
 
-        both = CollectorRegistry(auto_describe=True)
-        for one in (self.of_run, self.of_success):
-            both.register(one)
-        host, _, port = listen.rpartition(":")
-        try:
-            server, thread = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry=both)
-        except (OSError, OverflowError) as error:
-            return lambda: None, f"{listen}: can not listen ({getattr(error, 'strerror', None) or 'no such port'})"
-
-        def close() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join(1.0)
-
-        return close, None
+    A minute ahead is another machine's clock.
+    """
+    return math.isfinite(at) and 0 <= at <= now + 60
 
 
 def successes_in(text: str) -> list[tuple[dict[str, str], float]]:

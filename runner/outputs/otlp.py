@@ -6,18 +6,19 @@ Spec: https://opentelemetry.io/docs/specs/otlp/#otlphttp
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from runner import __version__
+from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.metrics import MetricsListener
-from runner.outputs.sending import trusted
-from runner.settings import OtlpSettings
+from runner.outputs.sending import Sender, SendFailed, own_instance
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
     from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 PATH = "/v1/metrics"
+_PROTOBUF = "application/x-protobuf"
 _NANOSECONDS = 1_000_000_000
 
 
@@ -38,30 +39,64 @@ def headers_of(text: str) -> dict[str, str]:
     return found
 
 
-def export(
-    metrics: MetricsListener, settings: OtlpSettings, headers: dict[str, str], started_at: float, ended_at: float
-) -> str | None:
-    """Send all metrics of a run that lasted from `started_at` to `ended_at` (Unix seconds). Returns the fault, or None."""
-    import httpx
+class Otlp(Output):
+    """`metrics.otlp`: one export at the end."""
 
-    try:
-        body = request(metrics, settings.instance, started_at, ended_at).SerializeToString()
-    except ImportError:
-        return "needs opentelemetry-proto: pip install 'sync-runner[otlp]'"
-    try:
-        url = f"{settings.endpoint}{PATH}"
-        answer = httpx.post(
-            url,
-            content=body,
-            headers={**headers, "Content-Type": "application/x-protobuf"},
-            timeout=None,  # the whole is bounded where it is begun
-            verify=trusted(url, settings.ca_file),
-        )
-    except httpx.HTTPError as error:
-        return f"can not be reached ({type(error).__name__})"
-    except OSError as error:
-        return f"ca_file can not be used ({error.strerror or 'not a PEM bundle'})"
-    return _problem(answer.status_code, answer.content)
+    name: ClassVar[str] = "otlp"
+    uses_metrics: ClassVar[bool] = True
+
+    def __init__(self, context: OutputContext) -> None:
+        """No secret is read yet."""
+        super().__init__(context)
+        self._headers: dict[str, str] = {}
+
+    @classmethod
+    def wanted(cls, context: OutputContext) -> bool:
+        """Where `metrics.otlp.endpoint` is set."""
+        return context.settings.metrics.otlp.endpoint is not None
+
+    def open(self) -> None:
+        """Read the headers in the secret file; their values are redacted from now on."""
+        path = self.context.settings.metrics.otlp.headers_file
+        text = self.context.secret(path)
+        try:
+            self._headers = headers_of(text or "")
+        except ValueError as error:
+            self.context.failed(path.name if path else self.name, str(error))
+        for value in self._headers.values():
+            self.context.redactor.add(value)
+            self.context.redactor.add(value.split(" ")[-1])  # the token alone, without `Bearer`
+
+    def load(self) -> None:
+        """Load what makes the metrics."""
+        self.context.metrics.load()
+
+    @property
+    def where(self) -> str:
+        """The collector."""
+        return self.context.settings.metrics.otlp.endpoint or ""
+
+    @property
+    def push_seconds(self) -> float | None:
+        """`metrics.otlp.timeout`."""
+        return self.context.settings.metrics.otlp.timeout
+
+    def push(self, ended: Ended, seconds: float) -> str | None:
+        """Export all metrics of the run."""
+        settings, run = own_instance(self.context.settings.metrics.otlp, ended.result.shard), ended.result
+        try:
+            body = request(
+                self.context.metrics.load(), settings.instance, run.started_at, run.ended_at
+            ).SerializeToString()
+        except ImportError:
+            return "needs opentelemetry-proto: pip install 'sync-runner[otlp]'"
+        try:
+            with Sender(self.where, settings.ca_file) as sender:
+                return _problem(
+                    *sender.send("POST", PATH, seconds, content=body, content_type=_PROTOBUF, headers=self._headers)
+                )
+        except SendFailed as error:
+            return str(error)
 
 
 def _problem(status: int, body: bytes) -> str | None:

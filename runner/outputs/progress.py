@@ -6,10 +6,11 @@ What a line shows follows from the width the terminal has at that moment, so tha
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from runner.events import events
 from runner.events.observer import Record
+from runner.outputs.interface import Ended, Output, OutputContext
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -187,24 +188,34 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class ProgressListener:
+class Progress(Output):
     """Keeps the board on the terminal while the run lasts.
 
     Frames and log lines come from two threads. rich reckons where the cursor stands before it draws, and holds no lock
     until it has drawn (Textualize/rich#1530): so ours is held, and its own thread is not used.
     """
 
-    def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
-        """Draws on `stream`; `now` tells Unix seconds."""
-        import os
+    name: ClassVar[str] = "live view"
 
+    @classmethod
+    def wanted(cls, context: OutputContext) -> bool:
+        """By itself on a terminal that shows readable lines."""
+        log = context.settings.log
+        if log.progress == "auto":
+            return log.format != "json" and context.stderr.isatty()
+        return log.progress == "always"
+
+    def __init__(self, context: OutputContext) -> None:
+        """Draws nothing yet."""
         from rich.console import Console
         from rich.live import Live
 
+        super().__init__(context)
         # Not COLUMNS and LINES: where they are exported, they stay what they were when the terminal is resized.
-        variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        variables = {name: value for name, value in context.environment.items() if name not in ("COLUMNS", "LINES")}
+        stream: Any = context.stderr
         self.console = Console(file=stream, highlight=False, emoji=False, _environ=variables)
-        self._board = Board(now)
+        self._board = Board(context.clock.time)
         # Without redirection: rich would send our standard output, where the report goes, to this console.
         self._live = Live(
             self._board, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
@@ -213,30 +224,39 @@ class ProgressListener:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
 
-    def start(self) -> None:
+    def open(self) -> None:
         """Begin to draw."""
+        self.context.write_line = self.write_line
         self._live.start()
         self._thread.start()
 
     def _draw(self) -> None:
         while not self._stopped.wait(1 / FRAMES):
             with self._turn:
-                self._live.refresh()
+                if not self.context.stderr.pending:  # a terminal that is held up (Ctrl-S) needs no old frames
+                    self._live.refresh()
 
-    def stop(self) -> None:
-        """Draw the last state and leave it there. A second call does nothing."""
+    def end(self, ended: Ended) -> None:
+        """Draw the last state: what comes now may go to the same terminal."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the last state there. A second call does nothing."""
+        if self._thread.ident is None:
+            return
         self._stopped.set()
         self._thread.join()
         self._live.stop()
+        self.context.write_line = None
 
-    def write(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Print a finished log line above the bars."""
         from rich.text import Text
 
         with self._turn:
             self.console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
 
-    def __call__(self, record: Record) -> None:
+    def take(self, record: Record) -> None:
         """Take the event."""
         with self._turn:
             self._board.take(record)

@@ -1,108 +1,159 @@
-"""The push of a run's metrics to a Prometheus Pushgateway at its end. `sending.py` bounds it.
+"""The push of a run's metrics to a Prometheus Pushgateway at its end.
 
 The run's metrics replace their group (PUT). The last successes of one sync type are a group of their own, which is read and
 merged, so that a run in which a sync failed leaves its last success as it was. A few requests, however many accounts
 there are: the Pushgateway compares all it holds at each push. What is stale is deleted where a setting asks for it.
 """
 
+import json
 import re
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-from runner.outputs.metrics import LAST_SUCCESS, LAST_SUCCESS_HELP, MetricsListener, successes_in
-from runner.outputs.sending import trusted
+from runner.outputs.interface import Ended, Output, OutputContext
+from runner.outputs.metrics import LAST_SUCCESS, LAST_SUCCESS_HELP, MetricsListener, believable, successes_in
+from runner.outputs.sending import Sender, SendFailed, own_instance
 from runner.settings import PushgatewaySettings
 
-if TYPE_CHECKING:
-    import httpx
-
 Labels = dict[str, str]
-
-
 Place = tuple[str, str]  # account and sync type
 
 
+class Pushgateway(Output):
+    """`metrics.pushgateway`: one push at the end."""
+
+    name: ClassVar[str] = "pushgateway"
+    uses_metrics: ClassVar[bool] = True
+
+    def __init__(self, context: OutputContext) -> None:
+        """No secret is read yet."""
+        super().__init__(context)
+        self._password: str | None = None
+
+    @classmethod
+    def wanted(cls, context: OutputContext) -> bool:
+        """Where `metrics.pushgateway.url` is set."""
+        return context.settings.metrics.pushgateway.url is not None
+
+    def open(self) -> None:
+        """Read the password."""
+        self._password = self.context.secret(self.context.settings.metrics.pushgateway.password_file)
+
+    def load(self) -> None:
+        """Load what makes the metrics."""
+        self.context.metrics.load()
+
+    @property
+    def where(self) -> str:
+        """The Pushgateway."""
+        return self.context.settings.metrics.pushgateway.url or ""
+
+    @property
+    def push_seconds(self) -> float | None:
+        """`metrics.pushgateway.timeout`."""
+        return self.context.settings.metrics.pushgateway.timeout
+
+    def push(self, ended: Ended, seconds: float) -> str | None:
+        """Push all metrics of the run."""
+        settings = own_instance(self.context.settings.metrics.pushgateway, ended.result.shard)
+        current = [(one.account, one.sync_type) for one in ended.result.results]
+        return push(self.context.metrics.load(), settings, current, self._password, seconds)
+
+
 def push(
-    metrics: MetricsListener, settings: PushgatewaySettings, current: Iterable[Place], password: str | None = None
+    metrics: MetricsListener,
+    settings: PushgatewaySettings,
+    current: Iterable[Place],
+    password: str | None = None,
+    seconds: float = 30.0,
 ) -> str | None:
-    """Push. `current` are this run's syncs. Returns the fault, or None."""
-    import httpx
-
+    """Push within so many seconds. `current` are this run's syncs. Returns the fault, or None."""
     auth = (settings.username, password or "") if settings.username else None
-    url = settings.url or ""
     try:
-        tls = trusted(url, settings.ca_file)
-        with httpx.Client(base_url=url, timeout=None, auth=auth, verify=tls) as client:  # `sending.py` bounds it
-            return _push(client, metrics, settings, set(current))
-    except httpx.HTTPError as error:
-        return f"can not be reached ({type(error).__name__})"
-    except OSError as error:
-        return f"ca_file can not be used ({error.strerror or 'not a PEM bundle'})"
+        with Sender(settings.url or "", settings.ca_file, auth) as sender:
+            return _Push(sender, time.monotonic() + seconds, settings).push(metrics, set(current))
+    except SendFailed as error:
+        return str(error)
 
 
-def _group(settings: PushgatewaySettings) -> Labels:
-    return {"job": settings.job, **({"instance": settings.instance} if settings.instance else {})}
+class _Push:
+    """The requests of one push, all within one time."""
 
+    def __init__(self, sender: Sender, until: float, settings: PushgatewaySettings) -> None:
+        self._sender, self._until, self._settings = sender, until, settings
+        self._mine: Labels = {"job": settings.job, **({"instance": settings.instance} if settings.instance else {})}
 
-def _push(
-    client: "httpx.Client", metrics: MetricsListener, settings: PushgatewaySettings, current: set[Place]
-) -> str | None:
-    from prometheus_client import generate_latest
+    def _send(self, method: str, path: str, content: bytes = b"", content_type: str = "") -> tuple[int, bytes]:
+        """Raises SendFailed."""
+        seconds = self._until - time.monotonic()
+        if seconds <= 0:
+            raise SendFailed("no time was left for all of the push")
+        return self._sender.send(method, path, seconds, content=content, content_type=content_type)
 
-    mine = _group(settings)
-    before = None if settings.stale_after is None else time.time() - settings.stale_after
-    problem = _put(client, mine, generate_latest(metrics.of_run))
-    if problem is None and (before is not None or metrics.successes()):
-        problem = _renew(client, metrics, mine, current, before)
-    if problem is None and before is not None:
-        problem = _delete_stale(client, mine, {kind for _account, kind in current}, before)
-    return problem
+    def push(self, metrics: MetricsListener, current: set[Place]) -> str | None:
+        """What went wrong, or None. Raises SendFailed."""
+        from prometheus_client import generate_latest
 
+        stale_after = self._settings.stale_after
+        before = None if stale_after is None else time.time() - stale_after
+        problem = self._put(self._mine, generate_latest(metrics.of_run))
+        if problem is None and (before is not None or metrics.successes()):
+            problem = self._renew(metrics, current, before)
+        if problem is None and before is not None:
+            problem = self._delete_stale({kind for _account, kind in current}, before)
+        return problem
 
-def _put(client: "httpx.Client", group: Labels, body: bytes) -> str | None:
-    answer = client.put(_path(group), content=body, headers={"Content-Type": "text/plain; version=0.0.4"})
-    return f"the Pushgateway answered {answer.status_code}" if answer.status_code >= 300 else None
+    def _put(self, group: Labels, body: bytes) -> str | None:
+        status, _body = self._send("PUT", _path(group), body, "text/plain; version=0.0.4")
+        return f"the Pushgateway answered {status}" if status >= 300 else None
 
+    def _delete(self, group: Labels) -> str | None:
+        status, _body = self._send("DELETE", _path(group))
+        return f"the Pushgateway answered {status} when a stale group was to be deleted" if status >= 300 else None
 
-def _delete(client: "httpx.Client", group: Labels) -> str | None:
-    answer = client.delete(_path(group))
-    told = f"the Pushgateway answered {answer.status_code} when a stale group was to be deleted"
-    return told if answer.status_code >= 300 else None
+    def _renew(self, metrics: MetricsListener, current: set[Place], before: float | None) -> str | None:
+        """Put the last successes of each sync type where they changed, with those that are there already."""
+        status, page = self._send("GET", "/metrics")
+        if status >= 300:
+            return f"the Pushgateway answered {status} when asked for the last successes: none was pushed"
+        here = {"job": self._mine["job"], "instance": self._mine.get("instance", "")}
+        held = {
+            (labels.get("account", ""), labels.get("sync_type", "")): value
+            for labels, value in successes_in(page.decode(errors="replace"))
+            if here == {name: labels.get(name, "") for name in here}
+        }
+        renewed = {(labels["account"], labels["sync_type"]): value for labels, value in metrics.successes()}
+        after = merged(held, renewed, current, before, time.time())
+        for kind in sorted({kind for _account, kind in [*held, *renewed]}):
+            old, new = ({place[0]: at for place, at in one.items() if place[1] == kind} for one in (held, after))
+            group = {**self._mine, "sync_type": kind}
+            problem = None if new == old else self._put(group, _body(new)) if new else self._delete(group)
+            if problem:
+                return problem
+        return None
 
-
-def _renew(
-    client: "httpx.Client", metrics: MetricsListener, mine: Labels, current: set[Place], before: float | None
-) -> str | None:
-    """Put the last successes of each sync type where they changed, with those that are there already."""
-    answer = client.get("/metrics")
-    if answer.status_code >= 300:
-        return f"the Pushgateway answered {answer.status_code} when asked for the last successes: none was pushed"
-    here = {"job": mine["job"], "instance": mine.get("instance", "")}
-    held = {
-        (labels.get("account", ""), labels.get("sync_type", "")): value
-        for labels, value in successes_in(answer.text)
-        if here == {name: labels.get(name, "") for name in here}
-    }
-    renewed = {(labels["account"], labels["sync_type"]): value for labels, value in metrics.successes()}
-    after = merged(held, renewed, current, before)
-    for kind in sorted({kind for _account, kind in [*held, *renewed]}):
-        old, new = ({place[0]: at for place, at in one.items() if place[1] == kind} for one in (held, after))
-        group = {**mine, "sync_type": kind}
-        problem = None if new == old else _put(client, group, _body(new)) if new else _delete(client, group)
-        if problem:
-            return problem
-    return None
+    def _delete_stale(self, kinds: set[str], before: float) -> str | None:
+        """Delete this job's groups that nobody renews any more; those of the run's own sync `kinds` stay."""
+        status, page = self._send("GET", "/api/v1/metrics")
+        try:
+            groups = [_read(one) for one in json.loads(page)["data"]]
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            return f"the Pushgateway gave no list of groups ({status}): nothing stale was deleted"
+        keep = [{**self._mine, "sync_type": kind} for kind in kinds]
+        return next(filter(None, (self._delete(one) for one in stale(groups, self._mine, keep, before))), None)
 
 
 def merged(
-    held: dict[Place, float], renewed: dict[Place, float], current: set[Place], before: float | None
+    held: dict[Place, float], renewed: dict[Place, float], current: set[Place], before: float | None, now: float
 ) -> dict[Place, float]:
     """The last successes from now on (Unix seconds): the later of those held and renewed. Pure.
 
-    One from `before` that time is dropped, unless it is of this run's syncs: its age is what the alert is about.
+    One that is held and cannot be (NaN, or a time that lies ahead of `now`) is dropped: its alert could never fire. So is
+    one from `before` that time, unless it is of this run's syncs: its age is what the alert is about.
     """
+    held = {place: at for place, at in held.items() if believable(at, now)}
     places = {place: max(held.get(place, 0.0), renewed.get(place, 0.0)) for place in [*held, *renewed]}
     return {place: at for place, at in places.items() if before is None or at >= before or place in current}
 
@@ -116,17 +167,6 @@ def _body(successes: dict[str, float]) -> bytes:
     for account, at in successes.items():
         gauge.labels(account).set(at)
     return generate_latest(registry)
-
-
-def _delete_stale(client: "httpx.Client", mine: Labels, kinds: set[str], before: float) -> str | None:
-    """Delete this job's groups that nobody renews any more; those of the run's own sync `kinds` stay."""
-    answer = client.get("/api/v1/metrics")
-    try:
-        groups = [_read(one) for one in answer.json()["data"]]
-    except (ValueError, KeyError, TypeError):
-        return f"the Pushgateway gave no list of groups ({answer.status_code}): nothing stale was deleted"
-    keep = [{**mine, "sync_type": kind} for kind in kinds]
-    return next(filter(None, (_delete(client, labels) for labels in stale(groups, mine, keep, before))), None)
 
 
 def _read(group: Any) -> tuple[Labels, float]:
@@ -162,5 +202,5 @@ def _path(labels: Labels) -> str:
         if re.fullmatch(r"[A-Za-z0-9_-]+", value):
             parts.append(f"/{name}/{value}")
         else:
-            parts.append(f"/{name}@base64/{urlsafe_b64encode(value.encode()).decode() or '='}")
+            parts.append(f"/{name}@base64/{urlsafe_b64encode(value.encode(errors='replace')).decode() or '='}")
     return "".join(parts)

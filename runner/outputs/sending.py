@@ -1,11 +1,12 @@
-"""Begins to send something over the network at the run's end, and waits for it no longer than a set time."""
+"""Begins to write or send something at the run's end, and waits for it no longer than a set time."""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from runner.settings import OtlpSettings, PushgatewaySettings
 
@@ -30,10 +31,11 @@ def own_instance(settings: Target, shard: str | None) -> Target:
     return settings.model_copy(update={"instance": f"shard-{shard.partition('/')[0]}"})
 
 
-def begun(where: str, seconds: float, send: Emit) -> Emit:
-    """Start `send` now. The function returned waits for its answer, until `seconds` after the start, and raises what it did.
+def begun(seconds: float, send: Emit, late: str = "no answer", slack: float = 0.0) -> Emit:
+    """Start `send` now. The function returned waits for its end, until `seconds` after the start, and raises what it did.
 
-    A daemon thread bounds all of it: name look-up and a dripping answer included, and the process never stays for it.
+    A daemon thread bounds all of it: name look-up, a dripping response, a disk that hangs; the process never stays for it.
+    `slack` seconds more are for what knows its bound itself, so that it can tell in its own words what it waited for.
     """
     answer: Future[str | None] = Future()
 
@@ -43,14 +45,74 @@ def begun(where: str, seconds: float, send: Emit) -> Emit:
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             answer.set_exception(error)
 
-    until = time.monotonic() + seconds
-    threading.Thread(target=work, name=f"send to {where}", daemon=True).start()
+    until = time.monotonic() + seconds + slack
+    threading.Thread(target=work, name="output", daemon=True).start()
 
     def wait() -> str | None:
         try:
-            problem = answer.result(max(0.0, until - time.monotonic()))
+            return answer.result(max(0.0, until - time.monotonic()))
         except TimeoutError:
-            problem = f"no answer within {seconds:.2g} s"
-        return problem and f"{where}: {problem}"
+            return f"{late} within {seconds:.2g} s"
 
     return wait
+
+
+class SendFailed(Exception):
+    """Nothing came back. `again`: another try may help."""
+
+    def __init__(self, problem: str, *, again: bool = True) -> None:
+        super().__init__(problem)
+        self.again = again
+
+
+class Sender:
+    """Sends to one address outside, with a bound for time and size."""
+
+    def __init__(self, url: str, ca_file: Path | None = None, auth: tuple[str, str] | None = None) -> None:
+        """Nothing is sent yet. Raises SendFailed for a `ca_file` that cannot be used."""
+        import httpx
+
+        self.host = urlsplit(url).hostname or ""
+        self._url = url
+        try:
+            self._client = httpx.Client(verify=trusted(url, ca_file), auth=auth, follow_redirects=False)
+        except OSError as error:
+            raise SendFailed(f"ca_file cannot be used ({error.strerror or 'not a PEM bundle'})", again=False) from None
+
+    def __enter__(self) -> "Sender":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._client.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        seconds: float,
+        *,
+        content: bytes = b"",
+        content_type: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """Status and body. `path` follows the address. Raises SendFailed."""
+        import httpx
+
+        sent = {**(headers or {}), **({"Content-Type": content_type} if content_type else {})}
+        try:
+            answer = self._client.request(method, self._url + path, content=content, headers=sent, timeout=seconds)
+        except httpx.TimeoutException:
+            raise SendFailed(f"no answer within {seconds:.2g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise SendFailed(f"cannot be reached ({_cause(error)})") from None
+        return answer.status_code, answer.content
+
+
+def _cause(error: BaseException) -> str:
+    """The system's own words for a failed connection, or the kind of error: no URL and no text of others in it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and (words := getattr(found, "verify_message", "") or found.strerror):
+            return str(words)
+        found = found.__cause__ or found.__context__
+    return type(error).__name__

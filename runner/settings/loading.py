@@ -81,7 +81,7 @@ def _check_variable(variable: str) -> None:
     key = variable.upper().removeprefix(ENV_PREFIX).lower()
     secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
     known = {"__".join(place) for place in (*_known_places(Settings), *RENAMED)} | secrets | {"config"}
-    if key not in known and not key.startswith("params__"):
+    if key not in known and not key.startswith(("params__", "outputs__")):
         near = nearest(key, known)
         hint = f"; did you mean {ENV_PREFIX}{near.upper()}?" if near else "; `sync-runner config schema` lists all"
         raise UsageError(f"{variable}: no such setting{hint}")

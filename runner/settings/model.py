@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = Field(default={}, validate_default=True)
     report: ReportSettings = Field(default={}, validate_default=True)
     notify: NotifySettings = Field(default={}, validate_default=True)
+    outputs: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="Outputs of other packages, by the name of their entry point, each with its own settings.",
+    )
 
     @classmethod
     def settings_customise_sources(

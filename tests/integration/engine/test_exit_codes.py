@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode
-from runner.outputs import report
+from runner.outputs import report_model
 from tests.support.command_line import CommandLine, sync_runner
 
 MakeCommandLine = Callable[..., CommandLine]
@@ -281,7 +281,7 @@ def test_the_report_fits_its_schema_whatever_the_code(cli_with: MakeCommandLine)
 
     cli = cli_with(mfa="none")
     cli.fault(kind="job_fails", sync_type="health", times=-1)
-    validator = jsonschema.Draft202012Validator(report.schema(), format_checker=jsonschema.FormatChecker())
+    validator = jsonschema.Draft202012Validator(report_model.schema(), format_checker=jsonschema.FormatChecker())
     for types in (("health",), ("workouts",), ("health", "workouts"), ("nonsense",)):
         ended = cli.run("run", *types)
         validator.validate(ended.report)

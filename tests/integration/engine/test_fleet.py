@@ -12,8 +12,9 @@ import pytest
 
 from runner.jobs.pacing import Pacer
 from runner.models import AccountResult, SyncJob
-from runner.outputs.report import schema, termination_line
+from runner.outputs.report_model import read_report, schema
 from runner.outputs.sending import own_instance
+from runner.outputs.summary import one_line
 from runner.settings import OtlpSettings, PushgatewaySettings
 from tests.campaign.fleet import TYPES, Fleet, done_once, fleet_of, one_process, shards
 from tests.support.command_line import sync_runner
@@ -49,7 +50,7 @@ def test_what_fails_with_one_account_touches_no_other_and_the_runs_code_says_tha
         ("account-0000", 0, 3, 3), ("account-0001", 3, 0, 3), ("account-0002", 3, 0, 3), ("account-0003", 0, 3, 3),
     ]  # fmt: skip
     jsonschema.validate(ended.report, schema())
-    assert "; 6 of 12 syncs completed; account-0001/activities: " in termination_line(ended.report)
+    assert "; 6 of 12 syncs completed; account-0001/activities: " in one_line(read_report(ended.stdout))
     told = {line["account"]: line["exit_code"] for line in ended.events("account.ended")}
     assert told == {"account-0000": 0, "account-0001": 3, "account-0002": 3, "account-0003": 0}
     series = 'sync_runner_syncs_total{account="(.*)",result="(.*)",sync_type="activities"} 1.0'

@@ -14,11 +14,9 @@ import pytest
 from runner import cli
 from runner.events.events import ALL
 from runner.events.observer import Record
-from runner.outputs.log import LogListener, _json
-from runner.outputs.report import schema as report_schema
+from runner.outputs.report_model import schema as report_schema
 from runner.sandbox.command import write_secrets
 from runner.sandbox.settings import SandboxSettings
-from runner.settings import LogSettings
 from tests.campaign import canary as campaign
 from tests.campaign.canary import Bench
 from tests.campaign.canary_cases import CASES
@@ -26,6 +24,7 @@ from tests.campaign.log_lines import check_lines
 from tests.integration.outputs.conftest import Runner, sandbox_runner, settings
 from tests.support.echoing_sandbox import echoing
 from tests.support.leak_scanner import ODD
+from tests.support.outputs import json_log
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +111,10 @@ def test_ten_thousand_lines_of_events_with_any_values_fit_their_schemas() -> Non
         "tuple[str,...]": lambda: tuple(values["str"]() for _ in range(3)),
     }
     written: list[str] = []
-    log = LogListener(_json, LogSettings(level="debug", progress_every=1e-9), written.append)
-    log.load()
+    log = json_log(written.append, progress_every=1e-9)
     for number in range(10_000):
         kind = chance.choice(ALL)
         kinds = {field.name: getattr(field.type, "__name__", None) or str(field.type) for field in fields(kind)}
         event = kind(**{name: values[chance.choice(of.replace(" ", "").split("|"))]() for name, of in kinds.items()})
-        log(Record(1_700_000_000.0 + number, event, {"run_id": values["str"](), "sync": values["str"]()}))
+        log.take(Record(1_700_000_000.0 + number, event, {"run_id": values["str"](), "sync": values["str"]()}))
     assert check_lines("".join(written)).total() == 10_000

@@ -123,7 +123,7 @@ def test_nobody_there_or_nobody_answering_costs_the_budget_at_most_and_no_token_
     assert done.code == 0
     assert spent < done.events("run.ended")[0]["duration_seconds"] + 1.0 + 5.0
     told = [line["error"] for line in done.events("emit.failed")]
-    assert any(error.startswith("ping success: ") for error in told)
+    assert any("ping success: " in error for error in told)
     assert any(error.startswith("webhook: ") for error in told)
     assert token not in done.err
 

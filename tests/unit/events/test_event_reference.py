@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from runner.outputs.metrics import MetricsListener
-from runner.outputs.notifications import webhook_values
+from runner.outputs.webhook import webhook_values
 from runner.settings import WEBHOOK_VALUES, Settings
 from tests.support.monitoring import DESIGN
 from tests.unit.outputs.test_report import EVERY, run

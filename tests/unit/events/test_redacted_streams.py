@@ -13,8 +13,8 @@ from runner.events.observer import Event, Record
 from runner.events.redaction import RedactedStream, Redactor
 from runner.external import HIDDEN
 from runner.models import JobStatus, Outcome
-from runner.outputs.log import OURS, LogListener, _json
-from runner.settings import LogSettings
+from runner.outputs.log_lines import OURS
+from tests.support.outputs import json_log
 
 CONTEXT = {"run_id": "0b5e-run", "account": "default", "sync": "health", "sync_type": "health"}
 KEYS = sorted({"timestamp", "level", "event", *CONTEXT, *(field.name for kind in ALL for field in fields(kind))})
@@ -35,10 +35,8 @@ def redactor(*secrets: str) -> Redactor:
 def line(event: Event, secret: str) -> dict[str, object]:
     """The event's log line, read, in a run that knows the secret."""
     written: list[str] = []
-    settings = LogSettings(level="debug")
-    log = LogListener(_json, settings, written.append, redact=redactor(secret).redact)
-    log.load()
-    log(Record(1_700_000_000.0, event, CONTEXT))
+    log = json_log(written.append, secrets=[secret])
+    log.take(Record(1_700_000_000.0, event, CONTEXT))
     [text] = written
     assert text.endswith("}\n") and text.count("\n") == 1
     read: dict[str, object] = json.loads(text)

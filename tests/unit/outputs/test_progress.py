@@ -10,7 +10,8 @@ import pytest
 
 from runner.events import events
 from runner.events.observer import Record
-from runner.outputs.progress import ProgressListener
+from runner.outputs.progress import Progress
+from tests.support.outputs import Kept
 
 SYNCS, LINES = 10, 200
 
@@ -45,14 +46,16 @@ def test_log_lines_that_come_in_while_it_draws_leave_every_line_once(
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr("runner.outputs.progress.FRAMES", 10_000)
     screen = Screen()
-    progress = ProgressListener(screen, lambda: 0.0)
-    progress.start()
+    kept = Kept(stderr=screen, environment={"TERM": "xterm-256color"})
+    progress = Progress(kept.context)
+    progress.open()
     for number in range(LINES):
         sync, after = divmod(number, LINES // SYNCS)
         if after == 0:
-            progress(Record(0.0, events.SyncStarted(), {"sync": f"sync-{sync:02}"}))
-        progress.write(f"line {number:03}\n")
-    progress.stop()
+            progress.take(Record(0.0, events.SyncStarted(), {"sync": f"sync-{sync:02}"}))
+        progress.write_line(f"line {number:03}\n")
+    progress.close()
+    kept.drain()
     rows = screen.rows
     assert [row for row in rows if row.startswith("line")] == [f"line {number:03}" for number in range(LINES)]
     bars = [row.split()[0] for row in rows if "━" in row]

@@ -58,7 +58,7 @@ _SUCCESSES = st.dictionaries(st.tuples(st.sampled_from("abc"), st.sampled_from("
 def test_a_last_success_never_goes_back_and_goes_only_where_it_is_stale_and_not_of_this_run(
     held: dict[Place, float], renewed: dict[Place, float], current: set[Place], before: float | None
 ) -> None:
-    after = merged(held, renewed, current, before)
+    after = merged(held, renewed, current, before, 1e9)
     for place in [*held, *renewed]:
         newest = max(held.get(place, 0.0), renewed.get(place, 0.0))
         if place in current or before is None or newest >= before:

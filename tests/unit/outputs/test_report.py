@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
-from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,9 +19,12 @@ from runner.models import JobStatus, Outcome, RunResult, SyncJob, SyncResult
 from runner.outputs import github
 from runner.outputs.html import page
 from runner.outputs.junit import junit
-from runner.outputs.notifications import fill, webhook_values
-from runner.outputs.report import build_report, schema, termination_line, write_whole
+from runner.outputs.report import as_text
+from runner.outputs.report_model import Report, build_report, plain, read_report, schema
+from runner.outputs.summary import one_line
 from runner.outputs.timeline import MOST, Timeline
+from runner.outputs.webhook import fill, webhook_values
+from tests.support.outputs import Kept
 
 RUN_ID = "7f1f0a3e-6a2d-4f57-9d55-9d1f6c1f8a11"
 NASTY = "]]> <script>alert(1)</script> & \"'|`\x00\x1b[31m\r\n::error::x\n# h %0A \ud800 \ufffe"
@@ -33,7 +35,7 @@ def result(outcome: Outcome, name: str = "health", error: str | None = None, acc
     return SyncResult(account, name, "health", outcome, job, error, 1_700_000_000.0, 1.25, 1)
 
 
-def run(*results: SyncResult, code: int = 5, errors: tuple[str, ...] = ()) -> dict[str, Any]:
+def run(*results: SyncResult, code: int = 5, errors: tuple[str, ...] = ()) -> Report:
     made = RunResult(RUN_ID, code, 1_700_000_000.0, 1_700_000_002.5, "https://x.example", "garminsync", results, errors)
     return build_report(made)
 
@@ -43,8 +45,8 @@ EVERY = [result(outcome, outcome.value, None if outcome is Outcome.COMPLETED els
 
 def test_the_report_fits_its_schema_for_every_outcome() -> None:
     checker = jsonschema.Draft202012Validator(schema(), format_checker=jsonschema.FormatChecker())
-    checker.validate(run(*EVERY))
-    checker.validate(run(code=2, errors=("syncs: nothing to run",)))
+    checker.validate(plain(run(*EVERY)))
+    checker.validate(plain(run(code=2, errors=("syncs: nothing to run",))))
 
 
 def test_junit_counts_failures_errors_and_skips_as_its_readers_do() -> None:
@@ -83,11 +85,12 @@ def test_a_run_that_came_to_no_sync_is_an_error_and_no_empty_success() -> None:
     assert (root.attrib["tests"], root.attrib["errors"]) == ("1", "1")
 
 
-FORMS: list[Callable[[dict[str, Any]], object]] = [
+FORMS: list[Callable[[Report], object]] = [
     lambda report: ElementTree.fromstring(junit(report)),
     github.summary,
     lambda report: page(report, Timeline()),
-    termination_line,
+    one_line,
+    as_text,
 ]
 
 
@@ -97,22 +100,6 @@ def test_no_error_text_breaks_a_form(text: str) -> None:
         form(run(result(Outcome.FAILED, error=text, name=text or "x", account=text), errors=(text,)))
     commands = list(github.annotations(run(result(Outcome.FAILED, error=text, name=text))))
     assert len(commands) == 1 and "\n" not in commands[0] and "\r" not in commands[0]
-
-
-def test_files_are_written_with_any_text_in_them(tmp_path: Path) -> None:
-    assert write_whole(tmp_path / "x", NASTY) is None
-    assert "alert" in (tmp_path / "x").read_text()
-
-
-def test_an_old_file_is_replaced_and_never_rewritten(tmp_path: Path) -> None:
-    path = tmp_path / "report.json"
-    write_whole(path, "old" * 1000)
-    with path.open() as reader:
-        write_whole(path, "new")
-        assert reader.read() == "old" * 1000  # a reader that has begun sees the old file to its end
-    assert path.read_text() == "new"
-    assert [one.name for one in tmp_path.iterdir()] == ["report.json"]
-    assert "No such file" in (write_whole(tmp_path / "no" / "x", "") or "")
 
 
 def test_github_summary_is_one_row_a_sync_and_holds_no_markup_of_the_api() -> None:
@@ -137,7 +124,7 @@ def test_github_annotations_escape_what_the_commands_reserve() -> None:
     assert list(github.annotations(report)) == [
         "::error title=a%3A a%3Ab%2Cc failed::100 %25%0Anext",
         "::warning title=a%3A s skipped::why",
-        "::error title=sync-runner::x%0D%0Ay",
+        "::error title=sync-runner::x%0Ay",
     ]
 
 
@@ -150,16 +137,26 @@ def test_github_outputs_and_summary_are_added_to_the_files_and_a_fault_is_told(t
     files = {"GITHUB_OUTPUT": str(tmp_path / "out"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
     (tmp_path / "out").write_text("before=1\n")
     report = run(result(Outcome.FAILED, error=NASTY), result(Outcome.COMPLETED))
-    assert github.write(report, files, StringIO()) is None
+    assert github.write_files(report, files) is None
     lines = (tmp_path / "out").read_text().splitlines()
     assert lines == ["before=1", "exit_code=5", "result=failure", f"run_id={RUN_ID}", "completed=1", "failed=1"]
     assert (tmp_path / "summary").read_text().startswith("### ")
-    problem = github.write(report, {**files, "GITHUB_OUTPUT": str(tmp_path / "no" / "file")}, StringIO())
-    assert problem == "GITHUB_OUTPUT: can not be written (No such file or directory)"
-    assert [github.wanted(*case) for case in (("auto", {"GITHUB_ACTIONS": "true"}), ("auto", {}), ("always", {}))] == [
-        True, False, True,
-    ]  # fmt: skip
-    assert not github.wanted("never", {"GITHUB_ACTIONS": "true"})
+    problem = github.write_files(report, {**files, "GITHUB_OUTPUT": str(tmp_path / "no" / "file")})
+    assert problem == "GITHUB_OUTPUT: cannot be written (No such file or directory)"
+
+
+@pytest.mark.parametrize(
+    ("setting", "environment", "wanted"),
+    [
+        ("auto", {"GITHUB_ACTIONS": "true"}, True),
+        ("auto", {}, False),
+        ("always", {}, True),
+        ("never", {"GITHUB_ACTIONS": "true"}, False),
+    ],
+)
+def test_githubs_forms_come_by_themselves_in_a_step(setting: str, environment: dict[str, str], wanted: bool) -> None:
+    kept = Kept({"report": {"github": setting}}, environment=environment)
+    assert github.GitHub.wanted(kept.context) is wanted
 
 
 class Tags(HTMLParser):
@@ -237,3 +234,24 @@ def test_a_webhook_body_that_can_not_be_filled_in_is_a_usage_error(body: str) ->
 
     with pytest.raises(UsageError, match="notify.webhook.body"):
         load({"base_url": "https://x.example", "notify": {"webhook": {"body": body}}})
+
+
+def test_the_schema_in_the_docs_is_what_the_classes_say() -> None:
+    from tools.report_schema import text
+
+    kept = Path(__file__).parents[3] / "docs" / "report.schema.json"
+    assert kept.read_text() == text(), "run `make docs`"
+
+
+def test_a_report_reads_back_as_it_was_written() -> None:
+    report = run(*EVERY, errors=(NASTY.replace("\ud800", ""),))
+    assert read_report(as_text(report)) == report
+    for wrong in ("", "[]", "{}", as_text(report).replace('"report_version": 1', '"report_version": 2')):
+        with pytest.raises(ValueError, match="validation error|Invalid JSON"):
+            read_report(wrong)
+
+
+def test_the_report_obeys_no_command_of_a_ci_system() -> None:
+    report = run(result(Outcome.FAILED, error="##vso[task.setvariable variable=x]y ##teamcity[x]\n::error::x"))
+    assert "##" not in as_text(report)
+    assert read_report(as_text(report)) == report

@@ -1,0 +1,65 @@
+"""Delivers one message by POST, tried again within a budget. No failure tells the address: it may be a secret."""
+
+import threading
+import time
+from urllib.parse import urlsplit
+
+from runner.frozen import Frozen
+from runner.outputs.interface import OutputContext
+from runner.outputs.sending import Sender, SendFailed
+
+FIRST_WAIT = 0.2  # seconds before the second try; doubles
+MAX_BODY = 100_000  # bytes; healthchecks.io keeps 100 kB of a ping
+
+
+class Message(Frozen):
+    """One POST. `name` is what a fault is logged under."""
+
+    name: str
+    url: str
+    body: bytes
+    content_type: str
+
+
+def deliver(message: Message, seconds: float, stop: threading.Event | None = None) -> str | None:
+    """Try until it is taken, the time is over or `stop` is set. Returns what went wrong last, or None."""
+    until, pause = time.monotonic() + seconds, FIRST_WAIT
+    problem: str | None = "no time was left for it"
+    with Sender(message.url) as sender:
+        while (remaining := until - time.monotonic()) > 0:
+            problem, again = _post(sender, message, remaining)
+            if problem is None or not again or pause >= remaining:
+                break
+            if (stop or threading.Event()).wait(pause):
+                break
+            pause *= 2
+    return problem and f"{message.name}: {problem}"
+
+
+def _post(sender: Sender, message: Message, seconds: float) -> tuple[str | None, bool]:
+    """One try: what went wrong or None, and whether another may help."""
+    try:
+        status, _body = sender.send("POST", "", seconds, content=message.body, content_type=message.content_type)
+    except SendFailed as error:
+        return f"{sender.host}: {error}", error.again
+    again = status >= 500 or status == 429
+    return (None if status < 300 else f"{sender.host} answered {status}"), again
+
+
+def address(context: OutputContext, target: str, url: str | None, url_file: object) -> str | None:
+    """The address in the secret file, or else `url`; None where there is none that can be used, which is logged."""
+    from pathlib import Path
+
+    found = context.secret(url_file if isinstance(url_file, Path) else None) or url
+    if found is None:
+        return None
+    try:
+        parts = urlsplit(found)
+        _port = parts.port
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and found.isprintable() and " " not in found
+    except ValueError:
+        fit = False
+    if not fit:
+        context.failed(target, "the address is no URL; give one such as https://hc-ping.com/UUID")
+        return None
+    return found

@@ -1,0 +1,116 @@
+"""Writes a file into what is there: a regular file whole or not at all, a device, a pipe or a mounted file in place.
+
+Nothing is ever replaced but a regular file: neither a device nor a link.
+"""
+
+import errno
+import os
+import re
+import select
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+MODE = 0o644  # read by other users: a CI server, the node exporter
+_LINKS = 40  # as many as Linux follows
+_CANNOT_REPLACE = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def write_file(path: Path, text: str, seconds: float) -> str | None:
+    """Write `text`; a pipe that nobody reads is given up after so many seconds. Returns what went wrong, or None.
+
+    A reader of a regular file sees the old content or the new one, never a part; only where the file cannot be replaced
+    (it is mounted, or its directory is read-only) it is written in place.
+    """
+    data = text.encode(errors="replace")
+    try:
+        target = resolved(path)
+        if isinstance(target, int):
+            return _into_pipe(path, os.dup(target), data, seconds)
+        if not target.exists() or target.is_file():
+            return _replace(target, data)
+        return _in_place(target, data, seconds)
+    except OSError as error:
+        return f"{path}: cannot be written ({error.strerror or type(error).__name__})"
+
+
+def write_in_place(path: Path, text: str, seconds: float) -> str | None:
+    """As `write_file`, but never by another file in its place. Returns what went wrong, or None."""
+    try:
+        return _in_place(path, text.encode(errors="replace"), seconds)
+    except OSError as error:
+        return f"{path}: cannot be written ({error.strerror or type(error).__name__})"
+
+
+def resolved(path: Path) -> Path | int:
+    """Where links lead to; for `/dev/stdout` and what else names an open file of this process, its descriptor.
+
+    Raises OSError where links go round.
+    """
+    at = path
+    for _ in range(_LINKS):
+        parent = Path(os.path.realpath(at.parent))
+        if re.fullmatch(rf"/proc/{os.getpid()}(/task/\d+)?/fd", str(parent)) and at.name.isdecimal():
+            return int(at.name)
+        at = parent / at.name
+        if not at.is_symlink():
+            return at
+        at = parent / at.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _replace(path: Path, data: bytes) -> str | None:
+    temporary: Path | None = None
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else MODE
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name[:200]}.", suffix=".tmp", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if error.errno not in _CANNOT_REPLACE or not path.exists():
+            raise
+        path.write_bytes(data)
+    return None
+
+
+def _in_place(path: Path, data: bytes, seconds: float) -> str | None:
+    """Into what is there. A pipe is opened without waiting, again and again while nobody reads it."""
+    if not stat.S_ISFIFO(path.stat().st_mode):
+        path.write_bytes(data)
+        return None
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() >= end:
+                return f"{path}: nobody reads this pipe"
+            time.sleep(0.01)
+        else:
+            return _into_pipe(path, descriptor, data, end - time.monotonic())
+
+
+def _into_pipe(path: Path, descriptor: int, data: bytes, seconds: float) -> str | None:
+    """Everything into the descriptor, which is closed; only as long as it is read."""
+    end = time.monotonic() + seconds
+    view = memoryview(data)
+    try:
+        while view:
+            ready = select.select([], [descriptor], [], max(0.0, end - time.monotonic()))[1]
+            if not ready:
+                return f"{path}: {len(data) - len(view)} of {len(data)} bytes were read, and then no more"
+            view = view[os.write(descriptor, view[:4096]) :]
+    finally:
+        os.close(descriptor)
+    return None

@@ -1,0 +1,67 @@
+"""The report in a few words: one line for Kubernetes and notifications, a table for people."""
+
+from typing import Any
+
+from runner.external import escape
+from runner.outputs.report_model import Report, SyncReport
+
+LINE_BYTES = 1024  # Kubernetes shows 4096 at most; one line is to be read at a glance
+MOST_ROWS = 30  # failed syncs that the table shows
+FEW = 30  # syncs of a run that are all shown, also those that completed
+
+
+def one_line(report: Report) -> str:
+    """Code, meaning, and the first thing that went wrong, on one line of 1024 bytes at most."""
+    why = next((f"{report.place(one)}: {one.error}" for one in report.failed if one.error), "") or "; ".join(
+        report.errors
+    )
+    done = f"{report.completed} of {len(report.syncs)} syncs completed"
+    line = f"code {int(report.exit_code)}: {report.meaning}; {done}{f'; {why}' if why else ''}"
+    return " ".join(line.split()).encode(errors="replace")[:LINE_BYTES].decode(errors="ignore")
+
+
+def print_summary(report: Report, stream: Any) -> None:
+    """What came of the run, failures first, and what to do next. Texts from outside steer no terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False, emoji=False)
+    few = len(report.syncs) <= FEW
+    failed = report.failed[:MOST_ROWS]
+    shown = [*failed, *(one for one in report.syncs if one.completed and few)]
+    if shown:
+        console.print(_table(report, shown, wide=console.width >= 60))
+    hidden = len(report.failed) - len(failed)
+    if hidden:
+        console.print(Text(f"{hidden} more did not complete: the report (`--report FILE`) has all of them"))
+    for error in report.errors:
+        console.print(Text(escape(error), style="red"))
+    sign, style = ("✓", "green") if report.good else ("✗", "red")
+    done = f"{report.completed} of {len(report.syncs)} syncs completed in {report.duration_seconds:.1f} s"
+    console.print(Text(f"{sign} {done}; exit code {int(report.exit_code)}: {report.meaning}", style=style))
+    for remedy in _remedies(report):
+        console.print(Text(f"  Next: {remedy}"))
+
+
+def _remedies(report: Report) -> list[str]:
+    """What to do next: of each kind of failure once, at most three; that of the exit code where no sync tells."""
+    found = dict.fromkeys(one.remedy for one in report.failed if one.remedy)
+    return [*found][:3] if found else [report.remedy] if report.remedy else []
+
+
+def _table(report: Report, shown: list[SyncReport], *, wide: bool) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("sync", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("outcome", no_wrap=True)
+    for column in ("items", "seconds") if wide else ():
+        table.add_column(column, no_wrap=True, justify="right")
+    table.add_column("error", overflow="fold")
+    colours = {"info": "green", "warning": "yellow", "error": "red"}
+    for sync in shown:
+        numbers = (Text(sync.items), Text(f"{sync.duration_seconds:.1f}")) if wide else ()
+        outcome = Text(sync.outcome.value, style=colours[sync.severity])
+        table.add_row(Text(escape(report.place(sync))), outcome, *numbers, Text(escape(sync.error or "")))
+    return table

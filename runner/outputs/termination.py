@@ -1,0 +1,27 @@
+"""Kubernetes' termination message: one line that `kubectl describe pod` shows."""
+
+from typing import ClassVar
+
+from runner.outputs.files import write_in_place
+from runner.outputs.interface import Ended, Output, OutputContext
+from runner.outputs.summary import one_line
+
+
+class TerminationMessage(Output):
+    """`report.termination_log`: written only where the file is, as Kubernetes mounts it."""
+
+    name: ClassVar[str] = "termination log"
+
+    @classmethod
+    def wanted(cls, context: OutputContext) -> bool:
+        """Where there is such a file."""
+        path = context.settings.report.termination_log
+        try:
+            return path is not None and path.exists()
+        except OSError:
+            return True  # told when it is written
+
+    def write(self, ended: Ended, seconds: float) -> str | None:
+        """In place: Kubernetes mounts the file itself, which cannot be replaced."""
+        path = self.context.settings.report.termination_log
+        return write_in_place(path, one_line(ended.report), seconds) if path else None

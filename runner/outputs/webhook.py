@@ -1,0 +1,92 @@
+"""One POST at the end of the run, with a body of the user's own."""
+
+import json
+from collections.abc import Mapping
+from string import Template
+from typing import Any, ClassVar
+
+from runner.outputs.delivery import MAX_BODY, Message, address, deliver
+from runner.outputs.interface import Ended, Output, OutputContext
+from runner.outputs.report_model import Report
+from runner.outputs.summary import one_line
+
+
+class Webhook(Output):
+    """`notify.webhook`: after the runs that `when` names."""
+
+    name: ClassVar[str] = "notification"
+
+    def __init__(self, context: OutputContext) -> None:
+        """Nothing is sent yet."""
+        super().__init__(context)
+        self._url: str | None = None
+
+    @classmethod
+    def wanted(cls, context: OutputContext) -> bool:
+        """Where an address is given."""
+        hook = context.settings.notify.webhook
+        return bool(hook.url or hook.url_file)
+
+    def open(self) -> None:
+        """Read the address."""
+        hook = self.context.settings.notify.webhook
+        self._url = address(self.context, "webhook", hook.url, hook.url_file)
+
+    @property
+    def push_seconds(self) -> float | None:
+        """`notify.budget`."""
+        return self.context.settings.notify.budget
+
+    def push(self, ended: Ended, seconds: float) -> str | None:
+        """Post the body."""
+        hook = self.context.settings.notify.webhook
+        if not self._url or ended.report.result not in hook.when:
+            return None
+        body = fill(hook.body, webhook_values(ended.report), as_json=is_json(hook.content_type))
+        return deliver(Message("webhook", self._url, body, hook.content_type), seconds)
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body of this type is JSON: `application/json`, `application/*+json`, in any case, with any parameters."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind.endswith(("/json", "+json")) or kind == "json"
+
+
+def webhook_values(report: Report) -> dict[str, Any]:
+    """What a body can hold."""
+    return {
+        "text": f"sync-runner: {one_line(report)}",
+        "run_id": report.run_id,
+        "exit_code": int(report.exit_code),
+        "meaning": report.meaning,
+        "result": report.result,
+        "completed": report.completed,
+        "failed": len(report.syncs) - report.completed,
+        "total": len(report.syncs),
+        "duration_seconds": report.duration_seconds,
+        "base_url": report.base_url,
+        "error": next((one.error for one in report.failed if one.error), next(iter(report.errors), "")),
+    }
+
+
+def fill(body: str, values: Mapping[str, Any], *, as_json: bool) -> bytes:
+    """The body with each `${name}` filled in, escaped for JSON where it is that. The settings checked the names.
+
+    It holds at most 100,000 bytes: for that the values are shortened, never the body, so that JSON stays JSON.
+    """
+    limit = max(len(str(value)) for value in values.values())
+    while True:
+        made = Template(body).substitute(
+            {name: _shown(value, limit, as_json=as_json) for name, value in values.items()}
+        )
+        raw = made.encode(errors="replace")
+        if len(raw) <= MAX_BODY or limit <= 1:
+            return raw
+        limit //= 2
+
+
+def _shown(value: Any, limit: int, *, as_json: bool) -> str:
+    text = str(value)
+    if len(text) > limit and isinstance(value, str):
+        text = text[: limit - 1] + "…"
+    return json.dumps(text)[1:-1] if as_json else text
