@@ -13,9 +13,8 @@ MAX_BODY = 100_000  # bytes; healthchecks.io keeps 100 kB of a ping
 
 
 class Message(Frozen):
-    """One POST. `name` is what a fault is logged under."""
+    """One POST."""
 
-    name: str
     url: str
     body: bytes
     content_type: str
@@ -33,7 +32,7 @@ def deliver(message: Message, seconds: float, stop: threading.Event | None = Non
             if (stop or threading.Event()).wait(pause):
                 break
             pause *= 2
-    return problem and f"{message.name}: {problem}"
+    return problem
 
 
 def _post(sender: Sender, message: Message, seconds: float) -> tuple[str | None, bool]:

@@ -43,7 +43,8 @@ class Ping(Output):
 
     def _started(self, url: str) -> None:
         try:
-            self._problem = deliver(self._message(url, "start", ""), self.push_seconds or 0.0, self._ending)
+            problem = deliver(self._message(url, "start", ""), self.push_seconds or 0.0, self._ending)
+            self._problem = problem and f"ping start: {problem}"
         except Exception as error:  # noqa: BLE001 - a thread's own traceback would show the address
             self._problem = f"ping start: unexpected {type(error).__name__}: a defect of the runner"
 
@@ -62,12 +63,12 @@ class Ping(Output):
         kind = _kind(ended.report)
         if self._url and kind in self.context.settings.notify.ping.when:
             problem = deliver(self._message(self._url, kind, _text(ended.report)), deadline.remaining)
-            problems += [problem] if problem else []
+            problems += [f"ping {kind}: {problem}"] if problem else []
         return "; ".join(problems) or None
 
     def _message(self, url: str, kind: PingKind, text: str) -> Message:
         body = text.encode(errors="replace")[:MAX_BODY]
-        return Message(f"ping {kind}", ping_url(url, kind, self.context.run_id), body, "text/plain; charset=utf-8")
+        return Message(ping_url(url, kind, self.context.run_id), body, "text/plain; charset=utf-8")
 
 
 def _kind(report: Report) -> PingKind:

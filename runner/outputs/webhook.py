@@ -37,13 +37,18 @@ class Webhook(Output):
         """`notify.budget`."""
         return self.context.settings.notify.budget
 
+    @property
+    def where(self) -> str:
+        """Not the address, which may be a secret."""
+        return "webhook"
+
     def push(self, ended: Ended, seconds: float) -> str | None:
         """Post the body."""
         hook = self.context.settings.notify.webhook
         if not self._url or ended.report.result not in hook.when:
             return None
         body = fill(hook.body, webhook_values(ended.report), as_json=is_json(hook.content_type))
-        return deliver(Message("webhook", self._url, body, hook.content_type), seconds)
+        return deliver(Message(self._url, body, hook.content_type), seconds)
 
 
 def is_json(content_type: str) -> bool:

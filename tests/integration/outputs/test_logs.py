@@ -1,13 +1,12 @@
 """Log lines: their events and fields are those of the reference; ids go along to the API."""
 
 import json
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from runner.events.events import ALL
-from tests.integration.outputs.conftest import Runner, settings
+from tests.integration.outputs.conftest import Runner
 from tools import event_reference as reference
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -36,15 +35,3 @@ def test_a_malformed_trace_is_not_passed_on(runner: Runner, trace: str) -> None:
     runner.environment["TRACEPARENT"] = trace
     assert runner.run("run", "health").code == 0
     assert all("traceparent" not in request for request in runner.server.sandbox.record)
-
-
-def test_progress_is_logged_by_step_and_by_time(runner: Runner) -> None:
-    words = ["run", "health", *settings(poll__min="20ms", poll__max="20ms", log__progress_step=25)]
-    runner.server.sandbox.jobs._seconds = 1.0
-    shown = [line["progress"] for line in runner.run(*words).events("sync.progress") if line["status"] == "running"]
-    assert 2 <= len(shown) <= 4
-    assert all(later - earlier >= 25 for earlier, later in pairwise(shown))
-    runner.fault(kind="job_stalls", sync_type="activities")
-    words = ["run", "activities", *settings(poll__max="20ms", log__progress_every="200ms", deadline__sync="1500ms")]
-    stalled = [line for line in runner.run(*words).events("sync.progress") if line["status"] == "running"]
-    assert 4 <= len(stalled) <= 10, json.dumps(stalled)  # one each 200 ms, not one each look
