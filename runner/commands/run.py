@@ -33,11 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, metavar="N", help="syncs that may run at once")
     parser.add_argument("--shard", metavar="I/N", help="work on one part of the accounts alone: 0/4 to 3/4")
     parser.add_argument("--on-failure", choices=("continue", "stop"), help="after a failed sync")
+    parser.add_argument("--only-failed", action="store_true", help="only syncs whose last run did not complete")
+    parser.add_argument("--failed-in", metavar="REPORT", help="only syncs that did not complete in this JSON report")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done; sends nothing")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: one JSON document instead of a table")
     parser.add_argument("--report", metavar="FILE|-", help="write the JSON report here; - is standard output")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run what is asked for; the exit code tells how it went."""
+    if arguments.dry_run:
+        from runner.engine.preview import preview
+
+        return preview(arguments, _asked(arguments), as_json=arguments.json)
     found, clock = loaded(arguments, _asked(arguments)), SystemClock()
     settings = found.settings
     with open_outputs(settings, clock, with_metrics=True) as made:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from runner import profile as profiles
 from runner.clock import Clock, Deadline, SystemClock
@@ -21,6 +22,7 @@ class Visit(Frozen):
     """One account, open, with what is needed to work with it. `clean` takes secrets out of what the API says."""
 
     account: Account
+    context: RunContext
     settings: Settings
     syncs: tuple[SyncSettings, ...]
     deadline: Deadline
@@ -40,15 +42,16 @@ def visit_each(
     work: Callable[[Visit], Awaitable[None]],
     *,
     ignore: tuple[type[RunnerError], ...] = (),
+    more: dict[str, Any] | None = None,
     before: Callable[[RunContext], None] = lambda _context: None,
     on_error: Callable[[str, RunnerError], None] | None = None,
 ) -> int:
     """Do `work` with every account that is selected. Returns 0, or the gravest code of what failed.
 
     An error in `ignore` leaves the account out without a word. `before` is called once, before any account. `on_error` is
-    told of an account's error, which is else logged.
+    told of an account's error, which is else logged. `more` are settings of the command, stronger than all others.
     """
-    found = loaded(arguments)
+    found = loaded(arguments, more)
     settings = found.settings
     clock = SystemClock()
     codes = [0]
@@ -66,7 +69,9 @@ def visit_each(
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:
                         account = open_account(plan, context, client, state, observer)
-                        await work(Visit(account, settings, plan.syncs, deadline, observer, clock, context.redact))
+                        await work(
+                            Visit(account, context, settings, plan.syncs, deadline, observer, clock, context.redact)
+                        )
                         await account.provider.record_use(deadline)
                     except ignore:
                         continue

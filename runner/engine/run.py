@@ -14,6 +14,7 @@ from runner.clock import Clock, Deadline
 from runner.engine import fleet, signals
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.fleet import AccountPlan
+from runner.engine.selection import selected
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.events import events
 from runner.events.observer import Observer
@@ -109,7 +110,7 @@ def check_plan(context: RunContext) -> list[str]:
             "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
         )
     for syncs in {id(one.syncs): one.syncs for one in everybody}.values():  # most share one plan
-        _planned(syncs, context, lambda _name: None)
+        planned_syncs(syncs, context, lambda _name: None)
     return list(dict.fromkeys(sync.name for one in everybody for sync in one.syncs))
 
 
@@ -162,9 +163,10 @@ def _together(
     return AccountResult(name, int(code), outcomes.count(Outcome.COMPLETED), len(outcomes), user_id, session_id)
 
 
-def _planned(
+def planned_syncs(
     syncs: Sequence[SyncSettings], context: RunContext, last_success: Callable[[str], float | None]
 ) -> tuple[PlannedSync, ...]:
+    """The syncs with real dates; `last_success` gives Unix seconds by sync name. Raises UsageError."""
     for sync in syncs:
         parameters.check(context.profile, sync, context.settings.params)
     time_zone = zone(context.settings.time_zone)
@@ -198,7 +200,9 @@ class AccountRun:
             return self._none_begun(Outcome.DEADLINE, f"not started: {self.deadline.what} had passed")
         try:
             account = open_account(self.plan, self.context, self.client, self.state, self.observer)
-            planned = _planned(self.plan.syncs, self.context, self._last_success(account.target))
+            planned = planned_syncs(self.plan.syncs, self.context, self._last_success(account.target))
+            select = self.context.settings.select
+            planned = selected(planned, account.name, account.target, select, self.ledger)
             await self._all(planned, account)
             await self._end(account)
             return [self.results[sync.name] for sync in planned]

@@ -20,6 +20,7 @@ _PLACES = {
     "concurrency": "concurrency",
     "on_failure": "on_failure",
     "shard": "shard",
+    "failed_in": "select.failed_in",
 }
 
 
@@ -38,6 +39,8 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     accounts = [*(getattr(arguments, "account", None) or ()), *(getattr(arguments, "account_after", None) or ())]
     if accounts:
         _put(found, "select.accounts", accounts)
+    if getattr(arguments, "only_failed", None):
+        _put(found, "select.only_failed", True)
     if getattr(arguments, "no_progress", None):
         _put(found, "log.progress", "never")
     if getattr(arguments, "verbose", None):

@@ -89,6 +89,8 @@ class SelectSettings(_Section):
     accounts: Words[str] = Field(
         default=(), description="Only these accounts, by name or pattern such as team-*; empty: all."
     )
+    only_failed: bool = Field(default=False, description="Only syncs whose last run did not complete, by the state.")
+    failed_in: Path | None = Field(default=None, description="Only syncs that did not complete in this JSON report.")
 
 
 class RunSettings(_Section):

@@ -64,6 +64,7 @@ _ENDED = "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHE
 _OPEN = "target=? AND name=? AND outcome IS NULL ORDER BY intended_at DESC LIMIT 1"
 _SUCCESS = "target=? AND name=? AND outcome='completed' AND NOT foreign_job ORDER BY intended_at DESC LIMIT 1"
 _COMPLETED_UNDER = "target=? AND name=? AND run_key=? AND outcome='completed' ORDER BY intended_at DESC LIMIT 1"
+_NEWEST = "target=? AND name=? ORDER BY intended_at DESC LIMIT 1"
 _OF_JOB = "target=? AND job_id=? ORDER BY intended_at DESC LIMIT 1"
 _RECENT = "1=1 ORDER BY intended_at DESC LIMIT ?"
 
@@ -208,6 +209,10 @@ class Ledger:
     def completed_under(self, target: str, name: str, run_key: str) -> Entry | None:
         """The completed sync of that name which an earlier try of the same run (setting `run.key`) left behind."""
         return self._one(_COMPLETED_UNDER, (target, name, run_key))
+
+    def newest(self, target: str, name: str) -> Entry | None:
+        """The newest sync of that name, whatever became of it."""
+        return self._one(_NEWEST, (target, name))
 
     def of_job(self, target: str, job_id: str) -> Entry | None:
         """The sync whose job that is."""

@@ -1,0 +1,97 @@
+"""What a run would do: `run --dry-run`. Reads secrets and state, and sends nothing."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from runner.engine.account import RunContext
+from runner.engine.each_account import Visit, visit_each
+from runner.engine.run import check_plan, planned_syncs
+from runner.engine.selection import selected
+from runner.external import show
+from runner.frozen import Frozen
+from runner.settings import Settings
+from runner.state.ledger import Ledger
+
+_SHOWN = 200
+
+
+class PreviewRow(Frozen):
+    """One sync that a run would do. Dates are ISO days; None: the API's own choice."""
+
+    account: str
+    name: str
+    sync_type: str
+    start_date: str | None
+    end_date: str | None
+    action: str
+
+
+def preview(arguments: argparse.Namespace, more: dict[str, object], *, as_json: bool) -> int:
+    """Print the plan of every selected account. Returns 0, or the gravest code of what a run would meet before it begins."""
+    rows: list[PreviewRow] = []
+
+    async def work(visit: Visit) -> None:
+        ledger = Ledger(visit.settings.state.dir)
+        try:
+            rows.extend(_rows(visit, ledger))
+        finally:
+            ledger.close()
+
+    code = visit_each(arguments, work, more=more, before=_checked)
+    if as_json:
+        sys.stdout.write(json.dumps({"exit_code": code, "syncs": [asdict(row) for row in rows]}, indent=2) + "\n")
+    else:
+        _print(rows)
+    return code
+
+
+def _checked(context: RunContext) -> None:
+    check_plan(context)
+
+
+def _rows(visit: Visit, ledger: Ledger) -> list[PreviewRow]:
+    target, settings = visit.account.target, visit.settings
+
+    def last_success(name: str) -> float | None:
+        entry = ledger.last_success(target, name)
+        return entry.intended_at if entry else None
+
+    planned = planned_syncs(visit.syncs, visit.context, last_success)
+    chosen = selected(planned, visit.account.name, target, settings.select, ledger)
+    return [
+        PreviewRow(
+            visit.account.name, sync.name, sync.sync_type, sync.start_date, sync.end_date,
+            _action(ledger, target, sync.name, settings),
+        )
+        for sync in chosen
+    ]  # fmt: skip
+
+
+def _action(ledger: Ledger, target: str, name: str, settings: Settings) -> str:
+    if settings.run.key and ledger.completed_under(target, name, settings.run.key):
+        return "nothing: completed under this run.key"
+    entry = ledger.open_entry(target, name)
+    if entry is None:
+        return "trigger"
+    if entry.job_id is None:
+        return "look up the trigger of an earlier run, whose answer is not known"
+    return f"adopt job {show(entry.job_id, _SHOWN)} of an earlier run, if it still runs"
+
+
+def _print(rows: Sequence[PreviewRow]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("account", "sync", "type", "start", "end", "what a run would do", box=box.SIMPLE_HEAD)
+    for row in rows:
+        cells = (row.account, row.name, row.sync_type, row.start_date or "", row.end_date or "", row.action)
+        table.add_row(*map(Text, cells))
+    console = Console(file=sys.stdout, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width; do not cut
+    console.print(table)
