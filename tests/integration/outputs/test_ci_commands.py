@@ -84,9 +84,6 @@ def run(runner: Runner, base_url: str, directory: Path, *words: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.xfail(
-    reason="logs let `##[` and `##vso[` through, annotations escape sequences; the outputs are being rebuilt"
-)
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_a_jobs_error_forms_no_command_of_a_ci(runner: Runner, tmp_path: Path, log_format: str) -> None:
     hostile = json.dumps("".join(HOSTILE))[1:-1].encode()

@@ -32,6 +32,15 @@ def test_each_row_of_the_threat_model_says_what_holds_and_which_test_shows_it() 
         assert len(row) == 4 and all(row) and "`tests/" in row[3], row
 
 
+def test_each_change_of_contributing_has_its_place_and_what_comes_after() -> None:
+    table = CONTRIBUTING.partition("## Where a change goes")[2]
+    head, *changes = rows(table)
+    assert head == ["change", "where", "and then"]
+    assert len(changes) >= 13
+    for row in changes:
+        assert len(row) == 3 and all(row), row
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_each_file_that_contributing_names_exists(file: str) -> None:
     assert (ROOT / file).exists(), f"CONTRIBUTING.md names {file}"
