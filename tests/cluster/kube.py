@@ -15,7 +15,7 @@ from tests.support.manifests import ROOT, Object
 NAMED = os.environ.get("SYNC_RUNNER_CLUSTER")  # a program with the commands up, load, lose, find, cut, join, env
 PROGRAM = Path(NAMED) if NAMED else ROOT.parent / "shared" / "tools" / "cluster"
 HOST = "10.251.0.1"  # where pods reach this machine
-PATIENCE = 120.0  # seconds for what is awaited by looking; far above what a slow machine needs
+PATIENCE = 240.0  # seconds for what is awaited by looking; far above what a slow machine needs
 
 
 def cluster(*words: str) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +33,13 @@ def secret(name: str, space: str, **files: str | None) -> Object:
     }  # fmt: skip
 
 
-def volume(name: str, space: str, mode: str = "ReadWriteMany") -> list[Object]:
-    """A claim and its volume: a directory of this machine, empty and the same on every node."""
+def volume(name: str, space: str, group: int = 65532) -> list[Object]:
+    """A claim and its volume: a directory of this machine, empty and the same on every node. A hostPath knows no fsGroup; the
+    directory belongs to the pod's group as a volume that knows it would."""
     path = VOLUMES / space / name
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
-    path.chmod(0o777)  # a hostPath knows no fsGroup
+    give(path, group)
     size = {"storage": "1Gi"}
     meta = {"name": f"{space}-{name}", "labels": {"sync-runner-test": space}}
     spec = {
@@ -46,11 +48,23 @@ def volume(name: str, space: str, mode: str = "ReadWriteMany") -> list[Object]:
         "storageClassName": "",
         "hostPath": {"path": str(path)},
     }
-    claim = {"accessModes": [mode], "storageClassName": "", "volumeName": meta["name"], "resources": {"requests": size}}
+    claim = {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "",
+        "volumeName": meta["name"],
+        "resources": {"requests": size},
+    }
     return [
         {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": {**spec, "claimRef": {"namespace": space, "name": name}}},
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": space}, "spec": claim},
     ]  # fmt: skip
+
+
+def give(volume: Path, group: int) -> None:
+    """A volume to a group, with all that is in it, as the kubelet does it for a pod's fsGroup."""
+    for path in (volume, *volume.rglob("*")):
+        os.chown(path, -1, group)
+        path.chmod(0o2770 if path.is_dir() else 0o660)
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,7 @@ class Lab:
             "SYNC_RUNNER_TLS__ALLOW_HTTP": "true",
             "SYNC_RUNNER_SYNCS": "activities,health",
         }
-        only["env"] = [{"name": key, "value": value} for key, value in {**to, **(env or {})}.items()]
+        only["env"] += [{"name": key, "value": value} for key, value in {**to, **(env or {})}.items()]
         only.update(container or {})
         if node:
             inner["nodeSelector"] = {"kubernetes.io/hostname": node}
@@ -173,7 +187,7 @@ class Lab:
         found = self.status(job).get("conditions", [])
         return {one["type"]: one.get("reason", "") for one in found if one["status"] == "True"}
 
-    def ended(self, job: str, seconds: float = 180) -> dict[str, str]:
+    def ended(self, job: str, seconds: float = 300) -> dict[str, str]:
         """A Job's conditions once it is complete or failed."""
 
         def over() -> dict[str, str]:

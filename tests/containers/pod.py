@@ -63,7 +63,7 @@ def as_docker_options(pod: Object, objects: list[Object], directory: Path, **fie
 def _mounted(where: str, volume: Object, part: str, objects: list[Object], directory: Path, group: int) -> list[str]:
     if "emptyDir" in volume:
         size = volume["emptyDir"]["sizeLimit"].removesuffix("i").lower()
-        return ["--tmpfs", f"{where}:size={size},gid={group},mode=2770"]
+        return ["--tmpfs", f"{where}:size={size},gid={group},mode=2777"]
     path = directory / volume["name"]
     if "persistentVolumeClaim" in volume:
         path = path / part

@@ -31,10 +31,7 @@ containers:
     args: [{{ $.command }}, --config, /etc/sync-runner/runner.yaml]
     terminationMessagePath: /dev/termination-log # one line: code, meaning, what failed first
     terminationMessagePolicy: FallbackToLogsOnError
-    {{- $env := include "sync-runner.env" (dict "root" $.root "shards" $shards) | fromYamlArray }}
-    {{- with $env }}
-    env: {{- toYaml . | nindent 6 }}
-    {{- end }}
+    env: {{- include "sync-runner.env" (dict "root" $.root "shards" $shards) | nindent 6 }}
     resources: {{- toYaml .resources | nindent 6 }}
     securityContext:
       allowPrivilegeEscalation: false
@@ -78,6 +75,8 @@ volumes:
 
 {{- define "sync-runner.env" -}}
 {{- with .root.Values }}
+- name: SYNC_RUNNER_STATE__DIR # a directory of the runner's own: every user may write an emptyDir itself
+  value: /var/lib/sync-runner/state
 {{- if .state.tokenSecret.enabled }}
 - name: SYNC_RUNNER_STATE__KUBERNETES_SECRET
   value: {{ include "sync-runner.name" $.root }}-session
