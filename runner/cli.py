@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from runner.engine import signals
 from runner.errors import ExitCode, RunnerError, UsageError, defect
+from runner.events.redaction import sturdy_streams
 from runner.parser import build, parse
 
 OBEYING = ("run", "demo")  # these obey a signal with report and metrics, however early it came
@@ -15,6 +16,11 @@ OBEYING = ("run", "demo")  # these obey a signal with report and metrics, howeve
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line. Returns the exit code; foreseen errors become one line, unforeseen ones code 1."""
+    with sturdy_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     log_format = os.environ.get("SYNC_RUNNER_LOG__FORMAT") or "auto"
     try:
         if not arguments and not any(os.environ.get(f"SYNC_RUNNER_{name}") for name in ("BASE_URL", "CONFIG")):
@@ -35,9 +41,6 @@ def run(arguments: Sequence[str]) -> int:
         return int(error.exit_code)
     except KeyboardInterrupt:
         return int(ExitCode.SIGINT)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.COMPLETED)
     except Exception as error:  # noqa: BLE001 - Python's own traceback would print values, and secrets among them
         _complain(defect(error), ExitCode.DEFECT, log_format)
         return int(ExitCode.DEFECT)

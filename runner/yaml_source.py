@@ -1,7 +1,9 @@
 """A YAML file as plain data that still knows on which line each key stands, for errors that point at the place."""
 
 import math
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,10 +49,14 @@ def text(path: Path) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
+        # Without O_NONBLOCK a FIFO in the file's place would hang the command.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise UsageError(f"{path}: not a regular file; put the YAML into a plain file")
             raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: can not be read ({error.strerror}); give the path of a readable YAML file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or "no path"
+        raise UsageError(f"{path}: can not be read ({why}); give the path of a readable YAML file") from None
     if len(raw) > MAX_BYTES:
         raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; is this the right file?")
     return raw

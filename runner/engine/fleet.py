@@ -1,11 +1,13 @@
 """Which accounts this process works on: those configured, or the folders of a directory, and of them its own shard."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from runner.errors import UsageError, nearest
+from runner.external import escape
 from runner.frozen import Frozen
 from runner.settings import Settings, SyncSettings
 
@@ -73,7 +75,7 @@ def configured(settings: Settings) -> tuple[AccountPlan, ...]:
         raise UsageError("accounts: `accounts_dir` is set as well; keep one of them")
     if settings.accounts_dir:
         folders = _folders(settings.accounts_dir)
-        return tuple(AccountPlan(folder.name, folder, settings.syncs, False) for folder in folders)
+        return tuple(AccountPlan(_shown(folder), folder, settings.syncs, False) for folder in folders)
     if not settings.accounts:
         return (AccountPlan(settings.account, settings.secrets_dir, settings.syncs, True),)
     names = [one.name for one in settings.accounts]
@@ -100,6 +102,11 @@ def _selected(plans: tuple[AccountPlan, ...], patterns: Sequence[str]) -> tuple[
             known = f"did you mean `{near}`?" if near else f"there are {len(plans)}, such as `{plans[0].name}`"
             raise UsageError(f"select.accounts (--account): no account fits `{pattern}`; {known}")
     return tuple(one for one in plans if not patterns or any(fnmatchcase(one.name, pattern) for pattern in patterns))
+
+
+def _shown(folder: Path) -> str:
+    """The account's name: the folder's, with bytes that are no UTF-8 and control characters written out."""
+    return escape(os.fsencode(folder).rpartition(b"/")[2].decode("utf-8", "backslashreplace"))
 
 
 def _folders(directory: Path) -> list[Path]:

@@ -6,9 +6,12 @@ report redact their own values before they are written, so that a password which
 """
 
 import json
+import os
 import re
+import sys
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 from urllib.parse import parse_qsl, urlsplit
 
@@ -214,6 +217,13 @@ class SturdyStream:
             except (OSError, ValueError):
                 self._broken = True
 
+    def discard_if_broken(self) -> None:
+        """Flush; where that fails, let what is pending go nowhere, so that a later flush succeeds."""
+        self.flush()
+        if self._broken:
+            with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+
     def writelines(self, lines: Iterable[str]) -> None:
         """Take each line."""
         for line in lines:
@@ -236,6 +246,29 @@ class SturdyStream:
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._stream.closed
+
+
+@contextmanager
+def sturdy_streams() -> Iterator[None]:
+    """Within, standard output and error may be closed, full or broken (`| head`, `>&-`, /dev/full): what is written is lost.
+
+    No exit code follows from that, and none from Python's own flush at its end (120).
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: the next file opened would take its number, and be written to
+            os.open(os.devnull, os.O_RDWR)
+    plain = sys.stdout, sys.stderr
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a Path would take time at every start
+        out, err = SturdyStream(plain[0] or nowhere), SturdyStream(plain[1] or nowhere)
+        sys.stdout, sys.stderr = out, err
+        try:
+            yield
+        finally:
+            for stream in (out, err):
+                stream.discard_if_broken()
+            sys.stdout, sys.stderr = plain
 
 
 class RedactedStream(SturdyStream):

@@ -51,6 +51,8 @@ def tls_context(base_url: str, ca_file: Path | None) -> ssl.SSLContext:
     if urlsplit(base_url).scheme == "http":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; loading the roots would cost 20 ms
     try:
+        if ca_file is not None and ca_file.exists() and not ca_file.is_file():  # reading a FIFO would hang
+            raise UsageError(f"tls.ca_file: {ca_file}: not a regular file")
         context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"tls.ca_file: {ca_file}: can not be used ({error.strerror or 'not a PEM bundle'})") from None

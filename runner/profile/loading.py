@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from runner import yaml_source
 from runner.errors import UsageError, nearest
+from runner.external import show
 from runner.profile import precompiled
 from runner.profile.models import Login, Profile
 from runner.yaml_source import Document, Place
@@ -41,9 +42,14 @@ def locate(name: str, folder: Path = BUILT_IN, kind: str = "profile") -> Path:
     if "/" not in name and built_in.is_file():
         return built_in
     path = Path(name)
-    if path.is_file():
-        return path
-    raise UsageError(f"{kind} `{name}`: neither a built-in {kind} ({', '.join(built_ins(folder))}) nor a file")
+    try:
+        if path.is_file():
+            return path
+        why = "not a regular file" if path.exists() else "no such file"
+    except OSError as error:  # a directory of another's, a name too long
+        why = error.strerror or "cannot be read"
+    shown = show(name, 200)
+    raise UsageError(f"{kind} `{shown}`: neither a built-in {kind} ({', '.join(built_ins(folder))}) nor a file ({why})")
 
 
 def built_ins(folder: Path = BUILT_IN) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, UsageError
@@ -69,6 +69,9 @@ _OF_JOB = "target=? AND job_id=? ORDER BY intended_at DESC LIMIT 1"
 _RECENT = "1=1 ORDER BY intended_at DESC LIMIT ?"
 
 
+FAR_FUTURE = 1e11  # Unix seconds, the year 5138: no clock of ours wrote a later time
+
+
 class Entry(Frozen):
     """One triggered sync as remembered. Times are Unix seconds; `outcome` is None while it is open."""
 
@@ -89,6 +92,18 @@ class Entry(Frozen):
     run_key: str | None = None
     holder: str = ""
     lease_until: float = 0.0
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    """The entry in a row. Raises ValueError or TypeError where another program, or a fault of the disk, wrote it."""
+    entry = Entry(*(*row[:12], bool(row[12]), json.loads(row[13]), *row[14:]))
+    texts = (entry.job_id or "", entry.outcome or "", entry.error or "", entry.run_key or "", *row[:6], entry.holder)
+    times = (entry.intended_at, entry.ended_at or 0.0, entry.lease_until)
+    if not all(isinstance(one, str) for one in texts) or not isinstance(entry.carried, dict):
+        raise TypeError
+    if not all(0 <= one < FAR_FUTURE for one in times) or not isinstance(entry.processed_items or 0, int):
+        raise ValueError
+    return entry
 
 
 class LedgerBusy(UsageError):
@@ -229,7 +244,9 @@ class Ledger:
     def _many(self, where: str, values: tuple[object, ...]) -> list[Entry]:
         try:
             with closing(self._db.execute(f"SELECT * FROM syncs WHERE {where}", values)) as rows:
-                return [Entry(*(*row[:12], bool(row[12]), json.loads(row[13]), *row[14:])) for row in rows]
+                return [_entry(row) for row in rows]
+        except (ValueError, TypeError, RecursionError):
+            raise UsageError(f"{self._path}: holds an entry that is none of ours; move the file away") from None
         except sqlite3.Error as error:
             raise _error(error)(f"{self._path}: can not be read ({error}); move the file away") from None
 

@@ -1,0 +1,108 @@
+"""Files, folders and streams that are not what they should be: the right code, a message that names them, and no hang."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.engine.fleet import configured
+from runner.errors import UsageError
+from runner.http.client import tls_context
+from runner.settings import load
+from runner.state.ledger import Ledger
+from tests.support.command_line import CommandLine
+
+RUNNER = [sys.executable, "-m", "runner", "--base-url", "https://sync.example.org"]
+
+
+def ended(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command line that has ended, through a shell where streams are redirected."""
+    command = [*RUNNER, *words]
+    if shell:
+        command = ["sh", "-c", f'"$@" {shell}', "sh", *command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    """A FIFO that nobody writes to."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path
+
+
+def test_a_fifo_in_a_files_place_is_refused_and_hangs_nothing(fifo: Path) -> None:
+    for words in (
+        ["--config", str(fifo), "config", "show"],
+        ["profiles", "validate", str(fifo)],
+        ["--profile", str(fifo), "check", "--no-login"],
+    ):
+        told = ended(*words)
+        assert told.returncode == 2 and "not a regular file" in told.stderr, words
+    with pytest.raises(UsageError, match="tls.ca_file: .*not a regular file"):
+        tls_context("https://sync.example.org", fifo)
+
+
+@pytest.mark.parametrize("shell", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", "| true"])
+def test_closed_full_and_broken_streams_change_no_exit_code(shell: str) -> None:
+    assert ended("config", "show", shell=f"{shell}").returncode == 0
+    assert ended("config", "show", shell=f"{shell}", SYNC_RUNNER_LOG__LEVEL="loud").returncode in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("HTTPS_PROXY", "http://p:99999"), ("NO_PROXY", "10.0.0.0/99"), ("SYNC_RUNNER_BASE_URL", "https://h:99999"), ("SYNC_RUNNER_BASE_URL", "https://h\n")],
+)  # fmt: skip
+def test_a_variable_that_cannot_be_understood_is_code_2_and_named(cli: CommandLine, variable: str, value: str) -> None:
+    base_url = [] if variable == "SYNC_RUNNER_BASE_URL" else ["--base-url", cli.server.base_url]
+    command = [sys.executable, "-m", "runner", *base_url, "--secrets-dir", str(cli.home / "secrets"), "run", "health"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, variable: value})
+    assert told.returncode == 2, told.stderr
+    assert variable in told.stderr or "base_url" in told.stderr
+
+
+def test_folder_names_of_any_bytes_become_names_that_can_be_printed(tmp_path: Path) -> None:
+    for raw in (b"caf\xe9", b"two\nlines", b"\x1b[2J", "é".encode()):
+        os.mkdir(os.path.join(os.fsencode(tmp_path), raw))  # noqa: PTH102, PTH118
+    settings = load({"base_url": "https://x.example", "accounts_dir": str(tmp_path)}).settings
+    names = {plan.name for plan in configured(settings)}
+    assert names == {r"caf\xe9", r"two\nlines", r"\x1b[2J", "é"}
+    assert all(plan.secrets_dir.is_dir() for plan in configured(settings))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "carried = '{'",
+        "carried = '[]'",
+        "intended_at = 1e300",
+        "intended_at = 'soon'",
+        "ended_at = -1e20",
+        "job_id = x'00ff'",
+        "lease_until = 9e99",
+    ],
+)
+def test_a_ledgers_row_that_no_runner_wrote_is_a_usage_error(tmp_path: Path, change: str) -> None:
+    import sqlite3
+
+    ledger = Ledger(tmp_path)
+    ledger.close()
+    database = sqlite3.connect(tmp_path / "ledger.sqlite3")
+    columns = {row[1]: row[2] for row in database.execute("PRAGMA table_info(syncs)")}
+    filled = {
+        name: 0 if kind in ("REAL", "INTEGER") else "{}" if name == "carried" else "x" for name, kind in columns.items()
+    }
+    database.execute(
+        f"INSERT INTO syncs ({','.join(filled)}) VALUES ({','.join('?' * len(filled))})", [*filled.values()]
+    )
+    database.execute(f"UPDATE syncs SET {change}")
+    database.commit()
+    database.close()
+    ledger = Ledger(tmp_path)
+    try:
+        with pytest.raises(UsageError, match="move the file away"):
+            ledger.recent(5)
+    finally:
+        ledger.close()
