@@ -109,7 +109,20 @@ def _proxy(context: RunContext, address: str) -> Proxy | None:
 @asynccontextmanager
 async def opened_state(context: RunContext) -> AsyncIterator[State]:
     """The one state of a run, which all accounts share. Raises UsageError."""
-    state = open_state(StateOptions(context.settings.state, context.environment, context.clock))
+    settings = context.settings
+    password = None
+    if settings.state.url is not None:
+        reader = SecretReader(
+            settings.secrets_dir,
+            environment=context.environment,
+            named=settings.secret_sources,
+            warn=lambda _secret, _warning: None,
+        )
+        password = reader.read("state_password")
+    if password:
+        context.add_secret(password)
+    most = settings.limits.state_connections
+    state = open_state(StateOptions(settings.state, context.environment, context.clock, password, most))
     try:
         yield state
     finally:

@@ -123,6 +123,9 @@ class LimitSettings(_Section):
         le=1000,
         description="Connections to the API's host at once; a request that finds none free waits.",
     )
+    state_connections: int = Field(
+        default=4, ge=1, le=100, description="Connections to the database of `state.url` at once; one is kept at rest."
+    )
     polls_per_second: float = Field(
         default=20.0,
         gt=0,
@@ -189,7 +192,8 @@ class StateSettings(_Section):
     url: str | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9+.-]*://",
-        description="Address of a store that another package brings; its scheme names the entry point of `sync_runner.state`.",
+        description="Address of a database for sessions and used codes, such as postgresql://user@host/db; the password is the "
+        "secret state_password. Other schemes name entry points of `sync_runner.state`.",
     )
 
     @property

@@ -6,7 +6,6 @@ of `state.url`, and only when it is named.
 
 from collections.abc import Mapping
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from runner.clock import Clock
 from runner.errors import UsageError
@@ -18,11 +17,13 @@ GROUP = "sync_runner.state"
 
 
 class StateOptions(Frozen):
-    """What a kind may need to open: the section `state`, the process's environment, and the clock."""
+    """What a kind may need to open: the section `state`, the environment, the clock, and the bound and password."""
 
     settings: StateSettings
     environment: Mapping[str, str]
     clock: Clock
+    password: str | None = None  # the secret `state_password`
+    connections: int = 4  # at most (limits.state_connections)
 
 
 class OpenState(Protocol):
@@ -37,7 +38,12 @@ def open_state(options: StateOptions) -> State:
     """The state that the settings name; in memory where they name none. Raises UsageError."""
     settings = options.settings
     if settings.url is not None:
-        return _external(urlsplit(settings.url).scheme)(options)
+        scheme = settings.url.partition("://")[0]
+        if scheme in ("postgresql", "postgres"):
+            from runner.state.postgresql import PostgresqlState
+
+            return PostgresqlState(settings.url, options.password, options.connections, options.clock)
+        return _external(scheme)(options)
     if settings.kubernetes_secret is not None:
         from runner.state.kubernetes import Cluster, KubernetesState
 
@@ -58,8 +64,8 @@ def _external(scheme: str) -> OpenState:
     if not found:
         known = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
         raise UsageError(
-            f"state.url: no kind of state is called `{scheme}` (entry points of `{GROUP}`: {known}); set state.dir, or "
-            "install the package that brings it"
+            f"state.url: no kind of state is called `{scheme}` (entry points of `{GROUP}`: {known}); use postgresql, "
+            "set state.dir, or install the package that brings it"
         )
     opened: OpenState = found[0].load()
     return opened

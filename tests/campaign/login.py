@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from runner.auth.credentials import Credentials
 from runner.auth.session import LoginSessionProvider
 from runner.auth.totp import parse_seed
 from runner.clock import Deadline, SystemClock
+from runner.errors import RunnerError
 from runner.events.observer import Observer
 from runner.http.client import Client, tls_context
 from runner.http.retry import Policy
@@ -33,7 +35,8 @@ from runner.models import UserSession
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from runner.state.directory import DirectoryStore
-from runner.state.record import AccountState
+from runner.state.interface import AccountOptions, AccountStore, account_key
+from runner.state.record import AccountState, Codec
 from tests.campaign.figures import Figures, main
 from tests.support.command_line import CommandLine
 from tests.support.sessions import session
@@ -95,24 +98,29 @@ def _faketime() -> str:
     return str(found[0])
 
 
-def refresh(rounds: int = 20, processes: int = 256) -> Figures:
+OpenStore = Callable[[CommandLine], AccountStore]
+
+
+def _in_directory(cli: CommandLine) -> AccountStore:
+    return directory_store(cli.home / "state", cli.server.base_url, cli.server.settings.username)
+
+
+def refresh(rounds: int = 20, processes: int = 256, opened: OpenStore = _in_directory) -> Figures:
     """Processes that find one expired session at once: one refreshes, the others use what it got; no family revoked."""
     with desk_of(mfa="none", access_token_seconds=86_400) as cli:
-        state = cli.home / "state"
-        store = directory_store(state, cli.server.base_url, cli.server.settings.username)
-        assert asyncio.run(_session(cli, state)) is not None
+        assert asyncio.run(_session(cli, opened(cli))) is not None
         began = time.monotonic()
         for number in range(1, rounds + 1):
-            kept = load(store)
+            kept = load(opened(cli))
             assert kept.session is not None
-            save(store, replace(kept, session=replace(kept.session, expires_at=CLOCK.time() - 1)))
-            tokens = _at_once(cli, state, processes)
+            save(opened(cli), replace(kept, session=replace(kept.session, expires_at=CLOCK.time() - 1)))
+            tokens = _at_once(cli, opened, processes)
             assert len(tokens) == 1, f"round {number}: {len(tokens)} different tokens"
             seen = Counter(one["endpoint"] for one in cli.record()["requests"])
             assert (seen["refresh"], seen["login"]) == (number, 1), (number, seen)
         revoked = sum(session["revoked"] for session in cli.record()["sessions"])
         assert revoked == 0
-        assert list((state / "sessions").glob("*.corrupt*")) == []
+        assert list((cli.home / "state").glob("sessions/*.corrupt*")) == []
     took = round((time.monotonic() - began) / rounds, 2)
     return {
         "rounds": rounds,
@@ -124,7 +132,7 @@ def refresh(rounds: int = 20, processes: int = 256) -> Figures:
     }
 
 
-def _at_once(cli: CommandLine, state: Path, processes: int) -> set[str]:
+def _at_once(cli: CommandLine, opened: OpenStore, processes: int) -> set[str]:
     """Fork, let all begin together, and gather the tokens that they got."""
     start_read, start_write = os.pipe()
     end_read, end_write = os.pipe()
@@ -136,9 +144,11 @@ def _at_once(cli: CommandLine, state: Path, processes: int) -> set[str]:
             try:
                 os.close(start_write)
                 os.read(start_read, 1)  # ends when the parent closes its side
-                session = asyncio.run(_session(cli, state))
+                session = asyncio.run(_session(cli, opened(cli)))
                 os.write(end_write, session.access_token[-40:].encode() + b"\n")
                 code = 0
+            except RunnerError as error:
+                print(f"process {os.getpid()}: {error}", file=sys.stderr, flush=True)
             finally:
                 os._exit(code)
         children.append(child)
@@ -156,7 +166,7 @@ def _at_once(cli: CommandLine, state: Path, processes: int) -> set[str]:
     return set(lines)
 
 
-async def _session(cli: CommandLine, state: Path) -> UserSession:
+async def _session(cli: CommandLine, store: AccountStore) -> UserSession:
     known = cli.server.credentials
     base_url = cli.server.base_url
     client = Client(
@@ -167,13 +177,30 @@ async def _session(cli: CommandLine, state: Path) -> UserSession:
         auth=profiles.load("garminsync").auth,
         base_url=base_url,
         credentials=Credentials(known["username"], known["password"], parse_seed(known["totp_seed"])),
-        store=directory_store(state, base_url, known["username"]),
+        store=store,
         clock=CLOCK,
     )
     try:
         return await provider.session(Deadline.after(CLOCK, 120.0, "the test's deadline"), Observer(CLOCK))
     finally:
         await client.close()
+
+
+def refresh_postgresql(rounds: int = 20, processes: int = 256) -> Figures:
+    """As `refresh`, with the state in PostgreSQL: directly, and through a PgBouncer in transaction mode."""
+    from tests.support.postgresql import PASSWORD, pgbouncer, postgresql
+
+    def store(url: str, cli: CommandLine) -> AccountStore:
+        from runner.state.postgresql import PostgresqlState
+
+        key = account_key(cli.server.base_url, cli.server.settings.username)
+        return PostgresqlState(url, PASSWORD, 1, CLOCK).account(key, AccountOptions(Codec(), print))
+
+    with postgresql() as server, pgbouncer(server, connections=20) as bouncer:
+        return {
+            name: refresh(rounds, processes, partial(store, url))
+            for name, url in (("PostgreSQL", server.url), ("PgBouncer", bouncer.url))
+        }
 
 
 def crash(kills: int = 1000, seed: int = 1) -> Figures:
@@ -308,6 +335,7 @@ CAMPAIGNS: dict[str, Callable[[], Figures]] = {
     "parallel": parallel,
     "skew": skew,
     "refresh": refresh,
+    "refresh_postgresql": refresh_postgresql,
     "crash": crash,
     "syscalls": syscalls,
 }

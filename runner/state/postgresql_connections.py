@@ -1,0 +1,174 @@
+"""Connections to PostgreSQL: a bounded number, one kept at rest, with the tables made at the first use.
+
+Nothing here depends on a session: no prepared statements, no SET, no advisory lock beyond a transaction, so that PgBouncer
+may give each transaction another server connection.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from runner.clock import Clock, Deadline
+from runner.errors import StateError, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection, Error
+
+CONNECT_SECONDS = 5.0
+STATEMENT_SECONDS = 10.0
+GRACE = 0.15  # seconds for a statement after the deadline, which holds within 250 ms
+TRIES = 5
+SCHEMA = 1
+READABLE_BY = 1  # the oldest version of this module that can work with the tables as SCHEMA has them
+_LOCK = 0x53796E63  # of the migration, for its transaction
+
+_MIGRATIONS = (  # from the version of that number to the next; a column or table is added, none is taken away
+    """
+    CREATE TABLE sync_runner_accounts (
+        key TEXT PRIMARY KEY,
+        state BYTEA,
+        holder TEXT,
+        epoch BIGINT NOT NULL,
+        lease_until TIMESTAMPTZ,
+        used_at TIMESTAMPTZ NOT NULL
+    )
+    """,
+)
+# SQLSTATE classes that a person must mend: authorization, catalog name, syntax or access, object not in that state.
+_CONFIGURATION = ("28", "3D", "3F", "42", "25006")
+_REFUSED = ("authentication failed", "no pg_hba.conf entry", "does not exist", "not permitted", "no password supplied")
+
+
+class Connections:
+    """A small pool."""
+
+    def __init__(self, url: str, password: str | None, most: int, clock: Clock) -> None:
+        """`url` as libpq takes it, without a password. Raises UsageError."""
+        try:
+            import psycopg  # noqa: F401 - asked now, so that the message comes before anything is sent
+        except ImportError:
+            raise UsageError(
+                "state.url: PostgreSQL needs one more package: pip install 'sync-runner[postgresql]'"
+            ) from None
+        try:
+            parts = urlsplit(url)
+            secret, where = parts.password, f"{parts.hostname or ''}{parts.path}"
+        except ValueError:
+            raise UsageError("state.url: not an address; write postgresql://user@host/database") from None
+        if secret is not None:
+            raise UsageError("state.url: holds a password; mount it as the secret `state_password`")
+        self.name = f"database {where}"
+        self._url, self._password, self._clock = url, password, clock
+        self._free = asyncio.Semaphore(most)
+        self._idle: list[AsyncConnection[Any]] = []
+        self._ready = False
+
+    async def one(self, statement: str, values: dict[str, Any], deadline: Deadline) -> tuple[Any, ...] | None:
+        """The first row that the statement gives; it is sent again where its connection was lost.
+
+        Raises StateError for what a person must mend, Unreachable for a database that is away.
+        """
+        pause = 0.05
+        for last in [False] * (TRIES - 1) + [True]:
+            try:
+                return await self._once(statement, values, deadline)
+            except Unreachable:
+                if last or deadline.expired:
+                    raise
+            await self._clock.sleep(min(pause, deadline.remaining))
+            pause = min(pause * 2, 1.0)
+        raise AssertionError
+
+    async def _once(self, statement: str, values: dict[str, Any], deadline: Deadline) -> tuple[Any, ...] | None:
+        import psycopg
+
+        seconds = min(STATEMENT_SECONDS, max(deadline.remaining, GRACE))
+        try:
+            async with asyncio.timeout(seconds), self._free:
+                connection = await self._connection()
+                kept = False
+                try:
+                    found = await connection.execute(statement, values)
+                    row: tuple[Any, ...] | None = await found.fetchone()
+                    kept = True
+                finally:
+                    await self._give_back(connection, keep=kept)
+                return row
+        except TimeoutError:
+            raise Unreachable(f"{self.name}: PostgreSQL does not answer within {seconds:.1f} s", sent=False) from None
+        except psycopg.Error as error:
+            raise self._problem(error) from None
+
+    async def _connection(self) -> "AsyncConnection[Any]":
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        import psycopg
+
+        more: dict[str, Any] = {} if self._password is None else {"password": self._password}
+        connection = await psycopg.AsyncConnection.connect(
+            self._url, autocommit=True, prepare_threshold=None, connect_timeout=int(CONNECT_SECONDS),
+            application_name="sync-runner", **more,
+        )  # fmt: skip
+        try:
+            if not self._ready:
+                await self._migrate(connection)
+                self._ready = True
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _give_back(self, connection: "AsyncConnection[Any]", *, keep: bool) -> None:
+        if keep and not self._idle:
+            self._idle.append(connection)
+        else:
+            with suppress(Exception):
+                await connection.close()
+
+    async def _migrate(self, connection: "AsyncConnection[Any]") -> None:
+        found = await connection.execute("SELECT to_regclass('sync_runner_schema') IS NOT NULL")
+        row = await found.fetchone()
+        known = await self._version(connection) if row and row[0] else 0
+        if known >= SCHEMA:
+            return
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            await connection.execute(
+                "CREATE TABLE IF NOT EXISTS sync_runner_schema (version INT NOT NULL, readable_by INT NOT NULL)"
+            )
+            for change in _MIGRATIONS[await self._version(connection) :]:
+                await connection.execute(change)
+            await connection.execute("DELETE FROM sync_runner_schema")
+            await connection.execute("INSERT INTO sync_runner_schema VALUES (%s, %s)", (SCHEMA, READABLE_BY))
+
+    async def _version(self, connection: "AsyncConnection[Any]") -> int:
+        """The tables' version, 0 where there are none. Raises StateError where only a newer version can use them."""
+        found = await connection.execute("SELECT version, readable_by FROM sync_runner_schema")
+        row = await found.fetchone()
+        if row is None:
+            return 0
+        version, readable_by = row
+        if readable_by > SCHEMA:
+            raise StateError(
+                f"{self.name}: a newer sync-runner made the tables (version {version}, readable by {readable_by}; this one "
+                f"is {SCHEMA}); use that version"
+            )
+        return min(int(version), SCHEMA)
+
+    def _problem(self, error: "Error") -> Exception:
+        told = " ".join(str(error).split())
+        state = error.sqlstate or ""
+        if state.startswith(_CONFIGURATION) or (not state and any(words in told for words in _REFUSED)):
+            return StateError(
+                f"{self.name}: PostgreSQL refuses ({told}); check state.url and the secret `state_password`"
+            )
+        return Unreachable(f"{self.name}: PostgreSQL cannot be used ({told})", sent=False)
+
+    async def close(self) -> None:
+        """Close what is kept at rest."""
+        while self._idle:
+            with suppress(Exception):
+                await self._idle.pop().close()
