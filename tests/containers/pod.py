@@ -48,7 +48,9 @@ def as_docker_options(pod: Object, objects: list[Object], directory: Path, **fie
     options += ["--memory", container["resources"]["limits"]["memory"].removesuffix("i").lower()]
     options += ["--stop-timeout", str(pod["terminationGracePeriodSeconds"])]
     for variable in container.get("env", []):
-        value = variable["value"] if "value" in variable else fields[variable["name"]]
+        value = (
+            variable["value"] if "value" in variable else {"SYNC_RUNNER_RUN__KEY": "job", **fields}[variable["name"]]
+        )
         options += ["--env", f"{variable['name']}={value}"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     for mount in container["volumeMounts"]:

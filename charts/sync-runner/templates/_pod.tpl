@@ -31,7 +31,7 @@ containers:
     args: [{{ $.command }}, --config, /etc/sync-runner/runner.yaml]
     terminationMessagePath: /dev/termination-log # one line: code, meaning, what failed first
     terminationMessagePolicy: FallbackToLogsOnError
-    env: {{- include "sync-runner.env" (dict "root" $.root "shards" $shards) | nindent 6 }}
+    env: {{- include "sync-runner.env" (dict "root" $.root "shards" $shards "command" $.command) | nindent 6 }}
     resources: {{- toYaml .resources | nindent 6 }}
     securityContext:
       allowPrivilegeEscalation: false
@@ -77,6 +77,12 @@ volumes:
 {{- with .root.Values }}
 - name: SYNC_RUNNER_STATE__DIR # a directory of the runner's own: every user may write an emptyDir itself
   value: /var/lib/sync-runner/state
+{{- if eq $.command "run" }}
+- name: SYNC_RUNNER_RUN__KEY # a further try of the Job runs only what the tries before it did not complete
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.labels['batch.kubernetes.io/job-name']
+{{- end }}
 {{- if .state.tokenSecret.enabled }}
 - name: SYNC_RUNNER_STATE__KUBERNETES_SECRET
   value: {{ include "sync-runner.name" $.root }}-session

@@ -71,6 +71,7 @@ def test_components_add_to_the_pods_environment_and_take_nothing_from_each_other
     (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert {variable["name"] for variable in container["env"]} == {
         "SYNC_RUNNER_METRICS__PUSHGATEWAY__URL",
+        "SYNC_RUNNER_RUN__KEY",
         "SYNC_RUNNER_STATE__DIR",
         "SYNC_RUNNER_STATE__KUBERNETES_SECRET",
     }
@@ -79,7 +80,7 @@ def test_components_add_to_the_pods_environment_and_take_nothing_from_each_other
 def test_the_pods_token_may_read_and_change_the_one_secret_of_sessions_and_no_other() -> None:
     found = {(one["kind"], one["metadata"]["name"]): one for one in with_components("token-secret")}
     pod = found["CronJob", "sync-runner"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    named = {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}
+    named = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
     secret = named["SYNC_RUNNER_STATE__KUBERNETES_SECRET"]
     assert pod["automountServiceAccountToken"] is True
     (rule,) = found["Role", "sync-runner"]["rules"]
