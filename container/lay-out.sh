@@ -21,8 +21,8 @@ mkdir -p /rootfs/opt /rootfs/var/lib/sync-runner
 cp -a /opt/sync-runner /rootfs/opt/
 chmod -R a+rX,go-w /rootfs/opt
 
-# Whatever user and group the container is given may write its state; files in it are made with mode 0600.
-chown 65532:0 /rootfs/var/lib/sync-runner
+# Whatever user the container is given may make its state there, with mode 0600. Root owns it: a directory of another user is refused.
+chown 0:0 /rootfs/var/lib/sync-runner
 chmod 1777 /rootfs/var/lib/sync-runner
 
 # A builder that looks for a copy it made before compares content and no times: with the time in the content, what it
