@@ -4,20 +4,24 @@ import argparse
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from runner.engine.account import RunContext
 from runner.engine.each_account import Visit, visit_each
 from runner.engine.run import check_plan
-from runner.errors import ContractError, RunnerError
+from runner.errors import ContractError, ExitCode, RunnerError
 from runner.external import show
 from runner.frozen import Frozen
 from runner.models import UserSession
+from runner.outputs import kinds
+from runner.outputs.assembly import Outputs
+from runner.outputs.interface import Output
 from runner.state.ledger import Ledger
 from runner.state.record import AccountState
 
 Result = Literal["ok", "warning", "failed", "not tried"]
+OUTPUT_SECONDS = 5.0  # for one output's address
 _SHOWN = 500  # characters of what went wrong
 
 
@@ -48,7 +52,9 @@ def execute(arguments: argparse.Namespace) -> int:
     def refused(name: str, error: RunnerError) -> None:
         rows.append(_failed(name, "secrets", error))
 
-    code = visit_each(arguments, account, before=lambda context: _configuration(context, rows), on_error=refused)
+    code = visit_each(
+        arguments, account, before=lambda context, outputs: _configuration(context, outputs, rows), on_error=refused
+    )
     code = max([code, *(row.exit_code for row in rows)])
     if arguments.json:
         told = {"exit_code": code, "checks": [asdict(row) for row in rows]}
@@ -58,8 +64,8 @@ def execute(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _configuration(context: RunContext, rows: list[Row]) -> None:
-    """What belongs to no account: the plan, and deadlines that fit each other."""
+def _configuration(context: RunContext, outputs: Outputs, rows: list[Row]) -> None:
+    """What belongs to no account: the plan, deadlines that fit each other, outputs."""
     settings = context.settings
     rows.append(Row("", "settings", "ok", f"read; profile {settings.profile}, API {settings.base_url}"))
     try:
@@ -72,6 +78,22 @@ def _configuration(context: RunContext, rows: list[Row]) -> None:
         rows.append(
             Row("", "deadlines", "warning", "deadline.sync is longer than deadline.run, which ends the sync first")
         )
+    _outputs(outputs, rows)
+
+
+def _outputs(outputs: Outputs, rows: list[Row]) -> None:
+    try:
+        wanted = kinds.wanted(replace(outputs.context, whole_run=True))
+    except RunnerError as error:
+        rows.append(_failed("", "outputs", error))
+        return
+    for output in wanted:
+        if type(output).check is Output.check:
+            continue
+        problem = output.check(OUTPUT_SECONDS)
+        code = ExitCode.USAGE if problem else ExitCode.COMPLETED
+        detail = show(problem, _SHOWN) if problem else "can be written or reached; whether it accepts is told by a run"
+        rows.append(Row("", f"output {output.name}", "failed" if problem else "ok", detail, int(code)))
 
 
 async def _account(visit: Visit, rows: list[Row], *, login: bool) -> None:

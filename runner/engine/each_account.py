@@ -13,7 +13,7 @@ from runner.errors import RunnerError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.frozen import Frozen
-from runner.outputs.assembly import open_outputs
+from runner.outputs.assembly import Outputs, open_outputs
 from runner.settings import Loaded, Settings, SyncSettings
 from runner.settings.arguments import loaded
 
@@ -43,7 +43,7 @@ def visit_each(
     *,
     ignore: tuple[type[RunnerError], ...] = (),
     more: dict[str, Any] | None = None,
-    before: Callable[[RunContext], None] = lambda _context: None,
+    before: Callable[[RunContext, Outputs], None] = lambda _context, _outputs: None,
     on_error: Callable[[str, RunnerError], None] | None = None,
 ) -> int:
     """Do `work` with every account that is selected. Returns 0, or the gravest code of what failed.
@@ -60,7 +60,7 @@ def visit_each(
         profile = profiles.load(settings.profile)
         context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
 
-        before(context)
+        before(context, made)
 
         async def all_accounts() -> None:
             async with open_client(context) as client, opened_state(context) as state:

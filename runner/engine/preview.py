@@ -12,6 +12,7 @@ from runner.engine.run import check_plan, planned_syncs
 from runner.engine.selection import selected
 from runner.external import show
 from runner.frozen import Frozen
+from runner.outputs.assembly import Outputs
 from runner.settings import Settings
 from runner.state.ledger import Ledger
 
@@ -48,7 +49,7 @@ def preview(arguments: argparse.Namespace, more: dict[str, object], *, as_json: 
     return code
 
 
-def _checked(context: RunContext) -> None:
+def _checked(context: RunContext, _outputs: Outputs) -> None:
     check_plan(context)
 
 

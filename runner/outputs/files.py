@@ -114,3 +114,18 @@ def _into_pipe(path: Path, descriptor: int, data: bytes, seconds: float) -> str 
     finally:
         os.close(descriptor)
     return None
+
+
+def check_file(path: Path) -> str | None:
+    """What `write_file` would meet, without writing. Returns what is wrong, or None."""
+    try:
+        target = resolved(path)
+        if isinstance(target, int) or (target.exists() and os.access(target, os.W_OK)):
+            return None
+        if target.exists():
+            return f"{path}: cannot be written; check its owner and mode"
+        if target.parent.is_dir() and os.access(target.parent, os.W_OK):
+            return None
+    except OSError as error:
+        return f"{path}: cannot be written ({error.strerror or type(error).__name__})"
+    return f"{path}: cannot be written; its directory does not exist, or is not ours to write to"

@@ -9,7 +9,7 @@ from html import escape
 from typing import ClassVar
 
 from runner.events.observer import Record
-from runner.outputs.files import write_file
+from runner.outputs.files import check_file, write_file
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, SyncReport
 from runner.outputs.timeline import Span, Timeline
@@ -68,6 +68,11 @@ class HtmlPage(Output):
     def take(self, record: Record) -> None:
         """Keep what happened when."""
         self._timeline(record)
+
+    def check(self, seconds: float) -> str | None:
+        """Whether the file can be written."""
+        path = self.context.settings.report.html
+        return check_file(path) if path else None
 
     def write(self, ended: Ended, seconds: float) -> str | None:
         """Write it whole."""

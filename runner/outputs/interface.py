@@ -104,6 +104,10 @@ class Output:
         """Nothing is opened yet. Raises UsageError for settings that do not fit each other."""
         self.context = context
 
+    def check(self, seconds: float) -> str | None:
+        """Try, for the command `check`, what can be tried without doing it. Returns what is wrong, or None."""
+        return None
+
     def open(self) -> None:
         """The command begins: take what is needed before anything is sent."""
 

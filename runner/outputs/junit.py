@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, ClassVar
 
-from runner.outputs.files import write_file
+from runner.outputs.files import check_file, write_file
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, SyncReport
 
@@ -26,6 +26,11 @@ class JUnit(Output):
     def wanted(cls, context: OutputContext) -> bool:
         """Where `report.junit` is set."""
         return context.settings.report.junit is not None
+
+    def check(self, seconds: float) -> str | None:
+        """Whether the file can be written."""
+        path = self.context.settings.report.junit
+        return check_file(path) if path else None
 
     def write(self, ended: Ended, seconds: float) -> str | None:
         """Write it whole."""

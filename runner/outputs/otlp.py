@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from runner import __version__
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.metrics import MetricsListener
-from runner.outputs.sending import Sender, SendFailed, own_instance
+from runner.outputs.sending import Sender, SendFailed, check_address, own_instance
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -80,6 +80,11 @@ class Otlp(Output):
     def push_seconds(self) -> float | None:
         """`metrics.otlp.timeout`."""
         return self.context.settings.metrics.otlp.timeout
+
+    def check(self, seconds: float) -> str | None:
+        """Whether something listens at the address."""
+        settings = self.context.settings.metrics.otlp
+        return check_address(settings.endpoint or "", seconds, settings.ca_file)
 
     def push(self, ended: Ended, seconds: float) -> str | None:
         """Export all metrics of the run."""

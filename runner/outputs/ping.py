@@ -8,6 +8,7 @@ from runner.clock import Deadline
 from runner.outputs.delivery import MAX_BODY, Message, address, deliver
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report
+from runner.outputs.sending import check_address
 from runner.outputs.summary import one_line
 from runner.settings import PingKind
 
@@ -32,6 +33,12 @@ class Ping(Output):
         """Where an address is given."""
         ping = context.settings.notify.ping
         return bool(ping.url or ping.url_file)
+
+    def check(self, seconds: float) -> str | None:
+        """Whether something listens at the address."""
+        ping = self.context.settings.notify.ping
+        url = address(self.context, "ping", ping.url, ping.url_file)
+        return check_address(url, seconds) if url else "its address cannot be read"
 
     def open(self) -> None:
         """Ping that the run began, on a thread: neither a name look-up nor a slow response holds up the run."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.metrics import LAST_SUCCESS, LAST_SUCCESS_HELP, MetricsListener, believable, successes_in
-from runner.outputs.sending import Sender, SendFailed, own_instance
+from runner.outputs.sending import Sender, SendFailed, check_address, own_instance
 from runner.settings import PushgatewaySettings
 
 Labels = dict[str, str]
@@ -54,6 +54,11 @@ class Pushgateway(Output):
     def push_seconds(self) -> float | None:
         """`metrics.pushgateway.timeout`."""
         return self.context.settings.metrics.pushgateway.timeout
+
+    def check(self, seconds: float) -> str | None:
+        """Whether something listens at the address."""
+        settings = self.context.settings.metrics.pushgateway
+        return check_address(settings.url or "", seconds, settings.ca_file)
 
     def push(self, ended: Ended, seconds: float) -> str | None:
         """Push all metrics of the run."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import ClassVar
 
-from runner.outputs.files import resolved, write_file
+from runner.outputs.files import check_file, resolved, write_file
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, plain
 
@@ -20,6 +20,11 @@ class JsonReport(Output):
     def wanted(cls, context: OutputContext) -> bool:
         """Where `report.file` is set."""
         return context.settings.report.file is not None
+
+    def check(self, seconds: float) -> str | None:
+        """Whether the file can be written."""
+        path = self.context.settings.report.file
+        return None if path in (None, "-") else check_file(Path(path))
 
     def write(self, ended: Ended, seconds: float) -> str | None:
         """Write it whole. Standard output takes it in its own time: whoever reads it may be slow."""

@@ -116,3 +116,28 @@ def _cause(error: BaseException) -> str:
             return str(words)
         found = found.__cause__ or found.__context__
     return type(error).__name__
+
+
+def check_address(url: str, seconds: float, ca_file: Path | None = None) -> str | None:
+    """Whether something listens at the address, with a certificate that is trusted. Sends no request.
+
+    Through a proxy nothing is tried: a tunnel is asked for with a request. Returns what is wrong, or None.
+    """
+    import socket
+    import ssl
+
+    from runner.http.proxies import Proxies
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        if Proxies.of().through(url) is not None:
+            return None
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((host, port), timeout=seconds) as plain:
+            if parts.scheme == "https":
+                context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+                context.wrap_socket(plain, server_hostname=host).close()
+    except (OSError, ValueError) as error:
+        return f"{host} cannot be reached ({_cause(error)})"
+    return None

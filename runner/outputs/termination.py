@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from runner.outputs.files import write_in_place
+from runner.outputs.files import check_file, write_in_place
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.summary import one_line
 
@@ -20,6 +20,11 @@ class TerminationMessage(Output):
             return path is not None and path.exists()
         except OSError:
             return True  # told when it is written
+
+    def check(self, seconds: float) -> str | None:
+        """Whether the file can be written."""
+        path = self.context.settings.report.termination_log
+        return check_file(path) if path else None
 
     def write(self, ended: Ended, seconds: float) -> str | None:
         """In place: Kubernetes mounts the file itself, which cannot be replaced."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from runner.outputs.files import write_file
+from runner.outputs.files import check_file, write_file
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.metrics import MetricsListener
 
@@ -22,6 +22,11 @@ class Textfile(Output):
     def load(self) -> None:
         """Load what makes the metrics."""
         self.context.metrics.load()
+
+    def check(self, seconds: float) -> str | None:
+        """Whether the file can be written."""
+        path = self.context.settings.metrics.textfile
+        return check_file(path) if path else None
 
     def write(self, ended: Ended, seconds: float) -> str | None:
         """Write it whole."""

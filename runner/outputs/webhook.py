@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from runner.outputs.delivery import MAX_BODY, Message, address, deliver
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report
+from runner.outputs.sending import check_address
 from runner.outputs.summary import one_line
 
 
@@ -26,6 +27,12 @@ class Webhook(Output):
         """Where an address is given."""
         hook = context.settings.notify.webhook
         return bool(hook.url or hook.url_file)
+
+    def check(self, seconds: float) -> str | None:
+        """Whether something listens at the address."""
+        hook = self.context.settings.notify.webhook
+        url = address(self.context, "webhook", hook.url, hook.url_file)
+        return check_address(url, seconds) if url else "its address cannot be read"
 
     def open(self) -> None:
         """Read the address."""

@@ -125,3 +125,32 @@ def test_the_proof_of_the_state_is_kept(cli: CommandLine) -> None:
     assert cli.run("check", "--no-login", *SYNCS).code == 0
     (file,) = (cli.state / "sessions").glob("*.json")
     assert json.loads(file.read_text())["checked_at"] >= began - 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [
+        ("metrics.pushgateway.url=http://127.0.0.1:1", "output pushgateway"),
+        ("metrics.otlp.endpoint=http://127.0.0.1:1", "output otlp"),
+        ("notify.ping.url=http://127.0.0.1:1/Geheimnis", "output notification"),
+        ("notify.webhook.url=http://127.0.0.1:1/Geheimnis", "output notification"),
+        ("report.file=/nowhere/report.json", "output report"),
+        ("report.junit=/nowhere/junit.xml", "output junit"),
+        ("report.html=/nowhere/page.html", "output html"),
+        ("metrics.textfile=/nowhere/run.prom", "output textfile"),
+    ],
+)
+def test_an_output_that_cannot_be_written_or_reached_is_refused(cli: CommandLine, setting: str, part: str) -> None:
+    ended = cli.run("check", "--json", "--no-login", *SYNCS, "--set", setting)
+    assert ended.code == 2, ended.stdout
+    failed = [row for row in json.loads(ended.stdout)["checks"] if row["result"] == "failed"]
+    assert [row["part"] for row in failed] == [part]
+    assert "Geheimnis" not in ended.stdout
+
+
+def test_outputs_that_work_are_said_to(cli: CommandLine) -> None:
+    words = ("--set", f"report.file={cli.home / 'r.json'}", "--set", f"notify.ping.url={cli.server.base_url}")
+    rows = _checked(cli, *SYNCS, "--no-login", *words, code=0)
+    assert rows["output report"]["result"] == rows["output notification"]["result"] == "ok"
+    assert not (cli.home / "r.json").exists()
+    assert cli.record()["requests"] == []
