@@ -173,10 +173,16 @@ class Unreachable(RunnerError):
 
     exit_code = ExitCode.UNREACHABLE
 
-    def __init__(self, message: str, *, sent: bool = True, retry_after: float | None = None) -> None:
-        """`sent` false: it certainly never reached the server. `asked`: seconds to wait, by the API's own word."""
+    def __init__(
+        self, message: str, *, sent: bool = True, retry_after: float | None = None, passing: bool = False
+    ) -> None:
+        """`sent` false: it certainly never reached the server. `retry_after`: seconds to wait, by the API's own word.
+
+        `passing`: there is no way to the server just now (refused, no name, no route), and time may mend it.
+        """
         super().__init__(message, sent=sent)
         self.retry_after = retry_after
+        self.passing = passing
 
 
 class OutcomeUnknown(RunnerError):

@@ -152,6 +152,8 @@ class SyncJob(Frozen):
     """What the trigger's response gave for later requests, by the profile's names."""
     begun_at: float | None = None
     """When the trigger left that began it, by the monotonic clock; None: it ran already."""
+    unreadable: tuple[str, ...] = ()
+    """The fields that the API told in a form that cannot be read; they are None."""
 
 
 class SyncResult(Frozen):

@@ -61,3 +61,36 @@ def is_loopback(host: str | None) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return address.is_loopback or (mapped is not None and mapped.is_loopback)
+
+
+def normal_url(text: str) -> str:
+    """The one spelling of an API's address: so that an account is the same however the address is written.
+
+    Scheme and host in lower case, a name beyond ASCII as it goes over the wire, no port that the scheme has anyway, no
+    slash at the end (RFC 3986, 6.2). `text` has passed `split_url`.
+    """
+    parts = split_url(text)
+    host = (parts.hostname or "").lower().removesuffix(".")
+    if not host.isascii():
+        import idna
+
+        host = idna.encode(host, uts46=True).decode()
+    if ":" in host:
+        from ipaddress import IPv6Address
+
+        host = f"[{IPv6Address(host).compressed}]"
+    port = parts.port
+    shown = "" if port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host}{shown}{_normal_path(parts.path)}"
+
+
+def _normal_path(path: str) -> str:
+    """Without a slash at the end, and with percent-encoding as it is usual: letters plain, digits of hex in capitals."""
+    decoded = re.sub(r"%([0-9A-Fa-f]{2})", _unreserved, path)
+    return decoded.rstrip("/")
+
+
+def _unreserved(found: re.Match[str]) -> str:
+    character = chr(int(found[1], 16))
+    plain = character.isascii() and (character.isalnum() or character in "-._~")
+    return character if plain else found[0].upper()

@@ -69,7 +69,7 @@ def _configuration(context: RunContext, outputs: Outputs, rows: list[Row]) -> No
     settings = context.settings
     rows.append(Row("", "settings", "ok", f"read; profile {settings.profile}, API {settings.base_url}"))
     try:
-        syncs = check_plan(context)
+        syncs = check_plan(context, dates=True)
         rows.append(Row("", "plan", "ok", f"{len(syncs)} syncs: {', '.join(syncs)}"))
     except RunnerError as error:
         rows.append(_failed("", "plan", error))

@@ -7,11 +7,12 @@ from typing import Any
 
 from runner import profile as profiles
 from runner.clock import SystemClock
+from runner.engine import signals
 from runner.engine.account import RunContext
 from runner.engine.each_account import tell_renamed
 from runner.engine.event_loop import complete
 from runner.engine.fleet import shard
-from runner.engine.run import SIGNALS, deadline_of, run
+from runner.engine.run import deadline_of, run
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.events import events
 from runner.models import RunResult
@@ -55,7 +56,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def perform(settings: Settings, made: Outputs) -> Ended:
     """The run with its outputs; also what `demo` does."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in signals.heeded()}
     try:
         made.deadline = deadline_of(settings, made.observer.clock)
         result = _result(settings, made)

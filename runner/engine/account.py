@@ -66,28 +66,29 @@ class RunContext(Frozen):
 
 
 @asynccontextmanager
-async def open_client(context: RunContext, at_once: int = 1) -> AsyncIterator[Client]:
+async def open_client(context: RunContext, at_once: int = 1, *, connect_patience: float = 0.0) -> AsyncIterator[Client]:
     """The one client of a run, whose connections and retries all accounts share; so many of them work `at_once`.
 
+    A run waits `connect_patience` seconds for a way to the API; who asks a question wants to know at once.
     Raises UsageError before anything is sent.
     """
     settings = context.settings
-    client = _client(context, settings.base_url, settings.tls.ca_file, at_once)
+    client = _client(context, settings.base_url, settings.tls.ca_file, at_once, connect_patience)
     for address, ca_file in logins.addresses(settings):
-        client.others[address] = _client(context, address, ca_file, at_once)
+        client.others[address] = _client(context, address, ca_file, at_once, connect_patience)
     try:
         yield client
     finally:
         await client.close()
 
 
-def _client(context: RunContext, address: str, ca_file: Path | None, at_once: int) -> Client:
+def _client(context: RunContext, address: str, ca_file: Path | None, at_once: int, connect_patience: float) -> Client:
     settings = context.settings
     check_base_url(address, allow_http=settings.tls.allow_http)
     return Client(
         address,
         clock=context.clock,
-        policy=Policy(settings.retry.attempts, settings.retry.wait, settings.retry.max_wait),
+        policy=Policy(settings.retry.attempts, settings.retry.wait, settings.retry.max_wait, connect_patience),
         request_timeout=settings.deadline.request,
         tls=tls_context(address, ca_file),
         headers=correlation.headers(context.run_id, context.environment),

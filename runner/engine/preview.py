@@ -50,7 +50,7 @@ def preview(arguments: argparse.Namespace, more: dict[str, object], *, as_json: 
 
 
 def _checked(context: RunContext, _outputs: Outputs) -> None:
-    check_plan(context)
+    check_plan(context, dates=True)
 
 
 def _rows(visit: Visit, ledger: Ledger) -> list[PreviewRow]:
@@ -65,7 +65,7 @@ def _rows(visit: Visit, ledger: Ledger) -> list[PreviewRow]:
     return [
         PreviewRow(
             visit.account.name, sync.name, sync.sync_type, sync.start_date, sync.end_date,
-            _action(ledger, target, sync.name, settings),
+            sync.nothing or _action(ledger, target, sync.name, settings),
         )
         for sync in chosen
     ]  # fmt: skip

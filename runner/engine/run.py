@@ -33,7 +33,6 @@ from runner.state.ledger import BUSY, Ledger
 LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
 RECORD_SECONDS = 1.0  # at an account's end, for its session's last use
 NOT_STARTED = "not started: the run was interrupted"
-SIGNALS = {signal.SIGTERM: ExitCode.SIGTERM, signal.SIGINT: ExitCode.SIGINT}
 
 
 @dataclass(slots=True)
@@ -48,8 +47,8 @@ class Interrupt:
     def __call__(self, number: signal.Signals) -> None:
         """Obey the signal."""
         if self.code is not None:
-            os._exit(SIGNALS[number])
-        self.code = SIGNALS[number]
+            os._exit(signals.code(number))
+        self.code = ExitCode(signals.code(number))
         self.observer.emit(events.Interrupted(number.name, self.action))
         for task in self.tasks:
             task.cancel()
@@ -57,14 +56,15 @@ class Interrupt:
     def late(self, number: int, _frame: object) -> None:
         """A signal while the report is written: what is left takes seconds and is finished; the next signal ends it."""
         if self.code is not None:
-            os._exit(128 + number)
-        self.code = SIGNALS[signal.Signals(number)]
+            os._exit(signals.code(number))
+        self.code = ExitCode(signals.code(number))
 
 
 @contextmanager
 def _obeying(interrupt: Interrupt) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
+    heeded = signals.heeded()
+    for number in heeded:
         loop.add_signal_handler(number, interrupt, number)
     early = signals.noted()
     if early is not None:
@@ -72,7 +72,7 @@ def _obeying(interrupt: Interrupt) -> Iterator[None]:
     try:
         yield
     finally:
-        for number in SIGNALS:
+        for number in heeded:
             loop.remove_signal_handler(number)
             signal.signal(number, interrupt.late)
 
@@ -102,15 +102,20 @@ async def run(context: RunContext, observer: Observer, run_id: str, deadline: De
     )  # fmt: skip
 
 
-def check_plan(context: RunContext) -> list[str]:
-    """The names of the syncs of all accounts. Raises UsageError where there is none, or one that cannot be planned."""
+def check_plan(context: RunContext, *, dates: bool = False) -> list[str]:
+    """The names of the syncs of all accounts. Raises UsageError where there is none, or the plan as a whole cannot be.
+
+    With `dates` also where a sync's own dates cannot be: in a run, such a sync fails alone.
+    """
     everybody = fleet.configured(context.settings)  # a shard may be empty, the fleet may not
     if not any(one.syncs for one in everybody):
         raise UsageError(
             "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
         )
     for syncs in {id(one.syncs): one.syncs for one in everybody}.values():  # most share one plan
-        planned_syncs(syncs, context, lambda _name: None)
+        wrong = next((one.error for one in planned_syncs(syncs, context, lambda _name: None) if one.error), None)
+        if dates and wrong:
+            raise UsageError(wrong)
     return list(dict.fromkeys(sync.name for one in everybody for sync in one.syncs))
 
 
@@ -144,7 +149,11 @@ async def _all_accounts(
     ledger = Ledger(context.settings.state.dir, context.redact, min(BUSY, deadline.remaining))
     try:
         at_once = min(context.settings.limits.accounts, len(plans))
-        async with open_client(context, at_once) as client, opened_state(context) as state:
+        patience = context.settings.retry.connect_patience
+        async with (
+            open_client(context, at_once, connect_patience=patience) as client,
+            opened_state(context) as state,
+        ):
             asyncio.get_running_loop().call_later(LOAD_SECONDS, context.meanwhile)
             with _obeying(interrupt):
                 await asyncio.gather(*(one_after_another(client, state) for _ in range(at_once)))
@@ -267,6 +276,8 @@ class AccountRun:
             reason = self._reason_to_skip(sync)
             if reason:
                 result = self._without_job(sync.name, sync.sync_type, *reason)
+            elif sync.nothing:
+                result = self._without_job(sync.name, sync.sync_type, Outcome.COMPLETED, None, note=sync.nothing)
             else:
                 observer = self.observer.bind(sync=sync.name, sync_type=sync.sync_type)
                 try:
@@ -277,7 +288,9 @@ class AccountRun:
             ended[sync.name].set()
 
     def _reason_to_skip(self, sync: PlannedSync) -> tuple[Outcome, str] | None:
-        """Why a sync is not begun: a signal, a failed one before it, or an API that is plainly down."""
+        """Why a sync is not begun: dates that cannot be, a signal, a failed one before it, or an API that is plainly down."""
+        if sync.error:
+            return Outcome.CONFIGURATION, sync.error
         if self.interrupt.code is not None:
             return Outcome.INTERRUPTED, NOT_STARTED
         down = self.client.budget.down
@@ -294,7 +307,9 @@ class AccountRun:
                 return Outcome.SKIPPED, f"not started: `{result.name}` did not complete and on_failure is stop"
         return None
 
-    def _without_job(self, name: str, sync_type: str, ended: Outcome, error: str) -> SyncResult:
-        result = SyncResult(self.plan.name, name, sync_type, ended, error=error, started_at=None)
+    def _without_job(
+        self, name: str, sync_type: str, ended: Outcome, error: str | None, *, note: str | None = None
+    ) -> SyncResult:
+        result = SyncResult(self.plan.name, name, sync_type, ended, error=error, started_at=None, note=note)
         self.observer.bind(sync=name, sync_type=sync_type).emit(events.SyncEnded.of(result))
         return result

@@ -83,7 +83,7 @@ class RunFailed(Event):
 
 
 class Interrupted(Event):
-    """SIGTERM or SIGINT arrived: nothing new is triggered, what runs is cancelled or detached."""
+    """SIGTERM, SIGINT or SIGHUP arrived: nothing new is triggered, what runs is cancelled or detached."""
 
     name: ClassVar[str] = "run.interrupted"
     level: ClassVar[str] = "warning"
@@ -241,6 +241,15 @@ class SyncRequeued(Event):
 
     name: ClassVar[str] = "sync.requeued"
     job_id: str
+
+
+class FieldUnreadable(Event):
+    """A value of the job that only informs cannot be read and is left out; reported once for each field of a sync."""
+
+    name: ClassVar[str] = "sync.field_unreadable"
+    level: ClassVar[str] = "warning"
+    job_id: str
+    field: str
 
 
 class PollFailed(Event):

@@ -22,6 +22,7 @@ class Budget:
     remaining: float = 0.0
     failures: int = 0
     failing_since: float = 0.0
+    down_seconds: float = DOWN_SECONDS
 
     def __post_init__(self) -> None:
         """Begin with a full store."""
@@ -53,6 +54,6 @@ class Budget:
         if self.remaining < 1:
             return "the run's retries are spent"
         lasted = self.monotonic() - self.failing_since
-        if self.failures >= DOWN_AFTER and lasted >= DOWN_SECONDS:
+        if self.failures >= DOWN_AFTER and lasted >= self.down_seconds:
             return f"its last {self.failures} requests failed, over {lasted:.0f} s"
         return None

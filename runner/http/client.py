@@ -17,7 +17,7 @@ from runner.errors import ContractError, DeadlineExceeded, RunnerError, StrayAns
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import body, failures, retry
-from runner.http.budget import Budget
+from runner.http.budget import DOWN_SECONDS, Budget
 from runner.http.messages import PreparedRequest, Response, cookies, headers_of, in_http
 from runner.http.proxies import Proxy
 from runner.http.retry import Policy, Safety
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from runner.http.connections import Connection
 
 CONNECT_SECONDS = 10.0
+CONNECT_PAUSE = 5.0  # at most, between two tries to reach a server to which there is no way
 ACCEPT = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
 
@@ -93,7 +94,8 @@ class Client:
         """
         from runner.http.connections import Connections
 
-        self.budget = Budget(retries, clock.monotonic)
+        down_seconds = max(DOWN_SECONDS, policy.connect_patience)
+        self.budget = Budget(retries, clock.monotonic, down_seconds=down_seconds)
         self.server_time = ServerTime()
         self._base_url = base_url
         self._clock = clock
@@ -146,16 +148,42 @@ class Client:
 
         For requests that must be made anew for each try; `send` is for all others. Raises as `send` does.
         """
+        patience = self._policy.connect_patience
+        if patience:
+            once = self._patient(
+                endpoint, once, Deadline.after(self._clock, patience, "the patience").min(deadline), observer
+            )
         first: Response | Unreachable
         try:
             first = await once(1)
             if why(first.status) is None:
                 return first
         except Unreachable as error:
-            if why(error) is None:
+            if why(error) is None or (patience and error.passing):
                 raise
             first = error
         return await self._again(endpoint, first, once, why, deadline, observer)
+
+    def _patient(
+        self, endpoint: str, once: Callable[[int], Awaitable[Response]], until: Deadline, observer: Observer
+    ) -> Callable[[int], Awaitable[Response]]:
+        """`once`, repeated `until` there is a way to the server. It costs neither a try nor budget, and is told once."""
+
+        async def patient(attempt: int) -> Response:
+            tries = 0
+            while True:
+                try:
+                    return await once(attempt)
+                except Unreachable as error:
+                    tries += 1
+                    seconds = min(CONNECT_PAUSE, retry.wait(self._policy, tries, None))
+                    if not error.passing or seconds >= until.remaining:
+                        raise
+                    if tries == 1:
+                        observer.emit(events.RetryScheduled(endpoint, "connect", attempt, round(seconds, 3)))
+                await self._clock.sleep(seconds)
+
+        return patient
 
     async def _again(
         self,

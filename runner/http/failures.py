@@ -8,6 +8,8 @@ import ssl
 from runner.errors import ContractError, ProxyRefused, RunnerError, Unreachable
 from runner.http.proxies import Proxy
 
+BUSY_PROXY = frozenset({"500", "502", "503", "504"})  # a proxy that cannot reach the host just now
+
 
 def of_transport(error: Exception, endpoint: str, host: str, proxy: Proxy | None, *, sent: bool = True) -> RunnerError:
     """The error for what httpx raised while `endpoint` was asked at `host`; `sent`: the request may have left."""
@@ -17,7 +19,8 @@ def of_transport(error: Exception, endpoint: str, host: str, proxy: Proxy | None
     if isinstance(error, httpx.ProxyError):
         return _of_proxy(str(error), endpoint, host, proxy)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return Unreachable(f"{endpoint}: cannot connect to {to} ({cause(error)})", sent=False)
+        passing = not isinstance(_of_kind(error, ssl.SSLError), ssl.SSLError)
+        return Unreachable(f"{endpoint}: cannot connect to {to} ({cause(error)})", sent=False, passing=passing)
     if isinstance(error, httpx.LocalProtocolError | httpx.InvalidURL | UnicodeError):
         return ContractError(
             f"{endpoint}: the request cannot be written; a value for its path or headers (a token, an id) holds "
@@ -36,7 +39,18 @@ def _of_proxy(text: str, endpoint: str, host: str, proxy: Proxy | None) -> Runne
         return proxy_login_refused(endpoint, named)
     if not status:
         return Unreachable(f"{endpoint}: {named} gave no tunnel to {host}", sent=False)
-    return Unreachable(f"{endpoint}: {named} refused a tunnel to {host} with {status[0]}", sent=False)
+    passing = status[0] in BUSY_PROXY
+    return Unreachable(
+        f"{endpoint}: {named} refused a tunnel to {host} with {status[0]}", sent=False, passing=passing
+    )  # fmt: skip
+
+
+def _of_kind(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    """The first error of that kind among its causes."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, kind):
+        found = found.__cause__ or found.__context__
+    return found
 
 
 def proxy_login_refused(endpoint: str, named: str) -> ProxyRefused:

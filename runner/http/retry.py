@@ -27,11 +27,15 @@ class Safety(Enum):
 
 
 class Policy(Frozen):
-    """Bounds of retrying one request: tries at most, and random waits in seconds."""
+    """Bounds of retrying one request: tries at most, and random waits in seconds.
+
+    A request that never left costs no try for `connect_patience` seconds.
+    """
 
     attempts: int = 5
     wait: float = 0.5
     max_wait: float = 30.0
+    connect_patience: float = 0.0
 
 
 def reason(failure: Unreachable | int, safety: Safety) -> str | None:

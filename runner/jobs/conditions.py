@@ -26,7 +26,8 @@ MISFITS = 3  # answers in a row that do not fit the profile, before it is said n
 UNSEEN_PAUSES = (0.2, 1.0)  # before a trigger goes out again that was refused for a job that nothing shows
 LATE_PAUSES = (0.5, 1.0, 2.0, 4.0)  # between looks for the job of a trigger in doubt: an API may list it late
 BUSY_SECONDS = 1.0  # between two polls while another job runs, and for which its end is left to be seen
-STEP_SECONDS = 0.2  # between two polls when the sync is stopped, and for a job that is missing
+STEP_SECONDS = 0.2  # between two polls when the sync is stopped
+AGAIN_SECONDS = 1.0  # between two polls of a job that the API does not know
 BACK_OFF = 0.2  # after the first poll without a good answer; doubles with each further one
 MAX_BACK_OFF = 10.0
 
@@ -300,3 +301,7 @@ def busy(_state: State, _event: Event) -> float | None:
 
 def step(_state: State, _event: Event) -> float | None:
     return STEP_SECONDS
+
+
+def again(_state: State, _event: Event) -> float | None:
+    return AGAIN_SECONDS

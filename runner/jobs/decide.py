@@ -134,7 +134,7 @@ def _resume() -> tuple[Rule, ...]:
         _rule(P.RESUME, Seen, (Do.CLOSE, Do.END_AS_JOB), P.END, c.completed_in_this_run),
         _rule(P.RESUME, Seen, (Do.CLOSE, Do.RECALL), P.RECALL, c.ended),
         _rule(P.RESUME, Seen, (Do.KEEP, Do.POLL), P.POLL, after=c.by_pace),
-        _rule(P.RESUME, Missing, Do.POLL, P.RESUME, c.perhaps_late, c.step),
+        _rule(P.RESUME, Missing, Do.POLL, P.RESUME, c.perhaps_late, c.again),
         _rule(P.RESUME, Missing, (Do.CLOSE, Do.RECALL), P.RECALL),
         _rule(P.RESUME, Replaced, (Do.CLOSE, Do.END_UNKNOWN), P.END),
         _rule(P.RESUME, Unclear, Do.POLL, P.RESUME, c.patient, c.back_off),
@@ -185,7 +185,7 @@ def _identify() -> tuple[Rule, ...]:
         _rule(P.IDENTIFY, Seen, Do.LIST, P.SEARCH, c.lost_and_listing),
         _rule(P.IDENTIFY, Seen, Do.END_UNKNOWN, P.END, c.lost_before),
         _rule(P.IDENTIFY, Seen, Do.TRIGGER, P.TRIGGER, c.refused_few_times, c.unseen),
-        _rule(P.IDENTIFY, Missing, Do.POLL, P.IDENTIFY, c.perhaps_late, c.step),
+        _rule(P.IDENTIFY, Missing, Do.POLL, P.IDENTIFY, c.perhaps_late, c.again),
         *_reading(P.IDENTIFY, Do.POLL),
     )
 
@@ -216,7 +216,7 @@ def _poll() -> tuple[Rule, ...]:
         _rule(P.POLL, Seen, (Do.CLOSE, Do.RETRY, Do.RECALL), P.RECALL, c.failed_with_attempts_left),
         _rule(P.POLL, Seen, Do.END_AS_JOB, P.END, c.ended),
         _rule(P.POLL, Seen, Do.POLL, P.POLL, after=c.by_pace),
-        _rule(P.POLL, Missing, Do.POLL, P.POLL, c.perhaps_late, c.step),
+        _rule(P.POLL, Missing, Do.POLL, P.POLL, c.perhaps_late, c.again),
         _rule(P.POLL, Missing, (Do.CLOSE, Do.END_ERROR), P.END),
         _rule(P.POLL, Replaced, Do.POLL, P.POLL, c.few_misfits, c.back_off),
         *_reading(P.POLL, Do.POLL),

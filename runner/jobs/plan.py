@@ -13,7 +13,10 @@ from runner.settings import SyncSettings
 
 
 class PlannedSync(Frozen):
-    """One sync to run. Dates are ISO days or None: the API's own choice."""
+    """One sync to run. Dates are ISO days or None: the API's own choice.
+
+    `nothing` says why there is nothing to do, `error` why it cannot be planned; the others of the plan go on.
+    """
 
     name: str
     sync_type: str
@@ -22,6 +25,8 @@ class PlannedSync(Frozen):
     force_full: bool = False
     after: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
+    nothing: str | None = None
+    error: str | None = None
 
 
 def zone(name: str) -> ZoneInfo:
@@ -37,7 +42,8 @@ def plan(
 ) -> tuple[PlannedSync, ...]:
     """The syncs with their dates, each after those it names. `last_success` gives Unix seconds by sync name.
 
-    Raises UsageError for unknown or circular `after`, double names, and dates that do not fit.
+    A sync whose dates cannot be made has an `error`, and fails alone. Raises UsageError for unknown or circular `after`,
+    and for double names.
     """
     planned = [_plan_one(sync, today, time_zone, last_success) for sync in syncs]
     return _ordered(planned)
@@ -50,10 +56,14 @@ def _plan_one(
         at = last_success(sync.name)
         return None if at is None else datetime.fromtimestamp(at, UTC).astimezone(time_zone).date()
 
-    start = _day(sync.start, f"syncs.{sync.name}.start", today, since)
-    end = _day(sync.end, f"syncs.{sync.name}.end", today, since)
+    start = end = nothing = error = None
+    try:
+        start = _day(sync.start, f"syncs.{sync.name}.start", today, since)
+        end = _day(sync.end, f"syncs.{sync.name}.end", today, since)
+    except UsageError as problem:
+        error = str(problem)
     if start and end and start > end:
-        raise UsageError(f"syncs.{sync.name}: start ({start}) is after end ({end})")
+        nothing = f"nothing to do: start ({start}) is after end ({end})"
     return PlannedSync(
         name=sync.name,
         sync_type=sync.type,
@@ -62,6 +72,8 @@ def _plan_one(
         force_full=sync.force_full,
         after=sync.after,
         params=sync.params,
+        nothing=nothing,
+        error=error,
     )
 
 

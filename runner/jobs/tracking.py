@@ -19,6 +19,7 @@ class Tracking:
         self._pacer = Pacer(shared.poll_policy.pace)
         self._began = self._moved_at = 0.0
         self._stalled = self._requeued = False
+        self._unreadable: set[str] = set()
 
     def began(self, job: SyncJob, *, adopted: bool) -> None:
         """From here on the job is polled."""
@@ -27,6 +28,13 @@ class Tracking:
         self._began = now if job.begun_at is None or adopted else job.begun_at
         self._moved_at, self._stalled, self._requeued = now, False, False
         self._observer.emit(events.SyncTriggered(job.job_id, adopted))
+        self._warn(job)
+
+    def _warn(self, job: SyncJob) -> None:
+        for name in job.unreadable:
+            if name not in self._unreadable:
+                self._unreadable.add(name)
+                self._observer.emit(events.FieldUnreadable(job.job_id, name))
 
     def pause(self, job: SyncJob) -> float:
         """Seconds until the next poll: by the job's pace, and by the API's word, which `poll.max` bounds."""
@@ -49,6 +57,7 @@ class Tracking:
             now = replace(now, status=JobStatus.RUNNING)
         elif now.status is not JobStatus.PENDING:
             self._requeued = False
+        self._warn(now)
         at = self._clock.monotonic()
         if (now.status, now.progress, now.processed_items) != (before.status, before.progress, before.processed_items):
             self._moved_at, self._stalled = at, False

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from runner.errors import ContractError
 from runner.external import show
 from runner.models import JSON, JobStatus, SyncJob
+from runner.profile import informing
 from runner.profile.expressions import find, shape
+from runner.profile.informing import Informing
 from runner.profile.models import Errors, Jobs, Source
 from runner.profile.parts import Rule
 from runner.profile.transforms import MAX_SEARCHED, transformed
@@ -136,7 +138,7 @@ def moment(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
 def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = False) -> SyncJob:
     """The job in `data`. One that has just `begun` may lack its status: it is pending.
 
-    Raises ContractError naming the field that does not fit, never its value's secrets.
+    Raises ContractError for an id or a status that does not fit; what only informs is left out, and `unreadable` names it.
     """
     fields = profile.fields
     found = None if profile.single else _as_text(find(data, fields.job_id), fields.job_id or "")
@@ -145,19 +147,21 @@ def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = F
         raise ContractError(f"the answer has no job id at `{fields.job_id}` (shape: {shape(data)})")
     if len(found) > MAX_ID:
         raise ContractError(f"the job id at `{fields.job_id}` has {len(found)} characters; at most {MAX_ID} are taken")
-    total, processed = _count(data, fields.total_items), _count(data, fields.processed_items)
+    told = Informing(data)
+    total = told.read("total_items", fields.total_items, informing.count)
+    processed = told.read("processed_items", fields.processed_items, informing.count)
+    values: dict[str, Any] = {
+        "sync_type": _sync_type(profile, told.read("sync_type", fields.sync_type, informing.word)),
+        "user_id": told.read("user_id", fields.user_id, informing.word),
+        "progress": _progress(profile, told, total, processed),
+        "start_time": told.read("start_time", fields.start_time, informing.time),
+        "end_time": told.read("end_time", fields.end_time, informing.time),
+        "error_message": told.read("error_message", fields.error_message, informing.word),
+    }
+    status = _status(profile, data, begun=begun)
     return SyncJob(
-        job_id=found,
-        status=_status(profile, data, begun=begun),
-        sync_type=_sync_type(profile, data),
-        user_id=_text_at(data, fields.user_id),
-        progress=_progress(profile, data, total, processed),
-        start_time=_text_at(data, fields.start_time),
-        end_time=_text_at(data, fields.end_time),
-        error_message=_text_at(data, fields.error_message),
-        total_items=total,
-        processed_items=processed,
-    )
+        found, status, total_items=total, processed_items=processed, **values, unreadable=told.unreadable
+    )  # fmt: skip
 
 
 def idle(profile: Jobs, data: JSON) -> bool:
@@ -196,35 +200,16 @@ def _is_among(word: JSON, words: tuple[str | int, ...]) -> bool:
     return any(type(word) is type(one) and word == one for one in words)
 
 
-def _sync_type(profile: Jobs, data: JSON) -> str | None:
+def _sync_type(profile: Jobs, told: str | None) -> str | None:
     """The job's type in our word."""
-    told = _text_at(data, profile.fields.sync_type)
     return next((ours for ours, theirs in profile.sync_types.items() if str(theirs) == told), told)
 
 
-def _progress(profile: Jobs, data: JSON, total: int | None, processed: int | None) -> float | None:
+def _progress(profile: Jobs, told: Informing, total: int | None, processed: int | None) -> float | None:
     if profile.progress == "items":
         return None if not total or processed is None else 100.0 * min(processed, total) / total
-    told = _as_number(find(data, profile.fields.progress), profile.fields.progress or "")
-    if told is None:
-        return None
-    percent = told * 100 if profile.progress == "fraction" else told
-    if not 0 <= percent <= 100:
-        raise ContractError(f"progress at `{profile.fields.progress}` is outside 0-100 per cent")
-    return percent
-
-
-def _text_at(data: JSON, expression: str | None) -> str | None:
-    return _as_text(find(data, expression), expression or "")
-
-
-def _count(data: JSON, expression: str | None) -> int | None:
-    found = _as_number(find(data, expression), expression or "")
-    if found is None:
-        return None
-    if found < 0 or found != int(found):
-        raise ContractError(f"`{expression}` should be a count (0, 1, 2, ...)")
-    return int(found)
+    unit = informing.fraction if profile.progress == "fraction" else informing.percent
+    return told.read("progress", profile.fields.progress, unit)
 
 
 def _as_text(found: JSON, place: str) -> str | None:

@@ -23,7 +23,7 @@ from runner.settings.sections import (
     Syncs,
     TlsSettings,
 )
-from runner.settings.values import Shard, Url
+from runner.settings.values import ApiUrl, Shard
 
 ENV_PREFIX = "SYNC_RUNNER_"
 SECRET_NAMES = (
@@ -45,7 +45,7 @@ class Settings(BaseSettings):
         defer_build=True,
     )
 
-    base_url: Url = Field(description="The API's address, such as https://sync.example.org.")
+    base_url: ApiUrl = Field(description="The API's address, such as https://sync.example.org.")
     profile: str = Field(
         default="garminsync", description="How the API speaks: a built-in profile's name or a YAML file."
     )

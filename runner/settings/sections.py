@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
-from runner.settings.values import Duration, HiddenUrl, PromFile, Url, WebhookBody, Words
+from runner.settings.values import Day, Duration, HiddenUrl, PromFile, Url, WebhookBody, Words
 
 
 class _Section(BaseModel):
@@ -18,11 +18,11 @@ class SyncSettings(_Section):
 
     type: str = Field(min_length=1, description="The sync type as the profile knows it, such as activities.")
     name: str = Field(default="", description="A name for logs and `after`; the type where not given.")
-    start: str | None = Field(
+    start: Day | None = Field(
         default=None,
         description="First day: 2026-01-31, today, yesterday, -7d, or last-success (the day of the last completed run).",
     )
-    end: str | None = Field(default=None, description="Last day, in the same forms.")
+    end: Day | None = Field(default=None, description="Last day, in the same forms.")
     force_full: bool = Field(default=False, description="Ask for a full sync, not only what is new.")
     after: tuple[str, ...] = Field(default=(), description="Names of syncs that must have completed first.")
     params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for this sync.")

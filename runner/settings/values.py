@@ -49,6 +49,21 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _api_url(value: str) -> str:
+    from runner.url import normal_url
+
+    return normal_url(_http_url(value))
+
+
+def _day(value: Any) -> Any:
+    """YAML reads 2026-01-31 without quotes as a date."""
+    from datetime import date, datetime
+
+    if isinstance(value, datetime):
+        raise ValueError("give a day such as 2026-01-31, without a time")  # noqa: TRY004 - pydantic wants it
+    return value.isoformat() if isinstance(value, date) else value
+
+
 def _words(value: Any) -> Any:
     """`start,failure`, or a list."""
     if isinstance(value, str) and not value.lstrip().startswith("["):
@@ -94,6 +109,8 @@ _Word = TypeVar("_Word")
 Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 Url = Annotated[str, AfterValidator(_http_url)]
+ApiUrl = Annotated[str, AfterValidator(_api_url)]
+Day = Annotated[str, BeforeValidator(_day)]
 HiddenUrl = Annotated[str, AfterValidator(_http_url), Hidden()]
 Shard = Annotated[str, AfterValidator(_shard)]
 PromFile = Annotated[Path, AfterValidator(_prom_file)]

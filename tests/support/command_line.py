@@ -106,7 +106,8 @@ class CommandLine:
     def options(self) -> list[str]:
         """What every command line here begins with."""
         common = ["--base-url", self.server.base_url, "--secrets-dir", str(self.secrets), "--profile", self.profile]
-        return [*common, "--state-dir", str(self.state), "--set", "retry.wait=10ms", "--set", "poll.min=20ms"]
+        return [*common, "--state-dir", str(self.state), "--set", "retry.wait=10ms", "--set", "poll.min=20ms",
+                "--set", "retry.connect_patience=0", "--set", "poll.patience=5s"]  # fmt: skip
 
     def start(self, *arguments: str, **environment: str) -> Running:
         """Start a command."""

@@ -32,11 +32,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """An answer: its status, JSON body, headers (a list where one stands more than once)."""
+    """An answer: its status, JSON body (or `raw` bytes), headers (a list where one stands more than once)."""
 
     body: Any = None
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    raw: bytes | None = None
 
 
 Route = Answers | list[Answers] | Callable[[Asked], Answers]
@@ -51,6 +52,11 @@ class ScriptedApi:
 
     def __enter__(self) -> "ScriptedApi":
         """Serve on a free port of loopback."""
+        self.serve()
+        return self
+
+    def serve(self, port: int = 0) -> None:
+        """Serve on that port of loopback; 0: a free one."""
         api = self
 
         class Answering(http.server.BaseHTTPRequestHandler):
@@ -61,7 +67,9 @@ class ScriptedApi:
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 seen = Asked(self.command, parts.path, parse_qs(parts.query), dict(self.headers.items()), raw)
                 said = api._said(seen)
-                body = b"" if said.body is None else json.dumps(said.body).encode()
+                body = (
+                    said.raw if said.raw is not None else b"" if said.body is None else json.dumps(said.body).encode()
+                )
                 self.send_response(said.status)
                 for name, value in (*said.headers, ("Content-Length", str(len(body)))):
                     self.send_header(name, value)
@@ -73,9 +81,8 @@ class ScriptedApi:
             def log_message(self, *values: object) -> None:
                 """Quiet."""
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answering)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
 
     def __exit__(self, *_error: object) -> None:
         self._server.shutdown()

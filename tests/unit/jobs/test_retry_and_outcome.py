@@ -1,6 +1,7 @@
 """What decides without I/O: the plan, the state machine, pacing, retries, the exit code."""
 
 import random
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -60,14 +61,27 @@ def test_last_success_is_the_day_of_the_last_completed_run_in_the_zone() -> None
 
 
 @pytest.mark.parametrize("text", ["lately", "2026-02-30", "-7x", "31.01.2026", "-999999w"])
-def test_any_other_date_is_an_error_that_names_sync_and_forms(text: str) -> None:
-    with pytest.raises(UsageError, match=r"syncs\.health\.start: no date `.*`; give 2026-01-31, today"):
-        _plan(SyncSettings(type="health", start=text))
+def test_any_other_date_is_an_error_of_its_sync_alone_that_names_the_forms(text: str) -> None:
+    syncs = [SyncSettings(type="health", start=text), SyncSettings(type="workouts", start="-7d")]
+    bad, good = plan(syncs, today=TODAY, time_zone=BERLIN, last_success=lambda _name: None)
+    assert bad.error is not None
+    assert re.match(r"syncs\.health\.start: no date `.*`; give 2026-01-31, today", bad.error)
+    assert (good.error, good.start_date) == (None, "2026-02-22")
 
 
-def test_a_start_after_the_end_is_an_error() -> None:
-    with pytest.raises(UsageError, match="is after end"):
-        _plan(SyncSettings(type="health", start="today", end="-7d"))
+def test_a_start_after_the_end_means_that_there_is_nothing_to_do() -> None:
+    today = datetime(2026, 3, 1, 9, tzinfo=UTC).timestamp()
+    syncs = [SyncSettings(type="health", start="last-success", end="yesterday"), SyncSettings(type="workouts")]
+    planned = plan(syncs, today=TODAY, time_zone=BERLIN, last_success=lambda _name: today)
+    assert [one.nothing for one in planned] == ["nothing to do: start (2026-03-01) is after end (2026-02-28)", None]
+    assert [one.error for one in planned] == [None, None]
+
+
+def test_a_date_that_yaml_has_read_is_a_date() -> None:
+    read = SyncSettings.model_validate({"type": "health", "start": date(2026, 1, 31), "end": "today"})
+    assert _plan(read) == [("health", "2026-01-31", "2026-03-01")]
+    with pytest.raises(ValueError, match="without a time"):
+        SyncSettings.model_validate({"type": "health", "start": datetime(2026, 1, 31, 9, tzinfo=UTC)})
 
 
 def test_syncs_come_after_those_they_name() -> None:
