@@ -47,7 +47,7 @@ class LoginFlow:
         self._named = named
         self._client = client
         self._auth = auth
-        self._codes = codes
+        self.codes = codes
         self._clock = clock
         self.repeats = 0
         self.no_good_until = 0.0  # monotonic: nothing that may be refused is sent before
@@ -105,12 +105,12 @@ class LoginFlow:
         """Whether to send the step again. Nothing that may count as a refused password is: only a code alone."""
         if rule.then in ("refused", "later", "failing"):
             self.no_good_until = self._clock.monotonic() + APART
-        if rule.then == "later" and not state.later and not (step.wants_code and self._codes.used_up):
+        if rule.then == "later" and not state.later and not (step.wants_code and self.codes.used_up):
             state.later = True
             return True
-        if rule.then != "refused" or _cause(rule, step, state) is not Cause.CODE or self._codes.used_up:
+        if rule.then != "refused" or _cause(rule, step, state) is not Cause.CODE or self.codes.used_up:
             return False
-        return clock_was_wrong or not self._codes.certain
+        return clock_was_wrong or not self.codes.certain
 
     def _carry(self, rule: Rule, answer: Response, state: LoginState) -> None:
         for name, sources in rule.carry.items():
@@ -199,18 +199,18 @@ class _Sending:
         with_code = step.wants_code and (seed is not None or not step.may_lack_code)
         if with_code:
             unproven = step.sends_password and not self._state.proven
-            values["code"] = await flow._codes.next(held, seed, deadline, observer, sure=unproven)
+            values["code"] = await flow.codes.next(held, seed, deadline, observer, sure=unproven)
         call = replace(prepare("login", step.request, values), takes_redirect=_takes_redirect(step))
         try:
             answer = await flow.client(step.request).exchange(call, attempt, deadline, observer)
         except Unreachable as error:
             self._note(lost=error.sent)
             if with_code and not error.sent:
-                flow._codes.give_back(held, before)
+                flow.codes.give_back(held, before)
             raise
         if with_code and answer.status in TURNED_AWAY:
-            flow._codes.give_back(held, before)
-        flow._codes.measure_skew(held, answer, observer)
+            flow.codes.give_back(held, before)
+        flow.codes.measure_skew(held, answer, observer)
         self._understood = meaning(step, answer) is not None
         if not self._understood:
             self._note(lost=answer.status in retry.MAYBE_TAKEN, repeated=answer.status in retry.NOT_TAKEN)
@@ -228,7 +228,7 @@ class _Sending:
         if isinstance(failure, int) and self._understood:
             return None
         if self._careful:
-            no_code_left = self._step.wants_code and self._flow._codes.used_up
+            no_code_left = self._step.wants_code and self._flow.codes.used_up
             unproven = self._step.sends_password and not self._state.proven
             if no_code_left or self._flow.repeats > MAX_REPEATS or self.lost > (0 if unproven else 1):
                 return None

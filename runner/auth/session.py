@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from runner.auth import refusals
+from runner.auth import refusals, renewal
 from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
-from runner.auth.login_flow import TURNED_AWAY, LoginFlow, LoginState
-from runner.auth.session_reading import read_session
+from runner.auth.login_flow import LoginFlow, LoginState
+from runner.auth.session_reading import lasts, read_session
 from runner.clock import Clock, Deadline
 from runner.errors import (
     AuthenticationError,
@@ -22,16 +22,13 @@ from runner.errors import (
     ContractError,
     DeadlineExceeded,
     LoginRefused,
-    RunnerError,
     SecretError,
     Unreachable,
 )
 from runner.events import events
 from runner.events.observer import Observer
-from runner.http import retry
 from runner.http.client import Client
-from runner.http.messages import Response, prepare
-from runner.http.retry import Safety
+from runner.http.messages import Response
 from runner.models import AuthenticationToken, UserSession
 from runner.profile import extraction, template
 from runner.profile.models import Auth
@@ -41,7 +38,6 @@ from runner.state.record import AccountState
 USE_SECONDS = 1.0  # use of a session is kept where it is so much later than what is kept
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
 PREVIOUS = "previous"  # carried with a session: a mark of the session of the login before, of which it was made
-AWAY = frozenset({502, 503})  # answers of a gate whose server is away
 
 
 class LoginSessionProvider:
@@ -63,11 +59,9 @@ class LoginSessionProvider:
         constant: Mapping[str, Any] | None = None,
         named: Mapping[str, Client] | None = None,
     ) -> None:
-        """`learn` is told each new secret (token, code), so that the redactor knows it.
+        """`add_secret` is told each new secret. `named` are the clients of addresses that steps name.
 
         `constant` are values that templates may use beside the secrets: `account`, `base_url`, `params.NAME`.
-        `named` are the clients of addresses that steps name.
-
         `reread` reads the secrets again: after a refused login once, for they may have been rotated meanwhile.
         """
         self._auth = auth
@@ -82,8 +76,7 @@ class LoginSessionProvider:
         self._session: UserSession | None = None
         self._used_at = 0.0
         self._stored = AccountState()
-        self._codes = Codes(base_url, clock, add_secret)
-        self._steps = LoginFlow(client, auth, self._codes, clock, named or {})
+        self._steps = LoginFlow(client, auth, Codes(base_url, clock, add_secret), clock, named or {})
         self._refused: AuthenticationError | None = None
 
     @property
@@ -195,16 +188,13 @@ class LoginSessionProvider:
             return False
         if self._previous and session.carried.get(PREVIOUS) != _fingerprint(self._previous.access_token):
             return False
-        if session.expires_at is None:
-            return True
-        margin = min(EXPIRY_MARGIN, max(0.0, session.expires_at - session.token.created_at) / 4)
-        return session.expires_at - margin > self._clock.time()
+        return lasts(session, EXPIRY_MARGIN, self._clock.time())
 
     def _alive(self, session: UserSession, rejected: UserSession | None) -> bool:
         """Whether it can still be used where no better one is to be had."""
         if not session.access_token or (rejected and session.access_token == rejected.access_token):
             return False
-        return session.expires_at is None or session.expires_at > self._clock.time()
+        return lasts(session, 0.0, self._clock.time())
 
     async def _acquire(
         self, held: HeldState, deadline: Deadline, observer: Observer, rejected: UserSession | None
@@ -255,35 +245,11 @@ class LoginSessionProvider:
             end = old.expires_at - self._clock.time()
             deadline = deadline.min(Deadline.after(self._clock, end, "the session"))
         try:
-            session = await self._renewed(held, old, deadline, observer)
+            session = await renewal.renewed(self._steps, self._auth, held, old, self._constant, deadline, observer)
         except (Unreachable, LoginRefused, ContractError, DeadlineExceeded) as error:
             observer.emit(events.LoginFailed("refresh", str(error)))
-            return _without(error, held, old, before, alive=alive)
+            return renewal.without(error, held, old, before, alive=alive)
         return self._started(held, session, "refresh", began, observer)
-
-    async def _renewed(self, held: HeldState, old: UserSession, deadline: Deadline, observer: Observer) -> UserSession:
-        """What the API gives for the refresh token. Raises Unreachable, LoginRefused or ContractError."""
-        refresh = self._auth.refresh
-        assert refresh is not None
-        values = {**self._constant, **old.carried, "refresh_token": old.refresh_token, "access_token": old.access_token}
-        call = prepare("refresh", refresh.request, values)
-        client = self._steps.client(refresh.request)
-        answer = await client.repeat(
-            "refresh",
-            lambda attempt: client.exchange(call, attempt, deadline, observer),
-            why=_not_looked_at,
-            deadline=deadline,
-            observer=observer,
-        )
-        self._codes.measure_skew(held, answer, observer)
-        if retry.failure(answer.status):
-            raise Unreachable(f"the API answered {answer.status}", sent=answer.status not in AWAY)
-        if not extraction.fits(refresh.accepted, answer):
-            raise LoginRefused(f"the API answered {answer.status}")
-        fields = refresh.session or self._auth.session
-        assert fields is not None
-        state = LoginState({}, answer, old.carried, old.token.mfa_verified)
-        return read_session("refresh", fields, state, self._auth.kept, old)
 
     async def _login(self, held: HeldState, deadline: Deadline, observer: Observer) -> UserSession:
         self._check_refusals(held)
@@ -303,10 +269,7 @@ class LoginSessionProvider:
         try:
             return await self._steps.go(held, self._constant, self._credentials.seed, deadline, observer)
         except LoginRefused as error:
-            if error.cause is Cause.TOKEN:  # no secret was refused
-                observer.emit(events.LoginFailed("login", str(error)))
-                raise
-            if self._rotated(held, error, observer):
+            if error.cause is not Cause.TOKEN and self._rotated(held, error, observer):
                 return await self._walk(held, deadline, observer)
             self._note_refusal(held, observer, error)
             raise
@@ -345,9 +308,11 @@ class LoginSessionProvider:
             raise objection
 
     def _note_refusal(self, held: HeldState, observer: Observer, error: LoginRefused) -> None:
+        observer.emit(events.LoginFailed("login", str(error)))
+        if error.cause is Cause.TOKEN:  # no secret was refused
+            return
         now = self._clock.time()
         held.change(**refusals.after_refusal(held.state, error.cause, self._credentials, now))
-        observer.emit(events.LoginFailed("login", str(error)))
         observer.emit(events.CooldownStarted(held.state.cooldown_until - now, held.state.failures))
 
     def _bound(self, session: UserSession) -> UserSession:
@@ -364,14 +329,7 @@ class LoginSessionProvider:
         if self._auth.revoke is None or session is None:
             return
         self._keep(session)
-        values = {**self._constant, **session.carried, "access_token": session.access_token}
-        call = prepare("revoke", self._auth.revoke.request, {**values, "refresh_token": session.refresh_token})
-        client = self._steps.client(self._auth.revoke.request)
-        answer = await client.send(call, safety=Safety.IDEMPOTENT, deadline=deadline, observer=observer)
-        if not extraction.fits(self._auth.revoke.accepted, answer):
-            raise ContractError(
-                f"revoke: the API answered {answer.status}; the session is forgotten here, not ended there"
-            )
+        await renewal.revoke(self._steps, self._auth.revoke, session, self._constant, deadline, observer)
 
     def _started(
         self, held: HeldState, session: UserSession, method: str, began: float, observer: Observer
@@ -385,33 +343,6 @@ class LoginSessionProvider:
         spent = round(self._clock.monotonic() - began, 3)
         observer.emit(events.LoggedIn(method, session.token.mfa_verified, spent, self._left(session)))
         return session
-
-
-def _without(
-    error: RunnerError, held: HeldState, old: UserSession, before: AccountState, *, alive: bool
-) -> UserSession | None:
-    """What is left after a failed refresh: the old session, or None for a login. Raises `error` where neither helps."""
-    away = isinstance(error, Unreachable | DeadlineExceeded)
-    rest = replace(old, refresh_token=None)
-    if away and not error.sent:
-        held.change(session=before.session, used_refresh_token=before.used_refresh_token)
-        rest = old
-    elif away and alive:
-        held.change(session=rest)
-    if away and alive:
-        return rest
-    if isinstance(error, DeadlineExceeded) or (isinstance(error, Unreachable) and not error.sent):
-        raise error
-    return None  # the token may be used up: a login is the way on
-
-
-def _not_looked_at(failure: Unreachable | int) -> str | None:
-    """The reason to send a refresh again: the API certainly never saw the token, which a second use would revoke.
-
-    A 503 does not say so: a proxy may give one when the server behind it was slow to answer.
-    """
-    certain = failure in TURNED_AWAY if isinstance(failure, int) else not failure.sent
-    return retry.reason(failure, Safety.NON_IDEMPOTENT) if certain else None
 
 
 def _fingerprint(token: str) -> str:

@@ -76,3 +76,10 @@ def _lifetime(answer: Response, fields: SessionFields, now: float) -> float | No
     end = extraction.moment(answer, fields.expires_at)
     lifetimes = [told, None if end is None else end - now]
     return min((one for one in lifetimes if one is not None and SHORTEST <= one <= LONGEST), default=None)
+
+
+def lasts(session: UserSession, margin: float, now: float) -> bool:
+    """Whether it lasts for `margin` seconds more, or for a quarter of its length where that is less."""
+    if session.expires_at is None:
+        return True
+    return session.expires_at - min(margin, max(0.0, session.expires_at - session.token.created_at) / 4) > now

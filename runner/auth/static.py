@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runner.auth import refusals
 from runner.auth.credentials import Credentials
-from runner.clock import Deadline
-from runner.errors import LoginRefused, SecretError
+from runner.clock import Clock, Deadline, SystemClock
+from runner.errors import Cause, LoginRefused, SecretError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http.messages import Response
@@ -13,6 +14,7 @@ from runner.models import AuthenticationToken, UserSession
 from runner.profile import template
 from runner.profile.extraction import fits
 from runner.profile.models import Auth
+from runner.state.interface import AccountStore
 from runner.state.record import AccountState
 
 
@@ -28,12 +30,20 @@ class StaticSessionProvider:
         credentials: Credentials,
         constant: Mapping[str, Any],
         reread: Callable[[], Credentials],
+        store: AccountStore | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        """`constant` are values that templates may use beside the secrets: `account`, `base_url`, `params.NAME`."""
+        """`constant` are values that templates may use beside the secrets: `account`, `base_url`, `params.NAME`.
+
+        `store` is where a refused password is remembered; None for secrets that lock no account.
+        """
         self._auth = auth
         self._credentials = credentials
         self._fixed = constant
         self._reread: Callable[[], Credentials] | None = reread
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._checked = store is None
         self._readings = 1
 
     @property
@@ -47,14 +57,20 @@ class StaticSessionProvider:
 
     async def session(
         self,
-        deadline: Deadline,  # noqa: ARG002 - nothing is sent
+        deadline: Deadline,
         observer: Observer,
         *,
         rejected: UserSession | None = None,
     ) -> UserSession:
-        """The secrets as a session. Raises LoginRefused where the API rejected them and no others are mounted."""
+        """The secrets as a session.
+
+        Raises LoginRefused where the API rejected them and no others are mounted, or did so in an earlier run.
+        """
+        if not self._checked and self._store is not None:
+            self._check(await self._store.read(deadline))
+            self._checked = True
         if rejected is not None and rejected.token.token_id == self._token_id:
-            self._rotate(observer)
+            await self._refused(deadline, observer)
         return UserSession(AuthenticationToken(self._token_id, access_token=""))
 
     def headers(self, session: UserSession) -> dict[str, str]:  # noqa: ARG002 - there is only one
@@ -80,7 +96,35 @@ class StaticSessionProvider:
         """Nothing is kept."""
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
-        """Nothing is kept."""
+        """Drop the memory of a refused password, where asked."""
+        if self._store is not None and cooldown:
+            async with self._store.hold(deadline) as held:
+                held.change(**refusals.FORGIVEN)
+
+    def _check(self, stored: AccountState) -> None:
+        """Raises LoginRefused for a password that was refused before and has not changed."""
+        objection = refusals.objection(stored, self._credentials, self._clock.time())
+        if objection:
+            raise objection
+
+    async def _refused(self, deadline: Deadline, observer: Observer) -> None:
+        """Other secrets, if they are mounted by now, 2 s later. Raises LoginRefused where there are none."""
+        before = self._credentials
+        try:
+            self._rotate(observer)
+        except LoginRefused:
+            await self._remember(before, deadline)
+            raise
+        if self._store is not None:
+            await self._remember(before, deadline)
+            self._check(await self._store.read(deadline))
+            await self._clock.sleep(refusals.APART)
+
+    async def _remember(self, credentials: Credentials, deadline: Deadline) -> None:
+        if self._store is None:
+            return
+        async with self._store.hold(deadline) as held:
+            held.change(**refusals.after_refusal(held.state, Cause.PASSWORD, credentials, self._clock.time()))
 
     @property
     def _token_id(self) -> str:
@@ -96,6 +140,9 @@ class StaticSessionProvider:
             observer.emit(events.LoginFailed("login", str(error)))
         if self._credentials == before:
             named = ", ".join(f"`{name}`" for name in self._auth.secrets if name in self._credentials.values)
-            raise LoginRefused(f"login: the API refuses what is mounted; check the secret {named or '(there is none)'}")
+            raise LoginRefused(
+                f"login: the API refuses what is mounted; check the secret {named or '(there is none)'}",
+                cause=Cause.PASSWORD,
+            )
         self._readings += 1
         observer.emit(events.SecretsRotated())

@@ -85,7 +85,10 @@ def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> t
         identity = identity or credentials.identity or tools.account
         constant = {"account": tools.account, "base_url": base_url, **one.params}
         if one.auth.static:
-            made = StaticSessionProvider(auth=one.auth, credentials=credentials, constant=constant, reread=read)
+            store = tools.store(one.key, identity) if "password" in one.auth.secrets else None
+            made = StaticSessionProvider(
+                auth=one.auth, credentials=credentials, constant=constant, reread=read, store=store, clock=tools.clock
+            )
             continue
         client = tools.client.others.get(one.address, tools.client)
         last = LoginSessionProvider(

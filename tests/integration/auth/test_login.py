@@ -388,7 +388,7 @@ def test_a_lying_api_that_asks_for_code_after_code_is_left(user: User, monkeypat
     for _ in range(2):
         user.clock.pass_time(3600)
         save(user.store, replace(load(user.store), session=None))
-        if not provider._codes.used_up:
+        if not provider._steps.codes.used_up:
             user.log_in(provider)
     with pytest.raises(AuthenticationError, match="2 one-time codes were sent in this run already"):
         user.log_in(provider)

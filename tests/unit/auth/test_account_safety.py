@@ -1,5 +1,6 @@
 """No account is locked by us: what a refusal leads to, in the run, in later runs, with memory and without."""
 
+import asyncio
 import dataclasses
 from email.utils import formatdate
 from typing import Any
@@ -12,11 +13,18 @@ from hypothesis import strategies as st
 from runner import profile as profiles
 from runner.auth import refusals
 from runner.auth.credentials import Credentials
+from runner.auth.static import StaticSessionProvider
 from runner.auth.totp import Seed, code
+from runner.clock import Deadline
 from runner.errors import AuthenticationError, Cause, ContractError, LoginRefused, RunnerError, Unreachable
+from runner.events.observer import Observer
+from runner.models import UserSession
+from runner.profile.loading import load_login
 from runner.profile.models import Answer, Profile
 from runner.state import record
+from runner.state.memory import MemoryStore
 from runner.state.record import AccountState, Codec
+from tests.support.login_model import FakeClock
 from tests.support.stores import load, save
 from tests.unit.auth.test_login_flow import (
     CODE_WANTED,
@@ -315,3 +323,29 @@ def test_errors_that_are_no_refusals_are_not_counted() -> None:
             cli.ask()
         assert (cli.stored.failures, cli.stored.doubts) == (0, 0)
     assert issubclass(LoginRefused, AuthenticationError)
+
+
+def test_a_refused_password_that_goes_with_each_request_is_not_sent_by_later_runs() -> None:
+    store, clock = MemoryStore(), FakeClock()
+    auth = load_login("basic").auth
+
+    def provider(password: str) -> StaticSessionProvider:
+        mounted = Credentials("me", password)
+        return StaticSessionProvider(
+            auth=auth, credentials=mounted, constant={}, reread=lambda: mounted, store=store, clock=clock
+        )
+
+    def ask(one: StaticSessionProvider, rejected: UserSession | None = None) -> UserSession:
+        return asyncio.run(one.session(Deadline(clock), Observer(clock), rejected=rejected))
+
+    first = provider("wrong")
+    session = ask(first)
+    with pytest.raises(LoginRefused, match="the API refuses what is mounted"):
+        ask(first, session)
+    for _ in range(24):
+        clock.now += 3600
+        with pytest.raises(LoginRefused, match="not sent again until it changes"):
+            ask(provider("wrong"))
+    ask(provider("right"))
+    asyncio.run(first.forget(Deadline(clock), cooldown=True))
+    ask(provider("wrong"))

@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from runner.auth import codes, login_flow, refusals, session, totp
+from runner.auth import codes, login_flow, refusals, renewal, session, totp
 from runner.auth.codes import Codes
 from runner.auth.session import LoginSessionProvider
 from runner.errors import LoginRefused
@@ -51,7 +51,7 @@ BROKEN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "processes do not wait for each other": lambda: mock.patch.object(SharedStore, "hold", _open_to_all),
     "the clock's skew is not measured": lambda: mock.patch.object(Codes, "measure_skew", lambda *_: None),
     "a session that has ended is used": lambda: mock.patch.object(session, "EXPIRY_MARGIN", -100.0),
-    "a lost refresh is sent again": lambda: mock.patch.object(session, "_not_looked_at", lambda _failure: "again"),
+    "a lost refresh is sent again": lambda: mock.patch.object(renewal, "not_looked_at", lambda _failure: "again"),
     "a run sends nine codes": lambda: mock.patch.object(codes, "MAX_CODES", 9),
 }
 

@@ -1,0 +1,98 @@
+"""Requests about a session that stands: its refresh, what is left of it where that fails, and its end at the API."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from runner.auth.login_flow import TURNED_AWAY, LoginFlow, LoginState
+from runner.auth.session_reading import read_session
+from runner.clock import Deadline
+from runner.errors import ContractError, DeadlineExceeded, LoginRefused, RunnerError, Unreachable
+from runner.events.observer import Observer
+from runner.http import retry
+from runner.http.messages import prepare
+from runner.http.retry import Safety
+from runner.models import UserSession
+from runner.profile import extraction
+from runner.profile.auth_models import Auth, Revoke
+from runner.state.interface import HeldState
+from runner.state.record import AccountState
+
+AWAY = frozenset({502, 503})  # answers of a gate whose server is away
+
+
+async def renewed(
+    flow: LoginFlow,
+    auth: Auth,
+    held: HeldState,
+    old: UserSession,
+    known: Mapping[str, Any],
+    deadline: Deadline,
+    observer: Observer,
+) -> UserSession:
+    """What the API gives for the refresh token. Raises Unreachable, LoginRefused or ContractError."""
+    refresh = auth.refresh
+    assert refresh is not None
+    values = {**known, **old.carried, "refresh_token": old.refresh_token, "access_token": old.access_token}
+    call = prepare("refresh", refresh.request, values)
+    client = flow.client(refresh.request)
+    answer = await client.repeat(
+        "refresh",
+        lambda attempt: client.exchange(call, attempt, deadline, observer),
+        why=not_looked_at,
+        deadline=deadline,
+        observer=observer,
+    )
+    flow.codes.measure_skew(held, answer, observer)
+    if retry.failure(answer.status):
+        raise Unreachable(f"the API answered {answer.status}", sent=answer.status not in AWAY)
+    if not extraction.fits(refresh.accepted, answer):
+        raise LoginRefused(f"the API answered {answer.status}")
+    fields = refresh.session or auth.session
+    assert fields is not None
+    state = LoginState({}, answer, old.carried, old.token.mfa_verified)
+    return read_session("refresh", fields, state, auth.kept, old)
+
+
+async def revoke(
+    flow: LoginFlow,
+    how: Revoke,
+    session: UserSession,
+    known: Mapping[str, Any],
+    deadline: Deadline,
+    observer: Observer,
+) -> None:
+    """End the session at the API. Raises Unreachable, ContractError, DeadlineExceeded."""
+    values = {**known, **session.carried, "access_token": session.access_token, "refresh_token": session.refresh_token}
+    call = prepare("revoke", how.request, values)
+    client = flow.client(how.request)
+    answer = await client.send(call, safety=Safety.IDEMPOTENT, deadline=deadline, observer=observer)
+    if not extraction.fits(how.accepted, answer):
+        raise ContractError(f"revoke: the API answered {answer.status}; the session is forgotten here, not ended there")
+
+
+def without(
+    error: RunnerError, held: HeldState, old: UserSession, before: AccountState, *, alive: bool
+) -> UserSession | None:
+    """What is left after a failed refresh: the old session, or None for a login. Raises `error` where neither helps."""
+    away = isinstance(error, Unreachable | DeadlineExceeded)
+    rest = replace(old, refresh_token=None)
+    if away and not error.sent:
+        held.change(session=before.session, used_refresh_token=before.used_refresh_token)
+        rest = old
+    elif away and alive:
+        held.change(session=rest)
+    if away and alive:
+        return rest
+    if isinstance(error, DeadlineExceeded) or (isinstance(error, Unreachable) and not error.sent):
+        raise error
+    return None  # the token may be used up: a login is the way on
+
+
+def not_looked_at(failure: Unreachable | int) -> str | None:
+    """The reason to send a refresh again: the API certainly never saw the token, which a second use would revoke.
+
+    A 503 does not say so: a proxy may give one when the server behind it was slow to answer.
+    """
+    certain = failure in TURNED_AWAY if isinstance(failure, int) else not failure.sent
+    return retry.reason(failure, Safety.NON_IDEMPOTENT) if certain else None

@@ -1,0 +1,137 @@
+"""The login `keycloak` at a real Keycloak with one-time codes, judged by Keycloak's own events, locks and sessions."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.servers.keycloak_server import PASSWORD, SEED, TOKEN_SECONDS, Keycloak
+from tests.support.command_line import Finished, Running
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
+RunAs = Callable[..., Finished]
+
+
+@pytest.fixture(scope="module")
+def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
+    """One for all tests here; each has a user of its own."""
+    with ExitStack() as stack:
+        yield Keycloak(tmp_path_factory.mktemp("keycloak"), stack)
+
+
+@pytest.fixture
+def start_as(keycloak: Keycloak, tmp_path: Path) -> Callable[..., Running]:
+    """Starts a command as one user, with `state` as the name of its state directory."""
+
+    def start(user: str, *words: str, state: str = "state", use: str = "keycloak", **secrets: str) -> Running:
+        folder = tmp_path / f"secrets-{time.monotonic_ns()}"
+        folder.mkdir(mode=0o700)
+        known = {
+            "username": user, "password": PASSWORD, "totp_seed": SEED, "client_id": "runner", "client_secret": "runner-100%+",
+        } | secrets  # fmt: skip
+        for name, secret in known.items():
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_text(secret)
+        address = keycloak.base_url
+        login = {"use": use, "address": address, "params": {"realm": "sync"}}
+        if use == "oauth2-client-credentials":
+            login = {"use": use, "address": f"{address}/realms/sync/protocol/openid-connect"}
+        config = folder / "config.yaml"
+        settings = {
+            "base_url": address, "login": login, "secrets_dir": str(folder), "state": {"dir": str(tmp_path / state)}
+        }  # fmt: skip
+        config.write_text(json.dumps(settings))
+        return Running(["--config", str(config), *words], {})
+
+    return start
+
+
+@pytest.fixture
+def run_as(start_as: Callable[..., Running]) -> RunAs:
+    """Runs it to its end."""
+    return lambda *words, **options: start_as(*words, **options).finish(patience=180.0)
+
+
+def test_a_session_is_kept_refreshed_and_ended(keycloak: Keycloak, run_as: RunAs) -> None:
+    first = run_as("athlete", "login")
+    assert (first.code, first.events("session.started")[0]["mfa"]) == (0, True)
+    assert run_as("athlete", "login").events("session.reused")
+    time.sleep(TOKEN_SECONDS)
+    assert run_as("athlete", "login").events("session.started")[0]["method"] == "refresh"
+    assert keycloak.events("athlete", "LOGIN", "REFRESH") == ["LOGIN", "REFRESH_TOKEN"]
+    assert keycloak.sessions("athlete") == 1
+    assert run_as("athlete", "logout").code == 0
+    assert keycloak.sessions("athlete") == 0
+
+
+def test_a_wrong_password_is_sent_once_a_run_and_locks_nobody(keycloak: Keycloak, run_as: RunAs) -> None:
+    for _ in range(3):
+        ended = run_as("wrong", "login", password="not this")
+        assert ended.code == 3
+    assert keycloak.events("wrong") == ["LOGIN_ERROR:invalid_user_credentials"]
+    for state in ("none", "neither"):
+        ended = run_as("wrong", "login", state=state, password="not this")
+        assert "the password or the one-time code was refused (400: Invalid user credentials)" in ended.errors
+    assert keycloak.events("wrong") == ["LOGIN_ERROR:invalid_user_credentials"] * 3
+    assert not keycloak.locked("wrong")
+    assert run_as("wrong", "login").code == 0  # mended, and tried at once
+
+
+def test_a_runner_without_memory_sends_no_code_that_its_predecessor_used(keycloak: Keycloak, run_as: RunAs) -> None:
+    assert run_as("twice", "login", state="one").code == 0
+    assert run_as("twice", "login", state="two").code == 0
+    assert keycloak.events("twice", "LOGIN") == ["LOGIN", "LOGIN"]
+
+
+def test_two_runners_with_one_state_log_in_once(keycloak: Keycloak, start_as: Callable[..., Running]) -> None:
+    both = [start_as("shared", "login") for _ in range(2)]
+    assert [one.finish(patience=180.0).code for one in both] == [0, 0]
+    assert keycloak.events("shared", "LOGIN") == ["LOGIN"]
+
+
+def test_a_session_that_an_administrator_ended_is_followed_by_a_login(keycloak: Keycloak, run_as: RunAs) -> None:
+    assert run_as("moved", "login").code == 0
+    keycloak.end_sessions("moved")
+    time.sleep(TOKEN_SECONDS)
+    ended = run_as("moved", "login")
+    assert [one["method"] for one in ended.events("session.started")] == ["login"]
+    assert keycloak.events("moved", "LOGIN") == ["LOGIN", "LOGIN"]
+
+
+@pytest.mark.parametrize(
+    ("user", "secrets", "told"),
+    [
+        ("client", {"client_secret": "wrong"}, "the client was refused, not the user (401: Invalid client or Invalid"),
+        (
+            "client",
+            {"client_id": "no-direct", "client_secret": "no-direct-100%+"},
+            "(400: Client not allowed for direct",
+        ),
+        ("disabled", {}, "the account is refused as it is (400: Account disabled)"),
+        ("novice", {}, "the account is refused as it is (400: Account is not fully set up)"),
+    ],
+)
+def test_a_refusal_is_told_by_its_cause(
+    keycloak: Keycloak, run_as: RunAs, user: str, secrets: dict[str, str], told: str
+) -> None:
+    ended = run_as(user, "login", **secrets)
+    assert ended.code == 3
+    assert told in ended.errors
+    if user == "client":
+        assert keycloak.events(user) == []  # nothing was counted against the user
+
+
+def test_a_user_without_a_second_factor_needs_no_seed(keycloak: Keycloak, run_as: RunAs, tmp_path: Path) -> None:
+    assert run_as("plain", "login").code == 0
+    assert keycloak.events("plain") == ["LOGIN"]
+
+
+def test_a_client_logs_in_for_itself(run_as: RunAs) -> None:
+    ended = run_as(
+        "-", "login", use="oauth2-client-credentials", client_id="machine", client_secret="machine-100%+"
+    )  # fmt: skip
+    assert ended.code == 0
+    assert ended.events("session.started")[0]["mfa"] is False
