@@ -27,6 +27,7 @@ from runner.jobs.sync_run import execute, working
 from runner.models import AccountResult, Outcome, RunResult, SyncResult, UserSession
 from runner.profile import parameters
 from runner.settings import Settings, SyncSettings
+from runner.state.file_worker import FileWorker
 from runner.state.interface import State
 from runner.state.ledger import BUSY, Ledger
 
@@ -146,7 +147,7 @@ async def _all_accounts(
             if len(plans) > 1:
                 bound.emit(events.AccountEnded(account.exit_code, account.completed, account.total - account.completed))
 
-    ledger = Ledger(context.settings.state.dir, context.redact, min(BUSY, deadline.remaining))
+    ledger = await _opened_ledger(context, deadline)
     try:
         at_once = min(context.settings.limits.accounts, len(plans))
         patience = context.settings.retry.connect_patience
@@ -160,6 +161,19 @@ async def _all_accounts(
     finally:
         ledger.close()
     return [ended[one.name] for one in plans]
+
+
+async def _opened_ledger(context: RunContext, deadline: Deadline) -> Ledger:
+    """On a thread: the state directory's file system may hang. Raises UsageError or DeadlineExceeded."""
+    # A ledger that others hold is told as such, which takes a little less than until the deadline.
+    directory, patience = context.settings.state.dir, min(BUSY, 0.8 * deadline.remaining)
+    if directory is None:
+        return Ledger(None, context.redact)
+    worker = FileWorker()
+    try:
+        return await worker.run(lambda: Ledger(directory, context.redact, patience), deadline, str(directory))
+    finally:
+        worker.close()
 
 
 def _together(

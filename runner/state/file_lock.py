@@ -1,5 +1,6 @@
 """A lock between processes: a permanent file, locked by the kernel, so that a killed holder lets go of it."""
 
+import errno
 import fcntl
 import os
 import random
@@ -12,8 +13,15 @@ from runner.errors import DeadlineExceeded
 
 
 def open_lock(path: Path) -> int:
-    """The descriptor of the lock file, made where there is none. Raises OSError; a link is not followed."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """The descriptor of the lock file, made where there is none. Raises OSError; a link is not followed.
+
+    Another user's file does not count: its owner could hold the lock for ever.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if os.fstat(descriptor).st_uid not in (0, os.geteuid()):
+        os.close(descriptor)
+        raise PermissionError(errno.EPERM, "belongs to another user", str(path))
+    return descriptor
 
 
 def try_lock(descriptor: int) -> bool:

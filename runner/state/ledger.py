@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,9 +19,11 @@ from runner.errors import DeadlineExceeded, UsageError
 from runner.frozen import Frozen
 from runner.limiter import FairLimiter
 from runner.state.file_lock import held, open_lock, try_lock
+from runner.state.private_directory import PrivateDirectory
 
 T = TypeVar("T")
 SCHEMA = 4
+LEDGER_FILE = "ledger.sqlite3"
 BEGINNING = 100  # syncs between intent and job at once: each has two lock files open, its own and its account's
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
 
@@ -106,6 +108,22 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     return entry
 
 
+def _prepared(directory: Path) -> Path:
+    """The directory, once nothing in it can lead SQLite, which follows links, to another's file. Raises StateError.
+
+    SQLite makes its other files with the mode of the ledger, which is made here with 0600.
+    """
+    private = PrivateDirectory.open(directory)
+    try:
+        private.make_private(LEDGER_FILE)
+        for beside in ("-wal", "-shm", "-journal"):
+            with suppress(FileNotFoundError):
+                os.close(private.open_file(LEDGER_FILE + beside, os.O_RDONLY))
+        return directory
+    finally:
+        private.close()
+
+
 class LedgerBusy(UsageError):
     """Another process is just writing: worth another try."""
 
@@ -137,13 +155,12 @@ class Ledger:
         self._redact = redact
         self._limiter = FairLimiter(BEGINNING)
         self._directory = directory
-        self._path = ":memory:" if directory is None else str(directory / "ledger.sqlite3")
+        self._path = ":memory:" if directory is None else str(directory / LEDGER_FILE)
         try:
             if directory is None:
                 self._open(patience)
                 return
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _alone(directory / "ledger.lock", patience):
+            with _alone(_prepared(directory) / "ledger.lock", patience):
                 self._open(patience)
         except (OSError, sqlite3.Error) as error:
             raise _error(error)(
@@ -151,9 +168,9 @@ class Ledger:
             ) from None
 
     def _open(self, patience: float) -> None:
-        self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None)
+        # One task at a time uses it; it is opened on a thread, because a file system may hang.
+        self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
         if self._path != ":memory:":
-            Path(self._path).chmod(0o600)
             self._db.execute("PRAGMA journal_mode=WAL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:

@@ -5,6 +5,7 @@ may give each transaction another server connection.
 """
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -59,6 +60,7 @@ class Connections:
         if secret is not None:
             raise UsageError("state.url: holds a password; mount it as the secret `state_password`")
         self.name = f"database {where}"
+        logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it warns of is raised here, and told once
         self._url, self._password, self._clock = url, password, clock
         self._free = asyncio.Semaphore(most)
         self._idle: list[AsyncConnection[Any]] = []

@@ -54,7 +54,7 @@ class PrivateDirectory:
     def _checked(cls, path: Path, descriptor: int) -> "PrivateDirectory":
         about = os.fstat(descriptor)
         problem = None if _trusted(about) else f"belongs to another user (uid {about.st_uid})"
-        if not problem and about.st_mode & 0o022 and not about.st_mode & stat.S_ISVTX and not _volume_group(about):
+        if not problem and about.st_mode & 0o022 and not about.st_mode & stat.S_ISVTX and _volume_group(about) is None:
             problem = f"other users may write it (mode {stat.S_IMODE(about.st_mode):04o})"
         if problem:
             os.close(descriptor)
@@ -102,6 +102,16 @@ class PrivateDirectory:
             raise StateError(
                 f"{path}: other users may write it (mode {stat.S_IMODE(about.st_mode):04o}); check it, then chmod 0600"
             )
+
+    def make_private(self, name: str) -> None:
+        """Make the file where there is none, and close it to others where there is one. Raises StateError."""
+        descriptor = self.open_file(name, os.O_RDWR | os.O_CREAT)
+        try:
+            self._close_to_others(descriptor, os.fstat(descriptor))
+        except OSError as error:
+            raise StateError(f"{self.path / name}: {error.strerror}; remove it") from None
+        finally:
+            os.close(descriptor)
 
     def read(self, name: str) -> tuple[bytes, os.stat_result]:
         """At most MAX_BYTES + 1 bytes of the file, and what it was like before others were shut out."""

@@ -163,7 +163,7 @@ def test_many_accounts_share_few_connections_and_one_rests(database: Server) -> 
             store = state.account(f"many{number}", AccountOptions(Codec(), print))
             async with store.hold(_deadline(60)) as held:
                 held.change(last_step=number)
-            seen.append(_connections(database) - others)
+            seen.append(await asyncio.to_thread(_connections, database) - others)
 
         await asyncio.gather(*(one(number) for number in range(12)))
         assert max(seen) <= 3
