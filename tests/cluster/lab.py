@@ -60,10 +60,26 @@ def volume(name: str, space: str, group: int = 65532) -> list[Object]:
     ]  # fmt: skip
 
 
-def give(volume: Path, group: int) -> None:
-    """A volume to a group, with all that is in it, as the kubelet does it for a pod's fsGroup."""
+def python_pod(name: str, space: str, code: str, *arguments: str, labels: dict[str, str] | None = None) -> Object:
+    """A pod that holds `restricted` and runs a program in Python."""
+    container = {
+        "name": "python", "image": "sync-runner-sandbox:dev", "command": ["python", "-c", code, *arguments],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }  # fmt: skip
+    context = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {"restartPolicy": "Never", "securityContext": context, "containers": [container]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": space, "labels": labels or {}},
+        "spec": spec,
+    }
+
+
+def give(volume: Path, group: int, user: int = -1) -> None:
+    """A volume to a group, with all that is in it, as the kubelet does it for a pod's fsGroup; or to another user too."""
     for path in (volume, *volume.rglob("*")):
-        os.chown(path, -1, group)
+        os.chown(path, user, group)
         path.chmod(0o2770 if path.is_dir() else 0o660)
 
 
@@ -214,6 +230,13 @@ class Lab:
         """A pod's log lines."""
         lines = kubectl("-n", self.space, "logs", pod).stdout.splitlines()
         return [json.loads(line) for line in lines]
+
+    def python(self, name: str, code: str, *arguments: str) -> str:
+        """What a program in Python prints in a pod that the runner's NetworkPolicy holds for."""
+        apply(python_pod(name, self.space, code, *arguments, labels={"app.kubernetes.io/name": "sync-runner"}))
+        succeeded = "--for=jsonpath={.status.phase}=Succeeded"
+        kubectl("-n", self.space, "wait", f"pod/{name}", succeeded, "--timeout=240s")
+        return kubectl("-n", self.space, "logs", name).stdout
 
     def events(self, reason: str) -> list[str]:
         """The messages of this namespace's events of one reason."""

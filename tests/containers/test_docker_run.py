@@ -125,7 +125,7 @@ def test_an_api_that_is_not_there_is_code_7(here: Place) -> None:
 def test_a_defect_is_code_1_in_one_line(here: Place, tmp_path: Path) -> None:
     """A package of the runner is hidden below an empty directory, as if the image had been built wrongly."""
     (tmp_path / "empty").mkdir(mode=0o755)
-    hidden = "/opt/sync-runner/lib/python3.13/site-packages/runner/sync"
+    hidden = "/opt/sync-runner/lib/python3.13/site-packages/runner/jobs"
     ended = here.run("run", "health", options=["--volume", f"{tmp_path / 'empty'}:{hidden}:ro"])
     assert ended.code == 1
     assert "this is a defect of sync-runner" in ended.told
