@@ -80,6 +80,7 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/r
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python -m k8s.written
 	$(BIN)/python -m tools.decision_index
+	$(BIN)/python -m tools.machine_tables
 	$(BIN)/python -m tools.messages
 	$(BIN)/python -m tools.address
 	$(BIN)/python k8s/prometheus_rule.py

@@ -11,9 +11,7 @@ from runner.errors import (
     ContractError,
     DeadlineExceeded,
     OutcomeUnknown,
-    PermissionMissing,
     RunnerError,
-    StrayAnswer,
     Unreachable,
     UsageError,
 )
@@ -21,12 +19,11 @@ from runner.events import events
 from runner.events.observer import Observer
 from runner.jobs import decide as machine
 from runner.jobs import states as s
-from runner.jobs.api import Conflict, JobMissing, JobReplaced
-from runner.jobs.conditions import ended_since_the_trigger, may_be_ours
+from runner.jobs.api import Conflict
 from runner.jobs.context import SyncContext
-from runner.jobs.identity import match, started
 from runner.jobs.journal import RENEW_SECONDS, SyncJournal
 from runner.jobs.plan import PlannedSync
+from runner.jobs.reads import Reads
 from runner.jobs.states import Action, Do, Event, Facts, Phase, State, Why
 from runner.jobs.tracking import Tracking
 from runner.models import JobStatus, Outcome, SyncJob
@@ -67,9 +64,9 @@ class Drive:
         self.rules = machine.single() if self.single else machine.with_ids()
         self.journal = SyncJournal(shared, sync, observer)
         self.tracking = Tracking(shared, observer)
+        self.reads = Reads(shared, sync, self.facts, self.journal, observer)
         self.state = State()
         self.last, self.deadline = last, deadline
-        self._intended_at = 0.0  # Unix seconds
         self._closed: set[str | None] = set()
         self._lock = AsyncExitStack()
         self._sent: asyncio.Future[SyncJob | Conflict] | None = None
@@ -178,9 +175,9 @@ class Drive:
             case Do.TRIGGER:
                 return await self._trigger(action.after or 0.0)
             case Do.POLL:
-                return await self._read(self._poll)
+                return await self.reads.poll(self.state, self._until)
             case Do.LIST:
-                return await self._read(self._list)
+                return await self.reads.list(self.state, self._until)
             case Do.AWAIT:
                 return await self._answered()
             case _:
@@ -231,7 +228,7 @@ class Drive:
             return s.Broken(
                 self._now, UsageError("the ledger does not keep what is written; check space and rights of state.dir")
             )
-        self._intended_at = entry.intended_at
+        self.reads.intended_at = entry.intended_at
         leased = await self.journal.lease() if entry.job_id is not None else True
         name = entry.job_id or (entry.key if self.single else None)
         job = (
@@ -244,8 +241,8 @@ class Drive:
         )  # fmt: skip
 
     async def _intend(self) -> Event:
-        key, self._intended_at = str(uuid.uuid4()), self.clock.time()
-        await self.journal.intend(key, self._intended_at, self.deadline)
+        key, self.reads.intended_at = str(uuid.uuid4()), self.clock.time()
+        await self.journal.intend(key, self.reads.intended_at, self.deadline)
         return s.Intended(self._now, key)
 
     # The trigger.
@@ -298,75 +295,6 @@ class Drive:
         if error is not None:
             raise error
         return self._of_trigger(sent.result())
-
-    # Polls and listings.
-
-    async def _read(self, act: Callable[[], Awaitable[Event]]) -> Event:
-        """The event of a request that only reads: what is no answer of the API is not its word."""
-        try:
-            return await act()
-        except DeadlineExceeded:
-            raise
-        except Unreachable as error:
-            return s.Unclear(self._now, error, min(error.retry_after or 0.0, self.shared.poll_policy.pace.max))
-        except StrayAnswer as error:
-            return s.Unclear(self._now, Unreachable(str(error)))
-        except JobMissing as error:
-            return s.Missing(self._now, error)
-        except JobReplaced as error:
-            return s.Replaced(self._now, error)
-        except (ContractError, PermissionMissing) as error:
-            return s.Misfit(self._now, error)
-        except RunnerError as error:
-            return s.Broken(self._now, error)
-
-    async def _poll(self) -> Event:
-        state = self.state
-        if state.phase in (Phase.AWAIT_IDLE, Phase.MATCH, Phase.SEARCH) or (
-            self.single and state.phase is Phase.RESUME
-        ):
-            return await self._newest()
-        if state.phase is Phase.IDENTIFY:
-            named = state.named or state.key or ""
-            job = await self.api.poll(self._called(named), self._until, self.observer)
-            of_trigger = started(job, self._intended_at, self.api.skew) is True and not await self.journal.anothers(job)
-            return s.Seen(self._now, job, of_trigger)
-        assert state.job is not None
-        job = await self.api.poll(state.job, self._until, self.observer)
-        leased = await self.journal.lease() if state.phase in (Phase.POLL, Phase.LOOK) else None
-        return s.Seen(self._now, job, of_trigger=True, leased=leased)
-
-    def _called(self, job_id: str) -> SyncJob:
-        return SyncJob(job_id, JobStatus.PENDING, self.sync.sync_type)
-
-    async def _newest(self) -> Event:
-        """What an API without ids shows, under the name of our trigger's key."""
-        state = self.state
-        shown = await self.api.newest(state.key or "", self._until, self.observer)
-        if shown is None or shown.sync_type not in (None, self.sync.sync_type):
-            return s.Seen(self._now, shown)
-        if state.job is not None:
-            shown = replace(shown, carried=state.job.carried)
-        at_its_time = shown.start_time is None or started(shown, self._intended_at, self.api.skew or 0.0) is not False
-        return s.Seen(self._now, shown, of_trigger=at_its_time)
-
-    async def _list(self) -> Event:
-        """The job of our trigger: by the name that we gave it, in the status, or among those that are listed."""
-        state = self.state
-        if self.single:
-            shown = await self.api.newest(state.key or "", self._until, self.observer)
-            seen = s.Seen(self._now, shown)
-            fits = may_be_ours(state, seen, self.facts) or ended_since_the_trigger(state, seen, self.facts)
-            return s.Found(self._now, ours=shown if fits else None)
-        if self.facts.names_job and state.key and (state.lost or state.in_flight):
-            try:
-                return s.Found(self._now, ours=await self.api.poll(self._called(state.key), self._until, self.observer))
-            except JobMissing:
-                return s.Found(self._now)
-        jobs = await self.api.listed(self.sync.sync_type, self._until, self.observer) or []
-        mine = [job for job in jobs if not await self.journal.anothers(job)]
-        found = match(mine, self._intended_at, self.api.skew)
-        return s.Found(self._now, found.ours, next((j for j in jobs if not j.status.terminal), None), found.doubtful)
 
     async def _cancel(self) -> Event:
         job = self.state.job

@@ -9,7 +9,7 @@ import pytest
 from k8s.written import WRITTEN
 from runner import __version__
 from runner.commands.config import env_example
-from tools import decision_index
+from tools import decision_index, machine_tables
 
 ROOT = Path(__file__).parents[3]
 
@@ -75,3 +75,7 @@ def test_the_layout_script_is_valid_shell() -> None:
 def test_the_index_of_decisions_is_current() -> None:
     kept = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
     assert kept == decision_index.index(), "run `make docs`"
+
+
+def test_the_tables_of_the_machine_are_those_of_the_code() -> None:
+    assert machine_tables.PAGE.read_text(encoding="utf-8") == machine_tables.page(), "run `make docs`"

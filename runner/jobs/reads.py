@@ -1,0 +1,106 @@
+"""Polls and listings of one sync, each with the event that comes of it: what is no answer of the API is not its word."""
+
+from collections.abc import Awaitable
+from dataclasses import replace
+
+from runner.clock import Deadline
+from runner.errors import ContractError, DeadlineExceeded, PermissionMissing, RunnerError, StrayAnswer, Unreachable
+from runner.events.observer import Observer
+from runner.jobs import states as s
+from runner.jobs.api import JobMissing, JobReplaced
+from runner.jobs.conditions import ended_since_the_trigger, may_be_ours
+from runner.jobs.context import SyncContext
+from runner.jobs.identity import match, started
+from runner.jobs.journal import SyncJournal
+from runner.jobs.plan import PlannedSync
+from runner.jobs.states import Event, Facts, Phase, State
+from runner.models import JobStatus, SyncJob
+
+
+class Reads:
+    """The requests of a sync that only read. `intended_at` is when the current trigger was about to leave, in Unix seconds."""
+
+    def __init__(
+        self, shared: SyncContext, sync: PlannedSync, facts: Facts, journal: SyncJournal, observer: Observer
+    ) -> None:
+        """Nothing is sent yet."""
+        self.shared, self.sync, self.facts, self.journal, self.observer = shared, sync, facts, journal, observer
+        self.api, self.clock = shared.api, shared.clock
+        self.single = self.api.profile.single is not None
+        self.intended_at = 0.0
+
+    @property
+    def _now(self) -> float:
+        return self.clock.monotonic()
+
+    async def poll(self, state: State, until: Deadline) -> Event:
+        """The job that the phase is about. Raises DeadlineExceeded."""
+        return await self._read(self._poll(state, until))
+
+    async def list(self, state: State, until: Deadline) -> Event:
+        """The job of our trigger, looked for. Raises DeadlineExceeded."""
+        return await self._read(self._list(state, until))
+
+    async def _read(self, act: Awaitable[Event]) -> Event:
+        """The event of a request that only reads: what is no answer of the API is not its word."""
+        try:
+            return await act
+        except DeadlineExceeded:
+            raise
+        except Unreachable as error:
+            return s.Unclear(self._now, error, min(error.retry_after or 0.0, self.shared.poll_policy.pace.max))
+        except StrayAnswer as error:
+            return s.Unclear(self._now, Unreachable(str(error)))
+        except JobMissing as error:
+            return s.Missing(self._now, error)
+        except JobReplaced as error:
+            return s.Replaced(self._now, error)
+        except (ContractError, PermissionMissing) as error:
+            return s.Misfit(self._now, error)
+        except RunnerError as error:
+            return s.Broken(self._now, error)
+
+    async def _poll(self, state: State, until: Deadline) -> Event:
+        if state.phase in (Phase.AWAIT_IDLE, Phase.MATCH, Phase.SEARCH) or (
+            self.single and state.phase is Phase.RESUME
+        ):
+            return await self._newest(state, until)
+        if state.phase is Phase.IDENTIFY:
+            named = state.named or state.key or ""
+            job = await self.api.poll(self._called(named), until, self.observer)
+            of_trigger = started(job, self.intended_at, self.api.skew) is True and not await self.journal.anothers(job)
+            return s.Seen(self._now, job, of_trigger)
+        assert state.job is not None
+        job = await self.api.poll(state.job, until, self.observer)
+        leased = await self.journal.lease() if state.phase in (Phase.POLL, Phase.LOOK) else None
+        return s.Seen(self._now, job, of_trigger=True, leased=leased)
+
+    def _called(self, job_id: str) -> SyncJob:
+        return SyncJob(job_id, JobStatus.PENDING, self.sync.sync_type)
+
+    async def _newest(self, state: State, until: Deadline) -> Event:
+        """What an API without ids shows, under the name of our trigger's key."""
+        shown = await self.api.newest(state.key or "", until, self.observer)
+        if shown is None or shown.sync_type not in (None, self.sync.sync_type):
+            return s.Seen(self._now, shown)
+        if state.job is not None:
+            shown = replace(shown, carried=state.job.carried)
+        at_its_time = shown.start_time is None or started(shown, self.intended_at, self.api.skew or 0.0) is not False
+        return s.Seen(self._now, shown, of_trigger=at_its_time)
+
+    async def _list(self, state: State, until: Deadline) -> Event:
+        """The job of our trigger: by the name that we gave it, in the status, or among those that are listed."""
+        if self.single:
+            shown = await self.api.newest(state.key or "", until, self.observer)
+            seen = s.Seen(self._now, shown)
+            fits = may_be_ours(state, seen, self.facts) or ended_since_the_trigger(state, seen, self.facts)
+            return s.Found(self._now, ours=shown if fits else None)
+        if self.facts.names_job and state.key and (state.lost or state.in_flight):
+            try:
+                return s.Found(self._now, ours=await self.api.poll(self._called(state.key), until, self.observer))
+            except JobMissing:
+                return s.Found(self._now)
+        jobs = await self.api.listed(self.sync.sync_type, until, self.observer) or []
+        mine = [job for job in jobs if not await self.journal.anothers(job)]
+        found = match(mine, self.intended_at, self.api.skew)
+        return s.Found(self._now, found.ours, next((j for j in jobs if not j.status.terminal), None), found.doubtful)
