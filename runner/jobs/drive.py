@@ -40,7 +40,7 @@ def facts_of(shared: SyncContext, sync: PlannedSync) -> Facts:
     trigger = profile.trigger
     return Facts(
         sync_type=sync.sync_type,
-        key_seconds=float("inf") if trigger.names_job else KEY_SECONDS if trigger.idempotent else 0.0,
+        key_seconds=float("inf") if trigger.names_once else KEY_SECONDS if trigger.idempotent else 0.0,
         names_job=trigger.names_job,
         lists=trigger.names_job or profile.running is not None or profile.single is not None,
         cancels=profile.cancel is not None,
@@ -268,6 +268,9 @@ class Drive:
         if isinstance(answer, SyncJob):
             return s.Begun(self._now, answer)
         said = f" ({answer.words})" if answer.words else ""
+        if self.facts.names_job:  # where the name that we gave shows no job, it was not the name that is taken
+            told = f"trigger: the API refuses a second such job{said}, and none of this run's; check type, dates and parameters"
+            return s.AlreadyRuns(self._now, UsageError(told), answer.job_id)
         shows = f"job {answer.job_id[:80]}, which it names, does not" if answer.job_id else "names and lists none"
         refused = ContractError(f"trigger: the API says that a {self.sync.sync_type} job is running{said}, but {shows}")
         return s.AlreadyRuns(self._now, refused, answer.job_id)

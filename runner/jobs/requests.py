@@ -193,8 +193,11 @@ class JobRequests:
         """What to raise for an answer that is not accepted, with the API's own words."""
         said = self.words(answer)
         told = f"{endpoint}: the API answered {answer.status}{f': {said}' if said else ''}"
-        if answer.status == DENIED and answer.is_json:
+        errors = self.profile.errors
+        if answer.is_json and (answer.status == DENIED or find(answer.body, errors.permission)):
             return PermissionMissing(f"{told}; give the account the right to do this")
+        if find(answer.body, errors.settings):
+            return UsageError(f"{told}; check the sync's type, dates and parameters")
         return ContractError(told) if answer.is_json else StrayAnswer(told)
 
     def words(self, answer: Response) -> str | None:

@@ -23,6 +23,11 @@ def _types(value: Any) -> Any:
     return {one: one for one in value} if isinstance(value, list) and all(isinstance(o, str) for o in value) else value
 
 
+NoStatus = Annotated[  # or none at all
+    tuple[Annotated[int, Field(ge=100, le=599)], ...],
+    Field(strict=False),
+    BeforeValidator(listed, json_schema_input_type=int | list[int]),
+]
 Word = str | int
 Words = Annotated[
     tuple[Word, ...], Field(strict=False), BeforeValidator(listed, json_schema_input_type=Word | list[Word])
@@ -84,16 +89,26 @@ class Trigger(Part):
         default=None, description="Where its id stands, if not in the job; `{value: idempotency_key}`: we name it."
     )
     carry: Carry = Field(default={}, description="Values for the status and cancel requests.")
-    conflict: Status = Field(default=(409,), description="Answers that mean: such a job is running already.")
+    conflict: NoStatus = Field(
+        default=(409,), description="Answers that mean: such a job is running already. Empty: the API never says so."
+    )
     conflict_job_id: Expression | None = None
     idempotent: bool = Field(
         default=False, description="A repeat with the same ${idempotency_key} returns the first answer."
+    )
+    repeat_refused: bool = Field(
+        default=True, description="Where we name the job, a second trigger with its name is refused; false: it runs twice."
     )
 
     @property
     def names_job(self) -> bool:
         """Whether the job's id is our own key, so that a job can be looked up whose trigger had no answer."""
         return any(source.value == "idempotency_key" for source in self.job_id or ())
+
+    @property
+    def names_once(self) -> bool:
+        """Whether, besides, a second trigger with that name starts nothing."""
+        return self.names_job and self.repeat_refused
 
 
 class Look(Part):
@@ -170,6 +185,12 @@ class Errors(Part):
     message: Expression = Field(default="error || message || detail", description="Its own words, for messages.")
     when: Expression | None = Field(
         default=None, description="True of the body of an answer about jobs that is an error in spite of its status."
+    )
+    settings: Expression | None = Field(
+        default=None, description="True of the body of such an error, or of a refusal, that the settings are to blame for."
+    )
+    permission: Expression | None = Field(
+        default=None, description="True of the body of such an error, or of a refusal, for want of a right."
     )
     rate_limit: RateLimit = Field(default_factory=RateLimit)
 

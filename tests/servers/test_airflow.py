@@ -16,7 +16,7 @@ def test_a_token_that_ends_in_mid_watch_is_replaced(place: Place) -> None:
     assert place.jobs == {only(ended)["job_id"]: "completed"}
 
 
-@on("airflow", airflow="403 Forbidden reads as a bad token: a needless login, and exit 3 without the API's words")
+@on("airflow")
 def test_a_user_without_the_right_to_trigger_is_told_so_and_logs_in_once(place: Place) -> None:
     place.secrets(VIEWER)
     ended = place.run("nap", 1)
@@ -37,7 +37,7 @@ def test_a_running_run_that_is_cleared_is_watched_to_its_end(place: Place, serve
     assert place.jobs == {job_id: "completed"}
 
 
-@on("airflow", airflow="running to queued is not believed: exit 9 while the run goes on")
+@on("airflow")
 def test_a_run_that_goes_back_into_the_queue_is_watched_to_its_end(place: Place, server: Airflow) -> None:
     running = place.start("nap", 12, poll={"min": "100ms", "max": "100ms"})
     job_id = place.until("running")
@@ -48,7 +48,7 @@ def test_a_run_that_goes_back_into_the_queue_is_watched_to_its_end(place: Place,
     assert place.jobs == {job_id: "completed"}
 
 
-@on("airflow", airflow="the run of a paused DAG waits in the queue until the deadline")
+@on("airflow")
 def test_a_paused_dag_is_told_at_once_and_gets_no_run(place: Place) -> None:
     ended = place.run("paused", deadline={"sync": "30s"})
     assert ended.code == 2, ended.stderr
@@ -66,11 +66,11 @@ def test_dates_are_the_logical_date_and_the_data_interval(place: Place, server: 
     assert dates == ["2026-01-01", "2026-01-01", "2026-01-02"]
 
 
-@on("airflow", airflow="Airflow's words are dropped, and the error names a job that never was")
+@on("airflow")
 def test_a_second_run_of_a_logical_date_is_refused_in_airflows_words(place: Place, server: Airflow) -> None:
     for count in (1, 2):
         sync = {**server.sync("nap", seconds=0), "start": "2026-02-01", "end": "2026-02-02"}
         ended = place.command("run", "--report", "-", syncs=[sync]).finish(HANGS)
         assert len(place.jobs) == 1
-        assert ended.code == (0 if count == 1 else 4), ended.stderr
+        assert ended.code == (0 if count == 1 else 2), ended.stderr
     assert "Unique constraint violation" in ended.errors

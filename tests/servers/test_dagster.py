@@ -5,7 +5,7 @@ from tests.servers.interface import Place
 from tests.servers.marks import on
 
 
-@on("dagster", dagster="a missing right ends with 9, as if the profile were at fault")
+@on("dagster")
 def test_a_read_only_server_starts_nothing_and_its_words_are_told(place: Place, server: Dagster) -> None:
     place.base_url = server.read_only()
     ended = place.run("nap", 1)

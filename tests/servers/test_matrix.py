@@ -5,11 +5,10 @@ import time
 
 from tests.servers.cutting import CuttingProxy
 from tests.servers.interface import HANGS, Place, only, terminate
-from tests.servers.marks import ALL, on, on_all
+from tests.servers.marks import on, on_all
 from tests.servers.processes import wait_until
 
 OUTAGE = 30.0  # seconds for which a server is stopped
-DEFECT = "a request that the API refuses ends with 9, as if the profile were at fault"
 
 
 @on_all()
@@ -58,11 +57,7 @@ def test_sigterm_just_before_the_end_tells_what_became_of_the_job(place: Place) 
     assert (only(ended)["outcome"] == "completed") == (at_last == "completed"), ended.stderr
 
 
-@on_all(
-    airflow="cancels without a look: a success becomes a failure",
-    dagster="cancels without a look: the success is told as interrupted",
-    flower="cancels without a look: the success is told as cancelled",
-)
+@on_all()
 def test_sigterm_just_after_the_end_leaves_a_success_as_it_is(place: Place) -> None:
     running = place.start("nap", 1, poll={"min": "100s", "max": "100s"})
     place.until("completed")
@@ -71,7 +66,7 @@ def test_sigterm_just_after_the_end_leaves_a_success_as_it_is(place: Place) -> N
     assert only(ended)["outcome"] == "completed", ended.stderr
 
 
-@on_all(airflow="cancels without a look: a success becomes a failure")
+@on_all()
 def test_a_job_that_has_ended_is_not_cancelled_by_hand(place: Place) -> None:
     job_id = only(place.run("nap", 1))["job_id"]
     place.command("cancel", job_id, "--sync", "nap", syncs=[place.server.sync("nap")]).finish()
@@ -100,7 +95,7 @@ def test_a_trigger_whose_answer_is_cut_off_starts_one_job(place: Place) -> None:
     assert place.jobs == {only(ended)["job_id"]: "completed"}
 
 
-@on_all(**dict.fromkeys(ALL, "a few refused connections end the watch: exit 7, the job alone"))
+@on_all()
 def test_a_watch_outlives_a_server_that_is_stopped_for_30_seconds(place: Place) -> None:
     running = place.start("nap", 20)
     job_id = place.until("running")
@@ -122,7 +117,7 @@ def test_two_runners_at_once_start_one_job(place: Place) -> None:
     assert list(place.jobs.values()) == ["completed"]
 
 
-@on_all(**dict.fromkeys(ALL, DEFECT))
+@on_all()
 def test_a_job_that_the_server_does_not_know_is_a_fault_of_the_settings(place: Place) -> None:
     ended = place.run("nosuch")
     assert ended.code == 2, ended.stderr
@@ -130,16 +125,7 @@ def test_a_job_that_the_server_does_not_know_is_a_fault_of_the_settings(place: P
     assert not place.jobs
 
 
-@on(
-    "airflow",
-    "allauth",
-    "dagster",
-    "prefect",
-    airflow=DEFECT,
-    allauth=DEFECT,
-    dagster=DEFECT,
-    prefect="Prefect's 409 is read as a conflict with a running job: exit 9",
-)
+@on("airflow", "allauth", "dagster", "prefect")
 def test_a_parameter_that_the_server_refuses_is_a_fault_of_the_settings(place: Place) -> None:
     sync = place.server.sync("nap", **place.server.refused)
     ended = place.command("run", "--report", "-", syncs=[sync]).finish(HANGS)
@@ -147,7 +133,7 @@ def test_a_parameter_that_the_server_refuses_is_a_fault_of_the_settings(place: P
     assert not place.jobs
 
 
-@on_all(**{**dict.fromkeys(ALL, DEFECT), "flower": "Flower revokes what it does not know, and the command ends with 0"})
+@on_all()
 def test_an_unknown_job_to_cancel_is_a_fault_of_the_command(place: Place) -> None:
     ended = place.command("cancel", "nosuch", "--sync", "nap", syncs=[place.server.sync("nap")]).finish()
     assert ended.code == 2, ended.stderr
