@@ -97,7 +97,8 @@ class Trigger(Part):
         default=False, description="A repeat with the same ${idempotency_key} returns the first answer."
     )
     repeat_refused: bool = Field(
-        default=True, description="Where we name the job, a second trigger with its name is refused; false: it runs twice."
+        default=True,
+        description="Where we name the job, a second trigger with its name is refused; false: it runs twice.",
     )
 
     @property
@@ -187,7 +188,8 @@ class Errors(Part):
         default=None, description="True of the body of an answer about jobs that is an error in spite of its status."
     )
     settings: Expression | None = Field(
-        default=None, description="True of the body of such an error, or of a refusal, that the settings are to blame for."
+        default=None,
+        description="True of the body of such an error, or of a refusal, that the settings are to blame for.",
     )
     permission: Expression | None = Field(
         default=None, description="True of the body of such an error, or of a refusal, for want of a right."

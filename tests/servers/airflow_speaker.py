@@ -23,14 +23,18 @@ class Airflow(Jobs):
 
     token: str = "jwt"
     expired: str = ""
+    paused: bool = False
 
     def answer(self, method: str, parts: list[str], query: Query, body: Any, token: str) -> Said:
-        """POST /auth/token, then /api/v2/dags/DAG/dagRuns[/RUN]."""
+        """POST /auth/token, then /api/v2/dags/DAG[/dagRuns[/RUN]]."""
         if parts == ["auth", "token"]:
             return self._login(body)
         refused = self._refused(method, token)
         if refused:
             return refused
+        if len(parts) == 4:
+            known = parts[3] == "nightly"
+            return (200, dag(self.paused)) if known else (404, {"detail": f"Dag with dag_id: '{parts[3]}' not found"})
         if parts[-1] == "dagRuns":
             return self._triggered(parts[3], body) if method == "POST" else self._listed(query)
         run = next((job for job in self.started if job.asked["dag_run_id"] == parts[-1]), None)
@@ -87,6 +91,23 @@ class Airflow(Jobs):
 
 def _problem(kind: str, field: str, message: str, given: str) -> dict[str, Any]:
     return {"type": kind, "loc": ["body", field], "msg": message, "input": given}
+
+
+def dag(paused: bool) -> dict[str, Any]:
+    """The DAG as Airflow shows it."""
+    empty = (
+        "bundle_version", "description", "last_expired", "next_dagrun_logical_date", "next_dagrun_data_interval_start",
+        "next_dagrun_data_interval_end", "next_dagrun_run_after", "allowed_run_types", "timetable_summary",
+    )  # fmt: skip
+    at = "2026-11-27T02:48:29.171523Z"
+    return {
+        **dict.fromkeys(empty), "dag_id": "nightly", "dag_display_name": "nightly", "is_paused": paused, "is_stale": False,
+        "last_parsed_time": at, "last_parse_duration": 0.37, "bundle_name": "dags-folder", "relative_fileloc": "dags.py",
+        "fileloc": "/dags/dags.py", "timetable_description": "Never, external triggers only", "timetable_partitioned": False,
+        "timetable_periodic": False, "tags": [], "max_active_tasks": 16, "max_active_runs": 16,
+        "max_consecutive_failed_dag_runs": 0, "has_task_concurrency_limits": False, "has_import_errors": False,
+        "owners": ["airflow"], "is_backfillable": False, "file_token": "a token of the file",
+    }  # fmt: skip
 
 
 def shown(job: ScriptedJob) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class DescribedServer:
                 status, body = described.said(self.command, self.path, Headers(self.headers.items()), raw)
                 content = b"" if body is None else json.dumps(body).encode()
                 self.send_response_only(status)
+                self.send_header("Date", self.date_time_string())
                 if body is not None:
                     self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))

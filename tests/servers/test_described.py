@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from runner import profile as profiles
-from tests.servers.airflow_speaker import Airflow
+from tests.servers.airflow_speaker import VIEWER, Airflow
 from tests.servers.described import DescribedServer, description
 from tests.servers.speakers import CLIENT, LOGIN, Airbyte, Awx, DbtCloud, Jobs
 from tests.support.command_line import PATIENCE, Running
@@ -238,3 +238,39 @@ def test_a_token_that_has_expired_is_replaced_and_dates_are_said_as_airflow_want
     assert [asked[name] for name in ("logical_date", "data_interval_start", "data_interval_end")] == [
         "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z",
     ]  # fmt: skip
+
+
+def test_a_paused_dag_is_told_at_once_and_gets_no_run(at: At) -> None:
+    airflow = next(api for api in APIS if api.profile == "airflow")
+    place = at(airflow, airflow.walk)
+    place.jobs.paused = True
+    ended = place.run()
+    assert ended.code == 2, ended.errors
+    assert "paused" in ended.errors
+    assert place.jobs.started == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "told"),
+    [
+        ({"params": {"conf": {"limit": "a word"}}}, 2, "is not of type"),
+        ({"type": "nosuch"}, 2, "not found"),
+    ],
+)
+def test_what_airflow_refuses_of_the_settings_is_told_in_its_words(
+    at: At, change: dict[str, Any], code: int, told: str
+) -> None:
+    airflow = next(api for api in APIS if api.profile == "airflow")
+    place = at(replace(airflow, sync={**airflow.sync, **change}), airflow.walk)
+    ended = place.run()
+    assert (ended.code, told in ended.errors) == (code, True), ended.errors
+    assert place.jobs.started == []
+
+
+def test_a_missing_right_is_told_apart_from_a_bad_token(at: At) -> None:
+    airflow = next(api for api in APIS if api.profile == "airflow")
+    place = at(replace(airflow, secrets=VIEWER), airflow.walk)
+    ended = place.run()
+    assert ended.code == 3, ended.errors
+    assert "Forbidden" in ended.errors
+    assert len(ended.named("session.started")) == 1
