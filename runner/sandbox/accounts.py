@@ -3,12 +3,15 @@
 import hashlib
 import secrets
 import sqlite3
+import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 from runner.sandbox.settings import SandboxSettings
 from runner.sandbox.state import State
+
+HASHES_AT_ONCE = 2  # each takes 64 MiB, and the sandbox of k8s/overlays/dev has 256 MiB
 
 
 class Refusal(Exception):
@@ -29,6 +32,7 @@ class Accounts:
 
         fast = settings.kdf == "fast"
         self._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1) if fast else PasswordHasher()
+        self._hashing = threading.Semaphore(HASHES_AT_ONCE)
         self._settings, self._state, self._now = settings, state, now
         self._state.run("INSERT OR IGNORE INTO meta VALUES ('key', ?)", secrets.token_bytes(32))
         key = self._state.one("SELECT value FROM meta WHERE name='key'")
@@ -36,10 +40,12 @@ class Accounts:
 
     def put(self, username: str, password: str, totp_seed: str, mfa: str) -> None:
         """Add a user, or give one new credentials."""
+        with self._hashing:
+            hashed = self._hasher.hash(password)
         self._state.run(
             "INSERT INTO users (id, username, password_hash, totp_seed, mfa) VALUES (?,?,?,?,?) ON CONFLICT (username) "
             "DO UPDATE SET password_hash=excluded.password_hash, totp_seed=excluded.totp_seed, mfa=excluded.mfa",
-            str(uuid.uuid4()), username, self._hasher.hash(password), totp_seed, mfa,
+            str(uuid.uuid4()), username, hashed, totp_seed, mfa,
         )  # fmt: skip
 
     def login(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +69,8 @@ class Accounts:
         from argon2.exceptions import VerificationError
 
         try:
-            return self._hasher.verify(user["password_hash"], password)
+            with self._hashing:
+                return self._hasher.verify(user["password_hash"], password)
         except VerificationError:
             return False
 
