@@ -57,11 +57,13 @@ def execute(arguments: argparse.Namespace) -> int:
 def perform(settings: Settings, made: Outputs) -> Ended:
     """The run with its outputs; also what `demo` does."""
     before = {number: signal.getsignal(number) for number in signals.heeded()}
+    signals.last_words.append(made.last_words)
     try:
         made.deadline = deadline_of(settings, made.observer.clock)
         result = _result(settings, made)
         return made.finish(result)
     finally:
+        signals.last_words.remove(made.last_words)
         for number, disposition in before.items():
             signal.signal(number, disposition)
 

@@ -1,7 +1,6 @@
 """The engine: every account's plan run within the deadline, signals obeyed, one result. Knows no terminal and no file."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +47,7 @@ class Interrupt:
     def __call__(self, number: signal.Signals) -> None:
         """Obey the signal."""
         if self.code is not None:
-            os._exit(signals.code(number))
+            signals.leave_at_once(number)
         self.code = ExitCode(signals.code(number))
         self.observer.emit(events.Interrupted(number.name, self.action))
         for task in self.tasks:
@@ -57,7 +56,7 @@ class Interrupt:
     def late(self, number: int, _frame: object) -> None:
         """A signal while the report is written: what is left takes seconds and is finished; the next signal ends it."""
         if self.code is not None:
-            os._exit(signals.code(number))
+            signals.leave_at_once(number)
         self.code = ExitCode(signals.code(number))
 
 

@@ -6,9 +6,12 @@ it then, with report and metrics. Commands that leave nothing behind end at once
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+last_words: list[Callable[[], None]] = []  # what gives the log a moment; each bounds itself, and takes no lock
 _noted: list[signal.Signals] = []
 
 
@@ -35,6 +38,13 @@ def noted() -> signal.Signals | None:
     return _noted[0] if _noted else None
 
 
+def leave_at_once(number: int) -> NoReturn:
+    """End the process by this signal's code, with nothing but the last log lines."""
+    for speak in last_words:
+        speak()
+    os._exit(code(number))
+
+
 def unwind() -> None:
     """From here on a signal ends the command; one that was noted does so now. Raises SystemExit."""
     for number in heeded():
@@ -45,7 +55,7 @@ def unwind() -> None:
 
 def _note(number: int, _frame: FrameType | None) -> None:
     if _noted:
-        os._exit(code(number))  # the second one: at once
+        leave_at_once(number)  # the second one
     _noted.append(signal.Signals(number))
 
 
@@ -53,6 +63,6 @@ def _leave(number: int, frame: FrameType | None) -> None:
     """Unwind; but leave at once from within an import, which may turn the exception into another one (pydantic's does)."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os._exit(code(number))
+            leave_at_once(number)
         frame = frame.f_back
     raise SystemExit(code(number))

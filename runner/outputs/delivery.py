@@ -24,7 +24,11 @@ def deliver(message: Message, seconds: float, stop: threading.Event | None = Non
     """Try until it is taken, the time is over or `stop` is set. Returns what went wrong last, or None."""
     until, pause = time.monotonic() + seconds, FIRST_WAIT
     problem: str | None = "no time was left for it"
-    with Sender(message.url) as sender:
+    try:
+        sender = Sender(message.url)
+    except SendFailed as error:
+        return str(error)
+    with sender:
         while (remaining := until - time.monotonic()) > 0:
             problem, again = _post(sender, message, remaining)
             if problem is None or not again or pause >= remaining:

@@ -43,6 +43,18 @@ def write_in_place(path: Path, text: str, seconds: float) -> str | None:
         return f"{path}: cannot be written ({error.strerror or type(error).__name__})"
 
 
+def append_file(path: Path, text: str, seconds: float) -> str | None:
+    """Add `text` to what is there. Returns what went wrong, or None."""
+    try:
+        if path.is_fifo():
+            return _in_place(path, text.encode(errors="replace"), seconds)
+        with path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except OSError as error:
+        return f"{path}: cannot be written ({error.strerror or type(error).__name__})"
+    return None
+
+
 def resolved(path: Path) -> Path | int:
     """Where links lead to; for `/dev/stdout` and what else names an open file of this process, its descriptor.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from runner.external import escape
+from runner.outputs.files import append_file
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, SyncReport
 
@@ -31,20 +32,16 @@ class GitHub(Output):
     def write(self, ended: Ended, seconds: float) -> str | None:
         """Summary and outputs to the files that GitHub names, annotations to standard error."""
         self.context.stderr.writelines(line + "\n" for line in annotations(ended.report))
-        return write_files(ended.report, self.context.environment)
+        return write_files(ended.report, self.context.environment, seconds)
 
 
-def write_files(report: Report, environment: Mapping[str, str]) -> str | None:
+def write_files(report: Report, environment: Mapping[str, str], seconds: float) -> str | None:
     """Add summary and outputs to the files that GitHub names. Returns what went wrong, or None."""
     problems = []
     for variable, text in (("GITHUB_STEP_SUMMARY", summary(report)), ("GITHUB_OUTPUT", outputs(report))):
-        if not environment.get(variable):
-            continue
-        try:
-            with Path(environment[variable]).open("a", encoding="utf-8", errors="replace") as file:
-                file.write(text)
-        except OSError as error:
-            problems.append(f"{variable}: cannot be written ({error.strerror})")
+        path = environment.get(variable)
+        problem = append_file(Path(path), text, seconds) if path else None
+        problems += [f"{variable}: {problem}"] if problem else []
     return "; ".join(problems) or None
 
 

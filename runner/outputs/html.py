@@ -1,53 +1,26 @@
-"""The report as one HTML page with a timeline of the run. No script, no network, nothing a strict policy would block.
+"""The report as one HTML page: what failed, why and what to do, then when it happened, then every sync. Loads nothing.
 
-Bars are SVG shapes with their places in attributes, so that the page needs no inline style; the one style sheet is named by
-its hash in the page's own Content-Security-Policy. Under a policy that forbids even that, it is still readable.
+Style and script are named by their hashes in the page's own Content-Security-Policy. Under a policy that forbids them it is
+still readable: bars are SVG shapes with their places in attributes, and the script only filters the table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html import escape
 from typing import ClassVar
 
+from runner.errors import ExitCode
 from runner.events.observer import Record
 from runner.outputs.files import check_file, write_file
+from runner.outputs.html_assets import SCRIPT, STYLE
+from runner.outputs.html_timeline import timeline_of
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, SyncReport
-from runner.outputs.timeline import Span, Timeline
+from runner.outputs.timeline import Timeline
 
-_STYLE = """
-:root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--line:#d0d7de;--paper:#fff;
---good:#1a7f37;--bad:#cf222e;--sync:#2f81f7;--queued:#afb8c1;--login:#8250df;--wait:#bf8700;--retry:#fb8f44}
-@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--line:#3d444d;--paper:#0d1117;--good:#3fb950;
---bad:#f85149;--queued:#4b535d}}
-body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 auto;padding:1rem;max-width:60rem;
-overflow-wrap:anywhere}
-h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
-.good{color:var(--good)}.bad{color:var(--bad)}
-p,dl{margin:.2rem 0}.soft,dt,.axis{color:var(--soft);font-size:.85rem}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1rem;align-items:baseline}dd{margin:0}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.35rem .6rem .35rem 0;
-border-bottom:1px solid var(--line);vertical-align:top}
-th{font-size:.85rem;color:var(--soft)}.n{text-align:right;padding-right:1.5rem}
-.lane{margin:.6rem 0}svg{display:block;width:100%;height:1.4rem;background:color-mix(in srgb,var(--line) 35%,transparent)}
-.sync{fill:var(--sync)}.sync.bad{fill:var(--bad)}.queued{fill:var(--queued)}.login{fill:var(--login)}
-.wait{fill:var(--wait)}.retry{fill:var(--retry)}
-.axis{display:flex;justify-content:space-between}
-.key{display:flex;flex-wrap:wrap;gap:.2rem 1rem;padding:0;list-style:none}
-.key svg{display:inline-block;width:.9rem;height:.9rem;vertical-align:-.1rem;margin-right:.3rem}
-@media(max-width:40rem){thead{position:absolute;clip-path:inset(50%)}tr{display:block;padding:.5rem 0;
-border-bottom:1px solid var(--line)}td,td.n{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.1rem 0;
-text-align:right}td::before{content:attr(data-of);color:var(--soft);font-size:.85rem;text-align:left}td.none{display:none}}
-"""
-_KINDS = {
-    "queued": "queued",
-    "login": "logged in",
-    "wait": "waited for a code",
-    "retry": "waited to retry",
-    "sync": "ran",
-    "sync bad": "ran, did not complete",
-}
+NAMED = 24  # syncs that one card names before it is opened
 _COLUMNS = ("account", "sync", "outcome", "items", "seconds", "attempts", "error")
 _NUMBERS = ("items", "seconds", "attempts")
+_COLOURS = {"info": "good", "warning": "warn", "error": "bad"}
 
 
 class HtmlPage(Output):
@@ -83,119 +56,122 @@ class HtmlPage(Output):
 
 def page(report: Report, timeline: Timeline) -> str:
     """The page. Every text is escaped; `report` and `timeline` hold no secret any more."""
-    from base64 import b64encode
-    from hashlib import sha256
-
-    digest = b64encode(sha256(_STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    good = report.good
+    policy = f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; base-uri 'none'; form-action 'none'"
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>sync-runner: {escape(report.meaning)}</title>",
-        f"<style>{_STYLE}</style></head><body>",
-        f'<h1 class="{"good" if good else "bad"}">{"✓" if good else "✗"} {escape(report.meaning)}</h1>',
-        f"<p>{_sentence(report)}</p>",
-        *(f'<p class="bad">{escape(error)}</p>' for error in report.errors),
-        *_timeline(timeline),
-        *_table(report.syncs),
-        *_facts(report),
+        f"<title>{'✓' if report.good else '✗'} sync-runner: {escape(report.meaning)}</title>",
+        f"<style>{STYLE}</style></head><body>",
+        *_head(report),
+        "<main>",
+        *_failures(report),
+        *timeline_of(timeline),
+        *_table(report),
+        "</main>",
+        f"<script>{SCRIPT}</script>" if report.syncs else "",
         "</body></html>",
     ]
-    return "\n".join(parts) + "\n"
+    return "\n".join(filter(None, parts)) + "\n"
 
 
-def _sentence(report: Report) -> str:
-    done, all_ = report.completed, len(report.syncs)
-    return f"Exit code {int(report.exit_code)}; {done} of {all_} syncs completed in {report.duration_seconds:.1f} s."
+def _hash(text: str) -> str:
+    from base64 import b64encode
+    from hashlib import sha256
+
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
-def _facts(report: Report) -> Iterator[str]:
-    yield "<h2>Run</h2><dl>"
-    for key in ("run_id", "started_at", "ended_at", "base_url", "profile", "runner_version"):
-        yield f"<dt>{key.replace('_', ' ')}</dt><dd>{escape(str(getattr(report, key)))}</dd>"
-    yield "</dl>"
+def _head(report: Report) -> Iterator[str]:
+    good = report.good
+    yield "<header>"
+    yield f'<h1 class="{"good" if good else "bad"}">{"✓" if good else "✗"} {escape(report.meaning)}</h1>'
+    done = f"{report.completed} of {len(report.syncs)} syncs completed in {report.duration_seconds:.1f} s."
+    yield f"<p>{done}{' ' + escape(report.remedy) if report.remedy else ''}</p>"
+    about = {
+        "exit code": f"{int(report.exit_code)}: {ExitCode(report.exit_code).meaning}",
+        "run": report.run_id,
+        "time": f"{report.started_at} to {report.ended_at}",
+        "address": report.base_url,
+        "profile": report.profile,
+        "sync-runner": report.runner_version,
+        **({"shard": report.shard} if report.shard else {}),
+    }
+    yield "<dl>" + "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in about.items()) + "</dl></header>"
 
 
-def _table(syncs: tuple[SyncReport, ...]) -> Iterator[str]:
-    if not syncs:
+def _failures(report: Report) -> Iterator[str]:
+    """What did not complete, those of one reason together."""
+    groups: dict[tuple[str, str, str], list[SyncReport]] = {}
+    for sync in report.failed:
+        groups.setdefault((sync.outcome.value, sync.reason, sync.remedy or ""), []).append(sync)
+    if not groups and not report.errors:
         return
-    yield "<h2>Syncs</h2><table><thead><tr>" + "".join(map(_head, _COLUMNS)) + "</tr></thead><tbody>"
-    for sync in syncs:
-        cells = (
-            sync.account, sync.name, sync.outcome.value, sync.items, f"{sync.duration_seconds:.1f}", sync.attempts,
-            sync.error or "",
-        )  # fmt: skip
-        yield "<tr>" + "".join(_cell(name, str(cell)) for name, cell in zip(_COLUMNS, cells, strict=True)) + "</tr>"
-    yield "</tbody></table>"
+    count = f" ({len(report.failed)})" if report.failed else ""
+    yield f'<section aria-labelledby="failed"><h2 id="failed">Did not complete{count}</h2>'
+    for error in report.errors:
+        remedy = f"<p>Next: {escape(report.remedy)}</p>" if report.remedy else ""
+        yield f'<div class="card"><h3 class="bad">run</h3><p>{escape(error)}</p>{remedy}</div>'
+    for (outcome, reason, remedy), syncs in groups.items():
+        skipped = syncs[0].severity == "warning"
+        colour = _COLOURS[syncs[0].severity]
+        yield f'<div class="card{" skipped" if skipped else ""}"><h3 class="{colour}">{outcome}: {len(syncs)}</h3>'
+        yield f"<p>{escape(reason)}</p>" + (f"<p>Next: {escape(remedy)}</p>" if remedy else "")
+        yield _names(report, syncs[:NAMED])
+        if len(syncs) > NAMED:
+            yield f"<details><summary>{len(syncs) - NAMED} more</summary>{_names(report, syncs[NAMED:])}</details>"
+        yield "</div>"
+    yield "</section>"
 
 
-def _head(name: str) -> str:
-    return f'<th class="n">{name}</th>' if name in _NUMBERS else f"<th>{name}</th>"
+def _names(report: Report, syncs: list[SyncReport]) -> str:
+    return f'<ul class="names">{"".join(_named(report, sync) for sync in syncs)}</ul>'
 
 
-def _cell(name: str, text: str) -> str:
-    kinds = [
-        "n" if name in _NUMBERS else "",
-        ("good" if text == "completed" else "bad") if name == "outcome" else "",
-        "" if text else "none",
-    ]
-    return f'<td class="{" ".join(kind for kind in kinds if kind)}" data-of="{name}"><span>{escape(text)}</span></td>'
+def _named(report: Report, sync: SyncReport) -> str:
+    attempts = f'<span class="soft">{_attempts(sync.attempts)}</span>'
+    return f"<li><strong>{escape(report.place(sync))}</strong> {attempts}</li>"
 
 
-def _timeline(timeline: Timeline) -> Iterator[str]:
-    spans = timeline.spans
-    if not spans:
+def _attempts(count: int) -> str:
+    return "never started" if count == 0 else f"{count} attempt{'s' if count > 1 else ''}"
+
+
+def _table(report: Report) -> Iterator[str]:
+    if not report.syncs:
         return
-    began, ended = min(span.start for span in spans), max(span.end for span in spans)
-    length = max(ended - began, 0.001)
-    yield "<h2>Timeline</h2>"
+    yield '<section aria-labelledby="all"><h2 id="all">Syncs</h2>'
+    kinds = "".join(f"<option>{kind}</option>" for kind in report.totals)
     yield (
-        '<ul class="key">' + "".join(_legend(kind) for kind in _KINDS if any(_look(s) == kind for s in spans)) + "</ul>"
+        '<form id="filter" role="search" hidden><label>Search <input id="words" type="search"></label>'
+        f'<label>Outcome <select id="kind"><option value="">all</option>{kinds}</select></label>'
+        '<output id="told"></output></form>'
     )
-    many = len({span.account for span in spans}) > 1
-    for account, sync in dict.fromkeys((span.account, span.sync) for span in spans):
-        mine = [span for span in spans if (span.account, span.sync) == (account, sync)]
-        name = " / ".join(part for part in ((account if many else ""), sync) if part) or "run"
-        yield f'<div class="lane"><div>{escape(name)} <span class="soft">{escape(_told(mine))}</span></div>'
-        yield f'<svg role="img" aria-label="{escape(name)}: {escape(_told(mine))}">'
-        yield from _bars(mine, began, length)
-        yield "</svg></div>"
-    yield f'<div class="axis"><span>0 s</span><span>{length / 2:.1f} s</span><span>{length:.1f} s</span></div>'
-    if timeline.dropped:
-        yield f'<p class="soft">{timeline.dropped} more are not shown.</p>'
+    yield '<div class="scroll" tabindex="0" role="group" aria-labelledby="all"><table id="syncs" role="table">'
+    yield f'<thead><tr role="row">{"".join(map(_column, _COLUMNS))}</tr></thead><tbody>'
+    for sync in (*report.failed, *(one for one in report.syncs if one.completed)):
+        yield _row(sync)
+    yield "</tbody></table></div></section>"
 
 
-def _look(span: Span) -> str:
-    return "sync bad" if span.kind == "sync" and span.detail != "completed" else span.kind
+def _column(name: str) -> str:
+    return f'<th scope="col" role="columnheader"{" class=n" if name in _NUMBERS else ""}>{name}</th>'
 
 
-def _legend(kind: str) -> str:
-    return f'<li><svg aria-hidden="true"><rect class="{kind}" width="100%" height="100%"/></svg>{_KINDS[kind]}</li>'
-
-
-def _told(spans: Iterable[Span]) -> str:
-    """The lane in words: what came after the bar's colours must be there without them too."""
-    totals: dict[str, float] = {}
-    ends = ""
-    for span in spans:
-        totals[span.kind] = totals.get(span.kind, 0.0) + span.end - span.start
-        ends = span.detail if span.kind == "sync" else ends
-    told = [f"{_KINDS[kind]} {totals[kind]:.1f} s" for kind in _KINDS if kind in totals]
-    return ", ".join([ends, *told] if ends else told)
-
-
-def _bars(spans: list[Span], began: float, length: float) -> Iterator[str]:
-    order = {"queued": 0, "sync": 1, "login": 2, "wait": 2, "retry": 2}
-    for span in sorted(spans, key=lambda span: order[span.kind]):
-        left = 100.0 * (span.start - began) / length
-        width = max(100.0 * (span.end - span.start) / length, 0.25)
-        small = span.kind not in ("queued", "sync")
-        place = 'y="55%" height="45%"' if small else 'y="0" height="100%"'
-        about = f"{_KINDS[span.kind]}: {span.detail}, {span.end - span.start:.2f} s"
-        yield (
-            f'<rect class="{_look(span)}" x="{left:.2f}%" width="{min(width, 100.0 - left):.2f}%" {place}>'
-            f"<title>{escape(about)}</title></rect>"
-        )
+def _row(sync: SyncReport) -> str:
+    colour = _COLOURS[sync.severity]
+    cells = (
+        ("account", "", sync.account),
+        ("outcome", f"nowrap {colour}", sync.outcome.value),
+        ("items", "n", sync.items),
+        ("seconds", "n", f"{sync.duration_seconds:.1f}"),
+        ("attempts", "n", str(sync.attempts)),
+        ("error", "why", sync.error or ""),
+    )
+    made = [
+        f'<td role="cell" class="{kind}{"" if text else " none"}" data-of="{name}"><span>{escape(text)}</span></td>'
+        for name, kind, text in cells
+    ]
+    made.insert(1, f'<th scope="row" role="rowheader">{escape(sync.name)}</th>')
+    return f'<tr role="row" data-outcome="{sync.outcome.value}">{"".join(made)}</tr>'

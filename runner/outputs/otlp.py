@@ -96,10 +96,8 @@ class Otlp(Output):
         except ImportError:
             return "needs opentelemetry-proto: pip install 'sync-runner[otlp]'"
         try:
-            with Sender(self.where, settings.ca_file) as sender:
-                return _problem(
-                    *sender.send("POST", PATH, seconds, content=body, content_type=_PROTOBUF, headers=self._headers)
-                )
+            with Sender(self.where, settings.ca_file, headers=self._headers) as sender:
+                return _problem(*sender.send("POST", PATH, seconds, content=body, content_type=_PROTOBUF))
         except SendFailed as error:
             return str(error)
 

@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -110,16 +111,16 @@ class Report(Frozen):
         """How many syncs completed."""
         return self.totals.get(Outcome.COMPLETED, 0)
 
-    @property
+    @cached_property
     def failed(self) -> tuple[SyncReport, ...]:
         """The syncs that did not complete: errors first, then those that were skipped because of them."""
         found = [one for one in self.syncs if not one.completed]
         return tuple(sorted(found, key=lambda one: one.severity))
 
-    @property
+    @cached_property
     def several_accounts(self) -> bool:
         """Whether a sync's name alone does not tell which it is."""
-        return len(self.accounts) > 1
+        return len({one.account for one in self.syncs}) > 1
 
     def place(self, sync: SyncReport) -> str:
         """The sync's name, with its account where there are several."""

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from runner.errors import RunnerError, Unreachable
 from runner.settings import OtlpSettings, PushgatewaySettings
+from runner.url import is_loopback
 
 if TYPE_CHECKING:
     import ssl
 
 Target = TypeVar("Target", PushgatewaySettings, OtlpSettings)
+MOST_BYTES = 16 << 20  # of one response: a Pushgateway's page with 10,000 accounts has 4 MB
 Emit = Callable[[], str | None]  # returns what went wrong, or None
 
 
@@ -58,64 +61,68 @@ def begun(seconds: float, send: Emit, late: str = "no answer", slack: float = 0.
 
 
 class SendFailed(Exception):
-    """Nothing came back. `again`: another try may help."""
+    """Nothing usable came back. `again`: another try may help."""
 
     def __init__(self, problem: str, *, again: bool = True) -> None:
+        """`problem` says what happened, without the address."""
         super().__init__(problem)
         self.again = again
 
 
 class Sender:
-    """Sends to one address outside, with a bound for time and size."""
+    """Sends to one address outside: size, time and decoding are bounded, the proxy is that of `docs/proxies.md`."""
 
-    def __init__(self, url: str, ca_file: Path | None = None, auth: tuple[str, str] | None = None) -> None:
-        """Nothing is sent yet. Raises SendFailed for a `ca_file` that cannot be used."""
+    def __init__(
+        self,
+        url: str,
+        ca_file: Path | None = None,
+        auth: tuple[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`auth` and `headers` are credentials. Raises SendFailed for what cannot be used, before anything is sent."""
         import httpx
 
+        from runner.http.fetch import Target
+
         self.host = urlsplit(url).hostname or ""
-        self._url = url
+        self._headers = headers or {}
+        if (auth or headers) and url.lower().startswith("http:") and not is_loopback(self.host):
+            raise SendFailed("plain http would show the password to others: use https", again=False)
         try:
-            self._client = httpx.Client(verify=trusted(url, ca_file), auth=auth, follow_redirects=False)
+            self._target = Target.of(url, trusted(url, ca_file))
+            self._client = httpx.Client(auth=auth, **self._target.options())
+        except RunnerError as error:
+            raise SendFailed(str(error), again=False) from None
         except OSError as error:
             raise SendFailed(f"ca_file cannot be used ({error.strerror or 'not a PEM bundle'})", again=False) from None
 
     def __enter__(self) -> "Sender":
+        """To be closed."""
         return self
 
     def __exit__(self, *_error: object) -> None:
+        """Close the connections."""
         self._client.close()
 
     def send(
-        self,
-        method: str,
-        path: str,
-        seconds: float,
-        *,
-        content: bytes = b"",
-        content_type: str = "",
-        headers: Mapping[str, str] | None = None,
+        self, method: str, path: str, seconds: float, *, content: bytes = b"", content_type: str = ""
     ) -> tuple[int, bytes]:
-        """Status and body. `path` follows the address. Raises SendFailed."""
-        import httpx
+        """Status and body within so many seconds and 16 MiB. `path` follows the address. Raises SendFailed."""
+        from runner.http.fetch import fetch
 
-        sent = {**(headers or {}), **({"Content-Type": content_type} if content_type else {})}
+        headers = {
+            **self._headers,
+            "Accept-Encoding": "gzip",
+            **({"Content-Type": content_type} if content_type else {}),
+        }
         try:
-            answer = self._client.request(method, self._url + path, content=content, headers=sent, timeout=seconds)
-        except httpx.TimeoutException:
-            raise SendFailed(f"no answer within {seconds:.2g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            raise SendFailed(f"cannot be reached ({_cause(error)})") from None
-        return answer.status_code, answer.content
-
-
-def _cause(error: BaseException) -> str:
-    """The system's own words for a failed connection, or the kind of error: no URL and no text of others in it."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError) and (words := getattr(found, "verify_message", "") or found.strerror):
-            return str(words)
-        found = found.__cause__ or found.__context__
-    return type(error).__name__
+            answer = fetch(
+                self._client, self._target, method, path,
+                endpoint=self.host, seconds=seconds, limit=MOST_BYTES, content=content, headers=headers,
+            )  # fmt: skip
+        except RunnerError as error:
+            raise SendFailed(str(error).removeprefix(f"{self.host}: "), again=isinstance(error, Unreachable)) from None
+        return answer.status, answer.content
 
 
 def check_address(url: str, seconds: float, ca_file: Path | None = None) -> str | None:
@@ -126,6 +133,7 @@ def check_address(url: str, seconds: float, ca_file: Path | None = None) -> str 
     import socket
     import ssl
 
+    from runner.http.failures import cause
     from runner.http.proxies import Proxies
 
     parts = urlsplit(url)
@@ -139,5 +147,5 @@ def check_address(url: str, seconds: float, ca_file: Path | None = None) -> str 
                 context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
                 context.wrap_socket(plain, server_hostname=host).close()
     except (OSError, ValueError) as error:
-        return f"{host} cannot be reached ({_cause(error)})"
+        return f"{host} cannot be reached ({cause(error)})"
     return None

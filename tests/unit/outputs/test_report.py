@@ -17,7 +17,8 @@ from runner.events import events
 from runner.events.observer import Record
 from runner.models import JobStatus, Outcome, RunResult, SyncJob, SyncResult
 from runner.outputs import github
-from runner.outputs.html import page
+from runner.outputs.html import _hash, page
+from runner.outputs.html_assets import SCRIPT, STYLE
 from runner.outputs.junit import junit
 from runner.outputs.report import as_text
 from runner.outputs.report_model import Report, build_report, plain, read_report, schema
@@ -137,12 +138,12 @@ def test_github_outputs_and_summary_are_added_to_the_files_and_a_fault_is_told(t
     files = {"GITHUB_OUTPUT": str(tmp_path / "out"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
     (tmp_path / "out").write_text("before=1\n")
     report = run(result(Outcome.FAILED, error=NASTY), result(Outcome.COMPLETED))
-    assert github.write_files(report, files) is None
+    assert github.write_files(report, files, 1) is None
     lines = (tmp_path / "out").read_text().splitlines()
     assert lines == ["before=1", "exit_code=5", "result=failure", f"run_id={RUN_ID}", "completed=1", "failed=1"]
     assert (tmp_path / "summary").read_text().startswith("### ")
-    problem = github.write_files(report, {**files, "GITHUB_OUTPUT": str(tmp_path / "no" / "file")})
-    assert problem == "GITHUB_OUTPUT: cannot be written (No such file or directory)"
+    problem = github.write_files(report, {**files, "GITHUB_OUTPUT": str(tmp_path / "no" / "file")}, 1)
+    assert problem == f"GITHUB_OUTPUT: {tmp_path}/no/file: cannot be written (No such file or directory)"
 
 
 @pytest.mark.parametrize(
@@ -197,16 +198,18 @@ def test_the_page_shows_what_waited_logged_in_ran_and_was_retried() -> None:
     assert shapes.keys() == {"queued", "wait", "login", "retry", "sync bad"}
 
 
-def test_the_page_has_no_script_no_address_to_load_from_and_no_inline_style() -> None:
+def test_the_page_loads_nothing_and_runs_nothing_but_its_own_script() -> None:
     text = page(run(result(Outcome.FAILED, error=NASTY, name=NASTY, account=NASTY), errors=(NASTY,)), timeline())
     tags = Tags(text).seen
     names = {tag for tag, _attrs in tags}
-    assert not names & {"script", "link", "img", "iframe", "object", "base", "form"}
+    assert not names & {"link", "img", "iframe", "object", "base"}
     attributes = {name for _tag, attrs in tags for name in attrs}
     assert not attributes & {"src", "href", "style", "srcset", "action"}
     assert not any(name.startswith("on") for name in attributes)
     policy = next(attrs["content"] for tag, attrs in tags if attrs.get("http-equiv") == "Content-Security-Policy")
     assert policy and policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
+    assert [tag for tag, _attrs in tags].count("script") == 1 and _hash(SCRIPT) in policy and _hash(STYLE) in policy
+    assert "fetch" not in SCRIPT and "innerHTML" not in SCRIPT and "eval" not in SCRIPT
     assert "url(" not in text and "@import" not in text
 
 
