@@ -105,17 +105,18 @@ async def run(context: RunContext, observer: Observer, run_id: str, deadline: De
 def check_plan(context: RunContext, *, dates: bool = False) -> list[str]:
     """The names of the syncs of all accounts. Raises UsageError where there is none, or the plan as a whole cannot be.
 
-    With `dates` also where a sync's own dates cannot be: in a run, such a sync fails alone.
+    With `dates` also where one sync's dates cannot be: in a run, such a sync fails alone.
     """
     everybody = fleet.configured(context.settings)  # a shard may be empty, the fleet may not
     if not any(one.syncs for one in everybody):
         raise UsageError(
             "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
         )
-    for syncs in {id(one.syncs): one.syncs for one in everybody}.values():  # most share one plan
-        wrong = next((one.error for one in planned_syncs(syncs, context, lambda _name: None) if one.error), None)
-        if dates and wrong:
-            raise UsageError(wrong)
+    distinct = {id(one.syncs): one.syncs for one in everybody}.values()  # most share one plan
+    planned = [one for syncs in distinct for one in planned_syncs(syncs, context, lambda _name: None)]
+    wrong = [one.error for one in planned if one.error]
+    if wrong and (dates or len(wrong) == len(planned)):
+        raise UsageError(wrong[0])
     return list(dict.fromkeys(sync.name for one in everybody for sync in one.syncs))
 
 
