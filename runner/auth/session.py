@@ -23,6 +23,7 @@ from runner.errors import (
     DeadlineExceeded,
     LoginRefused,
     SecretError,
+    StateError,
     Unreachable,
 )
 from runner.events import events
@@ -106,13 +107,20 @@ class LoginSessionProvider:
                 return self._session
             if self._refused:
                 raise self._refused
+            acquired: UserSession | None = None
             try:
                 async with self._held(deadline) as held:
-                    self._session = await self._acquire(held, deadline, observer, rejected)
+                    acquired = self._session = await self._acquire(held, deadline, observer, rejected)
             except AuthenticationError as error:
                 self._refused = error
                 raise
-            return self._session
+            except (StateError, Unreachable, DeadlineExceeded) as problem:
+                if acquired is None:
+                    raise
+                # The session is good, and jobs that run are polled with it; only the next run cannot have it.
+                observer.emit(events.StoreProblem(f"the session was not kept: {problem}"))
+            assert acquired is not None
+            return acquired
 
     @asynccontextmanager
     async def _held(self, deadline: Deadline) -> AsyncIterator[HeldState]:

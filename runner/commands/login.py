@@ -3,7 +3,7 @@
 import argparse
 
 from runner.engine.each_account import Visit, visit_each
-from runner.errors import UsageError
+from runner.errors import StateError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,5 +20,8 @@ def execute(arguments: argparse.Namespace) -> int:
         if arguments.force:
             await visit.account.provider.forget(visit.deadline, cooldown=True)
         await visit.account.provider.session(visit.deadline, visit.observer)
+        kept = await visit.account.provider.read_state(visit.deadline)
+        if kept.session is None and not visit.account.provider.static:
+            raise StateError("login: the session was not kept; the log says why")
 
     return visit_each(arguments, work)

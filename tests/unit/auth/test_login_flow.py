@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
@@ -23,6 +25,7 @@ from runner.errors import (
     LoginRefused,
     RunnerError,
     SecretError,
+    StateError,
     Unreachable,
 )
 from runner.events import events
@@ -32,6 +35,7 @@ from runner.http.messages import Response
 from runner.http.retry import Policy
 from runner.models import UserSession
 from runner.profile.models import Profile
+from runner.state.interface import LoadedState
 from runner.state.memory import MemoryStore
 from runner.state.record import AccountState
 from tests.support.login_model import FakeClock
@@ -638,3 +642,22 @@ def test_a_refusal_of_what_is_mounted_names_every_secret(
     with pytest.raises(LoginRefused) as caught:
         _ask(provider, [], rejected=_ask(provider, []))
     assert str(caught.value) == f"login: the API refuses what is mounted; check the secret {named}"
+
+
+class _FailingStore(MemoryStore):
+    """A store that takes what is kept before a code leaves, and fails when the lock is given back."""
+
+    @asynccontextmanager
+    async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:
+        async with super().hold(deadline) as held:
+            yield held
+        raise StateError("secret syncs/sessions: the cluster's API answered 404")
+
+
+def test_a_store_that_fails_at_the_end_of_a_login_costs_the_run_no_session() -> None:
+    cli = CommandLine(CODE_WANTED, (200, TOKENS), store=_FailingStore())
+    assert cli.ask() == STARTED
+    told = "the session was not kept: secret syncs/sessions: the cluster's API answered 404"
+    assert events.StoreProblem(told) in cli.told()
+    assert cli.ask() == STARTED
+    assert len(cli.sent) == 2
