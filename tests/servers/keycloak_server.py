@@ -18,7 +18,7 @@ BUILD = Path(__file__).parents[2] / "build"
 RAW = "12345678901234567890"  # Keycloak takes the characters themselves as the HMAC's key
 SEED = base64.b32encode(RAW.encode()).decode()
 PASSWORD = "correct horse"
-TOKEN_SECONDS = 20
+TOKEN_SECONDS = 60
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
