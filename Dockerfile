@@ -2,10 +2,19 @@
 # Two builds of one commit give the same files and times: every file that is not the base's own gets a fixed time, and byte code
 # carries no time at all. Byte code is "unchecked": the interpreter need not compare it with sources that can not change.
 
-# The base without pip, and with its standard library byte-compiled: the published image comes without byte code, and a
-# user who may not write would compile it anew on every start.
-FROM python:3.13-slim-trixie AS trimmed
+# A release gives its base by digest, and writes that into a label.
+ARG BASE=python:3.13-slim-trixie
+
+# The base without what a batch job does not use: pip, package managers, perl, bash, and every setuid bit. `sh` stays: GitLab
+# and Jenkins run a job's script with it. dpkg's list of packages stays too: scanners read it. The standard library is
+# byte-compiled: the published image comes without byte code, and a user who may not write would compile it on every start.
+FROM ${BASE} AS trimmed
 RUN set -eu; \
+    find / -xdev -type f -perm /6000 -exec chmod a-s {} +; \
+    find /usr/bin /usr/sbin /usr/libexec -type f -exec grep -qIE '^#!.*(perl|bash)' {} \; -delete; \
+    rm -rf /usr/bin/apt* /usr/bin/dpkg* /usr/sbin/dpkg* /usr/bin/perl* /usr/bin/bash /usr/bin/rbash /usr/bin/debconf* \
+      /usr/lib/apt /usr/lib/dpkg /usr/libexec/dpkg /etc/apt /etc/perl /var/lib/apt /var/cache/apt /var/cache/debconf \
+      /usr/lib/*-linux-gnu/perl-base /usr/lib/*-linux-gnu/libapt* /usr/share/perl* /usr/share/bash-completion; \
     stdlib=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'); \
     packages=$(python -c 'import pathlib, pip; print(pathlib.Path(pip.__file__).parent.parent)'); \
     rm -rf "$packages"/pip "$packages"/pip-*-info /usr/bin/pip* /usr/local/bin/pip* /usr/local/bin/idle* \
@@ -15,7 +24,7 @@ RUN set -eu; \
       ! -path '/proc*' ! -path '/sys*' ! -path '/dev*' ! -path /etc/hosts ! -path /etc/resolv.conf ! -path /etc/hostname \
       -exec touch --no-dereference --reference /usr/lib/os-release {} +
 
-FROM python:3.13-slim-trixie AS build
+FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 COPY requirements-build.lock requirements.lock ./
@@ -79,5 +88,7 @@ FROM runtime AS runner
 COPY --from=runner-files /rootfs /
 ARG VERSION=0.1.0
 ARG REVISION=unknown
-LABEL org.opencontainers.image.version="${VERSION}" \
+ARG BASE_DIGEST=
+LABEL org.opencontainers.image.base.digest="${BASE_DIGEST}" \
+      org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

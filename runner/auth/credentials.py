@@ -1,10 +1,11 @@
 """The secrets of one account as a login uses them."""
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote_plus
 
 from runner.auth.totp import Seed, parse_seed
+from runner.events.redaction import AddSecret
 from runner.frozen import Frozen
 from runner.profile.models import Auth
 from runner.secrets.reader import SecretReader
@@ -57,14 +58,18 @@ class Credentials(Frozen):
 
 
 def read_credentials(
-    reader: SecretReader, auth: Auth, add_secret: Callable[[str], None], renamed: Mapping[str, str] | None = None
+    reader: SecretReader, auth: Auth, add_secret: AddSecret, renamed: Mapping[str, str] | None = None
 ) -> Credentials:
-    """The secrets that the profile names, some `renamed` where two logins want one of a kind. Raises SecretError."""
+    """The secrets that the profile names, some `renamed` where two logins want one of a kind. Raises SecretError.
+
+    A client id is public (RFC 6749, 2.2) and is not hidden; of a user's name only the whole is.
+    """
     files = {name: (renamed or {}).get(name, name) for name in auth.secrets}
     read = {name: reader.read(file) if name in OPTIONAL else reader.require(file) for name, file in files.items()}
     seed = read.pop("totp_seed", None)
     credentials = Credentials(seed=parse_seed(seed) if seed else None, **read)
-    for secret in (seed, credentials.refresh_token, *credentials.values.values()):
-        if secret:
-            add_secret(secret)
+    named = {"totp_seed": seed, "refresh_token": credentials.refresh_token, **credentials.values}
+    for name, secret in named.items():
+        if secret and name != "client_id":
+            add_secret(secret, parts=name != "username")
     return credentials

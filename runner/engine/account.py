@@ -12,6 +12,7 @@ from runner.engine.fleet import AccountPlan
 from runner.engine.logins import LoginTools
 from runner.events import events
 from runner.events.observer import Observer
+from runner.events.redaction import AddSecret
 from runner.frozen import Frozen
 from runner.http import correlation
 from runner.http.client import Client, check_base_url, tls_context
@@ -44,7 +45,7 @@ class RunContext(Frozen):
     settings: Settings
     profile: Profile
     clock: Clock
-    add_secret: Callable[[str], None]
+    add_secret: AddSecret
     environment: dict[str, str]
     run_id: str = ""
     redact: Callable[[str], str] = str
@@ -56,7 +57,7 @@ class RunContext(Frozen):
         settings: Settings,
         profile: Profile,
         clock: Clock,
-        add_secret: Callable[[str], None],
+        add_secret: AddSecret,
         run_id: str = "",
         redact: Callable[[str], str] = str,
         meanwhile: Callable[[], None] = lambda: None,

@@ -11,6 +11,7 @@ from runner.auth.session import LoginSessionProvider
 from runner.auth.static import StaticSessionProvider
 from runner.clock import Clock
 from runner.errors import UsageError
+from runner.events.redaction import AddSecret
 from runner.frozen import Frozen
 from runner.http.client import Client
 from runner.profile import Profile, parameters
@@ -39,7 +40,7 @@ class LoginTools(Frozen):
     reader: SecretReader
     client: Client
     clock: Clock
-    add_secret: Callable[[str], None]
+    add_secret: AddSecret
     account: str
     store: Callable[[str, str], AccountStore]  # of an address and login, and of a user
 

@@ -12,7 +12,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 from urllib.parse import parse_qsl, urlsplit
 
 from runner.events.secret_index import PART, WINDOW, SecretIndex
@@ -24,6 +24,12 @@ DEPTH = 3  # encodings one within the other
 WORK = 40  # bytes decoded for each byte of text; more comes only of text made to cost time, and is hidden whole
 _LEAST_WORK = 4096
 _SEED = re.compile(r"[A-Za-z2-7]{16,}=*")
+
+
+class AddSecret(Protocol):
+    """Tells the redactor of a secret; of a name (`parts` false) only the whole is hidden."""
+
+    def __call__(self, secret: str, /, *, parts: bool = True) -> None: ...
 
 
 class Redactor:
@@ -43,6 +49,7 @@ class Redactor:
         if (secret, parts) in self._known:
             return hidden
         self._known.add((secret, parts))
+        self._index.spaces |= " " in secret.strip() and not _SEED.fullmatch(secret.replace(" ", ""))
         in_url = _of_url(secret)
         if in_url or not parts:
             self._add_word(_raw(secret))
@@ -52,7 +59,6 @@ class Redactor:
 
     def _add_parts(self, secrets: Iterable[str]) -> None:
         for form in {form for secret in secrets for form in (secret, *_of_seed(secret))}:
-            self._index.spaces |= " " in form.strip() and not _SEED.fullmatch(form.replace(" ", ""))
             for raw in _unescapings(_raw(form)):
                 if len(raw) >= PART:
                     self._index.add_parts(raw)

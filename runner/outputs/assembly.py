@@ -53,9 +53,9 @@ class Outputs:
         """What knows the secrets."""
         return self.context.redactor
 
-    def add_secret(self, secret: str) -> None:
+    def add_secret(self, secret: str, /, *, parts: bool = True) -> None:
         """Redact `secret` from now on, in every form in which it may be written."""
-        self.context.redactor.add(secret)
+        self.context.redactor.add(secret, parts=parts)
 
     def load(self) -> None:
         """Load what the outputs need and the first request does not: to be called while its response is awaited."""

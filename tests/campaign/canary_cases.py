@@ -75,7 +75,11 @@ class Stage:
         (self.secrets / name).touch(mode=0o600)
         (self.secrets / name).write_bytes(content.encode() if isinstance(content, str) else content)
         text = content if isinstance(content, str) else content.decode(errors="ignore")
-        self.listening.secrets |= {line for line in text.splitlines() if len(line) >= 8}
+        held = self.listening.names if name == "username" else self.listening.secrets
+        text = (
+            text.partition("secret=")[2].partition("&")[0] if text.startswith("otpauth:") else text
+        )  # the rest is no secret
+        held |= {line for line in text.splitlines() if len(line) >= 8}
 
     def fault(self, **values: Any) -> None:
         """Let the sandbox spoil an answer."""

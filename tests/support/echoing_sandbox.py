@@ -1,7 +1,9 @@
 """A sandbox whose every answer repeats what it was told: the worst neighbour that a secret can have."""
 
 import base64
+import html
 import json
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,10 +23,34 @@ Whole = tuple[int, dict[str, str], bytes]
 Spoil = Callable[["EchoingSandbox", Whole], Whole]
 
 
+WRITINGS: tuple[Callable[[bytes], str], ...] = (
+    lambda raw: raw.decode(),
+    lambda raw: quote(raw, safe="").lower(),
+    lambda raw: raw.hex(),
+    lambda raw: base64.b64encode(raw).decode(),
+    lambda raw: base64.b32encode(raw).decode(),
+    lambda raw: html.escape(raw.decode()),
+    lambda raw: base64.b64encode(base64.b64encode(raw)).decode(),
+    lambda raw: quote(quote(raw, safe=""), safe=""),
+)
+
+
+def _cut(said: str) -> list[str]:
+    """Pieces of it, cut at random places before or after it is written in another way."""
+    made = []
+    for write in random.sample(WRITINGS, 3):
+        start, length = random.randrange(len(said)), random.randrange(4, 40)
+        whole = write(said.encode())
+        at = random.randrange(len(whole))
+        made += [write(said[start : start + length].encode()), whole[at : at + random.randrange(4, 80)]]
+    return made
+
+
 class EchoingSandbox:
     """What was heard so far, and how answers are spoiled beyond being chatty, by the end of their path."""
 
     def __init__(self) -> None:
+        self.filler = 0  # letters before all that is repeated, so that whoever cuts the text cuts a secret
         self.begin(Listening())
 
     def begin(self, listening: Listening) -> None:
@@ -42,16 +68,19 @@ class EchoingSandbox:
     def text(self) -> str:
         """Everything heard, in many writings."""
         on_response = list(dict.fromkeys(self.on_response))
+        pieces = [piece for said in on_response if said not in self.listening.names for piece in _cut(said)]
         encoded = [base64.b64encode(said.encode()).decode() for said in on_response]
         behind = [base64.b64encode(b"me:" + said.encode()).decode() for said in on_response]
         return " ".join(
             [
+                *(["E" * self.filler] if self.filler else ()),
                 *on_response,
                 *map(quote, on_response),
                 *map(quote_plus, on_response),
                 *encoded,
                 *behind,
                 json.dumps(on_response),
+                *pieces,
             ]
         )
 

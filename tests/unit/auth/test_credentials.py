@@ -20,7 +20,12 @@ def _read(tmp_path: Path, **secrets: str) -> tuple[Credentials, list[str]]:
         (tmp_path / name).chmod(0o600)
     learned: list[str] = []
     reader = SecretReader(tmp_path, environment={}, warn=lambda *_: None)
-    return read_credentials(reader, AUTH, learned.append), learned
+
+    def add(secret: str, /, *, parts: bool = True) -> None:
+        learned.append(secret)
+        assert parts == (secret != secrets.get("username")), "of a name only the whole is hidden"
+
+    return read_credentials(reader, AUTH, add), learned
 
 
 def test_what_is_mounted_is_read_and_learned_with_its_basic_form(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ def test_the_dockerfile_starts_from_the_one_base_and_is_labelled_with_the_versio
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
     stages = set(re.findall(r" AS (\S+)$", text, re.MULTILINE))
-    assert bases - stages == {"python:3.13-slim-trixie", "scratch"}
+    assert bases - stages == {"${BASE}", "scratch"}
+    assert re.findall(r"^ARG BASE=(\S+)$", text, re.MULTILINE) == ["python:3.13-slim-trixie"]
+    assert "BASE=${{ steps.source.outputs.base }}" in (ROOT / ".github/workflows/image.yml").read_text(encoding="utf-8")
     assert f"ARG VERSION={__version__}\n" in text
     assert re.findall(r"^FROM .* AS (\S+)$", text, re.MULTILINE)[-1] == "runner"
     assert "# syntax=" not in text

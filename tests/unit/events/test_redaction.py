@@ -175,6 +175,8 @@ def test_edge_spaces_do_not_matter() -> None:
 def test_a_name_goes_as_a_whole_only() -> None:
     known = redactor("xK9#vQ2m!pL7wz_TbR4")
     assert known.add("someone@example.org", parts=False)
+    assert known.add("some one@example.org", parts=False)
+    assert known.redact("q=some+one%40example.org") == "q=***"
     assert known.redact("no SOMEONE@example.org at example.org") == "no *** at example.org"
     assert known.redact(base64.b64encode(b"someone@example.org").decode()) == "***=="
 
