@@ -69,20 +69,19 @@ class EchoingSandbox:
         """Everything heard, in many writings."""
         on_response = list(dict.fromkeys(self.on_response))
         pieces = [piece for said in on_response if said not in self.listening.names for piece in _cut(said)]
-        encoded = [base64.b64encode(said.encode()).decode() for said in on_response]
-        behind = [base64.b64encode(b"me:" + said.encode()).decode() for said in on_response]
-        return " ".join(
-            [
-                *(["E" * self.filler] if self.filler else ()),
-                *on_response,
-                *map(quote, on_response),
-                *map(quote_plus, on_response),
-                *encoded,
-                *behind,
-                json.dumps(on_response),
-                *pieces,
-            ]
-        )
+        written = [
+            form
+            for said in on_response
+            for form in (
+                said,
+                base64.b64encode(said.encode()).decode(),
+                quote(said),
+                base64.b64encode(b"me:" + said.encode()).decode(),
+                quote_plus(said),
+            )
+        ]
+        filler = ["E" * self.filler] if self.filler else []
+        return " ".join([*filler, *written, json.dumps(on_response), *pieces])
 
     def hear(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Note what a request tells."""
