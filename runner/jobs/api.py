@@ -9,6 +9,7 @@ from runner.auth.interface import SessionProvider
 from runner.clock import Deadline
 from runner.errors import ContractError, Unreachable, UsageError
 from runner.events.observer import Observer
+from runner.external import show
 from runner.frozen import Frozen
 from runner.http import retry
 from runner.http.budget import Budget
@@ -124,14 +125,14 @@ class JobApi:
         if answer.status in poll.missing and answer.is_json:
             said = self._requests.words(answer)
             told = f"{answer.status}: {said}" if said else str(answer.status)
-            raise JobMissing(f"status: the API does not know job {job.job_id[:80]} ({told})")
+            raise JobMissing(f"status: the API does not know job {show(job.job_id, 80)} ({told})")
         found = find(self._requests.body("status", answer, poll.accepted), poll.job)
         if extraction.idle(self.profile, found):
             if job.status is JobStatus.PENDING:  # taken, and not begun
                 return replace(job, poll_after=answer.retry_after)
             found = None
         if found is None:
-            raise JobMissing(f"status: the API does not know job {job.job_id[:80]} (shape: {shape(answer.body)})")
+            raise JobMissing(f"status: the API does not know job {show(job.job_id, 80)} (shape: {shape(answer.body)})")
         now = extraction.job(self.profile, found, job_id=job.job_id)
         self._check_same(job, now)
         return replace(
@@ -142,7 +143,9 @@ class JobApi:
     def _check_same(self, asked: SyncJob, now: SyncJob) -> None:
         """Raises JobReplaced where the answer is about another job."""
         if now.job_id != asked.job_id:
-            raise JobReplaced(f"asked for job {asked.job_id[:80]}, the API answered with job {now.job_id[:80]}")
+            raise JobReplaced(
+                f"asked for job {show(asked.job_id, 80)}, the API answered with job {show(now.job_id, 80)}"
+            )
         if self.profile.single and now.sync_type not in (None, asked.sync_type):
             raise JobReplaced(
                 f"status: the API shows a job of type {now.sync_type} now; how that of type {asked.sync_type} ended it "

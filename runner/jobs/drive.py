@@ -17,6 +17,7 @@ from runner.errors import (
 )
 from runner.events import events
 from runner.events.observer import Observer
+from runner.external import show
 from runner.jobs import decide as machine
 from runner.jobs import states as s
 from runner.jobs.api import Conflict
@@ -271,7 +272,7 @@ class Drive:
         if self.facts.names_job:  # where the name that we gave shows no job, it was not the name that is taken
             told = f"trigger: the API refuses a second such job{said}, and none of this run's; check type, dates and parameters"
             return s.AlreadyRuns(self._now, UsageError(told), answer.job_id)
-        shows = f"job {answer.job_id[:80]}, which it names, does not" if answer.job_id else "names and lists none"
+        shows = f"job {show(answer.job_id, 80)}, which it names, does not" if answer.job_id else "names and lists none"
         refused = ContractError(f"trigger: the API says that a {self.sync.sync_type} job is running{said}, but {shows}")
         return s.AlreadyRuns(self._now, refused, answer.job_id)
 

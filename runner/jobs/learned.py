@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from runner.errors import ContractError, Unreachable
+from runner.external import show
 from runner.jobs.states import (
     AlreadyRuns,
     Begun,
@@ -139,7 +140,7 @@ def _with_end(job: SyncJob, state: State) -> State:
     before = state.ended.get(job.job_id)
     if before is None:
         return state
-    name = job.job_id[:80]
+    name = show(job.job_id, 80)
     told = f"job {name} went from {before} to {job.status}, which no job does; not believed"
     if before is job.status:
         told = f"trigger: the API gave job {name} as a new one, which had ended before"

@@ -18,6 +18,7 @@ from runner.errors import (
     UsageError,
 )
 from runner.events.observer import Observer
+from runner.external import show
 from runner.http import retry
 from runner.http.client import Client
 from runner.http.messages import PreparedRequest, Response, prepare
@@ -185,7 +186,7 @@ class JobRequests:
         if answer.status not in accepted:
             raise self.refused(endpoint, answer)
         if not answer.is_json:
-            kind = answer.headers.get("content-type", "no content type")[:60]
+            kind = show(answer.headers.get("content-type", "no content type"), 60)
             raise StrayAnswer(f"{endpoint}: the answer is not JSON ({kind}); is base_url the API's address?")
         return answer.body
 

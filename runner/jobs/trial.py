@@ -7,6 +7,7 @@ from runner.auth.interface import SessionProvider
 from runner.clock import Clock, Deadline
 from runner.errors import ContractError, ExitCode, RunnerError
 from runner.events.observer import Observer, Record
+from runner.external import show
 from runner.frozen import Frozen
 from runner.http.messages import Response
 from runner.jobs.api import Conflict, JobApi
@@ -134,14 +135,14 @@ class Trial:
             )
             return None
         if answer is not None:
-            self._add("jobs.trigger", FITS, f"job {answer.job_id[:40]} is {answer.status}")
+            self._add("jobs.trigger", FITS, f"job {show(answer.job_id, 40)} is {answer.status}")
         return answer
 
     async def _status(self, api: JobApi, job: SyncJob, deadline: Deadline) -> SyncJob | None:
         now: SyncJob | None = await self._judged("jobs.status", lambda: api.poll(job, deadline, self._observer))
         if now is None:
             return None
-        self._add("jobs.status", FITS, f"job {now.job_id[:40]} is {now.status}")
+        self._add("jobs.status", FITS, f"job {show(now.job_id, 40)} is {now.status}")
         optional = ("sync_type", "progress", "start_time", "total_items", "processed_items")
         body = find(self._answer.body, self._api.profile.status.job) if self._answer else None
         for name in optional:

@@ -208,7 +208,7 @@ class Ledger:
         """Remember the job that the API gave, and what it `carried`; `foreign`: another's, adopted because it runs."""
         self._write(
             _TRIGGERED,
-            (job_id, external, json.dumps(dict(carried or {})), key),
+            (self._redact(job_id), external, json.dumps(dict(carried or {})), key),
         )
 
     def ended(

@@ -397,3 +397,12 @@ def test_the_wait_for_others_is_told_and_bounded(tmp_path: Path) -> None:
         asyncio.run(retry_while_busy(busy, clock, Deadline(clock)))
     assert BUSY - 1 <= sum(clock.slept) <= BUSY
     assert asyncio.run(retry_while_busy(lambda: 7, clock, Deadline(clock))) == 7
+
+
+def test_a_job_id_that_holds_a_secret_is_kept_redacted(tmp_path: Path) -> None:
+    """`status --offline` knows no secrets: what the ledger holds is fit to print."""
+    ledger = Ledger(tmp_path, redact=lambda text: text.replace("geheim", "***"))
+    ledger.intend(Entry("key", "target", "default", "health", "health", "run", 1.0))
+    ledger.triggered("key", "job-geheim-1")
+    assert [entry.job_id for entry in ledger.recent(5)] == ["job-***-1"]
+    ledger.close()

@@ -1,0 +1,68 @@
+"""What redacting a text of 100 kB costs, by the kind of text and the number of secrets. `python -m benchmarks.redaction`.
+
+CPU time, the best of many rounds: other work on the machine does not count.
+"""
+
+import base64
+import json
+import random
+import string
+import time
+from collections.abc import Callable
+
+from runner.events.redaction import Redactor
+
+SIZE = 100_000  # characters
+
+
+def main() -> None:
+    """Print a table: milliseconds for each text, with one account's secrets and with those of 300."""
+    random.seed(1)
+    one, many = _known(1), _known(300)
+    print("| text of 100 kB | one account, ms | 300 accounts, ms |")
+    print("| --- | --- | --- |")
+    for name, text in texts().items():
+        print(f"| {name} | {_best(one, text):.1f} | {_best(many, text):.1f} |")
+
+
+def texts() -> dict[str, str]:
+    """Texts as errors hold them, and some that are all of one encoding."""
+    words = ["".join(random.choices(string.ascii_lowercase, k=random.randint(2, 12))) for _ in range(3000)]
+    trace = 'Traceback:\n  File "/usr/lib/python3/site-packages/httpx/_transports/default.py", line 101, in map\n    yield\n'
+    jobs = [
+        {"job_id": f"{number * 7919:08x}", "message": 'one\n"two"', "url": f"/v1/{number}?q=%2f"}
+        for number in range(1200)
+    ]
+    made = {
+        "words": " ".join(random.choices(words, k=20_000)),
+        "a traceback": trace * 2000,
+        "JSON with escapes": json.dumps(jobs),
+        "HTML": '<div class="x"><a href="/path?a=1&amp;b=2">text &nbsp; more</a></div>\n' * 2000,
+        "Base64": base64.b64encode(random.randbytes(SIZE)).decode(),
+        "hex": random.randbytes(SIZE).hex(),
+        "percent signs": "%41" * SIZE,
+    }
+    return {name: text[:SIZE] for name, text in made.items()}
+
+
+def _known(accounts: int) -> Redactor:
+    redactor = Redactor()
+    for number in range(accounts):
+        redactor.add(f"user{number}@example.org", parts=False)
+        for length in (20, 32, 300, 300):
+            redactor.add("".join(random.choices(string.ascii_letters + string.digits + "-_.", k=length)))
+    return redactor
+
+
+def _best(redactor: Redactor, text: str) -> float:
+    return min(_spent(lambda: redactor.redact(text)) for _ in range(40)) * 1000
+
+
+def _spent(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+if __name__ == "__main__":
+    main()
