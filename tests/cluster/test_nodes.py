@@ -37,7 +37,7 @@ def cordoned(node: str) -> Iterator[None]:
 def ready(node: str) -> bool:
     """Whether the control plane hears of the node."""
     found = {one["type"]: one["status"] for one in get("node", node)["status"]["conditions"]}
-    return found["Ready"] == "True"
+    return bool(found["Ready"] == "True")
 
 
 def on_node_2(lab: Lab, name: str, case: Case, pod: Object | None = None, **changes: object) -> str:
