@@ -213,7 +213,9 @@ class JobApi:
             raise refused
         if cancel.job is None or not answer.is_json:
             return None
-        return extraction.job(self.profile, find(answer.body, cancel.job), job_id=job.job_id)
+        with suppress(ContractError):  # it was taken: the poll that follows tells what came of it
+            return extraction.job(self.profile, find(answer.body, cancel.job), job_id=job.job_id)
+        return None
 
     def _read_list(self, body: Any, expression: str) -> list[SyncJob]:
         found = find(body, expression)

@@ -208,7 +208,13 @@ class Bench:
         tls = {"ca_file": str(self.authority.file)} if proxy.tls else {}
         syncs = [{"type": "health", "start": "-7d", "end": "today"}]
         return run_here(
-            self._url(proxy), home / "secrets", syncs, state=home / "state", deadline=deadline, tls=tls, **settings
+            self._url(proxy),
+            home / "secrets",
+            syncs,
+            state=home / "state",
+            deadline=deadline,
+            tls=tls,
+            **{**settings, "poll": {"patience": 20.0, **settings.get("poll", {})}},
         )
 
     def _expired_session(self, base_url: str, user: str, home: Path) -> None:
