@@ -93,7 +93,9 @@ class JobRequests:
             error.sent = False
             raise
         if answer.status == NOT_FOUND and answer.is_json:
-            raise UsageError(f"{self.refused('lookup', answer)}; check the sync's type and parameters")
+            raise UsageError(
+                f"{self.refused('lookup', answer)} (asked for `{values.get('sync_type')}`); check the sync's type and parameters"
+            )
         body = self.body("lookup", answer, lookup.accepted)
         found = {}
         for name, sources in lookup.carry.items():

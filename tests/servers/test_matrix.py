@@ -66,7 +66,7 @@ def test_sigterm_just_after_the_end_leaves_a_success_as_it_is(place: Place) -> N
     assert only(ended)["outcome"] == "completed", ended.stderr
 
 
-@on_all(airflow="`cancel JOB` does not look before it cancels: a success becomes a failure")
+@on_all()
 def test_a_job_that_has_ended_is_not_cancelled_by_hand(place: Place) -> None:
     job_id = only(place.run("nap", 1))["job_id"]
     place.command("cancel", job_id, "--sync", "nap", syncs=[place.server.sync("nap")]).finish()
