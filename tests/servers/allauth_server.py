@@ -19,6 +19,7 @@ class Allauth:
     profile = str(WORK / "profile.yaml")
     secrets = MEMBER
     mark = b"POST /jobs?"
+    unknown = "999999"  # a job's number
     refused: ClassVar[dict[str, Any]] = {"seconds": "a word"}
 
     def __init__(self, home: Path, stack: ExitStack) -> None:

@@ -135,7 +135,8 @@ def test_a_parameter_that_the_server_refuses_is_a_fault_of_the_settings(place: P
 
 @on_all(flower="Celery knows no unknown task: Flower revokes whatever it is told, and the command ends with 0")
 def test_an_unknown_job_to_cancel_is_a_fault_of_the_command(place: Place) -> None:
-    ended = place.command("cancel", "nosuch", "--sync", "nap", syncs=[place.server.sync("nap")]).finish()
+    job_id = getattr(place.server, "unknown", "nosuch")
+    ended = place.command("cancel", job_id, "--sync", "nap", syncs=[place.server.sync("nap")]).finish()
     assert ended.code == 2, ended.stderr
 
 
