@@ -192,7 +192,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         Mistake(
             "a server that fails", f"{QUICK} run health", faults=("kind=status,status=503,endpoint=login,times=-1",)
         ),
-        Mistake("a deadline that is too short", "--set deadline.run=1s run health", sandbox={"job_seconds": 30.0}),
+        Mistake("a deadline that is too short", "--set deadline.run=5s run health", sandbox={"job_seconds": 30.0}),
     ),
     "The API": (
         Mistake("the account is locked", faults=("kind=status,status=423,endpoint=login,times=-1",)),

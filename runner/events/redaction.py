@@ -19,6 +19,10 @@ from runner.events.secret_index import PART, WINDOW, SecretIndex
 from runner.events.unfolding import Pieces, Span, unescape, unfold
 from runner.external import HIDDEN
 
+OUR_WORDS = frozenset({
+    "password", "passwords", "username", "usernames", "totp_seed", "api_token", "client_secret", "refresh_token",
+    "access_token", "state_key", "credentials",
+})  # fmt: skip
 MIN_LENGTH = 4  # bytes; shorter secrets would blank out ordinary words
 DEPTH = 3  # encodings one within the other
 WORK = 40  # bytes decoded for each byte of text; more comes only of text made to cost time, and is hidden whole
@@ -81,7 +85,13 @@ class Redactor:
             spans = search.spans(raw)
         except _TooMuchWork:
             return HIDDEN
-        return _replaced(raw, spans) if spans else text
+        hidden = [span for span in _merged(raw, spans) if not self._ours(raw[slice(*span)])]
+        return _replaced(raw, hidden) if hidden else text
+
+    def _ours(self, found: bytes) -> bool:
+        """Whether it is a part of a secret that is one of our own words, such as `password` of `my-password-7`."""
+        text = found.decode(errors="replace").lower()
+        return text in OUR_WORDS and (text, True) not in self._known and (text, False) not in self._known
 
     def redact_lines(self, text: str) -> str:
         """`text` redacted; of lines that are JSON objects only the values, so that they stay such with the same keys."""
@@ -177,7 +187,7 @@ def _in_base64(raw: bytes) -> Iterable[bytes]:
 def _replaced(raw: bytes, spans: list[Span]) -> str:
     parts: list[bytes] = []
     done = 0
-    for start, end in _merged(raw, spans):
+    for start, end in spans:
         parts += (raw[done:start], HIDDEN.encode())
         done = end
     return b"".join((*parts, raw[done:])).decode(errors="surrogatepass")

@@ -5,7 +5,7 @@ from typing import Any
 
 from runner.auth.interface import SessionProvider
 from runner.clock import Clock, Deadline
-from runner.errors import ContractError, ExitCode, RunnerError
+from runner.errors import AuthenticationError, ExitCode, RunnerError, UsageError
 from runner.events.observer import Observer, Record
 from runner.external import show
 from runner.frozen import Frozen
@@ -13,7 +13,7 @@ from runner.http.messages import Response
 from runner.jobs.api import Conflict, JobApi
 from runner.jobs.plan import PlannedSync
 from runner.models import SyncJob, UserSession
-from runner.profile import Profile
+from runner.profile import Profile, extraction
 from runner.profile import suggestions as suggest
 from runner.profile.expressions import find, shape
 
@@ -166,7 +166,11 @@ class Trial:
             self._add("jobs.cancel", FITS, f"the job is {after.status}")
 
     async def _asked_to_cancel(self, api: JobApi, job: SyncJob, deadline: Deadline) -> bool:
+        """Raises ContractError where the profile misreads what came: a run would go on, and poll."""
         await api.cancel(job, deadline, self._observer)
+        cancel, answer = self._api.profile.cancel, self._answer
+        if cancel is not None and cancel.job is not None and answer is not None and answer.is_json:
+            extraction.job(self._api.profile, find(answer.body, cancel.job), job_id=job.job_id)
         return True
 
     async def _judged(self, part: str, ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -175,13 +179,16 @@ class Trial:
         try:
             return await ask()
         except RunnerError as error:
-            self._add(part, NOT, str(error), fix=self._fix(error), code=error.exit_code)
+            code = (
+                ExitCode.CONTRACT if isinstance(error, UsageError) else error.exit_code
+            )  # the profile's request was refused
+            self._add(part, NOT, str(error), fix=self._fix(error), code=code)
             return None
 
     def _fix(self, error: RunnerError) -> str:
         """A guess at what might mend it, from the answer that came."""
         answer = self._answer
-        if answer is None or not isinstance(error, ContractError):
+        if answer is None or isinstance(error, AuthenticationError):
             return ""
         if answer.status == 404:
             return "see `path`: the API knows no such place"

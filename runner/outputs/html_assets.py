@@ -34,7 +34,8 @@ svg.bars{display:block;width:100%;height:1.5rem;background:var(--lane)}svg.load{
 border-bottom:1px solid var(--line)}#syncs tbody th{display:block;border:0;padding:0;font-weight:600}
 #syncs td,#syncs td.n{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.1rem 0;text-align:right}
 #syncs td::before{content:attr(data-of);color:var(--soft);font-size:.85rem;text-align:left}#syncs td.none{display:none}
-.why{min-width:0}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:.3rem}}
+.why{min-width:0}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:.3rem}body{overflow-wrap:anywhere}
+#syncs{position:relative}#syncs thead{width:1px;height:1px;overflow:hidden}}
 @media print{form{display:none!important}body{max-width:none}*{print-color-adjust:exact}.card,tr{break-inside:avoid}}
 """
 

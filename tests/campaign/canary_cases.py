@@ -332,7 +332,7 @@ CASES: dict[str, tuple[Arrange, set[int]]] = {
     "tokens expire": (fault(kind="expire_tokens", endpoint="status"), {0}),
     "tokens never good": (fault(kind="status", endpoint="trigger", status=401, times=-1), {3, 9}),
     "status down": (fault(kind="status", endpoint="status", times=-1), {7}),
-    "status a page": (spoil("/status", page), {9}),
+    "status a page": (spoil("/status", page), {7}),
     "status odd": (spoil("/status", odd_shape), {9}),
     "job fails": (fault(kind="job_fails", times=-1), {4}),
     "one job fails": (both(saying(["run", "workouts", *RUN[1:]]), fault(kind="job_fails", sync_type="health")), {5}),

@@ -84,7 +84,7 @@ def run_each(base_url: str, home: str, users: list[str], settings: dict[str, Any
 
     Raises AssertionError where one had ended before the last was begun: they are to be alive all at once.
     """
-    settings = {"retry": {"wait": 0.5, "max_wait": 30.0}, "poll": {"min": 0.25}, **settings}
+    settings = {"retry": {"wait": 0.5, "max_wait": 30.0}, "poll": {"min": 0.25, "patience": 600.0}, **settings}
     children = []
     for name in LOADED:
         importlib.import_module(name)

@@ -1,10 +1,10 @@
 """The login campaigns, small; and each of them does catch a store that breaks its promise."""
 
+import fcntl
 import os
 
 import pytest
 
-from runner.state import directory
 from runner.state.directory import DirectoryStore
 from runner.state.record import AccountState, Codec
 from tests.campaign import login
@@ -16,7 +16,7 @@ def test_processes_that_find_one_expired_session_refresh_it_once() -> None:
 
 
 def test_a_store_that_locks_nobody_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "try_lock", lambda _descriptor: True)
+    monkeypatch.setattr(fcntl, "flock", lambda _descriptor, _how: None)
     with pytest.raises(AssertionError):
         login.refresh(rounds=3, processes=8)
 

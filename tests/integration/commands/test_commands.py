@@ -65,7 +65,7 @@ def test_status_hides_what_the_api_repeats_of_the_secrets(cli_with: MakeCommandL
     cli.fault(kind="job_fails", times=-1)
     assert cli.run("run", "health").code == 4
     shown = cli.run(*words).stdout
-    assert "no: ***" in shown
+    assert "***" in shown
     assert "canary" not in shown
     assert b"canary" not in (cli.state / "ledger.sqlite3").read_bytes()
 
@@ -94,8 +94,8 @@ def test_cancel_ends_a_job(cli_with: MakeCommandLine) -> None:
 
 def test_cancel_of_an_unknown_job_is_told(cli_with: MakeCommandLine) -> None:
     ended = cli_with(mfa="none").run("cancel", "no-such-job")
-    assert ended.code == 9
-    assert "cancel: the API answered 404" in ended.errors
+    assert ended.code == 2
+    assert "no-such-job" in ended.errors
 
 
 def test_config_show_gives_each_value_with_its_source_and_no_secret(cli: CommandLine, tmp_path: Path) -> None:

@@ -89,7 +89,11 @@ def test_the_lines_of_a_busy_run_with_faults_fit_their_schemas(
         )
         assert cli.run([*runner.command()[3:], "run", *words]) == 5
         lines = check_lines(capfd.readouterr().err)
-    assert lines.total() > 200 and lines["http.retry"] >= 2 and lines["sync.trigger_doubt"] == 2, lines
+    assert (
+        lines.total() > 200
+        and lines["http.retry"] + lines["sync.poll_failed"] >= 2
+        and lines["sync.trigger_doubt"] == 2
+    ), lines
 
 
 @pytest.mark.parametrize(

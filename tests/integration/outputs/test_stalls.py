@@ -43,9 +43,7 @@ def nobody() -> Iterator[int]:
 def triggered(runner: Runner) -> None:
     """Wait until a job runs."""
     until(
-        lambda: (
-            any(one["method"] == "POST" and "sync" in one["path"] for one in list(runner.server.sandbox.record)) or None
-        ),
+        lambda: any(one["endpoint"] == "trigger" for one in list(runner.server.sandbox.record)) or None,
         "job",
     )
 
