@@ -143,7 +143,7 @@ def _start(case: dict[str, Any], _found: dict[str, Any]) -> Iterator[str]:
         cells += [f"{of['memory'].median:.1f}", f"{of['memory'].median / floor['memory'].median:.2f}"]
         yield f"| {' | '.join([*cells, str(len(noted['cpu']))])} |"
     yield ""
-    yield "The peak of a process can not be told below that of the one which starts it (23 MiB). `shell script` is `benchmarks/shell.sh`"
+    yield "The peak of a process cannot be told below that of the one which starts it (23 MiB). `shell script` is `benchmarks/shell.sh`"
     yield "(curl, jq, oathtool); its memory is the shell's alone. Airflow's operators run without its scheduler, Prefect's flow without its"
     yield "engine and server: no run of theirs is lighter. `sync-runner before` is commit a4c3905 with the same libraries."
     shell, ours = spread(case["rounds"]["shell script"]["whole"]), spread(case["rounds"]["sync-runner"]["whole"])
@@ -190,7 +190,7 @@ def _day(case: dict[str, Any], _found: dict[str, Any]) -> Iterator[str]:
     yield f"1,728 s); one that tells none takes {case['none']['looks']} looks and is found over {case['none']['late']:.0f} s late. The budget is 161 requests. A hundred"
     yield f"more such days grew the process by {case['growth']:.1f} MiB; each took {1000 * case['seconds']:.1f} ms of CPU."
     yield ""
-    yield "Without progress 2 % can not be had within that budget: it would take 35 looks for each doubling of the time, and the budget has 10."
+    yield "Without progress 2 % cannot be had within that budget: it would take 35 looks for each doubling of the time, and the budget has 10."
     yield "The runner holds the budget, and finds such a job over at most 1 s or 7.5 % late, half of that on average."
     yield ""
 

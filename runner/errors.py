@@ -3,7 +3,7 @@
     RunnerError
     |-- UsageError               2   the command line or the configuration is wrong
     |   `-- StateError                 what is kept between runs cannot be read or written as things are
-    |-- AuthenticationError      3   the login can not succeed as things are
+    |-- AuthenticationError      3   the login cannot succeed as things are
     |   |-- SecretError              a secret is missing or unusable
     |   |-- ProxyRefused             the proxy wants a login
     |   |-- LoginRefused             the API said no to the credentials, or a cool-down is on
@@ -124,7 +124,7 @@ class StateError(UsageError):
 
 
 class AuthenticationError(RunnerError):
-    """The login can not succeed until a person changes something."""
+    """The login cannot succeed until a person changes something."""
 
     exit_code = ExitCode.AUTHENTICATION
 
@@ -186,7 +186,7 @@ class Unreachable(RunnerError):
 
 
 class OutcomeUnknown(RunnerError):
-    """A trigger's answer was lost and the API can not tell what became of it: a person must look."""
+    """A trigger's answer was lost and the API cannot tell what became of it: a person must look."""
 
     exit_code = ExitCode.UNKNOWN
 

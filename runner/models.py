@@ -49,7 +49,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
     CONTRACT = "contract"
     AUTHENTICATION = "authentication"
-    CONFIGURATION = "configuration"  # something that settings name can not be used, such as a state directory
+    CONFIGURATION = "configuration"  # something that settings name cannot be used, such as a state directory
     INTERRUPTED = "interrupted"
     DEFECT = "defect"
 

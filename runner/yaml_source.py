@@ -36,12 +36,12 @@ class Document(Frozen):
 
 
 def read(path: Path) -> Document:
-    """The file's document. Raises UsageError when it can not be read or is not one YAML mapping."""
+    """The file's document. Raises UsageError when it cannot be read or is not one YAML mapping."""
     return parse(_bytes(path), str(path))
 
 
 def text(path: Path) -> str:
-    """The file's text. Raises UsageError when it can not be read or is no text."""
+    """The file's text. Raises UsageError when it cannot be read or is no text."""
     raw = _bytes(path)
     _check_text(raw, str(path))
     return raw.decode("utf-8")
@@ -56,7 +56,7 @@ def _bytes(path: Path) -> bytes:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = getattr(error, "strerror", None) or "no path"
-        raise UsageError(f"{path}: can not be read ({why}); give the path of a readable YAML file") from None
+        raise UsageError(f"{path}: cannot be read ({why}); give the path of a readable YAML file") from None
     if len(raw) > MAX_BYTES:
         raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; is this the right file?")
     return raw

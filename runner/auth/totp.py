@@ -50,7 +50,7 @@ def _from_uri(text: str) -> Seed:
         raise SecretError("totp_seed: not a valid otpauth:// URI") from None
     if parts.netloc.lower() != "totp":
         raise SecretError(
-            "totp_seed: the otpauth:// URI is not of type totp; counter-based codes (hotp) can not be used"
+            "totp_seed: the otpauth:// URI is not of type totp; counter-based codes (hotp) cannot be used"
         )
     if "secret" not in query:
         raise SecretError("totp_seed: the otpauth:// URI has no `secret` parameter")

@@ -86,7 +86,7 @@ def _result(settings: Settings, made: Outputs) -> RunResult:
 
 
 def _part(settings: Settings) -> str | None:
-    """The shard, so that even a run that could not begin pushes to its own group; None where it can not be told."""
+    """The shard, so that even a run that could not begin pushes to its own group; None where it cannot be told."""
     try:
         found = shard(settings, os.environ)
     except UsageError:

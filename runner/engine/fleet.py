@@ -49,7 +49,7 @@ def shard_of(name: str, count: int) -> int:
 
 
 def shard(settings: Settings, environment: Mapping[str, str]) -> Shard | None:
-    """This process's shard, or None where it works on all accounts. Raises UsageError where it can not be told."""
+    """This process's shard, or None where it works on all accounts. Raises UsageError where it cannot be told."""
     if settings.shard:
         index, _, count = settings.shard.partition("/")
         return Shard(int(index), int(count))
@@ -114,7 +114,7 @@ def _folders(directory: Path) -> list[Path]:
     try:
         found = [path for path in directory.iterdir() if not path.name.startswith(".") and path.is_dir()]
     except OSError as error:
-        raise UsageError(f"accounts_dir: {directory}: can not be read ({error.strerror}); check the mount") from None
+        raise UsageError(f"accounts_dir: {directory}: cannot be read ({error.strerror}); check the mount") from None
     if not found:
         raise UsageError(
             f"accounts_dir: {directory}: holds no account folder; make one a account, with its secret files"

@@ -30,7 +30,7 @@ from runner.state.file_worker import FileWorker
 from runner.state.interface import State
 from runner.state.ledger import BUSY, Ledger
 
-LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API can not be reached
+LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API cannot be reached
 RECORD_SECONDS = 1.0  # at an account's end, for its session's last use
 NOT_STARTED = "not started: the run was interrupted"
 

@@ -71,7 +71,7 @@ class Observer(Frozen):
         return Observer(self.clock, self.listeners, {**self.context, **context})
 
     def emit(self, event: Event) -> None:
-        """Tell every listener. A listener never raises: what it can not do it drops, the run goes on."""
+        """Tell every listener. A listener never raises: what it cannot do it drops, the run goes on."""
         record = Record(self.clock.time(), event, self.context)
         for listener in self.listeners:
             listener(record)

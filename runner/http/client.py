@@ -48,7 +48,7 @@ def check_base_url(base_url: str, *, allow_http: bool) -> None:
 
 
 def tls_context(base_url: str, ca_file: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or later, the system's roots or `ca_file`. Raises UsageError where that file can not be used."""
+    """TLS 1.2 or later, the system's roots or `ca_file`. Raises UsageError where that file cannot be used."""
     if urlsplit(base_url).scheme == "http":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; loading the roots would cost 20 ms
     try:
@@ -56,7 +56,7 @@ def tls_context(base_url: str, ca_file: Path | None) -> ssl.SSLContext:
             raise UsageError(f"tls.ca_file: {ca_file}: not a regular file")
         context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"tls.ca_file: {ca_file}: can not be used ({error.strerror or 'not a PEM bundle'})") from None
+        raise UsageError(f"tls.ca_file: {ca_file}: cannot be used ({error.strerror or 'not a PEM bundle'})") from None
     paths = ssl.get_default_verify_paths()
     if ca_file is None and not (paths.cafile or paths.capath):
         import certifi

@@ -74,7 +74,7 @@ class JobApi:
         return self._profile.jobs
 
     async def trigger(self, sync: PlannedSync, key: str, deadline: Deadline, observer: Observer) -> SyncJob | Conflict:
-        """Ask for a job. Where the answer was lost or can not be read, the error's `sent` says that it may be taken."""
+        """Ask for a job. Where the answer was lost or cannot be read, the error's `sent` says that it may be taken."""
         trigger = self.profile.trigger
         values = await self._requests.values(deadline, observer) | {
             "start_date": sync.start_date,

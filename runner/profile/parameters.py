@@ -28,7 +28,7 @@ class Asked(Protocol):
 
 
 def check(profile: Profile, sync: Asked, common: Mapping[str, Any]) -> None:
-    """Raises UsageError where the profile can not say what `sync` asks, naming what it knows."""
+    """Raises UsageError where the profile cannot say what `sync` asks, naming what it knows."""
     types = profile.jobs.sync_types
     if types and sync.type not in types:
         near = nearest(sync.type, types)

@@ -89,7 +89,7 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         serve(settings, print_credentials=arguments.print_credentials)
     except OSError as error:
-        what = error.filename or f"can not serve at {settings.host}:{settings.port}"
+        what = error.filename or f"cannot serve at {settings.host}:{settings.port}"
         raise UsageError(f"sandbox: {what} ({error.strerror})") from None
     except OverflowError:
         raise UsageError(f"--port: {settings.port} is no port; give 0 to 65535") from None
@@ -109,7 +109,7 @@ def _folders(directory: Path) -> list[dict[str, str]]:
     try:
         found = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
-        raise UsageError(f"--users-dir: {directory}: can not be read ({error.strerror})") from None
+        raise UsageError(f"--users-dir: {directory}: cannot be read ({error.strerror})") from None
     return [{name: _secret(folder / name) for name in SECRETS} for folder in found]
 
 
@@ -117,4 +117,4 @@ def _secret(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: can not be read ({type(error).__name__})") from None
+        raise UsageError(f"{path}: cannot be read ({type(error).__name__})") from None

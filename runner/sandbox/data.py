@@ -37,7 +37,7 @@ def parse(path: Path) -> dict[str, Any]:
     except ValueError:
         raise
     except Exception as error:  # noqa: BLE001 - parsers of foreign files raise anything
-        raise ValueError(f"{path.name}: can not be parsed ({type(error).__name__})") from None
+        raise ValueError(f"{path.name}: cannot be parsed ({type(error).__name__})") from None
 
 
 def _gpx(path: Path) -> dict[str, Any]:

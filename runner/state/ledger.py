@@ -147,7 +147,7 @@ class Ledger:
     """The remembered syncs; safe for several processes (write-ahead log, short transactions)."""
 
     def __init__(self, directory: Path | None, redact: Callable[[str], str] = str, patience: float = BUSY) -> None:
-        """Open `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError when it can not be.
+        """Open `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError when it cannot be.
 
         `clean` takes secrets out of errors, which may be the API's own words, before they are kept. `patience` is how
         many seconds to wait for other processes that open it; LedgerBusy tells that it was over.
@@ -164,7 +164,7 @@ class Ledger:
                 self._open(patience)
         except (OSError, sqlite3.Error) as error:
             raise _error(error)(
-                f"{self._path}: the ledger can not be opened ({error}); check state.dir, or move the file away"
+                f"{self._path}: the ledger cannot be opened ({error}); check state.dir, or move the file away"
             ) from None
 
     def _open(self, patience: float) -> None:
@@ -227,7 +227,7 @@ class Ledger:
             return self._db.execute(statement, values).rowcount
         except sqlite3.Error as error:
             raise _error(error)(
-                f"{self._path}: can not be written ({error}); check space and rights of state.dir"
+                f"{self._path}: cannot be written ({error}); check space and rights of state.dir"
             ) from None
 
     def open_entry(self, target: str, name: str) -> Entry | None:
@@ -265,13 +265,13 @@ class Ledger:
         except (ValueError, TypeError, RecursionError):
             raise UsageError(f"{self._path}: holds an entry that is none of ours; move the file away") from None
         except sqlite3.Error as error:
-            raise _error(error)(f"{self._path}: can not be read ({error}); move the file away") from None
+            raise _error(error)(f"{self._path}: cannot be read ({error}); move the file away") from None
 
     @asynccontextmanager
     async def alone(self, target: str, name: str, clock: Clock, deadline: Deadline) -> AsyncIterator[None]:
         """Hold the sync against other processes, from the look into the ledger until the job stands in it.
 
-        Raises DeadlineExceeded, or UsageError where the directory can not be written.
+        Raises DeadlineExceeded, or UsageError where the directory cannot be written.
         """
         if self._directory is None:
             yield
@@ -282,7 +282,7 @@ class Ledger:
             try:
                 await stack.enter_async_context(held(path, f"the trigger of `{name}`", clock, deadline))
             except OSError as error:
-                raise UsageError(f"{path}: can not be opened ({error.strerror}); check state.dir") from None
+                raise UsageError(f"{path}: cannot be opened ({error.strerror}); check state.dir") from None
             yield
 
 

@@ -176,7 +176,7 @@ def corrupt(stage: Stage) -> None:
         for path in stage.state.glob("sessions/*.json"):
             path.write_text('{"schema": 1, "session": "' + stage.password)
             os.utime(path, (stage.clock.time(), stage.clock.time()))  # it was written before the time was moved on
-        stage.gossip.on_response.clear()  # tokens that nobody knows any more can not be hidden
+        stage.gossip.on_response.clear()  # tokens that nobody knows any more cannot be hidden
 
     stage.between = spoil_store
 

@@ -181,11 +181,11 @@ def faults_of(told: RunOutput, hold_up: str) -> Iterator[str]:
     if json.loads(told.report)["exit_code"] != told.code:
         yield "no report, or one with another code"
     if "Pushgateway" in hold_up and "emit.failed" not in told.log:
-        yield "metrics seem to be pushed where they can not"
+        yield "metrics seem to be pushed where they cannot"
 
 
 def _codes(hold_up: str) -> tuple[int, ...]:
-    """6, but 8 where a trigger may have been taken; a ledger that can not be written is a matter of configuration."""
+    """6, but 8 where a trigger may have been taken; a ledger that cannot be written is a matter of configuration."""
     if hold_up == "trigger stalls":
         return (8,)
     if hold_up == "trigger is turned away":  # or cut short in the middle of a try

@@ -1,6 +1,6 @@
 """The tests' own test: mutmut breaks the code in small ways, and a test must notice. `python -m tests.campaign.mutation`.
 
-Which files are broken, and which tests are asked, stands in pyproject.toml (`tool.mutmut`). What mutmut can not break
+Which files are broken, and which tests are asked, stands in pyproject.toml (`tool.mutmut`). What mutmut cannot break
 (module constants, functions with a decorator) is not counted.
 """
 

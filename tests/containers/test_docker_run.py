@@ -57,7 +57,7 @@ def test_secrets_are_read_through_the_links_of_a_kubernetes_volume(here: Place, 
 
 @pytest.mark.usefixtures("images")
 def test_secrets_that_are_rotated_in_mid_run_are_read_again(tmp_path: Path) -> None:
-    """Password and link change, as the kubelet does it, while a job runs; then the session ends and can not be renewed."""
+    """Password and link change, as the kubelet does it, while a job runs; then the session ends and cannot be renewed."""
     name = f"sync-runner-test-{uuid.uuid4().hex[:8]}"
     faults = ["--fault", "kind=status,endpoint=refresh,status=401,times=-1"]
     with place(tmp_path / "place", "--mfa", "none", "--job-seconds", "4", *faults) as there:

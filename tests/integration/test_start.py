@@ -1,4 +1,4 @@
-"""The first moments of the process: what is loaded when; a signal is never lost, and never meets code that can not bear it."""
+"""The first moments of the process: what is loaded when; a signal is never lost, and never meets code that cannot bear it."""
 
 import json
 import os

@@ -60,7 +60,7 @@ class EchoingSandbox:
         self.spoils: dict[str, Spoil] = {}
 
     def next_command(self) -> None:
-        """Forget the codes: they are used up, and the next command can not know them."""
+        """Forget the codes: they are used up, and the next command cannot know them."""
         self.on_response = [said for said in self.on_response if said not in self.listening.codes]
         self.listening.codes.clear()
 

@@ -89,7 +89,7 @@ def run_here(
 def command_here(words: list[str]) -> tuple[int, str, str]:
     """The whole command line: its exit code, what it wrote to standard output, and to standard error.
 
-    Both streams are as a process has them: text that UTF-8 can not write is an error there.
+    Both streams are as a process has them: text that UTF-8 cannot write is an error there.
     """
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors) for errors in ("strict", "backslashreplace"))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

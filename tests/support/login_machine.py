@@ -208,7 +208,7 @@ class LoginMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.api.last_step <= self.api.now() // PERIOD)
     @rule()
     def lose_the_state(self) -> None:
-        """What the store does with a file that can not be read."""
+        """What the store does with a file that cannot be read."""
         self.store.kill_in = None
         self.store.save(AccountState(assume_used_until=self.clock.now))
         self._nothing_refused()

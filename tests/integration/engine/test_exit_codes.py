@@ -19,7 +19,7 @@ BOTH_FORMS = pytest.mark.parametrize("profile", ["garminsync", "garminsync-singl
 
 
 def _end(cli: CommandLine) -> str:
-    """How a job ends at the server that the runner gives up: one without an id can not be cancelled there."""
+    """How a job ends at the server that the runner gives up: one without an id cannot be cancelled there."""
     return "cancelled" if cli.profile == "garminsync" else "running"
 
 
@@ -83,7 +83,7 @@ def test_1_a_defect_before_the_run_is_told_in_the_same_way(tmp_path: Path) -> No
         (["--base-url", "http://127.0.0.1:1", "--profile", "garminsink", "run", "health"], "garminsync"),
         (["--base-url", "http://127.0.0.1:1", "--set", "retry.atempts=3", "run", "health"], "did you mean `attempts`?"),
         (["--base-url", "http://127.0.0.1:1", "run", "health", "--start", "lately"], "give 2026-01-31, today"),
-        (["--config", "/nowhere/runner.yaml"], "/nowhere/runner.yaml: can not be read"),
+        (["--config", "/nowhere/runner.yaml"], "/nowhere/runner.yaml: cannot be read"),
         (["cancel"], "the following arguments are required: JOB"),
     ],
 )
@@ -183,7 +183,7 @@ def test_7_the_api_keeps_failing_and_the_next_sync_is_not_started_in_vain(cli_wi
 
 @pytest.fixture
 def forgetful_profile(tmp_path: Path) -> Path:
-    """An API that has neither idempotency keys nor a listing: a lost trigger can not be looked up."""
+    """An API that has neither idempotency keys nor a listing: a lost trigger cannot be looked up."""
     from runner import profile
 
     text = profile.locate("garminsync").read_text()

@@ -394,7 +394,7 @@ def test_an_authority_file_that_can_not_be_used_is_named(tmp_path: Path, content
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(UsageError, match="tls.ca_file: .*ca.pem: can not be used"):
+    with pytest.raises(UsageError, match="tls.ca_file: .*ca.pem: cannot be used"):
         tls_context("https://x.example", path)
 
 

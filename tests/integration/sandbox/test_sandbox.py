@@ -401,7 +401,7 @@ def test_a_fault_that_can_not_be_is_a_usage_error(text: str) -> None:
 def test_a_taken_port_and_unreadable_files_are_usage_errors(api: ApiClient, tmp_path: Path) -> None:
     port = api.server.base_url.rpartition(":")[2]
     taken = sync_runner("sandbox", "--port", port, "--data-dir", str(tmp_path))
-    assert (taken.code, "can not serve at 127.0.0.1" in taken.errors) == (2, True)
+    assert (taken.code, "cannot serve at 127.0.0.1" in taken.errors) == (2, True)
     for options in (["--password-file", "/nowhere"], ["--port", "99999"], ["--sandbox-state", "/dev/null/x"]):
         ended = sync_runner("sandbox", *options)
         assert ended.code == 2, options

@@ -1,4 +1,4 @@
-"""Faults before the first byte of HTTP: names that can not be looked up, ports that refuse, TLS that fails in each way.
+"""Faults before the first byte of HTTP: names that cannot be looked up, ports that refuse, TLS that fails in each way.
 
 All of them mean that the request certainly never left.
 """

@@ -88,7 +88,7 @@ def _status(kind: Kind, times: int) -> int:
 
 
 def _list(kind: Kind, times: int) -> int:
-    """Asked after a lost trigger without a key: what can not be listed stays unknown."""
+    """Asked after a lost trigger without a key: what cannot be listed stays unknown."""
     code = 9 if kind.name == "404" and times == 3 else _status(kind, times)
     return 8 if code else 0
 

@@ -92,7 +92,7 @@ def test_accounts_that_can_not_be_told_apart_or_found_are_errors(tmp_path: Path)
         ({"accounts": listed("a", "b", "a")}, "accounts: the name `a` stands twice"),
         ({"accounts": listed("a"), "accounts_dir": str(tmp_path)}, "accounts: `accounts_dir` is set as well"),
         ({"accounts_dir": str(tmp_path)}, f"accounts_dir: {tmp_path}: holds no account folder"),
-        ({"accounts_dir": str(tmp_path / "none")}, "none: can not be read (No such file or directory)"),
+        ({"accounts_dir": str(tmp_path / "none")}, "none: cannot be read (No such file or directory)"),
     ):
         with pytest.raises(UsageError) as caught:
             configured(settings(**wrong))

@@ -116,7 +116,7 @@ def test_a_fault_in_the_file_names_line_key_and_remedy_and_never_the_value(
 
 
 def test_a_file_that_is_too_large_or_missing_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="can not be read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         load({}, tmp_path / "none.yaml")
     with pytest.raises(UsageError, match="larger than"):
         load({}, _file(tmp_path, "#" * (2 << 20)))

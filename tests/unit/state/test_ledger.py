@@ -92,7 +92,7 @@ def test_a_ledger_that_another_process_is_opening_is_waited_for_and_only_so_long
 
 def test_a_link_in_the_locks_place_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "ledger.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="can not be opened"):
+    with pytest.raises(UsageError, match="cannot be opened"):
         Ledger(tmp_path)
     assert not (tmp_path / "elsewhere").exists()
 
@@ -105,9 +105,9 @@ def test_a_damaged_page_is_told_and_is_no_defect(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
-    with pytest.raises(UsageError, match=r"can not be (read|written) .*(move the file away|state\.dir)"):
+    with pytest.raises(UsageError, match=r"cannot be (read|written) .*(move the file away|state\.dir)"):
         Ledger(tmp_path).recent(10)
-    with pytest.raises(UsageError, match="can not be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         Ledger(tmp_path).intend(_entry("new"))
 
 
@@ -239,7 +239,7 @@ def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_ledger_is_told_and_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     path.write_text("something of the user's" * 100)
-    with pytest.raises(UsageError, match="can not be opened"):
+    with pytest.raises(UsageError, match="cannot be opened"):
         Ledger(tmp_path)
     assert path.read_text().startswith("something of the user's")
 
@@ -310,13 +310,13 @@ def test_errors_name_the_file_and_what_to_do(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite3").replace(".", r"\.")
     ledger._db.execute("PRAGMA query_only=1")
     with pytest.raises(
-        UsageError, match=rf"^{path}: can not be written \(.*\); check space and rights of state\.dir$"
+        UsageError, match=rf"^{path}: cannot be written \(.*\); check space and rights of state\.dir$"
     ) as one:
         ledger.intend(_entry("a"))
     assert not isinstance(one.value, LedgerBusy)
     ledger.close()
     (tmp_path / "ledger.sqlite3").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
-    told = rf"^{path}: the ledger can not be opened \(.*\); check state\.dir, or move the file away$"
+    told = rf"^{path}: the ledger cannot be opened \(.*\); check state\.dir, or move the file away$"
     with pytest.raises(UsageError, match=told):
         Ledger(tmp_path)
 
@@ -363,7 +363,7 @@ def test_a_ledger_that_another_program_holds_alone_is_busy_and_not_broken(tmp_pa
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(LedgerBusy, match="can not be opened"):
+        with pytest.raises(LedgerBusy, match="cannot be opened"):
             Ledger(tmp_path, patience=0.05)
 
 
@@ -376,7 +376,7 @@ def test_the_locks_of_syncs_are_files_of_their_own_that_only_the_user_may_read(t
             assert "health" not in lock.name
         lock.unlink()
         lock.symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(UsageError, match=r"trigger-\w+\.lock: can not be opened \(.*\); check state\.dir"):
+        with pytest.raises(UsageError, match=r"trigger-\w+\.lock: cannot be opened \(.*\); check state\.dir"):
             async with ledger.alone("t", "health", CLOCK, Deadline(CLOCK)):
                 raise AssertionError("a link was followed")
 
