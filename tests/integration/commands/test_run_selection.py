@@ -34,7 +34,9 @@ def test_only_what_failed_in_a_report_is_run_again(cli_with: MakeCommandLine) ->
     cli = cli_with(mfa="none")
     cli.fault(kind="job_fails", sync_type="workouts")
     report = cli.home / "before.json"
-    assert cli.run("run", "health", "workouts", "--report", str(report)).code == 5
+    before = cli.run("run", "health", "workouts", "--report", "-")
+    assert before.code == 5
+    report.write_text(before.stdout)
     assert _ran(cli, "health", "workouts", "--failed-in", str(report)) == ["workouts"]
 
 
