@@ -175,7 +175,7 @@ def test_a_signal_to_the_first_process_cancels_the_job_and_shows_in_the_exit_cod
 def test_a_signal_while_it_is_still_starting_ends_it_too(images: None) -> None:
     """The kernel keeps signals from a first process that has not asked for them; it asks before its imports."""
     slow = "import sys, time; sys.argv = ['sync-runner', '--version']; import runner.cli as cli; "
-    slow += "from runner import signals; "
+    slow += "from runner.engine import signals; "
     slow += "wait = lambda: all(time.sleep(0.1) is None for _ in iter(lambda: signals.noted() is None, False)); "
     slow += "cli.run = lambda words: print('up', flush=True) or wait() and 143; import runner.__main__ as m; m.main()"
     name = docker("run", "--detach", "--entrypoint", "python", RUNNER, "-c", slow).stdout.strip()
