@@ -202,7 +202,7 @@ class LoginSessionProvider:
         """Whether it can still be used where no better one is to be had."""
         if not session.access_token or (rejected and session.access_token == rejected.access_token):
             return False
-        return lasts(session, 0.0, self._clock.time())
+        return session.valid_at(self._clock.time())
 
     async def _acquire(
         self, held: HeldState, deadline: Deadline, observer: Observer, rejected: UserSession | None
