@@ -15,6 +15,7 @@ from runner.sandbox import data
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.support.command_line import CommandLine
+from tests.support.ledgers import close_ledgers
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no broken promise
 settings.load_profile("steady")
@@ -34,6 +35,13 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("year") / "data"
     data.generate(directory, 7, LAST_DAY)
     return directory
+
+
+@pytest.fixture(autouse=True)
+def _ledgers() -> Iterator[None]:
+    """Every ledger that the test opened is closed."""
+    yield
+    close_ledgers()
 
 
 @pytest.fixture

@@ -99,7 +99,8 @@ class KubernetesState:
     async def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
-            await self._client.aclose()
+            client, self._client = self._client, None
+            await client.aclose()
 
     async def get(self, deadline: Deadline) -> dict[str, Any]:
         """The Secret. Raises StateError, Unreachable or DeadlineExceeded."""

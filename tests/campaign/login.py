@@ -5,22 +5,23 @@ Each campaign returns its figures, and fails where a promise is broken.
 
 import asyncio
 import itertools
+import multiprocessing
 import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner import profile as profiles
 from runner.auth.credentials import Credentials
@@ -40,9 +41,15 @@ from runner.state.record import AccountState, Codec
 from tests.campaign.figures import Figures, main
 from tests.support.command_line import CommandLine
 from tests.support.sessions import session
-from tests.support.stores import directory_store, load, save
+from tests.support.stores import directory_store, load
 
 CLOCK = SystemClock()
+FORKS = multiprocessing.get_context("forkserver")  # forks without threads, whatever runs in this process
+FORKS.set_forkserver_preload(["tests.campaign.login", "httpx"])
+
+
+def _nothing() -> None:
+    """Nothing to prepare."""
 
 
 @contextmanager
@@ -98,23 +105,44 @@ def _faketime() -> str:
     return str(found[0])
 
 
-OpenStore = Callable[[CommandLine], AccountStore]
+class Account(NamedTuple):
+    """What a process needs for the account: a server's address, a user, and where the state is."""
+
+    base_url: str
+    username: str
+    password: str
+    totp_seed: str
+    home: Path
+
+    @classmethod
+    def of(cls, cli: CommandLine) -> "Account":
+        """The account of a command line's sandbox."""
+        known = cli.server.credentials
+        return cls(cli.server.base_url, known["username"], known["password"], known["totp_seed"], cli.home)
 
 
-def _in_directory(cli: CommandLine) -> AccountStore:
-    return directory_store(cli.home / "state", cli.server.base_url, cli.server.settings.username)
+OpenStore = Callable[[Account], AbstractAsyncContextManager[AccountStore]]
 
 
-def refresh(rounds: int = 20, processes: int = 256, opened: OpenStore = _in_directory) -> Figures:
-    """Processes that find one expired session at once: one refreshes, the others use what it got; no family revoked."""
+@asynccontextmanager
+async def _in_directory(account: Account) -> AsyncIterator[AccountStore]:
+    yield directory_store(account.home / "state", account.base_url, account.username)
+
+
+def refresh(
+    rounds: int = 20, processes: int = 256, opened: OpenStore = _in_directory, prepare: Callable[[], None] = _nothing
+) -> Figures:
+    """Processes that find one expired session at once: one refreshes, the others use what it got; no family revoked.
+
+    `prepare` is called in each process first.
+    """
     with desk_of(mfa="none", access_token_seconds=86_400) as cli:
-        assert asyncio.run(_session(cli, opened(cli))) is not None
+        account = Account.of(cli)
+        assert asyncio.run(_session(account, opened)) is not None
         began = time.monotonic()
         for number in range(1, rounds + 1):
-            kept = load(opened(cli))
-            assert kept.session is not None
-            save(opened(cli), replace(kept, session=replace(kept.session, expires_at=CLOCK.time() - 1)))
-            tokens = _at_once(cli, opened, processes)
+            asyncio.run(_expire(opened(account)))
+            tokens = _at_once(account, opened, processes, prepare)
             assert len(tokens) == 1, f"round {number}: {len(tokens)} different tokens"
             seen = Counter(one["endpoint"] for one in cli.record()["requests"])
             assert (seen["refresh"], seen["login"]) == (number, 1), (number, seen)
@@ -132,51 +160,61 @@ def refresh(rounds: int = 20, processes: int = 256, opened: OpenStore = _in_dire
     }
 
 
-def _at_once(cli: CommandLine, opened: OpenStore, processes: int) -> set[str]:
-    """Fork, let all begin together, and gather the tokens that they got."""
-    start_read, start_write = os.pipe()
-    end_read, end_write = os.pipe()
-    children = []
-    for _ in range(processes):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                os.close(start_write)
-                os.read(start_read, 1)  # ends when the parent closes its side
-                session = asyncio.run(_session(cli, opened(cli)))
-                os.write(end_write, session.access_token[-40:].encode() + b"\n")
-                code = 0
-            except RunnerError as error:
-                print(f"process {os.getpid()}: {error}", file=sys.stderr, flush=True)
-            finally:
-                os._exit(code)
-        children.append(child)
-    os.close(start_read)
-    os.close(start_write)
-    os.close(end_write)
+async def _expire(opening: AbstractAsyncContextManager[AccountStore]) -> None:
+    async with opening as store, store.hold(Deadline(CLOCK)) as held:
+        assert held.state.session is not None
+        held.change(session=replace(held.state.session, expires_at=CLOCK.time() - 1))
+
+
+def _at_once(account: Account, opened: OpenStore, processes: int, prepare: Callable[[], None]) -> set[str]:
+    """Start processes, let all begin together, and gather the tokens that they got."""
+    start, begin = FORKS.Pipe(duplex=False)
+    told, tell = FORKS.Pipe(duplex=False)
+    children = [
+        FORKS.Process(target=_refresh_once, args=(start, tell, account, opened, prepare)) for _ in range(processes)
+    ]
+    for child in children:
+        child.start()
+    for ours in (start, begin, tell):
+        ours.close()  # the children's read ends when nobody can write
     raw = b""
-    while part := os.read(end_read, 65536):
+    while part := os.read(told.fileno(), 65536):
         raw += part
-    os.close(end_read)
-    codes = Counter(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+    told.close()
+    for child in children:
+        child.join()
+    codes = Counter(child.exitcode for child in children)
     assert codes == {0: processes}, codes
     lines = raw.decode().split()
     assert len(lines) == processes
     return set(lines)
 
 
-async def _session(cli: CommandLine, store: AccountStore) -> UserSession:
-    known = cli.server.credentials
-    base_url = cli.server.base_url
-    client = Client(
-        base_url, clock=CLOCK, policy=Policy(), request_timeout=60.0, tls=tls_context(base_url, None)
-    )  # fmt: skip
+def _refresh_once(
+    start: Connection, tell: Connection, account: Account, opened: OpenStore, prepare: Callable[[], None]
+) -> None:
+    prepare()
+    os.read(start.fileno(), 1)
+    try:
+        session = asyncio.run(_session(account, opened))
+    except RunnerError as error:
+        sys.exit(f"process {os.getpid()}: {error}")
+    os.write(tell.fileno(), session.access_token[-40:].encode() + b"\n")
+
+
+async def _session(account: Account, opened: OpenStore) -> UserSession:
+    async with opened(account) as store:
+        return await _session_in(store, account)
+
+
+async def _session_in(store: AccountStore, account: Account) -> UserSession:
+    base_url, tls = account.base_url, tls_context(account.base_url, None)
+    client = Client(base_url, clock=CLOCK, policy=Policy(), request_timeout=60.0, tls=tls)
     provider = LoginSessionProvider(
         client=client,
         auth=profiles.load("garminsync").auth,
         base_url=base_url,
-        credentials=Credentials(known["username"], known["password"], parse_seed(known["totp_seed"])),
+        credentials=Credentials(account.username, account.password, parse_seed(account.totp_seed)),
         store=store,
         clock=CLOCK,
     )
@@ -186,24 +224,30 @@ async def _session(cli: CommandLine, store: AccountStore) -> UserSession:
         await client.close()
 
 
+@asynccontextmanager
+async def _in_postgresql(url: str, account: Account) -> AsyncIterator[AccountStore]:
+    from runner.state.postgresql import PostgresqlState
+    from tests.support.postgresql import PASSWORD
+
+    state = PostgresqlState(url, PASSWORD, 1, CLOCK)
+    try:
+        yield state.account(account_key(account.base_url, account.username), AccountOptions(Codec(), print))
+    finally:
+        await state.close()
+
+
 def refresh_postgresql(rounds: int = 20, processes: int = 256) -> Figures:
     """As `refresh`, with the state in PostgreSQL: directly, and through a PgBouncer in transaction mode."""
-    from tests.support.postgresql import PASSWORD, pgbouncer, postgresql
-
-    def store(url: str, cli: CommandLine) -> AccountStore:
-        from runner.state.postgresql import PostgresqlState
-
-        key = account_key(cli.server.base_url, cli.server.settings.username)
-        return PostgresqlState(url, PASSWORD, 1, CLOCK).account(key, AccountOptions(Codec(), print))
+    from tests.support.postgresql import pgbouncer, postgresql
 
     with postgresql() as server, pgbouncer(server, connections=20) as bouncer:
         return {
-            name: refresh(rounds, processes, partial(store, url))
+            name: refresh(rounds, processes, partial(_in_postgresql, url))
             for name, url in (("PostgreSQL", server.url), ("PgBouncer", bouncer.url))
         }
 
 
-def crash(kills: int = 1000, seed: int = 1) -> Figures:
+def crash(kills: int = 1000, seed: int = 1, prepare: Callable[[], None] = _nothing) -> Figures:
     """Writers killed at random moments: what is read is the last state that was confirmed, or the one after it."""
     rng = random.Random(seed)
     between = 0
@@ -213,35 +257,45 @@ def crash(kills: int = 1000, seed: int = 1) -> Figures:
         store._save(_numbered(0))
         confirmed = 0
         for _ in range(kills):
-            read, write = os.pipe()
-            child = os.fork()
-            if child == 0:
-                os.close(read)
-                number = confirmed
-                while True:
-                    number += 1
-                    store._save(_numbered(number))
-                    os.write(write, number.to_bytes(8, "big"))
-            os.close(write)
+            told, tell = FORKS.Pipe(duplex=False)
+            child = FORKS.Process(target=_write_on, args=(tell, directory, confirmed, prepare))
+            child.start()
+            tell.close()
+            raw = os.read(told.fileno(), 8)  # it begins
             time.sleep(rng.uniform(0.0, 0.01))
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            raw = b""
-            while part := os.read(read, 65536):
+            child.kill()
+            child.join()
+            while part := os.read(told.fileno(), 65536):
                 raw += part
-            os.close(read)
-            confirmed = int.from_bytes(raw[-8:], "big") if raw else confirmed
+            told.close()
+            confirmed = int.from_bytes(raw[-8:], "big")
             found = load(_store(directory))
             assert found.last_step in (confirmed, confirmed + 1), (found.last_step, confirmed)
-            assert found == _numbered(found.last_step)
+            assert _tokens(found) == _tokens(_numbered(found.last_step))
             between += found.last_step == confirmed + 1
             confirmed = found.last_step
         remaining = len(list((directory / "sessions").glob(".*.tmp")))
     return {"kills": kills, "old or new": kills, "neither": 0, "new but not confirmed": between, "left over": remaining}
 
 
+def _write_on(tell: Connection, directory: Path, number: int, prepare: Callable[[], None]) -> None:
+    """Save state after state, and say the number of each that is kept."""
+    prepare()
+    store = _store(directory)
+    while True:
+        os.write(tell.fileno(), number.to_bytes(8, "big"))
+        number += 1
+        store._save(_numbered(number))
+
+
 def _numbered(number: int) -> AccountState:
     return AccountState(session(f"token-{number}" * 50, refresh_token=f"refresh-{number}" * 50), last_step=number)
+
+
+def _tokens(state: AccountState) -> tuple[str, str | None]:
+    """What is kept of a session, without the ids: those are made with a key of each process."""
+    assert state.session is not None
+    return state.session.access_token, state.session.refresh_token
 
 
 def _store(directory: Path) -> DirectoryStore:

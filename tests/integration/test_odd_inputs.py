@@ -11,8 +11,8 @@ from runner.engine.fleet import configured
 from runner.errors import UsageError
 from runner.http.client import tls_context
 from runner.settings import load
-from runner.state.ledger import Ledger
 from tests.support.command_line import CommandLine
+from tests.support.ledgers import open_ledger
 
 RUNNER = [sys.executable, "-m", "runner", "--base-url", "https://sync.example.org"]
 
@@ -87,7 +87,7 @@ def test_folder_names_of_any_bytes_become_names_that_can_be_printed(tmp_path: Pa
 def test_a_ledgers_row_that_no_runner_wrote_is_a_usage_error(tmp_path: Path, change: str) -> None:
     import sqlite3
 
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     ledger.close()
     database = sqlite3.connect(tmp_path / "ledger.sqlite3")
     columns = {row[1]: row[2] for row in database.execute("PRAGMA table_info(syncs)")}
@@ -100,7 +100,7 @@ def test_a_ledgers_row_that_no_runner_wrote_is_a_usage_error(tmp_path: Path, cha
     database.execute(f"UPDATE syncs SET {change}")
     database.commit()
     database.close()
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     try:
         with pytest.raises(UsageError, match="move the file away"):
             ledger.recent(5)

@@ -15,8 +15,8 @@ import pytest
 from runner.engine.event_loop import complete
 from runner.profile import loading
 from runner.state.file_lock import open_lock, try_lock
-from runner.state.ledger import Ledger
 from tests.support.command_line import CommandLine
+from tests.support.ledgers import open_ledger
 
 MakeCommandLine = Callable[..., CommandLine]
 
@@ -170,7 +170,7 @@ def test_names_are_looked_up_and_a_failure_is_the_systems_own() -> None:
 
 def test_a_ledger_that_stays_locked_ends_the_run_before_anything_is_sent(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none")
-    Ledger(cli.state).close()
+    open_ledger(cli.state).close()
     descriptor = open_lock(cli.state / "ledger.lock")
     try:
         assert try_lock(descriptor)

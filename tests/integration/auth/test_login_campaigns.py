@@ -15,10 +15,13 @@ def test_processes_that_find_one_expired_session_refresh_it_once() -> None:
     assert (told["refreshes a round"], told["revoked"], told["corrupt"]) == (1, 0, 0)
 
 
-def test_a_store_that_locks_nobody_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fcntl, "flock", lambda _descriptor, _how: None)
+def _lock_nobody_out() -> None:
+    fcntl.flock = lambda _descriptor, _how: None
+
+
+def test_a_store_that_locks_nobody_out_is_caught() -> None:
     with pytest.raises(AssertionError):
-        login.refresh(rounds=3, processes=8)
+        login.refresh(rounds=3, processes=8, prepare=_lock_nobody_out)
 
 
 def test_a_killed_writer_leaves_the_old_state_or_the_new_one() -> None:
@@ -26,13 +29,17 @@ def test_a_killed_writer_leaves_the_old_state_or_the_new_one() -> None:
     assert (told["old or new"], told["neither"]) == (20, 0)
 
 
-def test_a_store_that_is_written_in_place_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_place(self: DirectoryStore, stored: AccountState) -> None:
-        self._place.sessions()
-        with self.path.open("wb") as stream:
-            for byte in Codec().encode(stored):
-                os.write(stream.fileno(), bytes([byte]))
+def _in_place(self: DirectoryStore, state: AccountState) -> None:
+    self._place.sessions()
+    with self.path.open("wb") as stream:
+        for byte in Codec().encode(state):
+            os.write(stream.fileno(), bytes([byte]))
 
-    monkeypatch.setattr(DirectoryStore, "_save", in_place)
+
+def _write_in_place() -> None:
+    DirectoryStore._save = _in_place  # type: ignore[method-assign]
+
+
+def test_a_store_that_is_written_in_place_is_caught() -> None:
     with pytest.raises(AssertionError):
-        login.crash(kills=20)
+        login.crash(kills=20, prepare=_write_in_place)

@@ -14,6 +14,7 @@ from tests.campaign.figures import asked
 from tests.campaign.interrupts import Shot, faults_of
 from tests.support.faults.connections import NAME_KINDS
 from tests.support.faults.kinds import KINDS, Class
+from tests.support.programs import need
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")
 
@@ -110,6 +111,7 @@ def test_the_campaign_of_signals_catches_each_broken_promise(
 
 
 def test_runs_that_are_held_up_end_by_their_deadline_with_its_code() -> None:
+    need("prometheus-pushgateway")
     with interrupts.pushgateway() as gateway:
         found, wrong, _ = deadlines.overshoots(3, 3, 1.2, gateway)
     assert wrong == []
@@ -117,6 +119,7 @@ def test_runs_that_are_held_up_end_by_their_deadline_with_its_code() -> None:
 
 
 def test_the_runs_deadline_bounds_its_push_too() -> None:
+    need("prometheus-pushgateway")
     with ExitStack() as stack:
         sync_run = deadlines.Course(stack, stack.enter_context(interrupts.pushgateway()))
         hangs = "the job never ends, the Pushgateway hangs"

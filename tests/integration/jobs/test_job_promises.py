@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from runner.sandbox.command import write_secrets
-from runner.state.ledger import Ledger
 from tests.integration.jobs.test_jobs import MakeCommandLine
 from tests.support.clock import LinkedClock
 from tests.support.command_line import CommandLine
 from tests.support.in_process import RunOutput, run_here
+from tests.support.ledgers import open_ledger
 from tests.support.scripted_api import Answers, Asked, Route, ScriptedApi
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")
@@ -136,7 +136,7 @@ def test_the_job_of_another_that_was_watched_is_no_success_of_ones_own(cli_with:
     other.join()
     assert (told.code, told.result.results[0].adopted) == (0, True)
     assert len(cli.jobs()) == 1
-    ledger = Ledger(cli.state)
+    ledger = open_ledger(cli.state)
     target = f"{cli.server.base_url} {cli.server.settings.username}"
     assert ledger.recent(1)[0].outcome == "completed"
     assert ledger.last_success(target, "health") is None

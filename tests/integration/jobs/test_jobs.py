@@ -23,6 +23,7 @@ from runner.jobs.journal import SyncJournal
 from runner.state.ledger import Entry, Ledger
 from tests.support.command_line import CommandLine
 from tests.support.in_process import RunOutput, run_here
+from tests.support.ledgers import open_ledger
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")
 
@@ -155,7 +156,7 @@ def test_a_failed_job_is_triggered_again_as_often_as_asked(cli: CommandLine) -> 
 
 
 def _remember(state: Path, cli: CommandLine, key: str, job_id: str | None, age: float = 1.0) -> None:
-    ledger = Ledger(state)
+    ledger = open_ledger(state)
     target = f"{cli.server.base_url} {cli.server.settings.username}"
     ledger.intend(Entry(key, target, "default", "health", "health", "earlier", time.time() - age))
     if job_id:
@@ -194,14 +195,14 @@ def test_a_job_that_ended_meanwhile_is_written_down_and_a_new_one_started(cli: C
     _remember(cli.state, cli, "k", ended.job_id)
     assert _run(cli, state=cli.state).code == 0
     assert len(cli.jobs()) == 2
-    assert [entry.outcome for entry in Ledger(cli.state).recent(5)] == ["completed", "completed"]
+    assert [entry.outcome for entry in open_ledger(cli.state).recent(5)] == ["completed", "completed"]
 
 
 @WITH_IDS
 def test_a_job_that_the_api_forgot_does_not_wedge_later_runs(cli: CommandLine) -> None:
     _remember(cli.state, cli, "k", "no-such-job")
     assert _run(cli, state=cli.state).code == 0
-    assert sorted(entry.outcome or "" for entry in Ledger(cli.state).recent(5)) == ["completed", "unknown"]
+    assert sorted(entry.outcome or "" for entry in open_ledger(cli.state).recent(5)) == ["completed", "unknown"]
 
 
 @WITH_IDS
@@ -327,7 +328,7 @@ def test_a_job_that_can_not_be_cancelled_is_told_and_stays_open_for_the_next_run
     told = _run(cli, state=cli.state)
     assert told.code == 130
     assert "could not be cancelled (cancel: the API answered 418" in told.errors
-    assert Ledger(cli.state).recent(1)[0].outcome is None
+    assert open_ledger(cli.state).recent(1)[0].outcome is None
 
 
 def test_detach_leaves_the_job_to_the_next_run(cli_with: MakeCommandLine) -> None:
@@ -383,7 +384,7 @@ def test_a_signal_while_the_end_of_a_sync_is_written_down_does_not_undo_it(
     monkeypatch.setattr(SyncJournal, "end", interrupted)
     told = _run(cli, "activities,health", state=cli.state)
     assert told.outcomes == ["completed", "interrupted"]
-    assert Ledger(cli.state).recent(2)[0].outcome == "completed"
+    assert open_ledger(cli.state).recent(2)[0].outcome == "completed"
 
 
 def test_a_ledger_that_can_not_be_written_stops_the_run_before_anything_is_triggered(
@@ -525,4 +526,4 @@ def test_single_a_signal_leaves_the_job_to_the_next_run(cli_with: MakeCommandLin
     assert told.code == 143
     assert "could not be cancelled (cancel: this profile has no way to cancel a job)" in told.errors
     assert [job["status"] for job in cli.jobs()] == ["running"]
-    assert [entry.outcome for entry in Ledger(cli.state).recent(5) if entry.job_id] == [None]
+    assert [entry.outcome for entry in open_ledger(cli.state).recent(5) if entry.job_id] == [None]

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from runner.jobs import journal
-from runner.state.ledger import Entry, Ledger
+from runner.state.ledger import Entry
 from tests.integration.jobs.test_job_promises import _api, _begun, _run, _shown
 from tests.integration.jobs.test_jobs import MakeCommandLine, _Hurry
 from tests.support.clock import LinkedClock
 from tests.support.command_line import CommandLine
 from tests.support.in_process import run_here
+from tests.support.ledgers import open_ledger
 from tests.support.scripted_api import Answers, Asked, ScriptedApi
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")
@@ -29,7 +30,7 @@ def _page(status: int, *headers: tuple[str, str]) -> Answers:
 
 
 def _entry(api: ScriptedApi, state: Path) -> list[Entry]:
-    ledger = Ledger(state)
+    ledger = open_ledger(state)
     found = ledger.recent(10)
     ledger.close()
     return found
@@ -185,7 +186,7 @@ def test_a_run_cancels_the_job_of_one_whose_lease_ran_out(
     cli.until("running")
     first.signal(signal.SIGKILL)
     first.finish()
-    ledger = Ledger(cli.state)
+    ledger = open_ledger(cli.state)
     ledger._db.execute("UPDATE syncs SET lease_until=?", (time.time() - 1,))
     ledger.close()
     monkeypatch.setattr(journal, "RETRY_SECONDS", 0.01)

@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from runner.errors import UsageError
-from runner.state.ledger import Entry, Ledger
+from runner.state.ledger import Entry
 from tests.support.command_line import sync_runner
 from tests.support.in_process import RunOutput, run_here
+from tests.support.ledgers import open_ledger
 from tests.support.scripted_api import Answers, Asked, Route, ScriptedApi
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")
@@ -376,7 +377,7 @@ def test_what_lookups_and_the_trigger_carry_stands_in_later_requests_and_in_thos
     assert [one.headers["X-Run"] for one in api.at("/d/d1/runs/r1")] == ["abc"]
     assert len(api.at("/by-name/nightly")) == 1
 
-    ledger = Ledger(place.home / "state")  # a killed run's job, and what its trigger gave
+    ledger = open_ledger(place.home / "state")  # a killed run's job, and what its trigger gave
     ledger.intend(Entry("k", f"{api.base_url} default", "default", "nightly", "nightly", "earlier", time.time()))
     ledger.triggered("k", "r1", carried={"run_token": "abc"})
     ledger.close()

@@ -23,7 +23,7 @@ from runner.state.kubernetes import LEASE_SECONDS, Cluster, KubernetesState, Kub
 from runner.state.record import AccountState, Codec
 from tests.support.command_line import CommandLine, sync_runner
 from tests.support.sessions import session
-from tests.support.stores import load, save
+from tests.support.stores import OPENED, load, run, save
 
 CLOCK = SystemClock()
 STORED = AccountState(session("token", refresh_token="again"), last_step=7)
@@ -128,6 +128,7 @@ def server(tmp_path: Path, certificate: Path) -> Iterator[ApiServer]:
         thread = threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield made
+        OPENED.clear()
         listening.shutdown()
         thread.join(5)
 
@@ -138,7 +139,9 @@ def _store(
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
     told: list[str] = [] if warnings is None else warnings
     cluster = Cluster.of_pod(environment, server.account)
-    return KubernetesState(cluster, "sessions", CLOCK).account(key, AccountOptions(codec or Codec(), told.append))
+    state = KubernetesState(cluster, "sessions", CLOCK)
+    OPENED.append(state)
+    return state.account(key, AccountOptions(codec or Codec(), told.append))
 
 
 def _deadline(seconds: float) -> Deadline:
@@ -174,7 +177,7 @@ def test_a_change_by_another_pod_in_between_is_not_overwritten_unseen(server: Ap
                 await held.keep()
             server.conflicts = 0
 
-    asyncio.run(work())
+    run(work())
     assert load(_store(server)).last_step == 8
 
 
@@ -192,7 +195,7 @@ def test_one_pod_at_a_time_holds_an_account_and_other_accounts_are_free(server: 
         async with second.hold(_deadline(5)) as held:
             assert held.state == STORED
 
-    asyncio.run(work())
+    run(work())
     assert server.secret is not None
     assert server.secret["metadata"]["annotations"] == {}
 
@@ -207,7 +210,7 @@ def test_a_login_costs_few_requests_and_what_must_be_kept_is_kept_before_it_goes
             assert (await _store(server).read(_deadline(5))).last_step == 7
             held.change(session=STORED.session)
 
-    asyncio.run(work())
+    run(work())
     assert [method for method, _status in server.requests] == [
         "GET",
         "PATCH",
@@ -233,7 +236,7 @@ def test_many_pods_take_turns(server: ApiServer) -> None:
     async def all_pods() -> None:
         await asyncio.gather(*(pod(number) for number in range(6)))
 
-    asyncio.run(all_pods())
+    run(all_pods())
 
 
 def test_a_killed_pods_lock_ends_and_its_late_save_is_refused(
@@ -256,7 +259,7 @@ def test_a_killed_pods_lock_ends_and_its_late_save_is_refused(
             late.change(last_step=None)
         assert await second.read(_deadline(5)) == STORED
 
-    asyncio.run(work())
+    run(work())
 
 
 def test_an_api_server_that_stumbles_is_asked_again_and_one_that_is_down_is_told(server: ApiServer) -> None:
@@ -314,7 +317,7 @@ def test_the_lock_names_its_pod_and_one_that_no_runner_wrote_does_not_count(serv
         async with store.hold(_deadline(5)):
             assert annotations["sync-runner.io/lock-account"].startswith(f"{socket.gethostname()}-")
 
-    asyncio.run(work())
+    run(work())
 
 
 def test_a_missing_secret_says_how_to_make_it(server: ApiServer) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.clock import Deadline, SystemClock
-from runner.state.ledger import Entry, Ledger, retry_while_busy
+from runner.state.ledger import Entry, retry_while_busy
+from tests.support.ledgers import open_ledger
 
 CLOCK = SystemClock()
 
@@ -20,7 +21,7 @@ def _entry(key: str) -> Entry:
 
 
 def _write(directory: Path, number: int) -> None:
-    ledger = Ledger(directory)
+    ledger = open_ledger(directory)
     for index in range(20):
         _patiently(lambda: ledger.intend(_entry(f"{number}-{index}")))  # noqa: B023
         _patiently(lambda: ledger.ended(f"{number}-{index}", "completed", 2.0))  # noqa: B023
@@ -35,4 +36,4 @@ def test_many_processes_open_a_new_ledger_at_once_and_lose_nothing(tmp_path: Pat
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 6
-    assert len(Ledger(tmp_path / "new").recent(1000)) == 120
+    assert len(open_ledger(tmp_path / "new").recent(1000)) == 120

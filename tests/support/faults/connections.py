@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from tests.support.faults.proxy import FaultProxy, Greet
 
 Key = ec.EllipticCurvePrivateKey
+PROTOCOL_VERSION = b"\x15\x03\x02\x00\x02\x02\x46"  # the fatal alert of a server that ends at TLS 1.1 (RFC 5246, 7.2)
 
 
 _SIGNS = x509.KeyUsage(
@@ -92,13 +93,11 @@ async def _silent(_proxy: FaultProxy, reader: asyncio.StreamReader, _writer: asy
 
 def tls_kinds(authority: Authority) -> dict[str, Greet]:
     """Each way in which TLS fails."""
-    old = authority.context()
-    old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     return {
         "TLS: unknown authority": _with(authority.context(own=False)),
         "TLS: expired": _with(authority.context(days=-20)),
         "TLS: another host's": _with(authority.context("elsewhere.example")),
-        "TLS: too old a version": _with(old),
+        "TLS: too old a version": _saying(PROTOCOL_VERSION),
         "TLS: plain HTTP": _saying(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
         "TLS: garbage": _saying(random.Random(1).randbytes(200)),
         "TLS: closed in the handshake": _saying(b""),

@@ -14,8 +14,9 @@ import pytest
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, UsageError
 from runner.state.file_lock import open_lock, try_lock
-from runner.state.ledger import BUSY, SCHEMA, Entry, Ledger, LedgerBusy, retry_while_busy
+from runner.state.ledger import BUSY, SCHEMA, Entry, LedgerBusy, retry_while_busy
 from tests.support.clock import LinkedClock
+from tests.support.ledgers import open_ledger
 
 CLOCK = SystemClock()
 LEASES = ["run_key", "holder", "lease_until"]
@@ -26,11 +27,11 @@ def _entry(key: str, at: float = 1.0, name: str = "health") -> Entry:
 
 
 def test_an_intent_stays_open_until_its_end_is_written(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     ledger.intend(_entry("a"))
     ledger.triggered("a", "job-1")
     ledger.close()
-    again = Ledger(tmp_path)
+    again = open_ledger(tmp_path)
     found = again.open_entry("https://x.example u", "health")
     assert found is not None
     assert (found.key, found.job_id, found.outcome) == ("a", "job-1", None)
@@ -42,7 +43,7 @@ def test_an_intent_stays_open_until_its_end_is_written(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_leaves_the_last_success_as_it_was(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     ledger.intend(_entry("a", 1.0))
     ledger.ended("a", "completed", 2.0)
     ledger.intend(_entry("b", 3.0))
@@ -54,7 +55,7 @@ def test_a_failed_run_leaves_the_last_success_as_it_was(tmp_path: Path) -> None:
 
 
 def test_targets_and_names_do_not_mix() -> None:
-    ledger = Ledger(None)
+    ledger = open_ledger(None)
     ledger.intend(_entry("a", name="health"))
     assert ledger.open_entry("https://x.example u", "workouts") is None
     assert ledger.open_entry("https://y.example u", "health") is None
@@ -65,7 +66,7 @@ def _patiently(act: Callable[[], object]) -> None:
 
 
 def test_a_ledger_that_another_process_writes_to_is_waited_for_and_only_so_long(tmp_path: Path) -> None:
-    ledger, clock = Ledger(tmp_path), LinkedClock()
+    ledger, clock = open_ledger(tmp_path), LinkedClock()
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerBusy, match="database is locked"):
@@ -81,24 +82,24 @@ def test_a_ledger_that_another_process_writes_to_is_waited_for_and_only_so_long(
 
 
 def test_a_ledger_that_another_process_is_opening_is_waited_for_and_only_so_long(tmp_path: Path) -> None:
-    Ledger(tmp_path).close()
+    open_ledger(tmp_path).close()
     descriptor = open_lock(tmp_path / "ledger.lock")
     assert try_lock(descriptor)
     with pytest.raises(LedgerBusy, match=r"ledger\.lock: another process holds the ledger"):
-        Ledger(tmp_path, patience=0.05)
+        open_ledger(tmp_path, patience=0.05)
     threading.Timer(0.2, os.close, (descriptor,)).start()
-    Ledger(tmp_path, patience=60.0).close()
+    open_ledger(tmp_path, patience=60.0).close()
 
 
 def test_a_link_in_the_locks_place_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "ledger.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="cannot be opened"):
-        Ledger(tmp_path)
+        open_ledger(tmp_path)
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_damaged_page_is_told_and_is_no_defect(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     for number in range(200):
         ledger.intend(_entry(f"key-{number}", name="x" * 100))
     ledger.close()
@@ -106,9 +107,9 @@ def test_a_damaged_page_is_told_and_is_no_defect(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     with pytest.raises(UsageError, match=r"cannot be (read|written) .*(move the file away|state\.dir)"):
-        Ledger(tmp_path).recent(10)
+        open_ledger(tmp_path).recent(10)
     with pytest.raises(UsageError, match="cannot be written"):
-        Ledger(tmp_path).intend(_entry("new"))
+        open_ledger(tmp_path).intend(_entry("new"))
 
 
 @pytest.mark.parametrize(
@@ -117,23 +118,23 @@ def test_a_damaged_page_is_told_and_is_no_defect(tmp_path: Path) -> None:
 def test_a_ledger_of_an_earlier_version_is_brought_up_and_keeps_what_it_knows(
     tmp_path: Path, version: int, lacks: list[str]
 ) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     ledger.intend(_entry("a"))
     ledger.ended("a", "completed", 2.0)
     for column in lacks:
         ledger._db.execute(f"ALTER TABLE syncs DROP COLUMN {column}")
     ledger._db.execute(f"PRAGMA user_version={version}")
     ledger.close()
-    again = Ledger(tmp_path)
+    again = open_ledger(tmp_path)
     assert [(entry.key, entry.external) for entry in again.recent(5)] == [("a", False)]
     again.triggered("a", "job", external=True, carried={"run": "7"})
     again.close()
-    found = Ledger(tmp_path).recent(5)[0]
+    found = open_ledger(tmp_path).recent(5)[0]
     assert (found.external, found.carried) == (True, {"run": "7"})
 
 
 def test_a_lease_is_renewed_by_its_holder_and_taken_by_another_only_when_it_ran_out() -> None:
-    ledger = Ledger(None)
+    ledger = open_ledger(None)
     ledger.intend(replace(_entry("a"), holder="first", lease_until=100.0))
     assert not ledger.lease("a", "second", now=99.9, until=200.0)
     assert ledger.lease("a", "first", now=99.9, until=150.0)
@@ -146,7 +147,7 @@ def test_a_lease_is_renewed_by_its_holder_and_taken_by_another_only_when_it_ran_
 
 
 def test_what_completed_under_a_run_key_is_found_and_nothing_else() -> None:
-    ledger, target = Ledger(None), "https://x.example u"
+    ledger, target = open_ledger(None), "https://x.example u"
     for key, run_key, outcome in (
         ("a", "r1", "failed"),
         ("b", "r1", "completed"),
@@ -164,7 +165,7 @@ def test_what_completed_under_a_run_key_is_found_and_nothing_else() -> None:
 
 
 def test_anothers_job_that_was_watched_is_no_success_to_go_on_from(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     for key, external in (("mine", False), ("theirs", True)):
         ledger.intend(_entry(key, 1.0 if key == "mine" else 2.0))
         ledger.triggered(key, f"job-{key}", external=external)
@@ -175,7 +176,7 @@ def test_anothers_job_that_was_watched_is_no_success_to_go_on_from(tmp_path: Pat
 
 
 def test_a_job_is_found_by_its_id_and_only_for_its_target(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     ledger.intend(_entry("a"))
     ledger.triggered("a", "job-1")
     found = ledger.of_job("https://x.example u", "job-1")
@@ -187,7 +188,7 @@ def test_a_job_is_found_by_its_id_and_only_for_its_target(tmp_path: Path) -> Non
 
 def test_one_sync_is_triggered_by_one_process_at_a_time_and_others_do_not_wait(tmp_path: Path) -> None:
     async def work() -> None:
-        first, second, clock = Ledger(tmp_path), Ledger(tmp_path), LinkedClock()
+        first, second, clock = open_ledger(tmp_path), open_ledger(tmp_path), LinkedClock()
         soon = Deadline.after(clock, 1.0, "the run's deadline")
         async with first.alone("t", "health", clock, soon):
             async with second.alone("t", "workouts", clock, soon), second.alone("u", "health", clock, soon):
@@ -195,7 +196,7 @@ def test_one_sync_is_triggered_by_one_process_at_a_time_and_others_do_not_wait(t
             with pytest.raises(DeadlineExceeded, match="another sync-runner held the trigger of `health`"):
                 async with second.alone("t", "health", clock, soon):
                     raise AssertionError("both hold it")
-        async with second.alone("t", "health", clock, soon), Ledger(None).alone("t", "health", clock, soon):
+        async with second.alone("t", "health", clock, soon), open_ledger(None).alone("t", "health", clock, soon):
             pass
 
     asyncio.run(work())
@@ -203,7 +204,7 @@ def test_one_sync_is_triggered_by_one_process_at_a_time_and_others_do_not_wait(t
 
 def test_of_thousands_of_syncs_few_hold_a_lock_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.state.ledger.BEGINNING", 3)
-    ledger, most = Ledger(tmp_path), []
+    ledger, most = open_ledger(tmp_path), []
 
     async def begin(name: str, deadline: Deadline) -> None:
         async with ledger.alone("t", name, CLOCK, deadline):
@@ -233,25 +234,25 @@ def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version=99")
     db.close()
     with pytest.raises(UsageError, match="written by a newer sync-runner"):
-        Ledger(tmp_path)
+        open_ledger(tmp_path)
 
 
 def test_a_file_that_is_no_ledger_is_told_and_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     path.write_text("something of the user's" * 100)
     with pytest.raises(UsageError, match="cannot be opened"):
-        Ledger(tmp_path)
+        open_ledger(tmp_path)
     assert path.read_text().startswith("something of the user's")
 
 
 def test_a_directory_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="check state.dir"):
-        Ledger(tmp_path / "file" / "state")
+        open_ledger(tmp_path / "file" / "state")
 
 
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     ledger._db.execute("PRAGMA max_page_count=1")
     with pytest.raises(UsageError, match="check space and rights of state.dir"):
         for number in range(100):
@@ -259,13 +260,13 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 
 
 def test_only_the_user_may_read_it(tmp_path: Path) -> None:
-    Ledger(tmp_path / "state").close()
+    open_ledger(tmp_path / "state").close()
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "state" / "ledger.sqlite3").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_entry_keeps_everything_that_is_told_of_it() -> None:
-    ledger = Ledger(None, redact=lambda text: text.replace("geheim", "***"))
+    ledger = open_ledger(None, redact=lambda text: text.replace("geheim", "***"))
     entry = Entry("k", "https://x.example u", "mine", "night", "health", "run-1", 12.5)
     ledger.intend(entry)
     assert ledger.recent(1) == [entry]
@@ -280,7 +281,7 @@ def test_an_entry_keeps_everything_that_is_told_of_it() -> None:
 
 
 def test_the_newest_of_several_is_taken(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     for key, at in (("b", 2.0), ("c", 3.0), ("a", 1.0)):
         ledger.intend(_entry(key, at))
         ledger.triggered(key, "job")
@@ -297,7 +298,7 @@ def test_the_newest_of_several_is_taken(tmp_path: Path) -> None:
 
 
 def test_an_intent_that_is_written_again_begins_anew(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     ledger.intend(_entry("a"))
     ledger.triggered("a", "job-1")
     ledger.ended("a", "failed", 2.0)
@@ -306,7 +307,7 @@ def test_an_intent_that_is_written_again_begins_anew(tmp_path: Path) -> None:
 
 
 def test_errors_name_the_file_and_what_to_do(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     path = str(tmp_path / "ledger.sqlite3").replace(".", r"\.")
     ledger._db.execute("PRAGMA query_only=1")
     with pytest.raises(
@@ -318,11 +319,11 @@ def test_errors_name_the_file_and_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite3").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
     told = rf"^{path}: the ledger cannot be opened \(.*\); check state\.dir, or move the file away$"
     with pytest.raises(UsageError, match=told):
-        Ledger(tmp_path)
+        open_ledger(tmp_path)
 
 
 def test_the_log_of_changes_is_written_ahead_and_to_the_disk(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     settings = [
         ledger._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "user_version")
     ]
@@ -331,7 +332,7 @@ def test_the_log_of_changes_is_written_ahead_and_to_the_disk(tmp_path: Path) -> 
 
 
 def test_an_intent_outlives_a_power_failure_and_the_rest_is_written_quickly(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = open_ledger(tmp_path)
     writes: list[Callable[[], None]] = [
         lambda: ledger.intend(_entry("a")),
         lambda: ledger.triggered("a", "job-1"),
@@ -347,29 +348,29 @@ def test_an_intent_outlives_a_power_failure_and_the_rest_is_written_quickly(tmp_
 
 def test_a_ledger_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    ledger = Ledger(None)
+    ledger = open_ledger(None)
     ledger.intend(_entry("a"))
     ledger.close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_state_directory_is_made_with_those_above_it(tmp_path: Path) -> None:
-    Ledger(tmp_path / "var" / "lib" / "state").close()
+    open_ledger(tmp_path / "var" / "lib" / "state").close()
     assert (tmp_path / "var" / "lib" / "state" / "ledger.sqlite3").exists()
 
 
 def test_a_ledger_that_another_program_holds_alone_is_busy_and_not_broken(tmp_path: Path) -> None:
-    Ledger(tmp_path).close()
+    open_ledger(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(LedgerBusy, match="cannot be opened"):
-            Ledger(tmp_path, patience=0.05)
+            open_ledger(tmp_path, patience=0.05)
 
 
 def test_the_locks_of_syncs_are_files_of_their_own_that_only_the_user_may_read(tmp_path: Path) -> None:
     async def work() -> None:
-        ledger = Ledger(tmp_path)
+        ledger = open_ledger(tmp_path)
         async with ledger.alone("t", "health", CLOCK, Deadline(CLOCK)):
             (lock,) = tmp_path.glob("trigger-*.lock")
             assert lock.stat().st_mode & 0o777 == 0o600
@@ -401,7 +402,7 @@ def test_the_wait_for_others_is_told_and_bounded(tmp_path: Path) -> None:
 
 def test_a_job_id_that_holds_a_secret_is_kept_redacted(tmp_path: Path) -> None:
     """`status --offline` knows no secrets: what the ledger holds is fit to print."""
-    ledger = Ledger(tmp_path, redact=lambda text: text.replace("geheim", "***"))
+    ledger = open_ledger(tmp_path, redact=lambda text: text.replace("geheim", "***"))
     ledger.intend(Entry("key", "target", "default", "health", "health", "run", 1.0))
     ledger.triggered("key", "job-geheim-1")
     assert [entry.job_id for entry in ledger.recent(5)] == ["job-***-1"]

@@ -13,9 +13,9 @@ from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, StateError, UsageError
 from runner.state.file_lock import open_lock
 from runner.state.file_worker import FileWorker
-from runner.state.ledger import Ledger
 from runner.state.private_directory import PrivateDirectory
 from runner.state.record import AccountState
+from tests.support.ledgers import open_ledger
 from tests.support.sessions import session
 from tests.support.stores import directory_store, load, save
 
@@ -35,7 +35,7 @@ def test_a_state_directory_that_others_may_write_is_refused(tmp_path: Path, mode
     with pytest.raises(StateError, match="other users may write it"):
         load(directory_store(state))
     with pytest.raises(UsageError, match="other users may write it"):
-        Ledger(state)
+        open_ledger(state)
 
 
 def test_a_sticky_directory_and_a_volume_of_our_group_are_safe(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_sticky_directory_and_a_volume_of_our_group_are_safe(tmp_path: Path) -
         state.chmod(mode)
         save(directory_store(state), STORED)
         assert load(directory_store(state)) == STORED
-        Ledger(state).close()
+        open_ledger(state).close()
 
 
 @as_root
@@ -96,7 +96,7 @@ def test_the_ledger_follows_no_link_and_changes_no_other_file(tmp_path: Path, na
     state.mkdir(0o700)
     (state / name).symlink_to(target)
     with pytest.raises(UsageError):
-        Ledger(state)
+        open_ledger(state)
     assert target.read_text() == "somebody's"
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
 
@@ -104,7 +104,7 @@ def test_the_ledger_follows_no_link_and_changes_no_other_file(tmp_path: Path, na
 def test_the_ledgers_files_are_made_for_us_alone_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        ledger = Ledger(tmp_path / "state")
+        ledger = open_ledger(tmp_path / "state")
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()}
@@ -118,10 +118,10 @@ def test_the_ledgers_files_are_made_for_us_alone_whatever_the_umask(tmp_path: Pa
 def test_a_pipe_in_the_ledgers_place_is_an_error_and_never_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     if name == "ledger.lock":
-        Ledger(tmp_path).close()  # the kernel locks a pipe as it does a file
+        open_ledger(tmp_path).close()  # the kernel locks a pipe as it does a file
         return
     with pytest.raises(UsageError, match="not a regular file"):
-        Ledger(tmp_path)
+        open_ledger(tmp_path)
 
 
 def test_a_link_to_the_state_directory_may_be_ours(tmp_path: Path) -> None:
