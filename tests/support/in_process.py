@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,9 +61,13 @@ def run_here(
     clock: Clock | None = None,
     run_id: str = "run",
     keep: Sequence[str] | None = None,
+    interrupt: signal.Signals | None = None,
     **settings: Any,
 ) -> RunOutput:
-    """Run `syncs` to their end; settings as nested dictionaries. Only events named in `keep` are kept, where it is given."""
+    """Run `syncs` to their end; settings as nested dictionaries. Only events named in `keep` are kept, where it is given.
+
+    `interrupt` is sent to this process when the run has read the state of a job for the first time.
+    """
     clock = clock or SystemClock()
     given: dict[str, Any] = {
         "base_url": base_url,
@@ -76,8 +82,11 @@ def run_here(
         del given["state"]
     loaded = load(given).settings
     events: list[Event] = []
+    interrupts = [interrupt] if interrupt else []
 
     def note(record: Record) -> None:
+        if record.event.name == "sync.progress" and interrupts:
+            os.kill(os.getpid(), interrupts.pop())
         if keep is None or record.event.name in keep:
             events.append(record.event)
 

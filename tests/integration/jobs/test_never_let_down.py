@@ -12,7 +12,7 @@ import pytest
 from runner.jobs import journal
 from runner.state.ledger import Entry
 from tests.integration.jobs.test_job_promises import _api, _begun, _run, _shown
-from tests.integration.jobs.test_jobs import MakeCommandLine, _Hurry
+from tests.integration.jobs.test_jobs import MakeCommandLine
 from tests.support.clock import LinkedClock
 from tests.support.command_line import CommandLine
 from tests.support.in_process import run_here
@@ -168,8 +168,7 @@ def test_a_second_run_leaves_the_job_that_the_first_polls(cli_with: MakeCommandL
     cli = cli_with(mfa="none", job_seconds=600.0)
     first = cli.start("run", "health")
     job = cli.until("running")
-    _Hurry(cli, signal.SIGTERM)
-    second = run_here(cli.server.base_url, cli.secrets, "health", state=cli.state)
+    second = run_here(cli.server.base_url, cli.secrets, "health", state=cli.state, interrupt=signal.SIGTERM)
     assert (second.code, second.result.results[0].adopted) == (143, True)
     assert f"job {job['job_id']} goes on at the API: this run did not start it" in second.errors
     assert [one["status"] for one in cli.jobs()] == ["running"]
@@ -190,8 +189,7 @@ def test_a_run_cancels_the_job_of_one_whose_lease_ran_out(
     ledger._db.execute("UPDATE syncs SET lease_until=?", (time.time() - 1,))
     ledger.close()
     monkeypatch.setattr(journal, "RETRY_SECONDS", 0.01)
-    _Hurry(cli, signal.SIGTERM)
-    second = run_here(cli.server.base_url, cli.secrets, "health", state=cli.state)
+    second = run_here(cli.server.base_url, cli.secrets, "health", state=cli.state, interrupt=signal.SIGTERM)
     assert second.code == 143
     assert "was cancelled" in second.errors
     assert [one["status"] for one in cli.jobs()] == ["cancelled"]
@@ -313,8 +311,7 @@ def test_a_retry_under_one_run_key_repeats_only_what_failed(cli_with: MakeComman
 
 def test_a_job_that_ended_after_the_first_try_counts_for_the_second(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none", job_seconds=1.0)
-    _Hurry(cli, signal.SIGTERM)
-    assert _keyed(cli, "k", on_interrupt="detach").code == 143
+    assert _keyed(cli, "k", on_interrupt="detach", interrupt=signal.SIGTERM).code == 143
     cli.until("completed")
     again = _keyed(cli, "k")
     assert again.code == 0
