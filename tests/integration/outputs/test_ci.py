@@ -254,7 +254,8 @@ def test_after_a_refused_login_the_schedule_sends_no_more_until_a_run_by_hand_ha
 def test_a_run_that_fails_for_another_reason_does_not_stop_the_schedule(
     runner: Runner, tmp_path: Path, service: Callable[..., int]
 ) -> None:
-    assert service(tmp_path, as_files(runner), "http://127.0.0.1:1") == 7
+    soon = as_files(runner) | {"SYNC_RUNNER_RETRY__CONNECT_PATIENCE": "1"}
+    assert service(tmp_path, soon, "http://127.0.0.1:1") == 7
     assert service(tmp_path, as_files(runner), runner.server.base_url) == 0
 
 
