@@ -4,7 +4,7 @@ What a line shows follows from the width the terminal has at that moment, so tha
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FRAMES = 8  # a second
 MOST_ROWS = 40  # syncs shown at once; of more, those that run come first
+MOST_REASONS = 3  # failed syncs whose reason is shown, the last ones; the summary at the end has more
+REASON_LINES = 2
 _STYLES = {"completed": "green", "running": "cyan", "pending": "dim", "started": "dim"}
 _SIGNS = {"completed": ("✓", "+"), "running": ("▸", ">"), "pending": ("·", "."), "started": ("·", ".")}
 # Least width of the terminal, and what is shown from there on.
@@ -39,6 +41,7 @@ class Row:
     done: int | None = None
     total: int | None = None
     ended: float | None = None
+    error: str = ""
 
     def elapsed(self, now: float) -> float:
         """Seconds since its turn came, or that it took."""
@@ -80,7 +83,7 @@ class Board:
                 row = self._rows.setdefault(key, Row(key[1], end.result, record.time))
                 full = 100.0 if end.result == "completed" else row.progress
                 self._move(key, end.result, full, end.processed_items, end.total_items)
-                row.ended = record.time
+                row.ended, row.error = record.time, end.error or end.note or ""
 
     def _move(
         self, key: tuple[str, str], state: str, progress: float | None, done: int | None, total: int | None
@@ -100,9 +103,11 @@ class Board:
         if not self._rows:
             return
         wanted = next(columns for least, columns in _TIERS if options.max_width >= least)
-        room = min(MOST_ROWS, max(1, console.height - 2))
+        reasons = list(self._reasons(console, options))
+        room = min(MOST_ROWS, max(1, console.height - 2 - REASON_LINES * len(reasons)))
         shown = self._chosen(room)
         yield self._table(shown, wanted, options)
+        yield from reasons
         if len(shown) < max(len(self._rows), self._planned):
             yield self._summary()
 
@@ -120,21 +125,42 @@ class Board:
     ) -> Any:
         from rich.table import Table
 
-        many = len({account for account, _sync in self._rows}) > 1
+        room = max(8, options.max_width // (4 if "state" in wanted else 2))
         table = Table.grid(padding=(0, 1, 0, 0), expand="bar" in wanted)
         for column in wanted:
             if column == "bar":
                 table.add_column(ratio=1, min_width=4)
             elif column == "name":
-                table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, options.max_width // 4))
+                table.add_column(no_wrap=True, max_width=room)
             else:
                 left = column in ("state", "sign")
                 table.add_column(no_wrap=True, justify="left" if left else "right", overflow="ellipsis")
         now = self._now()
         for (account, _sync), row in rows:
-            name = f"{account}/{row.name}" if many and account else row.name
+            name = self._named(account, row, room)
             table.add_row(*(_cell(column, name, row, now, ascii_only=options.ascii_only) for column in wanted))
         return table
+
+    def _named(self, account: str, row: Row, room: int) -> str:
+        """The sync with its account, where there are several, in at most `room` characters that tell each from the others."""
+        if len({account for account, _sync in self._rows}) == 1 or not account:
+            return _cut_inside(row.name, room)
+        sync = _cut_inside(row.name, max(room // 2, room - 1 - len(account)))
+        return f"{_cut_inside(account, room - 1 - len(sync))}/{sync}"
+
+    def _reasons(self, console: "Console", options: "ConsoleOptions") -> Iterator[Any]:
+        """Why the syncs that failed last did not complete, two lines each at most."""
+        from rich.text import Text
+
+        bad = [item for item in self._rows.items() if item[1].error and item[1].state != "completed"]
+        for (account, _sync), row in sorted(bad, key=lambda item: item[1].ended or 0.0)[-MOST_REASONS:]:
+            name = self._named(account, row, options.max_width // 2)
+            text = Text(f"{_sign(row, options.ascii_only)} {name}: {row.error}", style="red")
+            lines = text.wrap(console, options.max_width)
+            if len(lines) > REASON_LINES:
+                lines[REASON_LINES - 1].truncate(options.max_width - 3)
+                lines[REASON_LINES - 1].append("...")
+            yield from lines[:REASON_LINES]
 
     def _summary(self) -> Any:
         from rich.text import Text
@@ -156,7 +182,7 @@ def _cell(column: str, name: str, row: Row, now: float, *, ascii_only: bool) -> 
         case "bar":
             return _bar(row, style)
         case "sign":
-            return Text(_SIGNS.get(row.state, ("✗", "x"))[ascii_only], style=style)
+            return Text(_sign(row, ascii_only), style=style)
         case "name":
             return Text(name)
         case "percent":
@@ -171,6 +197,18 @@ def _cell(column: str, name: str, row: Row, now: float, *, ascii_only: bool) -> 
             return Text("" if rate is None else f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
         case _:
             return Text("" if left is None else f"-{_clock(left)}")
+
+
+def _sign(row: Row, ascii_only: bool) -> str:
+    return _SIGNS.get(row.state, ("✗", "x"))[ascii_only]
+
+
+def _cut_inside(text: str, room: int) -> str:
+    """At most `room` characters: names that begin alike and end alike differ in one of both more often than in the middle."""
+    if len(text) <= room:
+        return text
+    behind = max(0, room - 1) // 2
+    return f"{text[: max(0, room - 1 - behind)]}~{text[len(text) - behind :]}"
 
 
 def _bar(row: Row, style: str) -> Any:
