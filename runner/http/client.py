@@ -336,10 +336,15 @@ class _Progress:
         self.left = left
         self._take_meanwhile = take_meanwhile
         self._connecting = False
+        self._stream: Any = None
 
     async def trace(self, event: str, details: Mapping[str, Any]) -> None:
         """Note the event. A CONNECT is a request of its own, to the proxy."""
-        if event.endswith("send_request_headers.started"):
+        if event.endswith("connect_tcp.complete"):
+            self._stream = details["return_value"]
+        elif event.endswith("setup_socks5_connection.failed"):
+            await self._stream.aclose()  # httpcore forgets it
+        elif event.endswith("send_request_headers.started"):
             self._connecting = details["request"].method == b"CONNECT"
             self.left = self.left or not self._connecting
         elif event.endswith("send_request_body.complete") and not self._connecting:

@@ -135,15 +135,8 @@ def test_an_output_a_metric_a_secret_source_and_a_state_are_one_file_each(cli: C
     assert 'toy_events{event="sync.ended"} 1.0' in metrics.read_text()
     assert len(list(kept.iterdir())) == 1
     assert sync_runner(*words, "run", "health", **given).code == 0
-    asked = [one["endpoint"] for one in cli.record()["requests"]]
-    assert asked == [
-        "login",
-        "login",
-        "trigger",
-        "status",
-        "trigger",
-        "status",
-    ]  # the second run has the first's session
+    logins = [one["endpoint"] for one in cli.record()["requests"]].count("login")
+    assert logins == 2  # password and code: the second run has the first's session
 
 
 def test_a_command_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

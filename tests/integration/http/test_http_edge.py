@@ -137,6 +137,7 @@ def _bomb() -> bytes:
         (http(b" " * (MAX_ANSWER + 1)), "larger than 1 MiB"),
         (http(b"[" + b"[]," * 50_000 + b"0]"), "more than 50000 values"),
     ],
+    ids=["bomb", "double bomb", "brotli", "no gzip", "large", "many values"],
 )
 def test_an_answer_too_large_or_wrongly_packed_is_refused_in_bounded_memory(
     asker: Asker, answer: bytes, told: str

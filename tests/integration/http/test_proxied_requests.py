@@ -161,6 +161,7 @@ BOMB_LIMIT = 1 << 20
         (hang, Unreachable, "no whole answer within 0.5 s"),
         (http(b"x" * 9, status="200 OK").replace(b": 9", b": 99"), Unreachable, "broke"),
     ],
+    ids=["large", "brotli", "control characters", "reset", "silent", "cut off"],
 )  # fmt: skip
 def test_every_client_reads_within_the_same_bounds(
     asynchronous: bool, answer: bytes | Behaviour, kind: type[RunnerError], told: str
