@@ -52,14 +52,14 @@ def profile() -> str:
 
 @pytest.fixture
 def cli_with(year: Path, tmp_path: Path, profile: str) -> Iterator[Callable[..., CommandLine]]:
-    """Makes a desk with a sandbox set up as asked."""
+    """Makes a command line with a sandbox of its own, set up as asked."""
     with ExitStack() as stack:
 
         def make(**settings: Any) -> CommandLine:
             server = stack.enter_context(
                 SandboxServer(SandboxSettings(**{"port": 0, "data": year, "kdf": "fast", **settings}))
             )
-            home = tmp_path / f"desk-{server.settings.port}-{len(list(tmp_path.iterdir()))}"
+            home = tmp_path / f"home-{server.settings.port}-{len(list(tmp_path.iterdir()))}"
             home.mkdir()
             return CommandLine(server, home, profile)
 
@@ -68,7 +68,7 @@ def cli_with(year: Path, tmp_path: Path, profile: str) -> Iterator[Callable[...,
 
 @pytest.fixture
 def cli(cli_with: Callable[..., CommandLine]) -> CommandLine:
-    """A desk with a sandbox that wants a one-time code and whose jobs take no longer than their work."""
+    """A command line with a sandbox that wants a one-time code and whose jobs take no longer than their work."""
     return cli_with()
 
 

@@ -57,8 +57,8 @@ def _watch(event: str, values: tuple[Any, ...]) -> None:
 class Bench:
     """A worker's sandbox, eavesdropper and clock, for one run after the other."""
 
-    def __init__(self, server: SandboxServer, gossip: EchoingSandbox, ear: Eavesdropper) -> None:
-        self.server, self.gossip, self.ear = server, gossip, ear
+    def __init__(self, server: SandboxServer, echo: EchoingSandbox, ear: Eavesdropper) -> None:
+        self.server, self.echo, self.ear = server, echo, ear
         self.clock = QuickClock()
         server.sandbox.clock = self.clock.time
 
@@ -87,7 +87,7 @@ class Bench:
         for index, command in enumerate(stage.commands):
             if index:
                 stage.between()
-                self.gossip.next_command()
+                self.echo.next_command()
             yield [*_common(stage, form), *command, *self._outlets(stage)]
 
     @contextmanager
@@ -105,9 +105,9 @@ class Bench:
 
     def _stage(self, directory: Path) -> Stage:
         listening = Listening()
-        self.gossip.begin(listening)
+        self.echo.begin(listening)
         seed = base64.b32encode(os.urandom(20)).decode()
-        stage = Stage(directory, self.server, self.gossip, listening, self.clock, canary(), canary(), seed)
+        stage = Stage(directory, self.server, self.echo, listening, self.clock, canary(), canary(), seed)
         stage.secrets.mkdir()
         for name, value in (("username", stage.username), ("password", stage.password), ("totp_seed", seed)):
             stage.secret(name, value + "\n")
@@ -165,8 +165,8 @@ def bench(year: Path) -> Iterator[Bench]:
     """A place to run at; `year` is data to sync, with days up to 2026-06-30."""
     sys.addaudithook(_watch)
     ear = Eavesdropper()
-    with echoing(SandboxSettings(port=0, kdf="fast", data=year)) as (server, gossip):
-        yield Bench(server, gossip, ear)
+    with echoing(SandboxSettings(port=0, kdf="fast", data=year)) as (server, echo):
+        yield Bench(server, echo, ear)
     ear.close()
 
 
@@ -218,7 +218,7 @@ def runs(numbers: range) -> dict[str, Any]:
             case = cases[number % len(cases)]
             directory = Path(home) / str(number)
             directory.mkdir()
-            place.gossip.filler = random.choice((0, random.randrange(220)))
+            place.echo.filler = random.choice((0, random.randrange(220)))
             places, listening, ended = place.run(case, number, directory)
             assert set(ended) <= CASES[case][1] | {0} and set(ended) & CASES[case][1], (
                 case,

@@ -47,7 +47,7 @@ class Stage:
 
     directory: Path
     server: SandboxServer
-    gossip: EchoingSandbox
+    echo: EchoingSandbox
     listening: Listening
     clock: QuickClock
     username: str
@@ -94,7 +94,7 @@ def fault(**values: Any) -> Arrange:
 
 
 def spoil(path: str, with_: Callable[[EchoingSandbox, Whole], Whole]) -> Arrange:
-    return lambda stage: stage.gossip.spoils.update({path: with_})
+    return lambda stage: stage.echo.spoils.update({path: with_})
 
 
 def wants(mfa: str) -> Arrange:
@@ -121,23 +121,23 @@ def saying(*commands: list[str], **settings: Any) -> Arrange:
     return arrange
 
 
-def page(gossip: EchoingSandbox, answer: Whole) -> Whole:
-    return 200, {"content-type": "text/html"}, f"<html>{gossip.text}</html>".encode()
+def page(echo: EchoingSandbox, answer: Whole) -> Whole:
+    return 200, {"content-type": "text/html"}, f"<html>{echo.text}</html>".encode()
 
 
 def status(code: int, **headers: str) -> Callable[[EchoingSandbox, Whole], Whole]:
-    return lambda gossip, answer: (code, {**answer[1], **headers}, answer[2])
+    return lambda echo, answer: (code, {**answer[1], **headers}, answer[2])
 
 
-def redirect(gossip: EchoingSandbox, answer: Whole) -> Whole:
+def redirect(echo: EchoingSandbox, answer: Whole) -> Whole:
     return 307, {"location": f"https://elsewhere.example/?{answer[1]['x-echo']}"}, answer[2]
 
 
-def odd_encoding(gossip: EchoingSandbox, answer: Whole) -> Whole:
+def odd_encoding(echo: EchoingSandbox, answer: Whole) -> Whole:
     return 200, {"content-encoding": answer[1]["x-echo"]}, answer[2]
 
 
-def odd_shape(gossip: EchoingSandbox, answer: Whole) -> Whole:
+def odd_shape(echo: EchoingSandbox, answer: Whole) -> Whole:
     return 200, {}, b'{"success": true, "jobs": [{"job_id": 5, "status": "odd", "error_message": "x"}]}'
 
 
@@ -176,7 +176,7 @@ def corrupt(stage: Stage) -> None:
         for path in stage.state.glob("sessions/*.json"):
             path.write_text('{"schema": 1, "session": "' + stage.password)
             os.utime(path, (stage.clock.time(), stage.clock.time()))  # it was written before the time was moved on
-        stage.gossip.on_response.clear()  # tokens that nobody knows any more cannot be hidden
+        stage.echo.on_response.clear()  # tokens that nobody knows any more cannot be hidden
 
     stage.between = spoil_store
 
@@ -204,11 +204,11 @@ def rotated(stage: Stage) -> None:
     right, wrong = stage.password, canary()
     stage.secret("password", wrong)
 
-    def then(gossip: EchoingSandbox, answer: Whole) -> Whole:
+    def then(echo: EchoingSandbox, answer: Whole) -> Whole:
         stage.secret("password", right)
         return answer
 
-    stage.gossip.spoils["/login"] = then
+    stage.echo.spoils["/login"] = then
 
 
 def unreachable(stage: Stage) -> None:
@@ -271,13 +271,13 @@ def chatty_library(stage: Stage) -> None:
 
 
 def interrupt(stage: Stage) -> None:
-    def stop(gossip: EchoingSandbox, answer: Whole) -> Whole:
-        if stage.gossip.spoils.pop("/status", None):
+    def stop(echo: EchoingSandbox, answer: Whole) -> Whole:
+        if stage.echo.spoils.pop("/status", None):
             os.kill(os.getpid(), signal.SIGTERM)
         return answer
 
     stage.fault(kind="job_stalls", times=-1)
-    stage.gossip.spoils["/status"] = stop
+    stage.echo.spoils["/status"] = stop
 
 
 CASES: dict[str, tuple[Arrange, set[int]]] = {

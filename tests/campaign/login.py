@@ -53,8 +53,8 @@ def _nothing() -> None:
 
 
 @contextmanager
-def desk_of(**settings: Any) -> Iterator[CommandLine]:
-    """A desk of its own, and nothing left of it afterwards."""
+def sandbox_of(**settings: Any) -> Iterator[CommandLine]:
+    """A sandbox of its own with its command line; nothing of it is left afterwards."""
     with (
         tempfile.TemporaryDirectory() as home,
         SandboxServer(SandboxSettings(port=0, kdf="fast", **settings)) as server,
@@ -64,7 +64,7 @@ def desk_of(**settings: Any) -> Iterator[CommandLine]:
 
 def parallel(processes: int = 20) -> Figures:
     """Cold runs of one account at once, where three refused codes lock it: one login, and all end with code 0."""
-    with desk_of(lock_after=3) as cli:
+    with sandbox_of(lock_after=3) as cli:
         _ = cli.secrets
         running = [cli.start("check") for _ in range(processes)]
         codes = Counter(one.finish(patience=600.0).code for one in running)
@@ -81,7 +81,7 @@ def skew(minutes: float = 10.0, every: int = 3) -> Figures:
     """A machine whose clock is wrong, by libfaketime, at moments all over a time step: no login is refused."""
     refused = []
     for offset, moment in itertools.product((-minutes, minutes), range(0, 30, every)):
-        with desk_of(lock_after=2, clock_offset=float(moment)) as cli:
+        with sandbox_of(lock_after=2, clock_offset=float(moment)) as cli:
             environment = {
                 "FAKETIME": f"{offset * 60:+.0f}s",
                 "LD_PRELOAD": _faketime(),
@@ -136,7 +136,7 @@ def refresh(
 
     `prepare` is called in each process first.
     """
-    with desk_of(mfa="none", access_token_seconds=86_400) as cli:
+    with sandbox_of(mfa="none", access_token_seconds=86_400) as cli:
         account = Account.of(cli)
         assert asyncio.run(_session(account, opened)) is not None
         began = time.monotonic()

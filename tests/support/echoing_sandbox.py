@@ -118,7 +118,7 @@ def _fields(body: bytes) -> dict[str, Any]:
 
 
 class _Around:
-    """The application with the gossip around it."""
+    """The application with the echo around it."""
 
     def __init__(self, app: ASGIApp, gossip: EchoingSandbox) -> None:
         self._app, self._gossip = app, gossip

@@ -31,7 +31,7 @@ MakeCommandLine = Callable[..., CommandLine]
 
 @dataclass
 class User:
-    """Somebody who logs in at a desk's sandbox, perhaps in several runs over one store."""
+    """Somebody who logs in at a sandbox, perhaps in several runs over one store."""
 
     cli: CommandLine
     clock: LinkedClock
@@ -106,7 +106,7 @@ MakeUser = Callable[..., User]
 
 @pytest.fixture
 def user_at() -> Iterator[MakeUser]:
-    """Makes a user at a desk whose time is shared with the sandbox."""
+    """Makes a user whose clock is also the sandbox's."""
     with ExitStack() as stack:
 
         def make(cli: CommandLine, **options: Any) -> User:

@@ -59,7 +59,7 @@ def test_login_without_a_state_directory_says_what_to_give(cli: CommandLine) -> 
 def test_status_hides_what_the_api_repeats_of_the_secrets(cli_with: MakeCommandLine, words: tuple[str, ...]) -> None:
     cli = cli_with(mfa="none", password="a canary of a password " * 10)
     cli.server.sandbox.state.run(
-        "CREATE TRIGGER gossip AFTER UPDATE OF status ON jobs BEGIN "
+        "CREATE TRIGGER note AFTER UPDATE OF status ON jobs BEGIN "
         f"UPDATE jobs SET error_message='no: {cli.server.settings.password}' WHERE number=NEW.number; END"
     )
     cli.fault(kind="job_fails", times=-1)

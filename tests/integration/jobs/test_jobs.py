@@ -43,7 +43,7 @@ def profile(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def cli(cli_with: MakeCommandLine) -> CommandLine:
-    """A desk without a second factor: these tests are about jobs."""
+    """A sandbox without a second factor: these tests are about jobs."""
     return cli_with(mfa="none")
 
 
@@ -296,23 +296,23 @@ def test_an_unknown_status_word_is_told_with_those_that_are_known(cli: CommandLi
     assert "busy" in told.errors
 
 
-class _Hurry(threading.Thread):
+class _SignalWhen(threading.Thread):
     """Sends this process a signal when the server has a job in that state."""
 
     def __init__(self, cli: CommandLine, number: signal.Signals, status: str = "running") -> None:
         super().__init__(daemon=True)
-        self._desk, self._number, self._status = cli, number, status
+        self._cli, self._number, self._status = cli, number, status
         self.start()
 
     def run(self) -> None:
-        self._desk.until(self._status)
+        self._cli.until(self._status)
         os.kill(os.getpid(), self._number)
 
 
 @WITH_IDS
 def test_a_signal_cancels_every_running_job_and_starts_no_more(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none", job_seconds=600.0)
-    _Hurry(cli, signal.SIGTERM)
+    _SignalWhen(cli, signal.SIGTERM)
     told = _run(cli, "activities,health,workouts", concurrency=2)
     assert told.code == 143
     assert set(told.outcomes) == {"interrupted"}
@@ -324,7 +324,7 @@ def test_a_signal_cancels_every_running_job_and_starts_no_more(cli_with: MakeCom
 def test_a_job_that_can_not_be_cancelled_is_told_and_stays_open_for_the_next_run(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none", job_seconds=600.0)
     cli.fault(kind="status", status=418, endpoint="cancel", times=-1)
-    _Hurry(cli, signal.SIGINT)
+    _SignalWhen(cli, signal.SIGINT)
     told = _run(cli, state=cli.state)
     assert told.code == 130
     assert "could not be cancelled (cancel: the API answered 418" in told.errors
@@ -333,7 +333,7 @@ def test_a_job_that_can_not_be_cancelled_is_told_and_stays_open_for_the_next_run
 
 def test_detach_leaves_the_job_to_the_next_run(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none", job_seconds=600.0)
-    _Hurry(cli, signal.SIGTERM)
+    _SignalWhen(cli, signal.SIGTERM)
     told = _run(cli, state=cli.state, on_interrupt="detach")
     assert "goes on at the API and is adopted by the next run" in told.errors
     assert [job["status"] for job in cli.jobs()] == ["running"]
@@ -343,7 +343,7 @@ def test_detach_leaves_the_job_to_the_next_run(cli_with: MakeCommandLine) -> Non
 def test_a_signal_while_the_trigger_is_under_way_still_cancels_its_job(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none", job_seconds=600.0)
     cli.fault(kind="drip", endpoint="trigger", seconds=0.01)  # the job runs before its answer is there
-    _Hurry(cli, signal.SIGTERM)
+    _SignalWhen(cli, signal.SIGTERM)
     told = _run(cli)
     assert told.code == 143
     assert [job["status"] for job in cli.jobs()] == ["cancelled"]
@@ -521,7 +521,7 @@ def test_single_a_signal_leaves_the_job_to_the_next_run(cli_with: MakeCommandLin
     cli = cli_with(mfa="none", job_seconds=600.0)
     if fault:
         cli.fault(**fault)
-    _Hurry(cli, signal.SIGTERM)
+    _SignalWhen(cli, signal.SIGTERM)
     told = _run(cli, "health,workouts", state=cli.state, concurrency=2)
     assert told.code == 143
     assert "could not be cancelled (cancel: this profile has no way to cancel a job)" in told.errors

@@ -77,7 +77,7 @@ def _answer(seen: Exchange) -> Any:
 
 @pytest.fixture
 def proxied(cli_with: MakeCommandLine) -> Iterator[Callable[..., tuple[CommandLine, RecordingProxy]]]:
-    """A desk whose requests pass a recording proxy."""
+    """A command line whose requests pass a recording proxy."""
     proxies: list[RecordingProxy] = []
 
     def make(**settings: Any) -> tuple[CommandLine, RecordingProxy]:
