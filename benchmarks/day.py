@@ -17,7 +17,7 @@ from runner.jobs.context import PollPolicy, SyncContext
 from runner.jobs.drive import Drive
 from runner.jobs.plan import PlannedSync
 from runner.models import JobStatus, SyncJob
-from runner.state.ledger import Ledger
+from runner.state.sqlite_ledger import SqliteLedger
 
 DAY = 86_400.0
 
@@ -63,7 +63,9 @@ def watched(length: float, *, progress: bool) -> dict[str, Any]:
     """How the watching of one job went."""
     clock = FakeClock()
     api = FakeApi(clock, length, progress=progress)
-    shared = SyncContext("a", "t", "r", cast(JobApi, api), Ledger(None), clock, PollPolicy(sync_seconds=None))
+    shared = SyncContext(
+        "a", "t", "r", cast(JobApi, api), SqliteLedger(None, clock), clock, PollPolicy(sync_seconds=None)
+    )
     drive = Drive(shared, PlannedSync("x", "x"), Deadline(clock), Deadline(clock), Observer(clock))
     asyncio.run(drive.course())
     return {"looks": api.polls_per_second, "late": round(clock.now - length, 1)}

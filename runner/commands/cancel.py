@@ -8,7 +8,6 @@ from runner.errors import UsageError
 from runner.jobs.api import JobMissing
 from runner.jobs.plan import PlannedSync
 from runner.models import JobStatus, SyncJob
-from runner.state.ledger import Ledger
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Cancel the job and print its state."""
 
     async def work(visit: Visit) -> None:
-        sync = _sync_of(visit, arguments.job, arguments.sync)
+        sync = await _sync_of(visit, arguments.job, arguments.sync)
         api = visit.account.api.about(sync) if sync else visit.account.api
         asked = SyncJob(arguments.job, JobStatus.RUNNING, sync.sync_type if sync else None)
         if api.profile.cancel is None:
@@ -43,12 +42,10 @@ def execute(arguments: argparse.Namespace) -> int:
     return visit_each(arguments, work)
 
 
-def _sync_of(visit: Visit, job_id: str, name: str | None) -> PlannedSync | None:
+async def _sync_of(visit: Visit, job_id: str, name: str | None) -> PlannedSync | None:
     """The sync that the job belongs to: some APIs want its type or parameters too. None where nobody knows."""
     syncs = {sync.name: sync for sync in visit.syncs}
-    ledger = Ledger(visit.settings.state.dir)
-    entry = ledger.of_job(visit.account.target, job_id) if name is None else None
-    ledger.close()
+    entry = await visit.ledger.of_job(visit.account.target, job_id, visit.deadline) if name is None else None
     given = syncs.get(name or (entry.name if entry else ""))
     if given:
         return PlannedSync(given.name, given.type, params=given.params)

@@ -17,7 +17,6 @@ from runner.models import UserSession
 from runner.outputs import kinds
 from runner.outputs.assembly import Outputs
 from runner.outputs.interface import Output
-from runner.state.ledger import Ledger
 from runner.state.record import AccountState
 
 Result = Literal["ok", "warning", "failed", "not tried"]
@@ -131,7 +130,7 @@ async def _state(visit: Visit) -> str:
     """Write and lock what the run writes and locks."""
     kept = visit.settings.state
     await visit.account.provider.prove_state(visit.deadline)
-    Ledger(kept.dir).close()
+    await visit.ledger.open(visit.deadline)
     where = kept.dir or kept.kubernetes_secret or kept.url
     return f"locked and written: {where}" if where else "in memory only: the next run logs in again and adopts nothing"
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from runner.clock import rfc3339
+from runner.clock import Deadline, rfc3339
 from runner.engine.each_account import Visit, visit_each
 from runner.errors import ContractError, SecretError, UsageError
 from runner.external import show
 from runner.models import AuthenticationToken, SyncJob, UserSession
 from runner.settings.arguments import loaded
-from runner.state.ledger import Entry, Ledger
+from runner.state.entry import Entry
+from runner.state.opening import RunState
 
 _SHOWN = 500  # characters of one value
 _SESSION = ("session_id", "user_id", "expires_at", "mfa_enabled", "created_at", "last_used_at")
@@ -74,19 +75,19 @@ async def _asked(visit: Visit, limit: int) -> Document:
 
 def _remembered(arguments: argparse.Namespace, found: list[Document]) -> int:
     """What the state remembers of each account: its session where its secrets can be read, and its syncs."""
-    settings = loaded(arguments).settings
-    if settings.state.dir is None:
-        raise UsageError("status --offline: nothing is remembered without a state directory (--state-dir)")
-    ledger = Ledger(settings.state.dir)
-    entries = ledger.recent(arguments.limit)
-    ledger.close()
+    if not loaded(arguments).settings.state.lasting:
+        raise UsageError("status --offline: nothing is remembered without state that is kept (--state-dir)")
+    entries: list[Entry] = []
+
+    async def read(state: RunState, deadline: Deadline) -> None:
+        entries.extend(await state.ledger.recent(arguments.limit, deadline))
 
     async def work(visit: Visit) -> None:
         state = await visit.account.provider.read_state(visit.deadline)
         mine = [_of_entry(entry) for entry in entries if entry.account == visit.account.name]
         found.append(_document(visit.account.name, state.session, mine, None))
 
-    code = visit_each(arguments, work, ignore=(SecretError, ContractError))
+    code = visit_each(arguments, work, ignore=(SecretError, ContractError), first=read)
     for name in dict.fromkeys(
         entry.account for entry in entries if entry.account not in {one["account"] for one in found}
     ):

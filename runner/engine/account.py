@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from runner.auth.interface import SessionProvider
-from runner.clock import Clock
+from runner.clock import Clock, Deadline
 from runner.engine import logins
 from runner.engine.fleet import AccountPlan
 from runner.engine.logins import LoginTools
@@ -22,8 +22,8 @@ from runner.jobs.api import JobApi
 from runner.profile import Profile
 from runner.secrets.reader import SecretReader
 from runner.settings import Settings
-from runner.state.interface import AccountOptions, AccountStore, State, account_key
-from runner.state.opening import StateOptions, open_state
+from runner.state.interface import AccountOptions, AccountStore, account_key
+from runner.state.opening import RunState, StateOptions, open_state
 from runner.state.record import Codec
 
 
@@ -109,7 +109,7 @@ def _proxy(context: RunContext, address: str) -> Proxy | None:
 
 
 @asynccontextmanager
-async def opened_state(context: RunContext) -> AsyncIterator[State]:
+async def opened_state(context: RunContext, observer: Observer, deadline: Deadline) -> AsyncIterator[RunState]:
     """The one state of a run, which all accounts share. Raises UsageError."""
     settings = context.settings
     password = None
@@ -124,14 +124,22 @@ async def opened_state(context: RunContext) -> AsyncIterator[State]:
     if password:
         context.add_secret(password)
     most = settings.limits.state_connections
-    state = open_state(StateOptions(settings.state, context.environment, context.clock, password, most))
+
+    def warn(problem: str) -> None:
+        observer.emit(events.StoreProblem(problem))
+
+    state = open_state(
+        StateOptions(settings.state, context.environment, context.clock, password, most, context.redact, warn)
+    )
     try:
         yield state
     finally:
-        await state.close()
+        await state.close(deadline)
 
 
-def open_account(plan: AccountPlan, context: RunContext, client: Client, state: State, observer: Observer) -> Account:
+def open_account(
+    plan: AccountPlan, context: RunContext, client: Client, state: RunState, observer: Observer
+) -> Account:
     """The account, ready to work. Raises SecretError or UsageError before anything is sent."""
     settings = context.settings
     reader = SecretReader(
@@ -155,7 +163,7 @@ def open_account(plan: AccountPlan, context: RunContext, client: Client, state: 
 
 
 def _store(
-    state: State, reader: SecretReader, context: RunContext, key: str, identity: str, observer: Observer
+    state: RunState, reader: SecretReader, context: RunContext, key: str, identity: str, observer: Observer
 ) -> AccountStore:
     """Where the account's session is kept, encrypted where the secret `state_key` is given."""
     state_key = reader.read("state_key")

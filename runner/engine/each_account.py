@@ -16,6 +16,8 @@ from runner.frozen import Frozen
 from runner.outputs.assembly import Outputs, open_outputs
 from runner.settings import Loaded, Settings, SyncSettings
 from runner.settings.arguments import loaded
+from runner.state.interface import JobLedger
+from runner.state.opening import RunState
 
 
 class Visit(Frozen):
@@ -29,6 +31,7 @@ class Visit(Frozen):
     observer: Observer
     clock: Clock
     redact: Callable[[str], str]
+    ledger: JobLedger
 
 
 def tell_renamed(found: Loaded, observer: Observer) -> None:
@@ -45,11 +48,13 @@ def visit_each(
     more: dict[str, Any] | None = None,
     before: Callable[[RunContext, Outputs], None] = lambda _context, _outputs: None,
     on_error: Callable[[str, RunnerError], None] | None = None,
+    first: Callable[[RunState, Deadline], Awaitable[None]] | None = None,
 ) -> int:
     """Do `work` with every account that is selected. Returns 0, or the gravest code of what failed.
 
     An error in `ignore` leaves the account out without a word. `before` is called once, before any account. `on_error` is
-    told of an account's error, which is else logged. `more` are settings of the command, stronger than all others.
+    told of an account's error, which is else logged. `first` has the state before
+    any account. `more` are settings of the command, stronger than all others.
     """
     found = loaded(arguments, more)
     settings = found.settings
@@ -63,14 +68,27 @@ def visit_each(
         before(context, made)
 
         async def all_accounts() -> None:
-            async with open_client(context) as client, opened_state(context) as state:
+            whole = Deadline.after(clock, settings.deadline.run, "the run's deadline")
+            async with open_client(context) as client, opened_state(context, made.observer, whole) as state:
+                if first is not None:
+                    await first(state, whole)
                 for plan in accounts(settings, context.environment):
                     observer = made.observer.bind(account=plan.name)
                     deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:
                         account = open_account(plan, context, client, state, observer)
                         await work(
-                            Visit(account, context, settings, plan.syncs, deadline, observer, clock, context.redact)
+                            Visit(
+                                account,
+                                context,
+                                settings,
+                                plan.syncs,
+                                deadline,
+                                observer,
+                                clock,
+                                context.redact,
+                                state.ledger,
+                            )
                         )
                         await account.provider.record_use(deadline)
                     except ignore:

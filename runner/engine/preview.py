@@ -6,15 +6,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from runner.clock import Deadline
 from runner.engine.account import RunContext
 from runner.engine.each_account import Visit, visit_each
 from runner.engine.run import check_plan, planned_syncs
-from runner.engine.selection import selected
+from runner.engine.selection import last_successes, selected
 from runner.external import show
 from runner.frozen import Frozen
 from runner.outputs.assembly import Outputs
 from runner.settings import Settings
-from runner.state.ledger import Ledger
+from runner.state.interface import JobLedger
 
 _SHOWN = 200
 
@@ -35,11 +36,7 @@ def preview(arguments: argparse.Namespace, more: dict[str, object], *, as_json: 
     rows: list[PreviewRow] = []
 
     async def work(visit: Visit) -> None:
-        ledger = Ledger(visit.settings.state.dir)
-        try:
-            rows.extend(_rows(visit, ledger))
-        finally:
-            ledger.close()
+        rows.extend(await _rows(visit))
 
     code = visit_each(arguments, work, more=more, before=_checked)
     if as_json:
@@ -53,28 +50,23 @@ def _checked(context: RunContext, _outputs: Outputs) -> None:
     check_plan(context, dates=True)
 
 
-def _rows(visit: Visit, ledger: Ledger) -> list[PreviewRow]:
-    target, settings = visit.account.target, visit.settings
-
-    def last_success(name: str) -> float | None:
-        entry = ledger.last_success(target, name)
-        return entry.intended_at if entry else None
-
-    planned = planned_syncs(visit.syncs, visit.context, last_success)
-    chosen = selected(planned, visit.account.name, target, settings.select, ledger)
+async def _rows(visit: Visit) -> list[PreviewRow]:
+    target, settings, ledger, deadline = visit.account.target, visit.settings, visit.ledger, visit.deadline
+    planned = planned_syncs(visit.syncs, visit.context, await last_successes(visit.syncs, target, ledger, deadline))
+    chosen = await selected(planned, visit.account.name, target, settings.select, ledger, deadline)
     return [
         PreviewRow(
             visit.account.name, sync.name, sync.sync_type, sync.start_date, sync.end_date,
-            sync.nothing or _action(ledger, target, sync.name, settings),
+            sync.nothing or await _action(ledger, target, sync.name, settings, deadline),
         )
         for sync in chosen
     ]  # fmt: skip
 
 
-def _action(ledger: Ledger, target: str, name: str, settings: Settings) -> str:
-    if settings.run.key and ledger.completed_under(target, name, settings.run.key):
+async def _action(ledger: JobLedger, target: str, name: str, settings: Settings, deadline: Deadline) -> str:
+    if settings.run.key and await ledger.completed_under(target, name, settings.run.key, deadline):
         return "nothing: completed under this run.key"
-    entry = ledger.open_entry(target, name)
+    entry = await ledger.open_entry(target, name, deadline)
     if entry is None:
         return "trigger"
     if entry.job_id is None:

@@ -13,7 +13,7 @@ from runner.clock import Clock, Deadline
 from runner.engine import fleet, signals
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.fleet import AccountPlan
-from runner.engine.selection import selected
+from runner.engine.selection import last_successes, selected
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.events import events
 from runner.events.observer import Observer
@@ -26,9 +26,7 @@ from runner.jobs.sync_run import execute, working
 from runner.models import AccountResult, Outcome, RunResult, SyncResult, UserSession
 from runner.profile import parameters
 from runner.settings import Settings, SyncSettings
-from runner.state.file_worker import FileWorker
-from runner.state.interface import State
-from runner.state.ledger import BUSY, Ledger
+from runner.state.opening import RunState
 
 LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API cannot be reached
 RECORD_SECONDS = 1.0  # at an account's end, for its session's last use
@@ -134,12 +132,10 @@ async def _all_accounts(
     waiting = iter(plans)
     poll_budget = PollBudget(context.settings.limits.polls_per_second)
 
-    async def one_after_another(client: Client, state: State) -> None:
+    async def one_after_another(client: Client, state: RunState) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
-            work = AccountRun(
-                one, context, client, state, ledger, deadline, begin_until, bound, run_id, interrupt, poll_budget
-            )
+            work = AccountRun(one, context, client, state, deadline, begin_until, bound, run_id, interrupt, poll_budget)
             with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
                 results = await work.run()
             account = _together(one.name, results, interrupt, work.session)
@@ -147,33 +143,17 @@ async def _all_accounts(
             if len(plans) > 1:
                 bound.emit(events.AccountEnded(account.exit_code, account.completed, account.total - account.completed))
 
-    ledger = await _opened_ledger(context, deadline)
-    try:
-        at_once = min(context.settings.limits.accounts, len(plans))
-        patience = context.settings.retry.connect_patience
-        async with (
-            open_client(context, at_once, connect_patience=patience) as client,
-            opened_state(context) as state,
-        ):
-            asyncio.get_running_loop().call_later(LOAD_SECONDS, context.meanwhile)
-            with _obeying(interrupt):
-                await asyncio.gather(*(one_after_another(client, state) for _ in range(at_once)))
-    finally:
-        ledger.close()
+    at_once = min(context.settings.limits.accounts, len(plans))
+    patience = context.settings.retry.connect_patience
+    async with (
+        opened_state(context, observer, deadline) as state,
+        open_client(context, at_once, connect_patience=patience) as client,
+    ):
+        await state.ledger.open(deadline)
+        asyncio.get_running_loop().call_later(LOAD_SECONDS, context.meanwhile)
+        with _obeying(interrupt):
+            await asyncio.gather(*(one_after_another(client, state) for _ in range(at_once)))
     return [ended[one.name] for one in plans]
-
-
-async def _opened_ledger(context: RunContext, deadline: Deadline) -> Ledger:
-    """On a thread: the state directory's file system may hang. Raises UsageError or DeadlineExceeded."""
-    # A ledger that others hold is told as such, which takes a little less than until the deadline.
-    directory, patience = context.settings.state.dir, min(BUSY, 0.8 * deadline.remaining)
-    if directory is None:
-        return Ledger(None, context.redact)
-    worker = FileWorker()
-    try:
-        return await worker.run(lambda: Ledger(directory, context.redact, patience), deadline, str(directory))
-    finally:
-        worker.close()
 
 
 def _together(
@@ -204,8 +184,7 @@ class AccountRun:
     plan: AccountPlan
     context: RunContext
     client: Client
-    state: State
-    ledger: Ledger
+    state: RunState
     deadline: Deadline
     begin_until: Deadline
     observer: Observer
@@ -223,9 +202,10 @@ class AccountRun:
             return self._none_begun(Outcome.DEADLINE, f"not started: {self.deadline.what} had passed")
         try:
             account = open_account(self.plan, self.context, self.client, self.state, self.observer)
-            planned = planned_syncs(self.plan.syncs, self.context, self._last_success(account.target))
+            successes = await last_successes(self.plan.syncs, account.target, self.state.ledger, self.deadline)
+            planned = planned_syncs(self.plan.syncs, self.context, successes)
             select = self.context.settings.select
-            planned = selected(planned, account.name, account.target, select, self.ledger)
+            planned = await selected(planned, account.name, account.target, select, self.state.ledger, self.deadline)
             await self._all(planned, account)
             await self._end(account)
             return [self.results[sync.name] for sync in planned]
@@ -248,13 +228,6 @@ class AccountRun:
             for sync in self.plan.syncs
         ]
 
-    def _last_success(self, target: str) -> Callable[[str], float | None]:
-        def at(name: str) -> float | None:
-            entry = self.ledger.last_success(target, name)
-            return entry.intended_at if entry else None
-
-        return at
-
     async def _all(self, planned: tuple[PlannedSync, ...], account: Account) -> None:
         settings = self.context.settings
         poll_policy = PollPolicy(
@@ -269,7 +242,7 @@ class AccountRun:
             target=account.target,
             run_id=self.run_id,
             api=account.api,
-            ledger=self.ledger,
+            ledger=self.state.ledger,
             clock=self.context.clock,
             poll_policy=poll_policy,
             cancel_on_interrupt=settings.on_interrupt == "cancel",

@@ -1,21 +1,27 @@
 """Which syncs of an account are run: all, or those that did not complete the last time."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from runner.clock import Deadline
 from runner.errors import UsageError
 from runner.jobs.plan import PlannedSync
-from runner.settings.sections import SelectSettings
-from runner.state.ledger import Ledger
+from runner.settings.sections import SelectSettings, SyncSettings
+from runner.state.interface import JobLedger
 
 MAX_BYTES = 1 << 26  # a report of 100,000 syncs has 40 MiB
 
 
-def selected(
-    planned: Sequence[PlannedSync], account: str, target: str, settings: SelectSettings, ledger: Ledger
+async def selected(
+    planned: Sequence[PlannedSync],
+    account: str,
+    target: str,
+    settings: SelectSettings,
+    ledger: JobLedger,
+    deadline: Deadline,
 ) -> tuple[PlannedSync, ...]:
     """The syncs to run, in their order; one that is left out counts as completed for those after it.
 
@@ -26,10 +32,19 @@ def selected(
         failed = failed_in(settings.failed_in)
         chosen = [sync for sync in chosen if (account, sync.name) in failed]
     if settings.only_failed:
-        newest = {sync.name: ledger.newest(target, sync.name) for sync in chosen}
+        newest = {sync.name: await ledger.newest(target, sync.name, deadline) for sync in chosen}
         chosen = [sync for sync in chosen if (entry := newest[sync.name]) is None or entry.outcome != "completed"]
     names = {sync.name for sync in chosen}
     return tuple(replace(sync, after=tuple(name for name in sync.after if name in names)) for sync in chosen)
+
+
+async def last_successes(
+    syncs: Sequence[SyncSettings], target: str, ledger: JobLedger, deadline: Deadline
+) -> Callable[[str], float | None]:
+    """Tells by a sync's name when its last success began, in Unix seconds; read only for dates that ask for it."""
+    asked = {sync.name for sync in syncs if "last-success" in f"{sync.start} {sync.end}".lower()}
+    entries = {name: await ledger.last_success(target, name, deadline) for name in asked}
+    return {name: entry.intended_at for name, entry in entries.items() if entry}.get
 
 
 @cache

@@ -9,7 +9,7 @@ from runner.clock import Clock
 from runner.frozen import Frozen
 from runner.jobs.api import JobApi
 from runner.jobs.pacing import Pace, PollBudget
-from runner.state.ledger import Ledger
+from runner.state.interface import JobLedger
 
 
 class PollPolicy(Frozen):
@@ -32,7 +32,7 @@ class SyncContext(Frozen):
     target: str
     run_id: str
     api: JobApi
-    ledger: Ledger
+    ledger: JobLedger
     clock: Clock
     poll_policy: PollPolicy
     cancel_on_interrupt: bool = True

@@ -1,6 +1,6 @@
 """What one sync reads from the ledger and writes into it: the intent, the job, the lease, the end. Knows no API."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 
 from runner.clock import Deadline
@@ -10,7 +10,7 @@ from runner.events.observer import Observer
 from runner.jobs.context import SyncContext
 from runner.jobs.plan import PlannedSync
 from runner.models import Outcome, SyncJob
-from runner.state.ledger import Entry, retry_while_busy
+from runner.state.entry import Entry
 
 PATIENCE = 0.05  # seconds for an entry that is told and not insisted on: deadlines hold for it too
 LEASE_SECONDS = 60.0  # without a renewal for so long, whoever polled a job counts as dead
@@ -31,26 +31,18 @@ class SyncJournal:
 
     def alone(self, deadline: Deadline) -> AbstractAsyncContextManager[None]:
         """Hold this sync against other processes. Raises UsageError or DeadlineExceeded."""
-        return self._ledger.alone(self._shared.target, self._sync.name, self._clock, deadline)
+        return self._ledger.alone(self._shared.target, self._sync.name, deadline)
 
     async def completed(self, deadline: Deadline) -> Entry | None:
         """The sync as an earlier try of this run completed it. Raises UsageError or DeadlineExceeded."""
         shared, run_key = self._shared, self._shared.run_key
         if run_key is None:
             return None
-
-        def read() -> Entry | None:
-            return self._ledger.completed_under(shared.target, self._sync.name, run_key)
-
-        return await retry_while_busy(read, self._clock, deadline)
+        return await self._ledger.completed_under(shared.target, self._sync.name, run_key, deadline)
 
     async def earlier(self, deadline: Deadline) -> Entry | None:
         """What an earlier run began and did not end; its key is the current one. Raises UsageError or DeadlineExceeded."""
-
-        def read() -> Entry | None:
-            return self._ledger.open_entry(self._shared.target, self._sync.name)
-
-        found = await retry_while_busy(read, self._clock, deadline)
+        found = await self._ledger.open_entry(self._shared.target, self._sync.name, deadline)
         self._take(None if found is None else found.key)
         return found
 
@@ -64,7 +56,7 @@ class SyncJournal:
             key, shared.target, shared.account, sync.name, sync.sync_type, shared.run_id, at,
             run_key=shared.run_key, holder=shared.holder, lease_until=at + LEASE_SECONDS,
         )  # fmt: skip
-        await retry_while_busy(lambda: self._ledger.intend(entry), self._clock, deadline)
+        await self._ledger.intend(entry, deadline)
         self._take(key)
 
     async def lease(self) -> bool | None:
@@ -73,10 +65,8 @@ class SyncJournal:
         if key is None or now < self._renew_at:
             return self._leased
         try:
-            leased = await retry_while_busy(
-                lambda: self._ledger.lease(key, self._shared.holder, now=now, until=now + LEASE_SECONDS),
-                self._clock,
-                self._patience,
+            leased = await self._ledger.lease(
+                key, self._shared.holder, now=now, until=now + LEASE_SECONDS, deadline=self._patience
             )
         except RunnerError as problem:
             self._observer.emit(events.StoreProblem(str(problem)))
@@ -86,29 +76,30 @@ class SyncJournal:
 
     async def anothers(self, job: SyncJob) -> bool:
         """Whether the ledger knows the job as that of another sync, or of an earlier trigger."""
-        entry = self._ledger.of_job(self._shared.target, job.job_id)
+        entry = await self._ledger.of_job(self._shared.target, job.job_id, self._patience)
         return entry is not None and entry.key != self.key
 
     async def job(self, job: SyncJob, *, external: bool = False) -> None:
         """The job that runs. A ledger that fails now is told and no more: polling the job matters most."""
         key = self.key
         if key:
-            await self._told(lambda: self._ledger.triggered(key, job.job_id, external=external, carried=job.carried))
+            write = self._ledger.triggered(key, job.job_id, self._patience, external=external, carried=job.carried)
+            await self._told(write)
 
     async def end(self, ended: Outcome, job: SyncJob | None, error: str | None) -> None:
         """How it ended."""
         key, at = self.key, self._clock.time()
         processed = job.processed_items if job else None
         if key:
-            await self._told(lambda: self._ledger.ended(key, ended.value, at, processed=processed, error=error))
+            await self._told(self._ledger.ended(key, ended.value, at, self._patience, processed=processed, error=error))
             self._take(None)
 
     @property
     def _patience(self) -> Deadline:
         return Deadline.after(self._clock, PATIENCE, "the time for the ledger")
 
-    async def _told(self, write: Callable[[], None]) -> None:
+    async def _told(self, write: Awaitable[None]) -> None:
         try:
-            await retry_while_busy(write, self._clock, self._patience)
+            await write
         except RunnerError as problem:
             self._observer.emit(events.StoreProblem(str(problem)))

@@ -196,6 +196,13 @@ class StateSettings(_Section):
         "secret state_password. Other schemes name entry points of `sync_runner.state`.",
     )
 
+    keep: Duration = Field(
+        default=34_560_000.0,
+        ge=86_400,
+        description="How long ended syncs, and the state of accounts that nobody uses, are remembered: 400d. What is open is "
+        "never forgotten; of each sync the newest 24 are kept.",
+    )
+
     @property
     def lasting(self) -> bool:
         """Whether anything outlives the process."""

@@ -17,7 +17,7 @@ from runner.errors import DeadlineExceeded
 T = TypeVar("T")
 GRACE = 0.15  # seconds for file work after the deadline: it takes milliseconds, and deadlines hold within 250 ms
 
-_Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+_Job = tuple[Callable[[], Any], "asyncio.AbstractEventLoop | None", "asyncio.Future[Any] | None"]
 
 
 class FileWorker:
@@ -45,8 +45,13 @@ class FileWorker:
                 f"{what}: the file system did not answer until {deadline.what} ended; check the volume"
             ) from None
 
+    def post(self, work: Callable[[], None]) -> None:
+        """Do `work` after all that was asked before, and let nobody wait for it. Its errors are lost."""
+        if self._thread is not None:
+            self._jobs.put((work, None, None))
+
     def close(self) -> None:
-        """Let the thread end after what it does now."""
+        """Let the thread end after what it was asked before."""
         self._jobs.put(None)
 
     def _work(self) -> None:
@@ -56,6 +61,8 @@ class FileWorker:
                 result, error = work(), None
             except BaseException as caught:  # noqa: BLE001 - whoever waits gets it
                 result, error = None, caught
+            if loop is None or done is None:
+                continue
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(_settle, done, result, error)
 

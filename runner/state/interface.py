@@ -5,7 +5,7 @@ is saved by `keep`; the rest is saved when the lock is given back.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from runner.clock import Deadline
 from runner.errors import RunnerError
 from runner.frozen import Frozen
+from runner.state.entry import Entry
 from runner.state.record import AccountState, Codec
 
 FINISH_SECONDS = 2.0  # for the last save and the unlock: SIGTERM allows 8 s for everything
@@ -99,6 +100,86 @@ class AccountStore(Protocol):
 
     def hold(self, deadline: Deadline) -> AbstractAsyncContextManager[HeldState]:
         """Lock the account against other processes and load its state. Saves what changed, then unlocks."""
+        ...
+
+
+class JobLedger(Protocol):
+    """The syncs that were triggered: intents, jobs, leases, ends. `target` names base URL and user.
+
+    Every method raises UsageError for a fault that a person must mend, Unreachable for a store that does not answer, and
+    DeadlineExceeded. What `intend` was given is on disk when it returns.
+    """
+
+    async def open(self, deadline: Deadline) -> None:
+        """Open the store, so that what is wrong with it is told before anything is sent."""
+        ...
+
+    def alone(self, target: str, name: str, deadline: Deadline) -> AbstractAsyncContextManager[None]:
+        """Hold the sync against other processes, from the look into the ledger until the job stands in it."""
+        ...
+
+    async def intend(self, entry: Entry, deadline: Deadline) -> None:
+        """Remember, before the trigger leaves, that it is about to."""
+        ...
+
+    async def lease(self, key: str, holder: str, *, now: float, until: float, deadline: Deadline) -> bool:
+        """Take or renew the lease of an entry until Unix time `until`; false where another holder's has not run out."""
+        ...
+
+    async def triggered(
+        self,
+        key: str,
+        job_id: str,
+        deadline: Deadline,
+        *,
+        external: bool = False,
+        carried: Mapping[str, str] | None = None,
+    ) -> None:
+        """Remember the job, and what its trigger's answer carried; `external`: another's, adopted because it runs.
+
+        What takes longer than the deadline is finished later, as in `ended`.
+        """
+        ...
+
+    async def ended(
+        self,
+        key: str,
+        outcome: str,
+        at: float,
+        deadline: Deadline,
+        *,
+        processed: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Remember how it ended, at Unix time `at`."""
+        ...
+
+    async def open_entry(self, target: str, name: str, deadline: Deadline) -> Entry | None:
+        """The newest sync of that name that has no end: a killed run's, or another process's."""
+        ...
+
+    async def last_success(self, target: str, name: str, deadline: Deadline) -> Entry | None:
+        """The newest completed sync of that name; not by another's job, which may have covered other days."""
+        ...
+
+    async def completed_under(self, target: str, name: str, run_key: str, deadline: Deadline) -> Entry | None:
+        """The completed sync of that name which an earlier try of the same run (setting `run.key`) left behind."""
+        ...
+
+    async def newest(self, target: str, name: str, deadline: Deadline) -> Entry | None:
+        """The newest sync of that name, whatever became of it."""
+        ...
+
+    async def of_job(self, target: str, job_id: str, deadline: Deadline) -> Entry | None:
+        """The sync whose job that is."""
+        ...
+
+    async def recent(self, limit: int, deadline: Deadline) -> list[Entry]:
+        """The newest syncs of all accounts, newest first."""
+        ...
+
+    async def close(self, deadline: Deadline) -> None:
+        """Finish what is being written, for a short time, and close files and connections."""
         ...
 
 

@@ -1,30 +1,27 @@
-"""What the runner remembers of syncs between runs: intents, jobs, outcomes. SQLite in the state directory, or in memory.
+"""The ledger's file: what the runner remembers of syncs between runs. SQLite in the state directory, or in memory.
 
-The intent stands before the trigger leaves and the job after its answer, so that a killed run's job is found again.
+The intent stands before the trigger leaves and the job after its answer, so that a killed run's job is found again. All
+here blocks; a run uses it through `sqlite_ledger.py`.
 """
 
-import hashlib
 import json
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
-from dataclasses import field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
 
-from runner.clock import Clock, Deadline
-from runner.errors import DeadlineExceeded, UsageError
-from runner.frozen import Frozen
-from runner.limiter import FairLimiter
-from runner.state.file_lock import held, open_lock, try_lock
+from runner.errors import UsageError
+from runner.state.entry import COLUMNS
+from runner.state.entry import Entry as Entry  # tests and tools take it from here
+from runner.state.file_lock import open_lock, try_lock
+from runner.state.file_system import on_network
 from runner.state.private_directory import PrivateDirectory
 
-T = TypeVar("T")
 SCHEMA = 4
 LEDGER_FILE = "ledger.sqlite3"
-BEGINNING = 100  # syncs between intent and job at once: each has two lock files open, its own and its account's
+KEPT_EACH = 24  # newest entries of each sync; older ones go, but for what is open and the last success
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
 
 _TABLE = """
@@ -60,6 +57,12 @@ _INTEND = (
     "INSERT OR REPLACE INTO syncs (key, target, account, name, sync_type, run_id, intended_at, run_key, holder, lease_until)"
     " VALUES (?,?,?,?,?,?,?,?,?,?)"
 )
+_SHORTEN = (
+    "DELETE FROM syncs WHERE target=? AND name=? AND outcome IS NOT NULL AND intended_at < (SELECT intended_at FROM syncs"
+    " WHERE target=? AND name=? ORDER BY intended_at DESC LIMIT 1 OFFSET ?) AND key IS NOT (SELECT key FROM syncs WHERE"
+    " target=? AND name=? AND outcome='completed' AND NOT foreign_job ORDER BY intended_at DESC LIMIT 1)"
+)
+_PRUNE = "DELETE FROM syncs WHERE outcome IS NOT NULL AND intended_at < ?"
 _LEASE = "UPDATE syncs SET holder=?, lease_until=? WHERE key=? AND (holder=? OR lease_until<=?)"
 _TRIGGERED = "UPDATE syncs SET job_id=?, foreign_job=?, carried=? WHERE key=?"
 _ENDED = "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHERE key=?"
@@ -69,43 +72,6 @@ _COMPLETED_UNDER = "target=? AND name=? AND run_key=? AND outcome='completed' OR
 _NEWEST = "target=? AND name=? ORDER BY intended_at DESC LIMIT 1"
 _OF_JOB = "target=? AND job_id=? ORDER BY intended_at DESC LIMIT 1"
 _RECENT = "1=1 ORDER BY intended_at DESC LIMIT ?"
-
-
-FAR_FUTURE = 1e11  # Unix seconds, the year 5138: no clock of ours wrote a later time
-
-
-class Entry(Frozen):
-    """One triggered sync as remembered. Times are Unix seconds; `outcome` is None while it is open."""
-
-    key: str
-    target: str
-    account: str
-    name: str
-    sync_type: str
-    run_id: str
-    intended_at: float
-    job_id: str | None = None
-    outcome: str | None = None
-    ended_at: float | None = None
-    processed_items: int | None = None
-    error: str | None = None
-    external: bool = False
-    carried: Mapping[str, str] = field(default_factory=dict)
-    run_key: str | None = None
-    holder: str = ""
-    lease_until: float = 0.0
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    """The entry in a row. Raises ValueError or TypeError where another program, or a fault of the disk, wrote it."""
-    entry = Entry(*(*row[:12], bool(row[12]), json.loads(row[13]), *row[14:]))
-    texts = (entry.job_id or "", entry.outcome or "", entry.error or "", entry.run_key or "", *row[:6], entry.holder)
-    times = (entry.intended_at, entry.ended_at or 0.0, entry.lease_until)
-    if not all(isinstance(one, str) for one in texts) or not isinstance(entry.carried, dict):
-        raise TypeError
-    if not all(0 <= one < FAR_FUTURE for one in times) or not isinstance(entry.processed_items or 0, int):
-        raise ValueError
-    return entry
 
 
 def _prepared(directory: Path) -> Path:
@@ -128,8 +94,17 @@ class LedgerBusy(UsageError):
     """Another process is just writing: worth another try."""
 
 
+class LedgerCorrupt(UsageError):
+    """The file of that identity is no ledger, or holds what no runner writes: it is set aside."""
+
+    def __init__(self, message: str, identity: tuple[int, int] | None = None) -> None:
+        """`identity` as `identity_of` gives it."""
+        super().__init__(message)
+        self.identity = identity
+
+
 @contextmanager
-def _alone(lock: Path, patience: float) -> Iterator[None]:
+def opened_alone(lock: Path, patience: float) -> Iterator[None]:
     """One process at a time: SQLite's own waiting does not cover the switch to a write-ahead log."""
     descriptor = open_lock(lock)
     try:
@@ -149,39 +124,59 @@ class Ledger:
     def __init__(self, directory: Path | None, redact: Callable[[str], str] = str, patience: float = BUSY) -> None:
         """Open `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError when it cannot be.
 
-        `clean` takes secrets out of errors, which may be the API's own words, before they are kept. `patience` is how
+        `redact` takes secrets out of errors, which may be the API's own words, before they are kept. `patience` is how
         many seconds to wait for other processes that open it; LedgerBusy tells that it was over.
         """
         self._redact = redact
-        self._limiter = FairLimiter(BEGINNING)
-        self._directory = directory
         self._path = ":memory:" if directory is None else str(directory / LEDGER_FILE)
+        self._identity: tuple[int, int] | None = None
         try:
             if directory is None:
                 self._open(patience)
                 return
-            with _alone(_prepared(directory) / "ledger.lock", patience):
+            with opened_alone(_prepared(directory) / "ledger.lock", patience):
+                self._identity = identity_of(directory)
                 self._open(patience)
         except (OSError, sqlite3.Error) as error:
-            raise _error(error)(
-                f"{self._path}: the ledger cannot be opened ({error}); check state.dir, or move the file away"
-            ) from None
+            told = f"{self._path}: the ledger cannot be opened ({error}); check state.dir, or move the file away"
+            raise self._problem(error, told) from None
 
     def _open(self, patience: float) -> None:
         # One task at a time uses it; it is opened on a thread, because a file system may hang.
         self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
         if self._path != ":memory:":
-            self._db.execute("PRAGMA journal_mode=WAL")
+            journal = "DELETE" if on_network(Path(self._path)) else "WAL"
+            self._db.execute(f"PRAGMA journal_mode={journal}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
-            raise UsageError(
-                f"{self._path}: written by a newer sync-runner (schema {version}); use that one, or another state.dir"
-            )
-        if version < SCHEMA:
+            self._check_readable(version)
+        elif version < SCHEMA:
             changes = [_CHANGES[old] for old in range(version, SCHEMA)] if version else [_TABLE]
             self._db.executescript(";".join(changes))
             self._db.execute(f"PRAGMA user_version={SCHEMA}")
-        self._db.execute("PRAGMA busy_timeout=0")  # from here on others are waited for by `patiently`, signals obeyed
+        self._db.execute(f"SELECT {COLUMNS} FROM syncs LIMIT 0")
+        self._db.execute(
+            "PRAGMA busy_timeout=0"
+        )  # from here on the caller waits for others, and obeys signals meanwhile
+
+    def _check_readable(self, version: int) -> None:
+        """A newer version names in the table `readable` the oldest schema whose programs can use its file."""
+        try:
+            row = self._db.execute("SELECT min(schema) FROM readable").fetchone()
+        except sqlite3.OperationalError:
+            row = None
+        if not row or type(row[0]) is not int or row[0] > SCHEMA:
+            raise UsageError(
+                f"{self._path}: written by a newer sync-runner (schema {version}, this one knows {SCHEMA}); use that "
+                "version, or another state.dir, or restore the backup of before the upgrade"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -189,6 +184,7 @@ class Ledger:
 
     def intend(self, entry: Entry) -> None:
         """Remember, before the trigger leaves, that it is about to. Raises UsageError, as all that writes does."""
+        sync = (entry.target, entry.name)
         self._write(
             _INTEND,
             (
@@ -196,6 +192,7 @@ class Ledger:
                 entry.run_key, entry.holder, entry.lease_until,
             ),
             on_disk=True,
+            then=(_SHORTEN, (*sync, *sync, KEPT_EACH - 1, *sync)),
         )  # fmt: skip
 
     def lease(self, key: str, holder: str, *, now: float, until: float) -> bool:
@@ -220,15 +217,34 @@ class Ledger:
             (outcome, at, processed, None if error is None else self._redact(error), key),
         )
 
-    def _write(self, statement: str, values: tuple[object, ...], *, on_disk: bool = False) -> int:
-        """The number of rows written. What is `on_disk` outlives a power failure, the rest a killed process."""
+    def prune(self, before: float) -> int:
+        """Forget the syncs that began before that Unix time and have an end. Returns how many."""
+        return self._write(_PRUNE, (before,))
+
+    def _write(
+        self,
+        statement: str,
+        values: tuple[object, ...],
+        *,
+        on_disk: bool = False,
+        then: tuple[str, tuple[object, ...]] | None = None,
+    ) -> int:
+        """The number of rows written. What is `on_disk` outlives a power failure, the rest a killed process.
+
+        `then` is done in the same transaction: it costs no other write to the disk.
+        """
         try:
             self._db.execute(f"PRAGMA synchronous={'FULL' if on_disk else 'NORMAL'}")
-            return self._db.execute(statement, values).rowcount
+            if then is None:
+                return self._db.execute(statement, values).rowcount
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                written = self._db.execute(statement, values).rowcount
+                self._db.execute(*then)
+            return written
         except sqlite3.Error as error:
-            raise _error(error)(
-                f"{self._path}: cannot be written ({error}); check space and rights of state.dir"
-            ) from None
+            told = f"{self._path}: cannot be written ({error}); check space and rights of state.dir"
+            raise self._problem(error, told) from None
 
     def open_entry(self, target: str, name: str) -> Entry | None:
         """The newest sync of that name that has no end: a killed run's, or another process's."""
@@ -260,50 +276,32 @@ class Ledger:
 
     def _many(self, where: str, values: tuple[object, ...]) -> list[Entry]:
         try:
-            with closing(self._db.execute(f"SELECT * FROM syncs WHERE {where}", values)) as rows:
-                return [_entry(row) for row in rows]
+            with closing(self._db.execute(f"SELECT {COLUMNS} FROM syncs WHERE {where}", values)) as rows:
+                return [Entry.of_row(row) for row in rows]
         except (ValueError, TypeError, RecursionError):
-            raise UsageError(f"{self._path}: holds an entry that is none of ours; move the file away") from None
+            told = f"{self._path}: holds an entry that is none of ours; move the file away"
+            raise LedgerCorrupt(told, self._identity) from None
         except sqlite3.Error as error:
-            raise _error(error)(f"{self._path}: cannot be read ({error}); move the file away") from None
+            raise self._problem(error, f"{self._path}: cannot be read ({error}); move the file away") from None
 
-    @asynccontextmanager
-    async def alone(self, target: str, name: str, clock: Clock, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold the sync against other processes, from the look into the ledger until the job stands in it.
-
-        Raises DeadlineExceeded, or UsageError where the directory cannot be written.
-        """
-        if self._directory is None:
-            yield
-            return
-        digest = hashlib.sha256(f"{target}\n{name}".encode()).hexdigest()[:32]
-        path = self._directory / f"trigger-{digest}.lock"
-        async with self._limiter.taken(deadline, "trigger: no turn came"), AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(held(path, f"the trigger of `{name}`", clock, deadline))
-            except OSError as error:
-                raise UsageError(f"{path}: cannot be opened ({error.strerror}); check state.dir") from None
-            yield
+    def _problem(self, error: Exception, told: str) -> UsageError:
+        """What to raise: SQLite says whether another process is at it, or the file is no ledger (sqlite.org/rescode.html)."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return LedgerBusy(told)
+        if code in (
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+            sqlite3.SQLITE_ERROR,
+        ):  # ERROR: other tables than ours
+            return LedgerCorrupt(told, self._identity)
+        return UsageError(told)
 
 
-def _error(error: Exception) -> type[UsageError]:
-    """What to raise for it: SQLite says whether it is only that another process is at it."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return LedgerBusy if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else UsageError
-
-
-async def retry_while_busy(act: Callable[[], T], clock: Clock, deadline: Deadline) -> T:
-    """What `act` gives, tried again while another process is writing: for `BUSY` seconds, within the deadline.
-
-    Raises what `act` raises, LedgerBusy when the patience is over, DeadlineExceeded when the deadline is.
-    """
-    give_up = Deadline.after(clock, BUSY, "the patience").min(deadline)
-    while True:
-        try:
-            return act()
-        except LedgerBusy as busy:
-            if deadline.expired:
-                raise DeadlineExceeded(f"{busy}; {deadline.what} is over") from None
-            if give_up.expired:
-                raise
-        await clock.sleep(min(0.02, give_up.remaining))
+def identity_of(directory: Path) -> tuple[int, int] | None:
+    """Tells the ledger's file from another one of its name; None where there is none."""
+    try:
+        about = (directory / LEDGER_FILE).lstat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino

@@ -4,14 +4,14 @@ A kind that this package does not know is looked up among the entry points of th
 of `state.url`, and only when it is named.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from runner.clock import Clock
+from runner.clock import Clock, Deadline
 from runner.errors import UsageError
 from runner.frozen import Frozen
 from runner.settings.sections import StateSettings
-from runner.state.interface import State
+from runner.state.interface import AccountOptions, AccountStore, JobLedger, State
 
 GROUP = "sync_runner.state"
 
@@ -24,6 +24,8 @@ class StateOptions(Frozen):
     clock: Clock
     password: str | None = None  # the secret `state_password`
     connections: int = 4  # at most (limits.state_connections)
+    redact: Callable[[str], str] = str
+    warn: Callable[[str], None] = lambda _problem: None
 
 
 class OpenState(Protocol):
@@ -34,8 +36,40 @@ class OpenState(Protocol):
         ...
 
 
-def open_state(options: StateOptions) -> State:
-    """The state that the settings name; in memory where they name none. Raises UsageError."""
+class RunState:
+    """All that a process keeps between runs: the accounts' states, and the ledger of jobs."""
+
+    def __init__(self, accounts: State, ledger: JobLedger) -> None:
+        """Opened by `open_state`, and closed here."""
+        self._accounts, self.ledger = accounts, ledger
+
+    def account(self, key: str, options: AccountOptions) -> AccountStore:
+        """As in State."""
+        return self._accounts.account(key, options)
+
+    async def close(self, deadline: Deadline) -> None:
+        """Finish what is being written, for a short time, and close everything."""
+        try:
+            await self.ledger.close(deadline)
+        finally:
+            await self._accounts.close()
+
+
+def open_state(options: StateOptions) -> RunState:
+    """The state that the settings name; in memory where they name none. Raises UsageError. Nothing is sent or read yet."""
+    accounts = _accounts(options)
+    own = getattr(accounts, "ledger", None)
+    return RunState(accounts, own or _sqlite(options))
+
+
+def _sqlite(options: StateOptions) -> JobLedger:
+    from runner.state.sqlite_ledger import SqliteLedger
+
+    settings = options.settings
+    return SqliteLedger(settings.dir, options.clock, redact=options.redact, warn=options.warn, keep=settings.keep)
+
+
+def _accounts(options: StateOptions) -> State:
     settings = options.settings
     if settings.url is not None:
         scheme = settings.url.partition("://")[0]

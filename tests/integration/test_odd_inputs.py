@@ -11,6 +11,7 @@ from runner.engine.fleet import configured
 from runner.errors import UsageError
 from runner.http.client import tls_context
 from runner.settings import load
+from runner.state.ledger import LedgerCorrupt
 from tests.support.command_line import CommandLine
 from tests.support.ledgers import open_ledger
 
@@ -102,7 +103,7 @@ def test_a_ledgers_row_that_no_runner_wrote_is_a_usage_error(tmp_path: Path, cha
     database.close()
     ledger = open_ledger(tmp_path)
     try:
-        with pytest.raises(UsageError, match="move the file away"):
+        with pytest.raises(LedgerCorrupt, match="move the file away"):
             ledger.recent(5)
     finally:
         ledger.close()

@@ -14,9 +14,10 @@ import pytest
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, UsageError
 from runner.state.file_lock import open_lock, try_lock
-from runner.state.ledger import BUSY, SCHEMA, Entry, LedgerBusy, retry_while_busy
+from runner.state.ledger import BUSY, KEPT_EACH, SCHEMA, Entry, LedgerBusy, LedgerCorrupt
+from runner.state.sqlite_ledger import SqliteLedger
 from tests.support.clock import LinkedClock
-from tests.support.ledgers import open_ledger
+from tests.support.ledgers import close_ledgers, open_ledger, with_ledger
 
 CLOCK = SystemClock()
 LEASES = ["run_key", "holder", "lease_until"]
@@ -61,24 +62,25 @@ def test_targets_and_names_do_not_mix() -> None:
     assert ledger.open_entry("https://y.example u", "health") is None
 
 
-def _patiently(act: Callable[[], object]) -> None:
-    asyncio.run(retry_while_busy(act, CLOCK, Deadline(CLOCK)))
-
-
 def test_a_ledger_that_another_process_writes_to_is_waited_for_and_only_so_long(tmp_path: Path) -> None:
-    ledger, clock = open_ledger(tmp_path), LinkedClock()
-    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerBusy, match="database is locked"):
-            asyncio.run(retry_while_busy(lambda: ledger.intend(_entry("a")), clock, Deadline(clock)))
-        assert BUSY - 1 <= sum(clock.slept) <= BUSY
-        clock.slept.clear()
-        with pytest.raises(DeadlineExceeded, match="the run's deadline is over"):
-            deadline = Deadline.after(clock, 0.1, "the run's deadline")
-            asyncio.run(retry_while_busy(lambda: ledger.intend(_entry("a")), clock, deadline))
-        assert sum(clock.slept) <= 0.1
-    _patiently(lambda: ledger.intend(_entry("a")))
-    assert [entry.key for entry in ledger.recent(5)] == ["a"]
+    clock = LinkedClock()
+
+    async def work(ledger: SqliteLedger) -> None:
+        await ledger.open(Deadline(clock))
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LedgerBusy, match="database is locked"):
+                await ledger.intend(_entry("a"), Deadline(clock))
+            assert BUSY - 1 <= sum(clock.slept) <= BUSY
+            assert all(0 < seconds <= 0.02 for seconds in clock.slept)
+            clock.slept.clear()
+            with pytest.raises(DeadlineExceeded, match="the run's deadline is over"):
+                await ledger.intend(_entry("a"), Deadline.after(clock, 0.1, "the run's deadline"))
+            assert sum(clock.slept) <= 0.1
+        await ledger.intend(_entry("a"), Deadline(clock))
+        assert [entry.key for entry in await ledger.recent(5, Deadline(clock))] == ["a"]
+
+    with_ledger(tmp_path, work, clock=clock)
 
 
 def test_a_ledger_that_another_process_is_opening_is_waited_for_and_only_so_long(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_a_link_in_the_locks_place_is_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_damaged_page_is_told_and_is_no_defect(tmp_path: Path) -> None:
+def _damaged_page(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     for number in range(200):
         ledger.intend(_entry(f"key-{number}", name="x" * 100))
@@ -106,10 +108,68 @@ def test_a_damaged_page_is_told_and_is_no_defect(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
-    with pytest.raises(UsageError, match=r"cannot be (read|written) .*(move the file away|state\.dir)"):
-        open_ledger(tmp_path).recent(10)
-    with pytest.raises(UsageError, match="cannot be written"):
-        open_ledger(tmp_path).intend(_entry("new"))
+
+
+def _other_program(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite3").write_text("something of the user's" * 100)
+
+
+def _other_tables(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as other:
+        other.execute(f"PRAGMA user_version={SCHEMA}")
+        other.execute("CREATE TABLE syncs (key TEXT)")
+
+
+def _odd_row(tmp_path: Path) -> None:
+    open_ledger(tmp_path).intend(_entry("a"))
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
+        other.execute("UPDATE syncs SET intended_at='soon', carried='no JSON'")
+
+
+@pytest.mark.parametrize("broken", [_damaged_page, _other_program, _other_tables, _odd_row])
+def test_a_ledger_that_cannot_be_believed_is_set_aside_with_one_warning_and_begun_anew(
+    tmp_path: Path, broken: Callable[[Path], None]
+) -> None:
+    broken(tmp_path)
+    close_ledgers()
+    before, told = (tmp_path / "ledger.sqlite3").read_bytes(), list[str]()
+
+    async def work(ledger: SqliteLedger) -> None:
+        assert await ledger.recent(10, Deadline(CLOCK)) == []
+        await ledger.intend(_entry("new"), Deadline(CLOCK))
+        assert [entry.key for entry in await ledger.recent(10, Deadline(CLOCK))] == ["new"]
+
+    with_ledger(tmp_path, work, warn=told.append)
+    (warning,) = told
+    (aside,) = tmp_path.glob("ledger.corrupt-*")
+    assert f"set aside as {aside.name}" in warning
+    assert aside.read_bytes()[4096:] == before[4096:]
+    assert [entry.key for entry in open_ledger(tmp_path).recent(5)] == ["new"]
+
+
+def test_of_two_processes_one_sets_a_broken_ledger_aside_and_the_other_goes_on_with_the_new_one(tmp_path: Path) -> None:
+    async def work(first: SqliteLedger) -> None:
+        second = SqliteLedger(tmp_path, CLOCK, warn=told.append)
+        await first.open(Deadline(CLOCK))
+        await second.open(Deadline(CLOCK))
+        _odd_row(tmp_path)
+        await first.recent(5, Deadline(CLOCK))
+        await first.intend(_entry("new"), Deadline(CLOCK))
+        assert [entry.key for entry in await second.recent(5, Deadline(CLOCK))] == ["new"]
+        await second.close(Deadline(CLOCK))
+
+    told: list[str] = []
+    with_ledger(tmp_path, work, warn=told.append)
+    assert len(told) == 1
+
+
+def test_of_broken_ledgers_the_newest_few_are_kept(tmp_path: Path) -> None:
+    clock = LinkedClock()
+    for _ in range(6):
+        _other_program(tmp_path)
+        with_ledger(tmp_path, lambda ledger: ledger.open(Deadline(clock)), clock=clock)
+        clock.pass_time(10.0)
+    assert len([*tmp_path.glob("ledger.corrupt-*")]) == 3
 
 
 @pytest.mark.parametrize(
@@ -187,39 +247,62 @@ def test_a_job_is_found_by_its_id_and_only_for_its_target(tmp_path: Path) -> Non
 
 
 def test_one_sync_is_triggered_by_one_process_at_a_time_and_others_do_not_wait(tmp_path: Path) -> None:
-    async def work() -> None:
-        first, second, clock = open_ledger(tmp_path), open_ledger(tmp_path), LinkedClock()
+    clock = LinkedClock()
+
+    async def work(first: SqliteLedger) -> None:
+        second, memory = SqliteLedger(tmp_path, clock), SqliteLedger(None, clock)
+        await first.open(Deadline(clock))
+        await second.open(Deadline(clock))
         soon = Deadline.after(clock, 1.0, "the run's deadline")
-        async with first.alone("t", "health", clock, soon):
-            async with second.alone("t", "workouts", clock, soon), second.alone("u", "health", clock, soon):
+        async with first.alone("t", "health", soon):
+            async with second.alone("t", "workouts", soon), second.alone("u", "health", soon):
                 pass
             with pytest.raises(DeadlineExceeded, match="another sync-runner held the trigger of `health`"):
-                async with second.alone("t", "health", clock, soon):
+                async with second.alone("t", "health", soon):
                     raise AssertionError("both hold it")
-        async with second.alone("t", "health", clock, soon), open_ledger(None).alone("t", "health", clock, soon):
+        later = Deadline(clock)
+        async with second.alone("t", "health", later), memory.alone("t", "health", later):
             pass
+        await second.close(Deadline(clock))
 
-    asyncio.run(work())
+    with_ledger(tmp_path, work, clock=clock)
+
+
+def test_a_sync_that_gives_up_its_turn_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """Cancelled while the thread takes the lock: nobody else would ever get it in this process's life."""
+
+    async def work(ledger: SqliteLedger) -> None:
+        for _ in range(20):
+            turn = asyncio.create_task(ledger.alone("t", "health", Deadline(CLOCK)).__aenter__())
+            await asyncio.sleep(0)
+            turn.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await turn
+        async with ledger.alone("t", "health", Deadline.after(CLOCK, 60.0, "the run's deadline")):
+            assert _open_locks(tmp_path) == 1
+
+    with_ledger(tmp_path, work)
 
 
 def test_of_thousands_of_syncs_few_hold_a_lock_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.state.ledger.BEGINNING", 3)
-    ledger, most = open_ledger(tmp_path), []
+    monkeypatch.setattr("runner.state.sqlite_ledger.BEGINNING", 3)
+    most: list[int] = []
 
-    async def begin(name: str, deadline: Deadline) -> None:
-        async with ledger.alone("t", name, CLOCK, deadline):
-            await asyncio.sleep(0.001)
-            most.append(_open_locks(tmp_path))
+    async def work(ledger: SqliteLedger) -> None:
+        async def begin(name: str, deadline: Deadline) -> None:
+            async with ledger.alone("t", name, deadline):
+                await asyncio.sleep(0.001)
+                await ledger.recent(1, Deadline(CLOCK))  # after the locks that were given back
+                most.append(_open_locks(tmp_path))
 
-    async def work() -> None:
         await asyncio.gather(*(begin(str(number), Deadline(CLOCK)) for number in range(10)))
-        async with ledger.alone("t", "a", CLOCK, Deadline(CLOCK)), ledger.alone("t", "b", CLOCK, Deadline(CLOCK)):
-            await begin("c", Deadline.after(CLOCK, 5.0, "the run's deadline"))
-            async with ledger.alone("t", "c", CLOCK, Deadline(CLOCK)):
+        async with ledger.alone("t", "a", Deadline(CLOCK)), ledger.alone("t", "b", Deadline(CLOCK)):
+            await begin("c", Deadline.after(CLOCK, 60.0, "the run's deadline"))
+            async with ledger.alone("t", "c", Deadline(CLOCK)):
                 with pytest.raises(DeadlineExceeded, match=r"^trigger: no turn came before the run's deadline ended$"):
                     await begin("d", Deadline.after(CLOCK, 0.01, "the run's deadline"))
 
-    asyncio.run(work())
+    with_ledger(tmp_path, work)
     assert (max(most), len(most)) == (3, 11)
 
 
@@ -229,20 +312,32 @@ def _open_locks(directory: Path) -> int:
     return sum(link.parent == directory and link.suffix == ".lock" for link in links)
 
 
-def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "ledger.sqlite3") as db:
-        db.execute("PRAGMA user_version=99")
-    db.close()
-    with pytest.raises(UsageError, match="written by a newer sync-runner"):
-        open_ledger(tmp_path)
+def _of_newer_version(directory: Path, readable_by: int | None) -> None:
+    open_ledger(directory).close()
+    with closing(sqlite3.connect(directory / "ledger.sqlite3", isolation_level=None)) as newer:
+        newer.execute("ALTER TABLE syncs ADD COLUMN more TEXT")
+        newer.execute("PRAGMA user_version=99")
+        if readable_by is not None:
+            newer.execute(f"CREATE TABLE readable AS SELECT {readable_by} AS schema")
 
 
-def test_a_file_that_is_no_ledger_is_told_and_not_touched(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite3"
-    path.write_text("something of the user's" * 100)
-    with pytest.raises(UsageError, match="cannot be opened"):
+@pytest.mark.parametrize("readable_by", [None, 99])
+def test_a_ledger_of_a_newer_version_that_cannot_be_used_is_refused_and_not_touched(
+    tmp_path: Path, readable_by: int | None
+) -> None:
+    _of_newer_version(tmp_path, readable_by)
+    with pytest.raises(UsageError, match=r"written by a newer sync-runner .*restore the backup") as refused:
         open_ledger(tmp_path)
-    assert path.read_text().startswith("something of the user's")
+    assert not isinstance(refused.value, LedgerCorrupt)
+    assert [path.name for path in tmp_path.glob("*corrupt*")] == []
+
+
+def test_a_ledger_of_a_newer_version_that_says_it_can_be_used_is_used(tmp_path: Path) -> None:
+    _of_newer_version(tmp_path, SCHEMA)
+    ledger = open_ledger(tmp_path)
+    ledger.intend(_entry("a"))
+    assert ledger.recent(5) == [_entry("a")]
+    assert ledger._db.execute("PRAGMA user_version").fetchone() == (99,)
 
 
 def test_a_directory_that_can_not_be_made_is_told(tmp_path: Path) -> None:
@@ -369,35 +464,19 @@ def test_a_ledger_that_another_program_holds_alone_is_busy_and_not_broken(tmp_pa
 
 
 def test_the_locks_of_syncs_are_files_of_their_own_that_only_the_user_may_read(tmp_path: Path) -> None:
-    async def work() -> None:
-        ledger = open_ledger(tmp_path)
-        async with ledger.alone("t", "health", CLOCK, Deadline(CLOCK)):
+    async def work(ledger: SqliteLedger) -> None:
+        await ledger.open(Deadline(CLOCK))
+        async with ledger.alone("t", "health", Deadline(CLOCK)):
             (lock,) = tmp_path.glob("trigger-*.lock")
             assert lock.stat().st_mode & 0o777 == 0o600
             assert "health" not in lock.name
         lock.unlink()
         lock.symlink_to(tmp_path / "elsewhere")
         with pytest.raises(UsageError, match=r"trigger-\w+\.lock: cannot be opened \(.*\); check state\.dir"):
-            async with ledger.alone("t", "health", CLOCK, Deadline(CLOCK)):
+            async with ledger.alone("t", "health", Deadline(CLOCK)):
                 raise AssertionError("a link was followed")
 
-    asyncio.run(work())
-
-
-def test_the_wait_for_others_is_told_and_bounded(tmp_path: Path) -> None:
-    clock = LinkedClock()
-
-    def busy() -> None:
-        raise LedgerBusy("ledger: busy")
-
-    with pytest.raises(DeadlineExceeded, match=r"^ledger: busy; the run's deadline is over$"):
-        asyncio.run(retry_while_busy(busy, clock, Deadline.after(clock, 0.05, "the run's deadline")))
-    assert all(0 < seconds <= 0.02 for seconds in clock.slept)
-    clock.slept.clear()
-    with pytest.raises(LedgerBusy, match=r"^ledger: busy$"):
-        asyncio.run(retry_while_busy(busy, clock, Deadline(clock)))
-    assert BUSY - 1 <= sum(clock.slept) <= BUSY
-    assert asyncio.run(retry_while_busy(lambda: 7, clock, Deadline(clock))) == 7
+    with_ledger(tmp_path, work)
 
 
 def test_a_job_id_that_holds_a_secret_is_kept_redacted(tmp_path: Path) -> None:
@@ -407,3 +486,42 @@ def test_a_job_id_that_holds_a_secret_is_kept_redacted(tmp_path: Path) -> None:
     ledger.triggered("key", "job-geheim-1")
     assert [entry.job_id for entry in ledger.recent(5)] == ["job-***-1"]
     ledger.close()
+
+
+def test_of_each_sync_the_newest_are_kept_with_what_is_open_and_the_last_success(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    ledger.intend(_entry("open", 1.0))
+    ledger.intend(_entry("success", 2.0))
+    ledger.ended("success", "completed", 3.0)
+    ledger.intend(_entry("other", 1.5, name="workouts"))
+    ledger.ended("other", "failed", 3.0)
+    for number in range(100):
+        ledger.intend(_entry(f"{number:03}", 10.0 + number))
+        ledger.ended(f"{number:03}", "failed", 11.0 + number)
+    kept = [entry.key for entry in ledger.recent(1000)]
+    assert kept == [*(f"{number:03}" for number in range(99, 99 - KEPT_EACH, -1)), "success", "other", "open"]
+
+
+def test_what_is_old_is_forgotten_once_a_day_and_never_what_is_open(tmp_path: Path) -> None:
+    day, clock = 86400.0, LinkedClock()
+    now = clock.time()
+
+    def write(key: str, days: float, outcome: str | None) -> None:
+        ledger = open_ledger(tmp_path)
+        ledger.intend(_entry(key, now - days * day, name=key))
+        if outcome:
+            ledger.ended(key, outcome, now - days * day)
+
+    def after_a_run() -> list[str]:
+        with_ledger(tmp_path, lambda one: one.open(Deadline(clock)), clock=clock, keep=100 * day)
+        return [entry.key for entry in open_ledger(tmp_path).recent(5)]
+
+    write("open", 999.0, None)
+    write("old", 101.0, "completed")
+    write("young", 90.0, "completed")
+    assert after_a_run() == ["young", "open"]
+    write("older", 500.0, "failed")
+    clock.pass_time(0.9 * day)
+    assert after_a_run() == ["young", "older", "open"]
+    clock.pass_time(0.2 * day)
+    assert after_a_run() == ["young", "open"]

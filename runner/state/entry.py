@@ -1,0 +1,58 @@
+"""What the ledger remembers of one sync: data only, the same for every kind of state."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Any
+
+from runner.frozen import Frozen
+
+FAR_FUTURE = 1e11  # Unix seconds, the year 5138: no clock of ours wrote a later time
+
+
+class Entry(Frozen):
+    """One triggered sync as remembered. Times are Unix seconds; `outcome` is None while it is open."""
+
+    key: str
+    target: str
+    account: str
+    name: str
+    sync_type: str
+    run_id: str
+    intended_at: float
+    job_id: str | None = None
+    outcome: str | None = None
+    ended_at: float | None = None
+    processed_items: int | None = None
+    error: str | None = None
+    external: bool = False
+    carried: Mapping[str, str] = field(default_factory=dict)
+    run_key: str | None = None
+    holder: str = ""
+    lease_until: float = 0.0
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> "Entry":
+        """The entry in a row of COLUMNS. Raises ValueError or TypeError where another program wrote it, or a faulty disk."""
+        entry = cls(*(*row[:12], bool(row[12]), json.loads(row[13]), *row[14:]))
+        texts = (entry.job_id, entry.outcome, entry.error, entry.run_key)
+        if not all(isinstance(one, str) for one in (*row[:6], entry.holder, *(text or "" for text in texts))):
+            raise TypeError
+        if not isinstance(entry.carried, dict):
+            raise TypeError
+        times = (entry.intended_at, entry.ended_at or 0.0, entry.lease_until)
+        if not all(0 <= one < FAR_FUTURE for one in times) or not isinstance(entry.processed_items or 0, int):
+            raise ValueError
+        return entry
+
+    def as_row(self) -> tuple[Any, ...]:
+        """The values of COLUMNS."""
+        values = tuple(vars(self)[name] for name in self._names)
+        return (*values[:12], self.external, json.dumps(dict(self.carried)), *values[14:])
+
+
+# By name: a newer version may have added columns.
+COLUMNS = (
+    "key, target, account, name, sync_type, run_id, intended_at, job_id, outcome, ended_at, processed_items, error, "
+    "foreign_job, carried, run_key, holder, lease_until"
+)

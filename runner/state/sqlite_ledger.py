@@ -1,0 +1,235 @@
+"""The ledger in SQLite, for one machine: on a thread of its own, so that no disk holds up the event loop.
+
+Without a directory it is in memory, and needs no thread.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from runner.clock import Clock, Deadline
+from runner.errors import DeadlineExceeded, RunnerError, StateError
+from runner.limiter import FairLimiter
+from runner.state.entry import Entry
+from runner.state.file_lock import open_lock, try_lock
+from runner.state.file_worker import GRACE, FileWorker
+from runner.state.interface import FINISH_SECONDS
+from runner.state.ledger import BUSY, Ledger, LedgerBusy, LedgerCorrupt
+from runner.state.ledger_upkeep import retire, set_aside
+
+T = TypeVar("T")
+BEGINNING = 100  # syncs between intent and job at once: each has two lock files open, its own and its account's
+
+
+class SqliteLedger:
+    """The ledger of one process. Every method raises UsageError, or DeadlineExceeded."""
+
+    def __init__(
+        self,
+        directory: Path | None,
+        clock: Clock,
+        *,
+        redact: Callable[[str], str] = str,
+        warn: Callable[[str], None] = lambda _problem: None,
+        keep: float | None = None,
+    ) -> None:
+        """In `directory`, or in memory for None. Nothing is opened yet. What is older than `keep` seconds goes at the end."""
+        self._directory, self._clock, self._redact, self._warn, self._keep = directory, clock, redact, warn, keep
+        self._worker = None if directory is None else FileWorker()
+        self._file: Ledger | None = None
+        self._limiter = FairLimiter(BEGINNING)
+        self._unfinished: set[asyncio.Task[None]] = set()
+
+    async def open(self, deadline: Deadline) -> None:
+        """Open the file now. Other processes that open it are waited for there: LedgerBusy tells that it took too long."""
+        await self._once(lambda _ledger: None, deadline)
+
+    async def close(self, deadline: Deadline) -> None:
+        """Finish what is being written, for a short time, and close the file."""
+        within = Deadline.after(self._clock, FINISH_SECONDS, "the time to finish").min(deadline)
+        if self._unfinished:
+            _done, late = await asyncio.wait(self._unfinished, timeout=max(within.remaining, GRACE))
+            if late:
+                self._warn(f"{self._directory}: {len(late)} ends of jobs were not written in time; check the volume")
+        if self._worker is None:
+            self._close()
+            return
+        with suppress(DeadlineExceeded):
+            await self._worker.run(self._close, within, str(self._directory))
+        self._worker.close()
+
+    def _close(self) -> None:
+        ledger, self._file = self._file, None
+        if ledger is None:
+            return
+        try:
+            if self._keep is not None and self._directory is not None:
+                retire(ledger, self._directory, self._clock.time(), self._keep)
+        finally:
+            ledger.close()
+
+    async def intend(self, entry: Entry, deadline: Deadline) -> None:
+        """As in JobLedger."""
+        await self._do(lambda ledger: ledger.intend(entry), deadline)
+
+    async def lease(self, key: str, holder: str, *, now: float, until: float, deadline: Deadline) -> bool:
+        """As in JobLedger."""
+        return await self._do(lambda ledger: ledger.lease(key, holder, now=now, until=until), deadline)
+
+    async def triggered(
+        self,
+        key: str,
+        job_id: str,
+        deadline: Deadline,
+        *,
+        external: bool = False,
+        carried: Mapping[str, str] | None = None,
+    ) -> None:
+        """As in JobLedger."""
+        await self._behind(lambda ledger: ledger.triggered(key, job_id, external=external, carried=carried), deadline)
+
+    async def ended(
+        self,
+        key: str,
+        outcome: str,
+        at: float,
+        deadline: Deadline,
+        *,
+        processed: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """As in JobLedger."""
+        await self._behind(lambda ledger: ledger.ended(key, outcome, at, processed=processed, error=error), deadline)
+
+    async def open_entry(self, target: str, name: str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        return await self._do(lambda ledger: ledger.open_entry(target, name), deadline)
+
+    async def last_success(self, target: str, name: str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        return await self._do(lambda ledger: ledger.last_success(target, name), deadline)
+
+    async def completed_under(self, target: str, name: str, run_key: str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        return await self._do(lambda ledger: ledger.completed_under(target, name, run_key), deadline)
+
+    async def newest(self, target: str, name: str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        return await self._do(lambda ledger: ledger.newest(target, name), deadline)
+
+    async def of_job(self, target: str, job_id: str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        return await self._do(lambda ledger: ledger.of_job(target, job_id), deadline)
+
+    async def recent(self, limit: int, deadline: Deadline) -> list[Entry]:
+        """As in JobLedger."""
+        return await self._do(lambda ledger: ledger.recent(limit), deadline)
+
+    @asynccontextmanager
+    async def alone(self, target: str, name: str, deadline: Deadline) -> AsyncIterator[None]:
+        """As in JobLedger: a lock file, which the kernel frees when its holder dies."""
+        if self._directory is None or self._worker is None:
+            yield
+            return
+        digest = hashlib.sha256(f"{target}\n{name}".encode()).hexdigest()[:32]
+        lock = _LockFile(self._directory / f"trigger-{digest}.lock")
+        async with self._limiter.taken(deadline, "trigger: no turn came"):
+            try:
+                pause = 0.005
+                while not await self._worker.run(lock.taken, deadline, str(lock.path)):
+                    if deadline.expired:
+                        what = f"another sync-runner held the trigger of `{name}`"
+                        raise DeadlineExceeded(f"{lock.path}: {what} until {deadline.what} ended")
+                    await self._clock.sleep(min(pause, deadline.remaining))
+                    pause = min(pause * 2, 0.25)
+                yield
+            finally:
+                self._worker.post(lock.free)  # after an attempt that is still under way
+
+    async def _do(self, act: Callable[[Ledger], T], deadline: Deadline) -> T:
+        """What `act` gives, tried again while another process is writing: for `BUSY` seconds, within the deadline."""
+        give_up = Deadline.after(self._clock, BUSY, "the patience").min(deadline)
+        while True:
+            try:
+                return await self._once(act, deadline)
+            except LedgerBusy as busy:
+                if deadline.expired:
+                    raise DeadlineExceeded(f"{busy}; {deadline.what} is over") from None
+                if give_up.expired:
+                    raise
+            await self._clock.sleep(min(0.02, give_up.remaining))
+
+    async def _once(self, act: Callable[[Ledger], T], deadline: Deadline) -> T:
+        if self._worker is None:
+            return act(self._ledger(0.0))
+        work = partial(self._believed, act, 0.8 * deadline.remaining)
+        result, warning = await self._worker.run(work, deadline, str(self._directory))
+        if warning is not None:
+            self._warn(warning)
+        return result
+
+    def _ledger(self, patience: float) -> Ledger:
+        """The open file. One that others hold is told as such, which takes a little less than until the deadline."""
+        if self._file is None:
+            self._file = Ledger(self._directory, self._redact, min(BUSY, patience))
+        return self._file
+
+    def _believed(self, act: Callable[[Ledger], T], patience: float) -> tuple[T, str | None]:
+        """What `act` gives; a file that cannot be believed is set aside, with a warning, and begun anew."""
+        try:
+            return act(self._ledger(patience)), None
+        except LedgerCorrupt as corrupt:
+            assert self._directory is not None
+            if self._file is not None:
+                with suppress(Exception):
+                    self._file.close()
+            self._file = None
+            warning = set_aside(self._directory, corrupt, self._clock.time(), min(BUSY, patience))
+        return act(self._ledger(patience)), warning
+
+    async def _behind(self, act: Callable[[Ledger], None], deadline: Deadline) -> None:
+        """Write it. What takes longer than the deadline is finished later: nothing that follows depends on it."""
+        if self._worker is None:
+            act(self._ledger(0.0))
+            return
+        within = Deadline.after(self._clock, BUSY + FINISH_SECONDS, "the time for the ledger")
+        write = asyncio.ensure_future(self._do(act, within))
+        done, _ = await asyncio.wait({write}, timeout=max(deadline.remaining, GRACE))
+        if done:
+            write.result()
+            return
+        self._unfinished.add(write)
+        write.add_done_callback(self._finished)
+
+    def _finished(self, write: "asyncio.Task[None]") -> None:
+        self._unfinished.discard(write)
+        problem = None if write.cancelled() else write.exception()
+        if isinstance(problem, RunnerError):
+            self._warn(str(problem))
+
+
+class _LockFile:
+    """A lock file that is opened at the first try; for work on the thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def taken(self) -> bool:
+        """Whether it is ours now. Raises StateError."""
+        try:
+            if self._descriptor is None:
+                self._descriptor = open_lock(self.path)
+            return try_lock(self._descriptor)
+        except OSError as error:
+            raise StateError(f"{self.path}: cannot be opened ({error.strerror}); check state.dir") from None
+
+    def free(self) -> None:
+        """Let go of it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
