@@ -1,5 +1,8 @@
-"""Several logins in a row: each begins with the session of the one before, and the last one's goes with the requests."""
+"""Logins in a row. A chain: each begins with the session of the one before, whose last goes with the requests. A gate: what
+it gives goes with every request to the API, beside what the logins behind it give.
+"""
 
+from runner.auth.browser import with_cookies
 from runner.auth.interface import SessionProvider
 from runner.auth.session import LoginSessionProvider
 from runner.clock import Deadline
@@ -10,13 +13,12 @@ from runner.models import UserSession
 from runner.state.record import AccountState
 
 
-class ChainedSessionProvider:
-    """A login after another. Only what is over is made again: the last session of the first's, or both."""
+class _Both:
+    """What is done with both of two logins alike. What is told of the account is the last one's."""
 
     static = False
 
-    def __init__(self, first: SessionProvider, last: LoginSessionProvider) -> None:
-        """`last` uses `${previous.access_token}`."""
+    def __init__(self, first: SessionProvider, last: SessionProvider) -> None:
         self._first = first
         self._last = last
         self._ended: UserSession | None = None  # the first's session that the API told to be over
@@ -30,6 +32,11 @@ class ChainedSessionProvider:
     def current(self) -> UserSession | None:
         """The last login's session in use."""
         return self._last.current
+
+    @property
+    def takes_redirect(self) -> bool:
+        """Whether an answer that redirects may mean that one of the sessions ended."""
+        return self._first.takes_redirect or self._last.takes_redirect
 
     async def prove_state(self, deadline: Deadline) -> None:
         """Lock, read and write what is kept of both."""
@@ -45,35 +52,6 @@ class ChainedSessionProvider:
         """What is kept of the last login, read now."""
         return await self._last.read_state(deadline)
 
-    async def session(
-        self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
-    ) -> UserSession:
-        """A session of the last login, made of a good one of the first."""
-        ended, self._ended = self._ended, None
-        first = await self._first.session(deadline, observer, rejected=ended if rejected else None)
-        self._last.after(first)
-        try:
-            return await self._last.session(deadline, observer, rejected=rejected)
-        except LoginRefused as error:
-            if error.cause is not Cause.TOKEN:
-                raise
-            renewed = await self._first.session(deadline, observer, rejected=first)
-            self._last.after(renewed)
-            return await self._last.session(deadline, observer, rejected=rejected)
-
-    def headers(self, session: UserSession) -> dict[str, str]:
-        """The headers that carry the last session."""
-        return self._last.headers(session)
-
-    def expired(self, answer: Response) -> bool:
-        """Whether the answer says that one of the sessions is no longer good; notes whether it is the first's."""
-        if self._last.expired(answer):
-            return True
-        if not self._last.previous_expired(answer):
-            return False
-        self._ended = self._last.previous
-        return True
-
     async def revoke(self, deadline: Deadline, observer: Observer) -> None:
         """End both, the last one first."""
         await self._last.revoke(deadline, observer)
@@ -83,3 +61,100 @@ class ChainedSessionProvider:
         """Drop what is kept of both."""
         await self._last.forget(deadline, cooldown=cooldown)
         await self._first.forget(deadline, cooldown=cooldown)
+
+
+class ChainedSessionProvider(_Both):
+    """A login after another. Only what is over is made again: the last session of the first's, or both."""
+
+    def __init__(self, first: SessionProvider, last: LoginSessionProvider) -> None:
+        """`last` uses `${previous.access_token}`."""
+        super().__init__(first, last)
+        self._maker = last
+
+    async def session(
+        self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
+    ) -> UserSession:
+        """A session of the last login, made of a good one of the first."""
+        ended, self._ended = self._ended, None
+        now = self._maker.current
+        stale = rejected is None or (now is not None and now.access_token != rejected.access_token)
+        first = await self._first.session(deadline, observer, rejected=None if stale else ended)
+        self._maker.after(first)
+        try:
+            return await self._maker.session(deadline, observer, rejected=rejected)
+        except LoginRefused as error:
+            if error.cause is not Cause.TOKEN:
+                raise
+            renewed = await self._first.session(deadline, observer, rejected=first)
+            self._maker.after(renewed)
+            return await self._maker.session(deadline, observer, rejected=rejected)
+
+    def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
+        """The headers that carry the last session."""
+        return self._maker.headers(session, target)
+
+    async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
+        """Keep what the answer changes of the last session."""
+        await self._maker.answered(session, answer, target, deadline)
+
+    def expired(self, answer: Response) -> bool:
+        """Whether the answer says that one of the sessions is no longer good; notes whether it is the first's."""
+        if self._maker.expired(answer):
+            return True
+        if not self._maker.previous_expired(answer):
+            return False
+        self._ended = self._maker.previous
+        return True
+
+
+class GatedSessionProvider(_Both):
+    """Logins behind a gate, each with a session of its own."""
+
+    def __init__(self, gate: SessionProvider, last: SessionProvider, behind: list[LoginSessionProvider]) -> None:
+        """`behind` are the logins whose requests to the API go through the gate, too."""
+        super().__init__(gate, last)
+        self._open: UserSession | None = None
+        self._last_over = True
+        for one in behind:
+            one.behind(self._through)
+
+    def _through(self, headers: dict[str, str], target: str) -> dict[str, str]:
+        """The headers, with those that the gate wants."""
+        if self._open is None:
+            return headers
+        given = self._first.headers(self._open, target)
+        cookies = given.pop("Cookie", None)
+        return with_cookies({**given, **headers}, cookies)
+
+    async def session(
+        self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
+    ) -> UserSession:
+        """A session of the last login, while the gate's is good."""
+        ended, self._ended = self._ended, None
+        over = None if rejected is None else ended
+        self._open = await self._first.session(deadline, observer, rejected=over)
+        if over is not None and not self._last_over:
+            rejected = None
+        return await self._last.session(deadline, observer, rejected=rejected)
+
+    def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
+        """The headers that carry both sessions."""
+        return self._through(self._last.headers(session, target), target)
+
+    async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
+        """Keep what the answer changes of both sessions."""
+        if self._open is not None:
+            await self._first.answered(self._open, answer, target, deadline)
+            self._open = self._first.current or self._open
+        await self._last.answered(session, answer, target, deadline)
+
+    def expired(self, answer: Response) -> bool:
+        """Whether the answer says that one of the sessions is no longer good.
+
+        Where both could be meant, both are made again; but mounted secrets are not: their refusal would count.
+        """
+        if self._first.expired(answer):
+            self._ended = self._open
+            self._last_over = not self._last.static and self._last.expired(answer)
+            return True
+        return self._last.expired(answer)

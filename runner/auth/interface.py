@@ -34,8 +34,17 @@ class SessionProvider(Protocol):
         """A session that should be good; never the one the API `rejected`. Raises what a login can."""
         ...
 
-    def headers(self, session: UserSession) -> dict[str, str]:
-        """The headers that carry the session."""
+    @property
+    def takes_redirect(self) -> bool:
+        """Whether an answer that redirects may mean that the session ended."""
+        ...
+
+    def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
+        """The headers that carry the session, with a request to `target` of the API."""
+        ...
+
+    async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
+        """Keep what an answer of the API to that request changes of the session, such as cookies. Raises what a store raises."""
         ...
 
     def expired(self, answer: Response) -> bool:

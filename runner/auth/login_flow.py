@@ -4,23 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from runner.auth.browser import Browser, Gate
 from runner.auth.codes import MAX_CODES, Codes
 from runner.auth.random_values import random_values
 from runner.auth.refusal_text import not_the_api, refusal
 from runner.auth.refusals import APART
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
-from runner.errors import Cause, ContractError, DeadlineExceeded, LoginRefused, Unreachable, UsageError
+from runner.errors import Cause, ContractError, DeadlineExceeded, LoginRefused, Unreachable
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import retry
 from runner.http.client import Client
-from runner.http.messages import Response, prepare
+from runner.http.messages import Response
 from runner.http.retry import Safety
 from runner.profile import extraction
 from runner.profile.expressions import shape
 from runner.profile.models import Answer as Rule
-from runner.profile.models import Auth, Request, Step
+from runner.profile.models import Auth, Step
 from runner.state.interface import HeldState
 
 TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
@@ -32,8 +33,9 @@ class LoginState:
     """Where a walk has come to: the last answer, what was carried so far, and what it has shown."""
 
     values: dict[str, Any]
+    browser: Browser
     answer: Response | None = None
-    carried: dict[str, str] = field(default_factory=dict)
+    carried: dict[str, Any] = field(default_factory=dict)
     used_code: bool = False
     proven: bool = False  # the password: an answer to it led on
     later: bool = False  # an answer said to come again in a moment
@@ -52,23 +54,26 @@ class LoginFlow:
         self.repeats = 0
         self.no_good_until = 0.0  # monotonic: nothing that may be refused is sent before
         self.doubtful = False  # the last walk ended without a clear answer to a password
+        self.gate: tuple[str, Gate] | None = None
 
-    def client(self, request: Request) -> Client:
-        """The client for the address of a request. Raises UsageError for a named one that the settings do not give."""
-        if request.at is None:
-            return self._client
-        if request.at not in self._named:
-            raise UsageError(f"login.addresses.{request.at}: this login has a request to it; give its address")
-        return self._named[request.at]
+    def browser(self, kept: str | None = None) -> Browser:
+        """A new walk's, with the cookies that were `kept`."""
+        return Browser(self._auth, self._client, self._named, self._clock, kept, self.gate)
 
     async def go(
-        self, held: HeldState, values: Mapping[str, Any], seed: Seed | None, deadline: Deadline, observer: Observer
+        self,
+        held: HeldState,
+        values: Mapping[str, Any],
+        seed: Seed | None,
+        deadline: Deadline,
+        observer: Observer,
+        cookies: str | None = None,
     ) -> LoginState:
-        """From the first step until one says done; `values` are what the templates may use.
+        """From the first step until one says done; `values` are what the templates may use, `cookies` those of before.
 
         Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded."""
         self.doubtful = False
-        state = LoginState({**values, **random_values()})
+        state = LoginState({**values, **random_values()}, self.browser(cookies))
         name = next(iter(self._auth.steps))
         for _ in range(2 * len(self._auth.steps) + MAX_CODES):
             step = self._auth.steps[name]
@@ -77,7 +82,7 @@ class LoginFlow:
             answer = state.answer = await self._send(step, sending, seed, deadline, observer)
             clock_was_wrong = abs(held.state.skew - skew) >= 2.0
             state.used_code = state.used_code or (step.wants_code and "code" in state.values)
-            rule = self._meaning(step, answer)
+            rule = self._meaning(step, answer, state)
             if self._once_more(rule, step, state, clock_was_wrong):
                 continue
             self._refuse(rule, step, state, answer)
@@ -88,9 +93,9 @@ class LoginFlow:
             name = rule.then
         raise ContractError("login: the API sent the login in a circle")
 
-    def _meaning(self, step: Step, answer: Response) -> Rule:
+    def _meaning(self, step: Step, answer: Response, state: LoginState) -> Rule:
         """The rule for the answer. Raises ContractError where there is none, Unreachable where it is not the API's."""
-        rule = meaning(step, answer)
+        rule = meaning(step, answer, state.values)
         if rule is None:
             raise ContractError(
                 f"login: the profile has no meaning for the answer {answer.status} ({shape_of(answer)})"
@@ -113,8 +118,11 @@ class LoginFlow:
         return clock_was_wrong or not self.codes.certain
 
     def _carry(self, rule: Rule, answer: Response, state: LoginState) -> None:
+        for name, sources in rule.match.items():
+            if extraction.text(answer, sources, state.values) != state.values.get(name):
+                raise ContractError(f"login: `{name}` did not come back as it was sent; the answer is of another login")
         for name, sources in rule.carry.items():
-            found = extraction.text(answer, sources, state.carried)
+            found = extraction.structure(answer, sources, state.values)
             state.values[name] = found
             if found is not None:
                 state.carried[name] = found
@@ -145,14 +153,14 @@ class LoginFlow:
         self, step: Step, sending: "_Sending", seed: Seed | None, deadline: Deadline, observer: Observer
     ) -> Response:
         try:
-            answer = await self.client(step.request).repeat(
+            answer = await sending.client.repeat(
                 "login",
                 lambda attempt: sending.once(attempt, seed, deadline, observer),
                 why=sending.why,
                 deadline=deadline,
                 observer=observer,
             )
-            if answer.status in retry.MAYBE_TAKEN | retry.NOT_TAKEN and meaning(step, answer) is None:
+            if answer.status in retry.MAYBE_TAKEN | retry.NOT_TAKEN and not sending.understood:
                 raise Unreachable(f"login: the API answered {answer.status}")
         except Unreachable as error:
             self.doubtful = sending.lost > 0 and step.sends_password
@@ -188,8 +196,16 @@ class _Sending:
         self._step = step
         self._state = state
         self._careful = step.wants_code or step.sends_password
-        self._understood = False  # whether a rule of the step fits the last answer
+        self.understood = False  # whether a rule of the step fits the last answer
         self.lost = 0
+
+    @property
+    def client(self) -> Client:
+        """Who sends it."""
+        return self._state.browser.client(self._step.request, self._state.values)
+
+    def _means(self, answer: Response) -> bool:
+        return meaning(self._step, answer, self._state.values) is not None
 
     async def once(self, attempt: int, seed: Seed | None, deadline: Deadline, observer: Observer) -> Response:
         flow, held, step, values = self._flow, self._held, self._step, self._state.values
@@ -200,9 +216,10 @@ class _Sending:
         if with_code:
             unproven = step.sends_password and not self._state.proven
             values["code"] = await flow.codes.next(held, seed, deadline, observer, sure=unproven)
-        call = replace(prepare("login", step.request, values), takes_redirect=_takes_redirect(step))
+        browser = self._state.browser
+        call = replace(browser.prepared("login", step.request, values), takes_redirect=_takes_redirect(step))
         try:
-            answer = await flow.client(step.request).exchange(call, attempt, deadline, observer)
+            answer = await browser.exchange(step.request, call, self.client, attempt, deadline, observer, self._means)
         except Unreachable as error:
             self._note(lost=error.sent)
             if with_code and not error.sent:
@@ -211,8 +228,8 @@ class _Sending:
         if with_code and answer.status in TURNED_AWAY:
             flow.codes.give_back(held, before)
         flow.codes.measure_skew(held, answer, observer)
-        self._understood = meaning(step, answer) is not None
-        if not self._understood:
+        self.understood = self._means(answer)
+        if not self.understood:
             self._note(lost=answer.status in retry.MAYBE_TAKEN, repeated=answer.status in retry.NOT_TAKEN)
         return answer
 
@@ -225,7 +242,7 @@ class _Sending:
 
     def why(self, failure: Unreachable | int) -> str | None:
         """The reason to send it again, or None."""
-        if isinstance(failure, int) and self._understood:
+        if isinstance(failure, int) and self.understood:
             return None
         if self._careful:
             no_code_left = self._step.wants_code and self._flow.codes.used_up
@@ -235,10 +252,10 @@ class _Sending:
         return retry.reason(failure, Safety.IDEMPOTENT)
 
 
-def meaning(step: Step, answer: Response) -> Rule | None:
+def meaning(step: Step, answer: Response, values: Mapping[str, Any]) -> Rule | None:
     """The first of the step's rules that fits the answer."""
     for rule in step.answers:
-        if extraction.meant(rule, answer):
+        if extraction.meant(rule, answer, values):
             return rule
     return None
 
@@ -249,7 +266,7 @@ def shape_of(answer: Response) -> str:
 
 
 def _takes_redirect(step: Step) -> bool:
-    return any(300 <= status < 400 for rule in step.answers for status in rule.status)
+    return step.request.follow or any(300 <= status < 400 for rule in step.answers for status in rule.status)
 
 
 def _cause(rule: Rule, step: Step, state: LoginState) -> Cause:

@@ -43,7 +43,9 @@ def refusal(cause: Cause, step: Step, told: str) -> str:
 
 def not_the_api(rule: Rule, answer: Response) -> str | None:
     """Why a refusal is not the API's own: a page of HTML where the profile expects none. None where it is."""
-    if rule.then not in ("refused", "locked", "unsupported") or rule.when or rule.type or rule.header or answer.is_json:
+    if rule.then not in ("refused", "locked", "unsupported") or answer.is_json:
+        return None
+    if rule.when or rule.type or rule.header or rule.html or rule.text:
         return None
     if not answer.headers.get("content-type", "").lower().startswith(("text/html", "application/xhtml")):
         return None

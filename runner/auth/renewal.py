@@ -4,17 +4,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from runner.auth.browser import Browser
 from runner.auth.login_flow import TURNED_AWAY, LoginFlow, LoginState
-from runner.auth.session_reading import read_session
+from runner.auth.session_reading import COOKIES, read_session
 from runner.clock import Deadline
 from runner.errors import ContractError, DeadlineExceeded, LoginRefused, RunnerError, Unreachable
 from runner.events.observer import Observer
 from runner.http import retry
-from runner.http.messages import prepare
+from runner.http.messages import Response
 from runner.http.retry import Safety
 from runner.models import UserSession
 from runner.profile import extraction
 from runner.profile.auth_models import Auth, Revoke
+from runner.profile.parts import Request
 from runner.state.interface import HeldState
 from runner.state.record import AccountState
 
@@ -34,11 +36,10 @@ async def renewed(
     refresh = auth.refresh
     assert refresh is not None
     values = {**known, **old.carried, "refresh_token": old.refresh_token, "access_token": old.access_token}
-    call = prepare("refresh", refresh.request, values)
-    client = flow.client(refresh.request)
-    answer = await client.repeat(
+    browser = flow.browser(old.carried.get(COOKIES))
+    answer = await browser.client(refresh.request, values).repeat(
         "refresh",
-        lambda attempt: client.exchange(call, attempt, deadline, observer),
+        lambda attempt: _sent(browser, "refresh", refresh.request, values, attempt, deadline, observer),
         why=not_looked_at,
         deadline=deadline,
         observer=observer,
@@ -46,11 +47,11 @@ async def renewed(
     flow.codes.measure_skew(held, answer, observer)
     if retry.failure(answer.status):
         raise Unreachable(f"the API answered {answer.status}", sent=answer.status not in AWAY)
-    if not extraction.fits(refresh.accepted, answer):
+    if not extraction.fits(refresh.accepted, answer, values):
         raise LoginRefused(f"the API answered {answer.status}")
     fields = refresh.session or auth.session
     assert fields is not None
-    state = LoginState({}, answer, old.carried, old.token.mfa_verified)
+    state = LoginState(values, browser, answer, dict(old.carried), old.token.mfa_verified)
     return read_session("refresh", fields, state, auth.kept, old)
 
 
@@ -64,11 +65,31 @@ async def revoke(
 ) -> None:
     """End the session at the API. Raises Unreachable, ContractError, DeadlineExceeded."""
     values = {**known, **session.carried, "access_token": session.access_token, "refresh_token": session.refresh_token}
-    call = prepare("revoke", how.request, values)
-    client = flow.client(how.request)
-    answer = await client.send(call, safety=Safety.IDEMPOTENT, deadline=deadline, observer=observer)
-    if not extraction.fits(how.accepted, answer):
+    browser = flow.browser(session.carried.get(COOKIES))
+    answer = await browser.client(how.request, values).repeat(
+        "revoke",
+        lambda attempt: _sent(browser, "revoke", how.request, values, attempt, deadline, observer),
+        why=lambda failure: retry.reason(failure, Safety.IDEMPOTENT),
+        deadline=deadline,
+        observer=observer,
+    )
+    if not extraction.fits(how.accepted, answer, values):
         raise ContractError(f"revoke: the API answered {answer.status}; the session is forgotten here, not ended there")
+
+
+async def _sent(
+    browser: Browser,
+    endpoint: str,
+    request: Request,
+    values: Mapping[str, Any],
+    attempt: int,
+    deadline: Deadline,
+    observer: Observer,
+) -> Response:
+    """One exchange, made anew for each try. A redirect is an answer, perhaps one that the profile takes."""
+    call = replace(browser.prepared(endpoint, request, values), takes_redirect=True)
+    client = browser.client(request, values)
+    return await browser.exchange(request, call, client, attempt, deadline, observer, lambda _answer: True)
 
 
 def without(

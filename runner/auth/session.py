@@ -4,17 +4,18 @@ What is tried in which order, and when no more, is decided here; the steps of a 
 """
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.auth import refusals, renewal
+from runner.auth.browser import Gate, with_cookies
 from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
 from runner.auth.login_flow import LoginFlow, LoginState
-from runner.auth.session_reading import lasts, read_session
+from runner.auth.mounted import Mounted
+from runner.auth.session_reading import COOKIES, bound, fingerprint, lasts, made_of, read_session, secrets_of
 from runner.clock import Clock, Deadline
 from runner.errors import (
     AuthenticationError,
@@ -22,7 +23,6 @@ from runner.errors import (
     ContractError,
     DeadlineExceeded,
     LoginRefused,
-    SecretError,
     StateError,
     Unreachable,
 )
@@ -36,9 +36,11 @@ from runner.profile.models import Auth
 from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
 
+if TYPE_CHECKING:
+    from runner.auth.cookies import Jar
+
 USE_SECONDS = 1.0  # use of a session is kept where it is so much later than what is kept
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
-PREVIOUS = "previous"  # carried with a session: a mark of the session of the login before, of which it was made
 
 
 class LoginSessionProvider:
@@ -68,11 +70,10 @@ class LoginSessionProvider:
         self._auth = auth
         self._fixed = dict(constant or {})
         self._previous: UserSession | None = None
-        self._credentials = credentials
+        self._mounted = Mounted(credentials, reread, clock)
         self._store = store
         self._clock = clock
         self._add_secret = add_secret
-        self._reread = reread
         self._mutex = asyncio.Lock()
         self._session: UserSession | None = None
         self._used_at = 0.0
@@ -131,8 +132,8 @@ class LoginSessionProvider:
             finally:
                 self._stored = held.state
 
-    def headers(self, session: UserSession) -> dict[str, str]:
-        """The headers that carry the session."""
+    def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
+        """The headers that carry the session, with a request to `target` of the API."""
         self._used_at = self._clock.time()
         values = {"access_token": session.access_token, "token_type": session.token.token_type}
         try:
@@ -141,21 +142,59 @@ class LoginSessionProvider:
             raise ContractError(
                 f"auth.headers: the profile wants a value `{missing.args[0]}` that the login did not give"
             ) from None
-        return {key: template.as_text(value) for key, value in (filled or {}).items()}
+        headers = {key: template.as_text(value) for key, value in (filled or {}).items()}
+        if not self._auth.cookies:
+            return headers
+        return with_cookies(headers, self._jar(session).header(self._url(target), self._clock.time()))
+
+    async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
+        """Keep the cookies that an answer of the API sets: of a gate that rotates them the old ones may be used once only."""
+        if not self._auth.cookies or not answer.set_cookies:
+            return
+        jar = self._jar(session)
+        if not jar.take(self._url(target), answer.set_cookies, self._clock.time()):
+            return
+        fresh = replace(session, carried={**session.carried, COOKIES: jar.dumped()})
+        self._keep(fresh)
+        if self._session is not None and self._session.access_token == session.access_token:
+            self._session = fresh
+        async with self._held(deadline) as held:
+            kept = held.state.session
+            if kept is not None and kept.access_token == session.access_token:
+                held.change(session=fresh)
+
+    def _jar(self, session: UserSession) -> "Jar":
+        """The session's cookies as they are now."""
+        from runner.auth.cookies import Jar
+
+        current = self._session if self._session and self._session.access_token == session.access_token else session
+        return Jar(current.carried.get(COOKIES))
+
+    def _url(self, target: str) -> str:
+        return f"{self._fixed.get('base_url', '')}{target}"
+
+    @property
+    def takes_redirect(self) -> bool:
+        """Whether an answer that redirects may mean that the session ended."""
+        return extraction.redirects((*self._auth.expired, *self._auth.previous_expired))
 
     @property
     def _constant(self) -> dict[str, Any]:
         given = {"previous.access_token": self._previous.access_token} if self._previous else {}
-        return {"account": "", **self._fixed, **self._credentials.values, **given}
+        return {"account": "", **self._fixed, **self._mounted.credentials.values, **given}
 
     def after(self, previous: UserSession) -> None:
         """Tell the session of the login before this one. What was made of another one is not good any more."""
         self._previous = previous
         self._refused = None
 
+    def behind(self, gate: Gate) -> None:
+        """Have all requests of the login to base_url go through a gate."""
+        self._steps.gate = (self._fixed.get("base_url", ""), gate)
+
     def expired(self, answer: Response) -> bool:
         """Whether the answer says that the token is no longer good."""
-        return extraction.fits(self._auth.expired, answer)
+        return extraction.fits(self._auth.expired, answer, self._constant)
 
     @property
     def previous(self) -> UserSession | None:
@@ -164,7 +203,7 @@ class LoginSessionProvider:
 
     def previous_expired(self, answer: Response) -> bool:
         """Whether the answer says that what the login before gave is no longer good."""
-        return extraction.fits(self._auth.previous_expired, answer)
+        return extraction.fits(self._auth.previous_expired, answer, self._constant)
 
     async def prove_state(self, deadline: Deadline) -> None:
         """Lock the account, load its state, and write it anew with the time of this check."""
@@ -194,7 +233,7 @@ class LoginSessionProvider:
     def _good(self, session: UserSession, rejected: UserSession | None) -> bool:
         if rejected and session.access_token == rejected.access_token:
             return False
-        if self._previous and session.carried.get(PREVIOUS) != _fingerprint(self._previous.access_token):
+        if not made_of(session, self._previous):
             return False
         return lasts(session, EXPIRY_MARGIN, self._clock.time())
 
@@ -219,12 +258,13 @@ class LoginSessionProvider:
             renewed = await self._refresh(held, old, deadline, observer, alive=alive)
             if renewed:
                 return renewed
-        return await self._login(held, deadline, observer)
+        cookies = old.carried.get(COOKIES) if old else None
+        return await self._login(held, deadline, observer, cookies)
 
     def _given(self, stored: AccountState) -> UserSession | None:
         """The session that a mounted refresh token stands for, unless it was used already."""
-        token = self._credentials.refresh_token
-        if token is None or stored.used_refresh_token == _fingerprint(token):
+        token = self._mounted.credentials.refresh_token
+        if token is None or stored.used_refresh_token == fingerprint(token):
             return None
         return UserSession(AuthenticationToken("mounted", access_token=""), refresh_token=token)
 
@@ -232,9 +272,8 @@ class LoginSessionProvider:
         return None if session.expires_at is None else round(session.expires_at - self._clock.time(), 1)
 
     def _keep(self, session: UserSession) -> None:
-        for secret in (session.access_token, session.refresh_token, *session.carried.values()):
-            if secret:
-                self._add_secret(secret)
+        for secret in secrets_of(session):
+            self._add_secret(secret)
 
     async def _refresh(
         self, held: HeldState, old: UserSession, deadline: Deadline, observer: Observer, *, alive: bool
@@ -247,7 +286,7 @@ class LoginSessionProvider:
         self._keep(old)
         before = held.state
         # Taken out of the store before it is sent: a rotating server revokes the family when one is seen twice.
-        held.change(session=None, used_refresh_token=_fingerprint(old.refresh_token or ""))
+        held.change(session=None, used_refresh_token=fingerprint(old.refresh_token or ""))
         await held.keep()
         if alive and old.expires_at is not None:
             end = old.expires_at - self._clock.time()
@@ -259,7 +298,7 @@ class LoginSessionProvider:
             return renewal.without(error, held, old, before, alive=alive)
         return self._started(held, session, "refresh", began, observer)
 
-    async def _login(self, held: HeldState, deadline: Deadline, observer: Observer) -> UserSession:
+    async def _login(self, held: HeldState, deadline: Deadline, observer: Observer, cookies: str | None) -> UserSession:
         self._check_refusals(held)
         began = self._clock.monotonic()
         if not self._auth.steps:
@@ -267,51 +306,32 @@ class LoginSessionProvider:
                 "login: the refresh token is used up and the profile knows no other way in; mount a new one as the "
                 "secret `refresh_token`"
             )
-        state = await self._walk(held, deadline, observer)
+        state = await self._walk(held, deadline, observer, cookies)
         assert self._auth.session is not None
         session = read_session("login", self._auth.session, state, self._auth.kept)
         return self._started(held, session, "login", began, observer)
 
-    async def _walk(self, held: HeldState, deadline: Deadline, observer: Observer) -> LoginState:
+    async def _walk(self, held: HeldState, deadline: Deadline, observer: Observer, cookies: str | None) -> LoginState:
         """Through the steps; once more where they were refused and other secrets are mounted by now."""
         try:
-            return await self._steps.go(held, self._constant, self._credentials.seed, deadline, observer)
+            seed = self._mounted.credentials.seed
+            return await self._steps.go(held, self._constant, seed, deadline, observer, cookies)
         except LoginRefused as error:
-            if error.cause is not Cause.TOKEN and self._rotated(held, error, observer):
-                return await self._walk(held, deadline, observer)
+            if error.cause is not Cause.TOKEN and self._mounted.rotated(held, error, observer):
+                return await self._walk(held, deadline, observer, cookies)
             self._note_refusal(held, observer, error)
             raise
         finally:
             if self._steps.doubtful:
-                doubt = refusals.after_doubt(held.state, self._credentials, self._clock.time())
+                doubt = refusals.after_doubt(held.state, self._mounted.credentials, self._clock.time())
                 held.change(**doubt)
-
-    def _rotated(self, held: HeldState, refused: LoginRefused, observer: Observer) -> bool:
-        """Read the secrets again, once; true where what was refused has changed since, for the same user."""
-        reread, self._reread = self._reread, None
-        if reread is None:
-            return False
-        try:
-            fresh = reread()
-        except SecretError as error:
-            observer.emit(events.LoginFailed("login", str(error)))
-            return False
-        if fresh.username != self._credentials.username:
-            return False
-        if not refusals.changed(refused.cause, self._credentials, fresh):
-            return False
-        if refusals.objection(held.state, fresh, self._clock.time()):
-            return False
-        self._credentials = fresh
-        observer.emit(events.SecretsRotated())
-        return True
 
     def _check_refusals(self, held: HeldState) -> None:
         """Raises what stands against a login: refused secrets that have not changed, or a cool-down."""
         now = self._clock.time()
         if held.state.cooldown_until > now:
             held.change(cooldown_until=now + refusals.cooldown(held.state, now))  # in case another clock wrote it
-        objection = refusals.objection(held.state, self._credentials, now)
+        objection = refusals.objection(held.state, self._mounted.credentials, now)
         if objection:
             raise objection
 
@@ -320,16 +340,8 @@ class LoginSessionProvider:
         if error.cause is Cause.TOKEN:  # no secret was refused
             return
         now = self._clock.time()
-        held.change(**refusals.after_refusal(held.state, error.cause, self._credentials, now))
+        held.change(**refusals.after_refusal(held.state, error.cause, self._mounted.credentials, now))
         observer.emit(events.CooldownStarted(held.state.cooldown_until - now, held.state.failures))
-
-    def _bound(self, session: UserSession) -> UserSession:
-        """The session with the mark and within the end of the one it was made of."""
-        if self._previous is None:
-            return session
-        ends = [end for end in (session.expires_at, self._previous.expires_at) if end is not None]
-        carried = {**session.carried, PREVIOUS: _fingerprint(self._previous.access_token)}
-        return replace(session, expires_at=min(ends, default=None), carried=carried)
 
     async def revoke(self, deadline: Deadline, observer: Observer) -> None:
         """End the kept session at the API, where the login says how. Raises Unreachable, ContractError, DeadlineExceeded."""
@@ -342,7 +354,7 @@ class LoginSessionProvider:
     def _started(
         self, held: HeldState, session: UserSession, method: str, began: float, observer: Observer
     ) -> UserSession:
-        session = self._bound(session)
+        session = bound(session, self._previous)
         self._keep(session)
         # A good refresh says nothing of a password that was refused.
         if method != "refresh" or not held.state.blocked:
@@ -351,8 +363,3 @@ class LoginSessionProvider:
         spent = round(self._clock.monotonic() - began, 3)
         observer.emit(events.LoggedIn(method, session.token.mfa_verified, spent, self._left(session)))
         return session
-
-
-def _fingerprint(token: str) -> str:
-    """Tells a token again without keeping it. Tokens are random, so that a plain hash gives nothing away."""
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -2,15 +2,21 @@
 
 import hashlib
 import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from runner.auth.login_flow import LoginState, shape_of
 from runner.errors import ContractError
 from runner.http.messages import Response
 from runner.models import AuthenticationToken, UserSession
 from runner.profile import extraction
+from runner.profile.expressions import shape
 from runner.profile.models import SessionFields, Source
 
 SHORTEST, LONGEST = 10.0, 366 * 86_400.0  # seconds: lifetimes beyond are more likely of another unit, and not believed
+PREVIOUS = "previous"  # carried with a session: a mark of the session of the login before, of which it was made
+COOKIES = "cookies"  # carried with a session: the cookies of a login that keeps them
 _KEY = secrets.token_bytes(16)  # of this process: a fingerprint cannot be tried out against guessed tokens
 
 
@@ -31,20 +37,21 @@ def read_session(
     assert answer is not None
 
     def text(sources: tuple[Source, ...] | None) -> str | None:
-        return extraction.text(answer, sources, state.carried)
+        return extraction.text(answer, sources, state.values)
 
-    access_token = text(fields.access_token)
+    cookies = state.browser.jar.dumped() if state.browser.jar else ""
+    access_token = text(fields.access_token) if fields.access_token else cookies and f"cookies {fingerprint(cookies)}"
     if not access_token:
         raise ContractError(
-            f"{endpoint}: no access token at `{extraction.named(fields.access_token)}` ({shape_of(answer)})"
+            f"{endpoint}: no access token at `{extraction.named(fields.access_token) or 'a cookie'}` ({shape_of(answer)})"
         )
-    fingerprint = token_id(access_token)
+    made_up = token_id(access_token)
     now = answer.sent_at  # the earliest moment it can have been issued
-    lifetime = _lifetime(answer, fields, now)
+    lifetime = _lifetime(answer, fields, state.values, now)
     user_id = text(fields.user_id) or (before.user_id if before else None)
-    enabled = extraction.flag(answer, fields.mfa_enabled)
+    enabled = extraction.flag(answer, fields.mfa_enabled, state.values)
     token = AuthenticationToken(
-        token_id=text(fields.token_id) or fingerprint,
+        token_id=text(fields.token_id) or made_up,
         access_token=access_token,
         user_id=user_id,
         token_type=text(fields.token_type) or "Bearer",
@@ -56,24 +63,33 @@ def read_session(
     )
     return UserSession(
         token=token,
-        session_id=text(fields.session_id) or (before.session_id if before else "") or fingerprint,
+        session_id=text(fields.session_id) or (before.session_id if before else "") or made_up,
         user_id=user_id,
         refresh_token=text(fields.refresh_token) or (before.refresh_token if before else None),
         expires_at=None if lifetime is None else now + lifetime,
         mfa_enabled=state.used_code if enabled is None else enabled,
         created_at=(before.created_at if before else 0.0) or now,
         last_used_at=now,
-        carried={name: value for name, value in state.carried.items() if name in kept},
+        carried=_kept(state, kept) | ({COOKIES: cookies} if cookies else {}),
     )
 
 
-def _lifetime(answer: Response, fields: SessionFields, now: float) -> float | None:
+def _kept(state: LoginState, kept: frozenset[str]) -> dict[str, str]:
+    """What goes on with the session. Raises ContractError for what is no text: the state keeps texts."""
+    found = {name: value for name, value in state.carried.items() if name in kept}
+    for name, value in found.items():
+        if not isinstance(value, str):
+            raise ContractError(f"login: `{name}` is kept with the session, and should be text, is {shape(value)}")
+    return found
+
+
+def _lifetime(answer: Response, fields: SessionFields, known: Mapping[str, Any], now: float) -> float | None:
     """Seconds until the session ends; None where it is not told, or told so that it cannot be true.
 
     A lifetime of some seconds, or of years, is one of another unit: the session then lasts until the API says that it ended.
     """
-    told = extraction.seconds(answer, fields.expires_in)
-    end = extraction.moment(answer, fields.expires_at)
+    told = extraction.seconds(answer, fields.expires_in, known)
+    end = extraction.moment(answer, fields.expires_at, known)
     lifetimes = [told, None if end is None else end - now]
     return min((one for one in lifetimes if one is not None and SHORTEST <= one <= LONGEST), default=None)
 
@@ -83,3 +99,33 @@ def lasts(session: UserSession, margin: float, now: float) -> bool:
     if session.expires_at is None:
         return True
     return session.expires_at - min(margin, max(0.0, session.expires_at - session.token.created_at) / 4) > now
+
+
+def fingerprint(token: str) -> str:
+    """Tells a token again without keeping it. Tokens are random, so that a plain hash gives nothing away."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def made_of(session: UserSession, previous: UserSession | None) -> bool:
+    """Whether it was made of that session of the login before; True where there is none."""
+    return previous is None or session.carried.get(PREVIOUS) == fingerprint(previous.access_token)
+
+
+def bound(session: UserSession, previous: UserSession | None) -> UserSession:
+    """The session with the mark and within the end of the one of which it was made."""
+    if previous is None:
+        return session
+    ends = [end for end in (session.expires_at, previous.expires_at) if end is not None]
+    carried = {**session.carried, PREVIOUS: fingerprint(previous.access_token)}
+    return replace(session, expires_at=min(ends, default=None), carried=carried)
+
+
+def secrets_of(session: UserSession) -> list[str]:
+    """Every text of the session that may be seen nowhere."""
+    carried = [value for name, value in session.carried.items() if name != COOKIES]
+    found = [session.access_token, session.refresh_token, *carried]
+    if COOKIES in session.carried:
+        from runner.auth.cookies import Jar
+
+        found += Jar(session.carried[COOKIES]).secrets
+    return [one for one in found if one]

@@ -12,7 +12,7 @@ from runner.events.observer import Observer
 from runner.http.messages import Response
 from runner.models import AuthenticationToken, UserSession
 from runner.profile import template
-from runner.profile.extraction import fits
+from runner.profile.extraction import fits, redirects
 from runner.profile.models import Auth
 from runner.state.interface import AccountStore
 from runner.state.record import AccountState
@@ -73,7 +73,15 @@ class StaticSessionProvider:
             await self._refused(deadline, observer)
         return UserSession(AuthenticationToken(self._token_id, access_token=""))
 
-    def headers(self, session: UserSession) -> dict[str, str]:  # noqa: ARG002 - there is only one
+    @property
+    def takes_redirect(self) -> bool:
+        """Whether an answer that redirects may mean that the secrets are not accepted."""
+        return redirects(self._auth.expired)
+
+    async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
+        """Nothing is kept."""
+
+    def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:  # noqa: ARG002 - there is only one
         """The headers that carry the secrets."""
         return dict(template.fill(self._auth.headers, {**self._fixed, **self._credentials.values}) or {})
 

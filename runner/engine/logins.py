@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from runner.auth.chain import ChainedSessionProvider
+from runner.auth.browser import API
+from runner.auth.chain import ChainedSessionProvider, GatedSessionProvider
 from runner.auth.credentials import Credentials, read_credentials
 from runner.auth.interface import SessionProvider
 from runner.auth.session import LoginSessionProvider
@@ -32,6 +33,7 @@ class OneLogin(Frozen):
     secrets: dict[str, str]
     addresses: dict[str, str]
     key: str
+    gate: bool = False
 
 
 class LoginTools(Frozen):
@@ -51,9 +53,13 @@ def logins(settings: Settings, profile: Profile) -> tuple[OneLogin, ...]:
         params = parameters.values(profile, None, settings.params, "params", complete=False)
         return (OneLogin(profile.auth, settings.base_url, params, {}, {}, settings.base_url),)
     found = [_named(one, settings, f"login.{index}") for index, one in enumerate(settings.login)]
-    for one in found[1:]:
+    if any(one.gate for one in found[1:]):
+        raise UsageError("login: only the first of several can be a gate")
+    for one in found[2 if found[0].gate else 1 :]:
         if one.auth.static:
-            raise UsageError("login: only the first of several may be without steps; what it sends would be lost")
+            raise UsageError(
+                "login: only the first of several, or the first behind a gate, may be without steps; what it sends would be lost"
+            )
     return tuple(found)
 
 
@@ -64,8 +70,10 @@ def _named(given: LoginSettings, settings: Settings, place: str) -> OneLogin:
         if name not in login.auth.secrets:
             raise UsageError(f"{place}.secrets.{name}: this login has no such secret: {', '.join(login.auth.secrets)}")
     address = given.address or settings.base_url
+    for name in sorted(login.auth.addresses - {API, *given.addresses}):
+        raise UsageError(f"{place}.addresses.{name}: this login has a request to it; give its address")
     key = f"{address} {Path(given.use).stem}"
-    return OneLogin(login.auth, address, params, given.secrets, dict(given.addresses), key)
+    return OneLogin(login.auth, address, params, given.secrets, dict(given.addresses), key, given.gate)
 
 
 def addresses(settings: Settings) -> Iterator[tuple[str, Path | None]]:
@@ -78,8 +86,8 @@ def addresses(settings: Settings) -> Iterator[tuple[str, Path | None]]:
 
 def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> tuple[SessionProvider, str]:
     """What keeps the account's session good, and who it is at the API. Raises SecretError."""
-    made: SessionProvider | None = None
     identity = ""
+    made: list[SessionProvider] = []
     for one in found:
         read = _reading(one, tools)
         credentials = read()
@@ -87,13 +95,13 @@ def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> t
         constant = {"account": tools.account, "base_url": base_url, **one.params}
         if one.auth.static:
             store = tools.store(one.key, identity) if "password" in one.auth.secrets else None
-            made = StaticSessionProvider(
+            static = StaticSessionProvider(
                 auth=one.auth, credentials=credentials, constant=constant, reread=read, store=store, clock=tools.clock
             )
+            made.append(static)
             continue
-        client = tools.client.others.get(one.address, tools.client)
-        last = LoginSessionProvider(
-            client=client,
+        login = LoginSessionProvider(
+            client=tools.client.others.get(one.address, tools.client),
             auth=one.auth,
             base_url=one.address,
             credentials=credentials,
@@ -102,11 +110,26 @@ def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> t
             add_secret=tools.add_secret,
             reread=read,
             constant=constant,
-            named={name: tools.client.others.get(url, tools.client) for name, url in one.addresses.items()},
+            named=_named_clients(one, tools.client),
         )
-        made = last if made is None else ChainedSessionProvider(made, last)
-    assert made is not None
-    return made, identity
+        made.append(login)
+    return _in_a_row(made, gate=found[0].gate), identity
+
+
+def _named_clients(one: OneLogin, client: Client) -> dict[str, Client]:
+    """The clients of the addresses that steps may name with `at`; the API's own is one of them."""
+    return {API: client} | {name: client.others.get(url, client) for name, url in one.addresses.items()}
+
+
+def _in_a_row(made: list[SessionProvider], *, gate: bool) -> SessionProvider:
+    """One for all: a chain, perhaps behind a gate."""
+    chain = made[1] if gate and len(made) > 1 else made[0]
+    for one in made[2 if gate else 1 :]:
+        assert isinstance(one, LoginSessionProvider)
+        chain = ChainedSessionProvider(chain, one)
+    if not gate or len(made) == 1:
+        return chain
+    return GatedSessionProvider(made[0], chain, [one for one in made[1:] if isinstance(one, LoginSessionProvider)])
 
 
 def _reading(one: OneLogin, tools: LoginTools) -> Callable[[], Credentials]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from runner import __version__
 from runner.clock import Clock, Deadline
-from runner.errors import ContractError, DeadlineExceeded, RunnerError, StrayAnswer, Unreachable, UsageError
+from runner.errors import ContractError, DeadlineExceeded, RunnerError, Unreachable, UsageError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import body, failures, retry
@@ -287,6 +287,11 @@ class Client:
         return meanwhile
 
     @property
+    def address(self) -> str:
+        """The base URL that it speaks to."""
+        return self._base_url
+
+    @property
     def _host(self) -> str:
         return urlsplit(self._base_url).netloc
 
@@ -303,13 +308,11 @@ class Client:
         if response.status_code == 407 and self._proxy is not None:
             raise failures.proxy_login_refused(call.endpoint, self._proxy.shown)
         if 300 <= response.status_code < 400 and not call.takes_redirect:
-            raise StrayAnswer(
-                f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials; "
-                "set base_url to the address it redirects to"
-            )
+            raise failures.redirected(call.endpoint, response.status_code)
         answer = Response(
-            response.status_code, headers, value, is_json, sent_at, received_at, left_at, cookies(response), text
-        )
+            response.status_code, headers, value, is_json, sent_at, received_at, left_at, cookies(response), text,
+            set_cookies=tuple(response.headers.get_list("set-cookie")) if "set-cookie" in headers else (),
+        )  # fmt: skip
         return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
 
     async def _body(

@@ -5,7 +5,7 @@ import re
 import socket
 import ssl
 
-from runner.errors import ContractError, ProxyRefused, RunnerError, Unreachable
+from runner.errors import ContractError, ProxyRefused, RunnerError, StrayAnswer, Unreachable
 from runner.http.proxies import Proxy
 
 BUSY_PROXY = frozenset({"500", "502", "503", "504"})  # a proxy that cannot reach the host just now
@@ -56,6 +56,14 @@ def _of_kind(error: BaseException, kind: type[BaseException]) -> BaseException |
 def proxy_login_refused(endpoint: str, named: str) -> ProxyRefused:
     """The error for a proxy that answers 407; `named` is the proxy as messages show it."""
     return ProxyRefused(f"{endpoint}: {named} wants a login (407); put the user and password into its address")
+
+
+def redirected(endpoint: str, status: int) -> StrayAnswer:
+    """The error for an answer that redirects where none is expected."""
+    return StrayAnswer(
+        f"{endpoint}: the API redirects ({status}), which is not followed with credentials; set base_url to the address it "
+        "redirects to"
+    )
 
 
 def cause(error: Exception) -> str:

@@ -40,6 +40,8 @@ class Response(Frozen):
     left_at: float
     cookies: Mapping[str, str] = field(default_factory=dict)
     text: str = ""  # of a page of HTML, and of any short body
+    cookie_ends: Mapping[str, float] = field(default_factory=dict)  # Unix seconds, of a login that keeps cookies
+    set_cookies: tuple[str, ...] = ()  # the Set-Cookie lines as they came
 
     @property
     def retry_after(self) -> float | None:
@@ -130,7 +132,7 @@ class _Quoted(dict[str, Any]):
             raise _Unfit(key, "is empty")
         if _DOTS.search(unquote(unquote(text))):
             raise _Unfit(key, "holds a segment of dots (`.` or `..`)")
-        return quote(text, safe="")
+        return quote(text, safe="/" if isinstance(value, template.PathText) else "")
 
 
 class _Unfit(ValueError):

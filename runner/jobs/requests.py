@@ -19,7 +19,7 @@ from runner.errors import (
 )
 from runner.events.observer import Observer
 from runner.external import show
-from runner.http import retry
+from runner.http import failures, retry
 from runner.http.client import Client
 from runner.http.messages import PreparedRequest, Response, prepare
 from runner.http.retry import Safety
@@ -178,10 +178,17 @@ class JobRequests:
         deadline: Deadline,
         observer: Observer,
     ) -> Response:
-        signed = replace(call, headers={**call.headers, **self.provider.headers(session)})
+        headers = {**call.headers, **self.provider.headers(session, call.target)}
+        signed = replace(call, headers=headers, takes_redirect=self.provider.takes_redirect)
         if safety is None:
-            return await self.client.exchange(signed, 1, deadline, observer)
-        return await self.client.send(signed, safety=safety, deadline=deadline, observer=observer)
+            answer = await self.client.exchange(signed, 1, deadline, observer)
+        else:
+            answer = await self.client.send(signed, safety=safety, deadline=deadline, observer=observer)
+        if answer.set_cookies:
+            await self.provider.answered(session, answer, call.target, deadline)
+        if 300 <= answer.status < 400 and not self.provider.expired(answer):
+            raise failures.redirected(call.endpoint, answer.status)
+        return answer
 
     def body(self, endpoint: str, answer: Response, accepted: Collection[int]) -> Any:
         """The JSON of an accepted answer. Raises ContractError, or StrayAnswer for what is no JSON."""

@@ -3,12 +3,38 @@
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from runner.profile import template
 from runner.profile.parts import Carry, Expression, Part, Request, Rule, Rules, Sources, Status
 
 SecretName = Literal["username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret"]
+
+
+class StepRequest(Request):
+    """A request of the login: to a path, or a form of the last page filled in."""
+
+    path: str | None = Field(  # type: ignore[assignment] # of a form the page says where it goes
+        default=None, pattern=r"^/", description="Joined to the address; placeholders are URL-quoted."
+    )
+    submit: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Instead of `path`, a CSS selector: the form of the last page that holds this element goes out, with its "
+        "action, method and hidden fields; `form` has the others.",
+    )
+    follow: bool = Field(
+        default=False,
+        description="Follow redirects between the login's addresses; one that a rule of the step means is an answer.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "StepRequest":
+        if (self.path is None) is (self.submit is None):
+            raise ValueError("give `path` or `submit`, one of both")
+        if self.submit is not None and (self.json_ is not None or self.query or self.at is not None):
+            raise ValueError("`submit` goes with `form` and `headers`: the page says the rest")
+        return self
 
 
 class Answer(Rule):
@@ -25,12 +51,15 @@ class Answer(Rule):
         "proven, a code, or (`credentials`) both.",
     )
     carry: Carry = Field(default={}, description="Values for later steps, the session, its headers and its refresh.")
+    match: dict[str, Sources] = Field(
+        default={}, description="Values that must come back as they were sent, such as random.state."
+    )
 
 
 class Step(Part):
     """One request of the login and what its answers mean."""
 
-    request: Request
+    request: StepRequest
     answers: Annotated[tuple[Answer, ...], Field(strict=False)] = Field(min_length=1)
 
     @cached_property
@@ -57,7 +86,9 @@ class Step(Part):
 class SessionFields(Part):
     """Where the session's values stand in the last answer."""
 
-    access_token: Sources
+    access_token: Sources | None = Field(
+        default=None, description="The token; may only be absent where the session is in the cookies (`cookies`)."
+    )
     refresh_token: Sources | None = None
     expires_in: Sources | None = Field(default=None, description="Lifetime, in seconds unless `unit` says else.")
     expires_at: Sources | None = Field(
@@ -99,6 +130,11 @@ class Auth(Part):
     session: SessionFields | None = None
     refresh: Refresh | None = None
     revoke: Revoke | None = None
+    cookies: bool = Field(
+        default=False,
+        description="Keep cookies as a browser does, by host and path: they go with the login's requests and, to base_url, "
+        "with all others.",
+    )
     headers: dict[str, str] = Field(
         default={"Authorization": "Bearer ${access_token}"}, description="What goes with each request."
     )
@@ -117,6 +153,13 @@ class Auth(Part):
     def static(self) -> bool:
         """Whether there is no login: the secrets themselves go with each request."""
         return not self.steps and self.refresh is None
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """The names of further addresses that its requests go to."""
+        requests: list[Request] = [step.request for step in self.steps.values()]
+        requests += [part.request for part in (self.refresh, self.revoke) if part]
+        return frozenset(one.at for one in requests if one.at is not None)
 
     @property
     def carried(self) -> frozenset[str]:

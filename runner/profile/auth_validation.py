@@ -1,12 +1,15 @@
 """What must fit together in a login: the values that its templates name, the steps that answers lead to. Pure."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from runner.profile.auth_models import Auth, SessionFields
-from runner.profile.template_checks import Fault, known_sources, request_faults, text_faults
+from runner.profile.parts import Source
+from runner.profile.template_checks import Fault, expression_faults, known_sources, request_faults, text_faults
 from runner.yaml_source import Place
 
 ENDS = ("done", "refused", "locked", "unsupported", "later", "failing")
+TAKEN = frozenset({"code", "access_token", "refresh_token", "token_type", "cookies", "previous"})
 RANDOM = frozenset({"random.state", "random.nonce", "pkce.verifier", "pkce.challenge"})
 
 
@@ -17,6 +20,8 @@ def faults(auth: Auth, always: frozenset[str], sometimes: frozenset[str]) -> Ite
     own |= {"basic"} if {"username", "password"} <= secrets else set()
     own |= {"client_basic"} if {"client_id", "client_secret"} <= secrets else set()
     yield from _steps(auth, own, sometimes)
+    yield from _pages(auth, own | auth.carried | RANDOM | sometimes)
+    yield from _rules(auth, own, sometimes)
     if auth.static:
         yield from text_faults(("auth", "headers"), auth.headers, own, sometimes)
         if auth.session:
@@ -25,20 +30,46 @@ def faults(auth: Auth, always: frozenset[str], sometimes: frozenset[str]) -> Ite
     if auth.session is None:
         yield Fault(("auth",), "`session` is required with `steps` and `refresh`: it says where the token stands")
     else:
-        yield from _session(("auth", "session"), auth.session, auth.carried)
+        yield from _session(("auth", "session"), auth.session, auth.carried, cookies=auth.cookies)
     if auth.refresh:
         values = own | auth.carried | {"refresh_token", "access_token"}
         yield from request_faults(("auth", "refresh", "request"), auth.refresh.request, values, sometimes)
         if "refresh_token" not in auth.secrets and not auth.steps:
             yield Fault(("auth", "secrets"), "without `steps` the first refresh needs the secret `refresh_token`")
         if auth.refresh.session:
-            yield from _session(("auth", "refresh", "session"), auth.refresh.session, auth.carried)
+            yield from _session(
+                ("auth", "refresh", "session"), auth.refresh.session, auth.carried, cookies=auth.cookies
+            )
     if auth.revoke:
         values = own | auth.carried | {"refresh_token", "access_token"}
         yield from request_faults(("auth", "revoke", "request"), auth.revoke.request, values, sometimes)
     yield from text_faults(
         ("auth", "headers"), auth.headers, own | auth.carried | {"access_token", "token_type"}, sometimes
     )
+
+
+def _rules(auth: Auth, own: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
+    """The values that expressions name, and those that must come back."""
+    asked = own | auth.carried | RANDOM
+    for name, step in auth.steps.items():
+        for index, answer in enumerate(step.answers):
+            at: Place = ("auth", "steps", name, "answers", index)
+            yield from expression_faults(at, answer.model_dump(exclude_none=True), asked, sometimes)
+            for key, sources in answer.match.items():
+                yield from known_sources((*at, "match", key), sources, auth.carried)
+                if key not in asked:
+                    yield Fault(
+                        (*at, "match", key), f"no value named `{key[:60]}`; known here: {', '.join(sorted(asked))}"
+                    )
+    for key in ("session", "refresh", "revoke", "expired", "previous_expired"):
+        part = getattr(auth, key)
+        dumped = (
+            [one.model_dump(exclude_none=True) for one in part]
+            if isinstance(part, tuple)
+            else part and part.model_dump()
+        )
+        kept = own | (auth.carried if key in ("session", "refresh", "revoke") else frozenset())
+        yield from expression_faults(("auth", key), dumped, kept, sometimes)
 
 
 def _steps(auth: Auth, own: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
@@ -58,12 +89,45 @@ def _steps(auth: Auth, own: frozenset[str], sometimes: frozenset[str]) -> Iterat
                 yield Fault((*at, "cause"), "goes with `then: refused` only")
             for key, sources in answer.carry.items():
                 yield from known_sources((*at, "carry", key), sources, auth.carried)
-                if key in own | {"code", "access_token", "refresh_token", "token_type"}:
+                if key in own | TAKEN:
                     yield Fault((*at, "carry", key), f"`{key}` has a meaning already; carry it by another name")
     if auth.steps and not any(answer.then == "done" for step in auth.steps.values() for answer in step.answers):
         yield Fault(("auth", "steps"), "no answer leads to `done`: no login could succeed")
 
 
-def _session(place: Place, fields: SessionFields, known: frozenset[str]) -> Iterator[Fault]:
+def _session(place: Place, fields: SessionFields, known: frozenset[str], *, cookies: bool) -> Iterator[Fault]:
+    if fields.access_token is None and not cookies:
+        yield Fault((*place, "access_token"), "is required, unless the session is in the cookies (`cookies: true`)")
     for name in type(fields).model_fields:
-        yield from known_sources((*place, name), getattr(fields, name) or (), known)
+        sources: tuple[Source, ...] = getattr(fields, name) or ()
+        yield from known_sources((*place, name), sources, known)
+        if not cookies and any(source.cookie_expires for source in sources):
+            yield Fault((*place, name), "`cookie_expires` goes with `cookies: true`")
+
+
+def _pages(auth: Auth, known: frozenset[str]) -> Iterator[Fault]:
+    """What reads pages: a form must come after a page, a selector must be one."""
+    for index, (name, step) in enumerate(auth.steps.items()):
+        place: Place = ("auth", "steps", name)
+        leads_here = any(answer.then == name for other in auth.steps.values() for answer in other.answers)
+        if step.request.submit and index == 0 and not leads_here:
+            yield Fault((*place, "request", "submit"), "the first step has no page yet; begin with a `path`")
+    for at, key, value in _texts(("auth",), auth.model_dump(exclude_none=True)):
+        if key in ("html", "submit"):
+            from runner.profile.html import selector_fault
+
+            fault = selector_fault(value)
+            if fault:
+                yield Fault(at, fault)
+            yield from text_faults(at, value, known)
+
+
+def _texts(place: Place, part: Any) -> Iterator[tuple[Place, str | int, str]]:
+    """Each text of a dumped part, with its place and key."""
+    for key, value in (
+        part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list | tuple) else ()
+    ):
+        if isinstance(value, str):
+            yield (*place, key), key, value
+        else:
+            yield from _texts((*place, key), value)

@@ -1,10 +1,14 @@
 """JMESPath expressions: checked when the profile is read, searched when an answer comes.
 
+`${name}` in an expression stands for a named value. It goes in as a JSON literal of JMESPath, so that no value can change what
+the expression means.
+
 Plain paths (`user.id`, `jobs[0]`, `@`) are walked here, so that most runs need not load jmespath; it does all others.
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -14,12 +18,26 @@ from runner.models import JSON
 
 _PLAIN = re.compile(r"@|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*", re.ASCII)
 _STEP = re.compile(r"\w+", re.ASCII)
+_VALUE = re.compile(r"\$\{([a-z_][a-z0-9_.]*)(\?)?\}")
+_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`""", re.DOTALL)
 
 
 def checked(expression: str) -> str:
     """The expression itself. Raises ValueError for one that no answer could fit."""
     if _PLAIN.fullmatch(expression):
         return expression
+    if any("${" in quoted for quoted in _QUOTED.findall(expression)):
+        raise ValueError("a value in an expression goes without quotes: [?name == ${sync_type}]")
+    _check(_VALUE.sub('`"x"`', expression))
+    return expression
+
+
+def names(expression: str) -> Iterator[tuple[str, bool]]:
+    """The values that an expression wants, each with whether it may be absent (it is null then)."""
+    return ((match[1], bool(match[2])) for match in _VALUE.finditer(expression))
+
+
+def _check(expression: str) -> None:
     from jmespath.exceptions import JMESPathError
     from jmespath.functions import Functions
 
@@ -35,7 +53,6 @@ def checked(expression: str) -> str:
         variadic = bool(signature) and signature[-1].get("variadic", False)
         if given < len(signature) or (given > len(signature) and not variadic):
             raise ValueError(f"JMESPath's `{name}` takes {len(signature)} arguments, not {given}")
-    return expression
 
 
 def _calls(node: Any) -> Iterator[tuple[str, int]]:
@@ -55,8 +72,10 @@ def _compiled(expression: str) -> Any:
     return jmespath.compile(expression)
 
 
-def find(data: JSON, expression: str | None) -> JSON:
-    """What the JMESPath `expression` finds in `data`; None for no expression. Raises ContractError on wrong types."""
+def find(data: JSON, expression: str | None, values: Mapping[str, Any] | None = None) -> JSON:
+    """What the JMESPath `expression` finds in `data`; None for no expression. `values` are those that it may name.
+
+    Raises ContractError on wrong types, and for a value that is missing."""
     if expression is None:
         return None
     steps = _steps(expression)
@@ -65,9 +84,23 @@ def find(data: JSON, expression: str | None) -> JSON:
     from jmespath.exceptions import JMESPathError
 
     try:
+        if "${" in expression:
+            import jmespath
+
+            return jmespath.search(_filled(expression, values or {}), data)
         return _compiled(expression).search(data)
     except (JMESPathError, RecursionError):
         raise ContractError(f"`{expression}` does not fit the answer (shape: {shape(data)})") from None
+
+
+def _filled(expression: str, values: Mapping[str, Any]) -> str:
+    def literal(match: re.Match[str]) -> str:
+        value = values.get(match[1])
+        if value is None and not match[2]:
+            raise ContractError(f"`{expression}`: no value for `{match[1]}`")
+        return "`" + json.dumps(value).replace("`", "\\u0060") + "`"  # JSON has a backtick within texts only
+
+    return _VALUE.sub(literal, expression)
 
 
 @cache

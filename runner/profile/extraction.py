@@ -1,6 +1,5 @@
 """Reads answers as the profile spells them: texts, numbers, jobs. Every misfit is a ContractError that names its place."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ from runner.profile.expressions import find, shape
 from runner.profile.informing import Informing
 from runner.profile.models import Errors, Jobs, Source
 from runner.profile.parts import Rule
-from runner.profile.transforms import MAX_SEARCHED, transformed
+from runner.profile.transforms import searched, transformed
 
 MAX_MESSAGE = 200  # characters that are shown of the API's own words
 MAX_ID = 512  # characters of a job id: it goes into addresses and log lines
@@ -31,10 +30,15 @@ class Seen(Protocol):
     @property
     def cookies(self) -> Mapping[str, str]: ...
     @property
+    def cookie_ends(self) -> Mapping[str, float]: ...
+    @property
     def body(self) -> JSON: ...
 
 
-def value(answer: Seen, sources: tuple[Source, ...] | None, known: Mapping[str, JSON] | None = None) -> JSON:
+Known = Mapping[str, JSON]  # values that are known by name
+
+
+def value(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> JSON:
     """The first of `sources` that stands in the answer or among the `known` values; None where none does."""
     for source in sources or ():
         found = _one(answer, source, known or {})
@@ -45,39 +49,56 @@ def value(answer: Seen, sources: tuple[Source, ...] | None, known: Mapping[str, 
     return None
 
 
-def _one(answer: Seen, source: Source, known: Mapping[str, JSON]) -> JSON:
+def _one(answer: Seen, source: Source, known: Known) -> JSON:
     if source.header is not None:
         return answer.headers.get(source.header.lower())
     if source.cookie is not None:
         return answer.cookies.get(source.cookie)
     if source.value is not None:
         return known.get(source.value)
+    if source.cookie_expires is not None:
+        return answer.cookie_ends.get(source.cookie_expires)
+    if source.text is not None:
+        return searched(source.text, answer.text)
     if source.html is not None:
-        from runner.profile import html
-
-        return html.select(answer.text, source.html)
-    return find(answer.body, source.body)
+        return _selected(answer, source.html, known)
+    return find(answer.body, source.body, known)
 
 
-def fits(rules: tuple[Rule, ...], answer: Seen) -> bool:
+def _selected(answer: Seen, selector: str, known: Known) -> str | None:
+    """What the CSS selector finds in a page; None for an answer that is no page."""
+    if not answer.text:
+        return None
+    from runner.profile import html
+
+    return html.select(answer.text, html.selector(selector, known))
+
+
+def fits(rules: tuple[Rule, ...], answer: Seen, known: Known | None = None) -> bool:
     """Whether one of the rules means the answer."""
-    return any(meant(rule, answer) for rule in rules)
+    return any(meant(rule, answer, known) for rule in rules)
 
 
-def meant(rule: Rule, answer: Seen) -> bool:
+def meant(rule: Rule, answer: Seen, known: Known | None = None) -> bool:
     """Whether the rule means the answer: status, content type, headers and body as far as it names them."""
     if rule.status is not None and answer.status not in rule.status:
         return False
     if rule.type is not None and not answer.headers.get("content-type", "").lower().startswith(rule.type.lower()):
         return False
-    if rule.header and not all(_header_fits(answer, *one) for one in rule.header.items()):
+    if not all(
+        searched(pattern, answer.headers.get(name.lower())) is not None for name, pattern in rule.header.items()
+    ):
         return False
-    return rule.when is None or bool(find(answer.body, rule.when))
+    if rule.text is not None and searched(rule.text, answer.text) is None:
+        return False
+    if rule.html is not None and _selected(answer, rule.html, known or {}) is None:
+        return False
+    return rule.when is None or bool(find(answer.body, rule.when, known))
 
 
-def _header_fits(answer: Seen, name: str, pattern: str) -> bool:
-    found = answer.headers.get(name.lower())
-    return found is not None and re.search(pattern, found[:MAX_SEARCHED]) is not None
+def redirects(rules: tuple[Rule, ...]) -> bool:
+    """Whether one of the rules may mean an answer that redirects."""
+    return any(300 <= status < 400 for rule in rules for status in rule.status or ())
 
 
 def named(sources: tuple[Source, ...] | None) -> str:
@@ -85,22 +106,28 @@ def named(sources: tuple[Source, ...] | None) -> str:
     return " or ".join(str(source) for source in sources or ())
 
 
-def text(answer: Seen, sources: tuple[Source, ...] | None, known: Mapping[str, JSON] | None = None) -> str | None:
+def text(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> str | None:
     """A text or a whole number (as text); None where there is none. Raises ContractError else."""
     return _as_text(value(answer, sources, known), named(sources))
 
 
-def flag(answer: Seen, sources: tuple[Source, ...] | None) -> bool | None:
+def structure(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> JSON:
+    """A value of any kind, to be carried: an object or list as it is, all else as `text` has it, but for true and false."""
+    found = value(answer, sources, known)
+    return found if isinstance(found, dict | list | bool) else _as_text(found, named(sources))
+
+
+def flag(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> bool | None:
     """True or false; None where neither stands there. Raises ContractError for anything else."""
-    found = value(answer, sources)
+    found = value(answer, sources, known)
     if found is None or isinstance(found, bool):
         return found
     raise ContractError(f"`{named(sources)}` should be true or false, is {shape(found)}")
 
 
-def seconds(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
+def seconds(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> float | None:
     """A lifetime in seconds. Raises ContractError when it is negative or no number."""
-    found = value(answer, sources)
+    found = value(answer, sources, known)
     if isinstance(found, str) and _digits(found):
         found = int(found.strip()[:16])
     lifetime = _as_number(found, named(sources))
@@ -120,9 +147,9 @@ def _digits(text: str) -> bool:
     return text.strip().isascii() and text.strip().isdigit()
 
 
-def moment(answer: Seen, sources: tuple[Source, ...] | None) -> float | None:
+def moment(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> float | None:
     """A moment in Unix seconds, from a number or RFC 3339. Raises ContractError for anything else."""
-    found = value(answer, sources)
+    found = value(answer, sources, known)
     if isinstance(found, str) and _digits(found):
         found = int(found.strip()[:16])
     if not isinstance(found, str):

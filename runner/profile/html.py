@@ -1,10 +1,14 @@
 """Values and forms out of a page of HTML, by CSS selectors (selectolax, the extra `html`)."""
 
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urljoin
 
 from runner.errors import ContractError, UsageError
 from runner.frozen import Frozen
+from runner.profile import template
 
 
 class Form(Frozen):
@@ -26,6 +30,30 @@ def _first(page: str, selector: str) -> Any:
         return LexborHTMLParser(page).css_first(selector)
     except Exception:  # noqa: BLE001 - selectolax has no error of its own for a bad selector
         raise ContractError(f"`{selector}` is not a CSS selector that can be used") from None
+
+
+def selector(template_: str, values: Mapping[str, Any]) -> str:
+    """The CSS selector with its values put in, escaped so that none changes what it means (CSS Syntax 3, 4.3.7)."""
+    if "$" not in template_:
+        return template_
+    escaped = {
+        name: re.sub(r"([^\w-])", r"\\\1", template.as_text(one)) for name, one in values.items() if one is not None
+    }
+    try:
+        return str(template.fill(template_, escaped))
+    except KeyError as missing:
+        raise ContractError(f"`{template_}`: no value for `{missing.args[0]}`") from None
+
+
+def selector_fault(selector: str) -> str | None:
+    """What is wrong with a CSS selector; None where nothing is, or where no parser is installed that could tell."""
+    if find_spec("selectolax") is None:
+        return None
+    try:
+        _first("<p>", re.sub(r"\$\{[^}]*\}", "x", selector))
+    except ContractError as error:
+        return str(error)
+    return None
 
 
 def select(page: str, selector: str) -> str | None:

@@ -33,14 +33,16 @@ Words = Annotated[
     tuple[Word, ...], Field(strict=False), BeforeValidator(listed, json_schema_input_type=Word | list[Word])
 ]
 _KINDS: dict[str, type | tuple[type, ...]] = {
-    "string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list,
+    "string": str, "path": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list,
 }  # fmt: skip
 
 
 class Parameter(Part):
     """One value that a sync may be given, used as `${params.NAME}`."""
 
-    type: Literal["string", "integer", "number", "boolean", "object", "array"]
+    type: Literal["string", "path", "integer", "number", "boolean", "object", "array"] = Field(
+        description="A path is a text whose slashes stay slashes in the path of a request."
+    )
     description: str = ""
     required: bool = False
     default: Any = None

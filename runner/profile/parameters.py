@@ -79,7 +79,7 @@ def _values(
 
 def _typed(value: Any, parameter: Parameter, key: str) -> Any:
     """The value, read from its text where it comes from the command line or the environment."""
-    if isinstance(value, str) and parameter.type != "string":
+    if isinstance(value, str) and parameter.type not in ("string", "path"):
         try:
             value = json.loads(value)
         except ValueError:
@@ -89,9 +89,10 @@ def _typed(value: Any, parameter: Parameter, key: str) -> Any:
         raise UsageError(f"{'.'.join(map(str, (key, *wrong[0])))}: {wrong[1]}")
     if not parameter.fits(value):
         raise UsageError(f"{key}: should be of type {parameter.type}, such as {_EXAMPLES[parameter.type]}")
-    return value
+    return template.PathText(value.lstrip("/")) if parameter.type == "path" else value
 
 
 _EXAMPLES = {
-    "string": '"text"', "integer": "7", "number": "0.5", "boolean": "true", "object": '{"key": 1}', "array": "[1, 2]",
+    "string": '"text"', "path": '"accounts/login/"',
+    "integer": "7", "number": "0.5", "boolean": "true", "object": '{"key": 1}', "array": "[1, 2]",
 }  # fmt: skip

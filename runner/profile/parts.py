@@ -46,10 +46,12 @@ class Part(BaseModel):
 
 
 Expression = Annotated[str, AfterValidator(checked)]
+Pattern = Annotated[str, AfterValidator(bounded)]
+PLACES = ("body", "header", "cookie", "html", "text", "cookie_expires", "value")
 
 
 class Source(Part):
-    """Where one value stands: exactly one of `body`, `header`, `cookie`, `html` and `value`; then what is done with it.
+    """Where one value stands: exactly one of `PLACES`; then what is done with it.
 
     In that order: `query` or `segment` of an address, `jwt`, `pattern`, `unit`.
     """
@@ -62,6 +64,13 @@ class Source(Part):
         min_length=1,
         description="CSS selector into a page: the `value`, `content` or text of what it finds.",
     )
+    text: Pattern | None = Field(
+        default=None,
+        description="Regular expression, looked for at the beginning of a body that is no JSON; its first group counts.",
+    )
+    cookie_expires: str | None = Field(
+        default=None, min_length=1, description="When the cookie of this name ends, in Unix seconds (with `cookies`)."
+    )
     value: str | None = Field(default=None, min_length=1, description="A value known by name, such as one carried.")
     query: str | None = Field(default=None, min_length=1, description="This parameter of an address (for Location).")
     segment: int | None = Field(
@@ -69,7 +78,7 @@ class Source(Part):
     )
 
     jwt: Expression | None = Field(default=None, description="JMESPath into the claims of a JWT, such as `exp`.")
-    pattern: Annotated[str, AfterValidator(bounded)] | None = Field(
+    pattern: Pattern | None = Field(
         default=None,
         description="Regular expression; its first group counts, else the whole. At most two open repeats.",
     )
@@ -77,8 +86,8 @@ class Source(Part):
 
     @model_validator(mode="after")
     def _one_place(self) -> "Source":
-        if sum(place is not None for place in (self.body, self.header, self.cookie, self.html, self.value)) != 1:
-            raise ValueError("give a JMESPath expression, or one of `body`, `header`, `cookie`, `html` and `value`")
+        if sum(getattr(self, place) is not None for place in PLACES) != 1:
+            raise ValueError(f"give a JMESPath expression, or one of {', '.join(f'`{place}`' for place in PLACES)}")
         return self
 
     @cached_property
@@ -89,8 +98,7 @@ class Source(Part):
     def __str__(self) -> str:
         if self.body is not None:
             return self.body
-        kinds = {"header": self.header, "cookie": self.cookie, "html": self.html, "value": self.value}
-        return next(f"{kind} {name}" for kind, name in kinds.items() if name is not None)
+        return next(f"{place} {getattr(self, place)}" for place in PLACES if getattr(self, place) is not None)
 
 
 Sources = Annotated[
@@ -131,10 +139,16 @@ class Rule(Part):
 
     status: Status | None = None
     when: Expression | None = Field(default=None, description="Only if this JMESPath expression is true of the body.")
-    header: dict[str, Annotated[str, AfterValidator(bounded)]] = Field(
+    header: dict[str, Pattern] = Field(
         default={}, description="Only if each of these headers is there and its pattern is found in it."
     )
     type: str | None = Field(default=None, description="Only if the content type begins so, such as text/html.")
+    html: str | None = Field(
+        default=None, min_length=1, description="Only if the page has an element that this CSS selector finds."
+    )
+    text: Pattern | None = Field(
+        default=None, description="Only if the pattern is found at the beginning of a body that is no JSON."
+    )
 
 
 def _ruled(value: Any) -> Any:

@@ -16,6 +16,12 @@ _PLACEHOLDER = re.compile(r"\$(?:\$|\{([a-z_][a-z0-9_.]*)(\?(?:null)?)?\})")
 _ABSENT = object()
 
 
+class PathText(str):
+    """A text whose slashes part segments where it stands in a path."""
+
+    __slots__ = ()
+
+
 def stray(template: Any) -> Iterator[Place]:
     """Where a `$` stands that begins no placeholder: a slip, for it would be sent as it is."""
     for text, place in _texts(template, ()):
@@ -37,6 +43,8 @@ def _texts(template: Any, place: Place) -> Iterator[tuple[str, Place]]:
         yield template, place
     elif isinstance(template, Mapping):
         for key, value in template.items():
+            if "$" in str(key):
+                yield str(key), (*place, str(key))
             yield from _texts(value, (*place, str(key)))
     elif isinstance(template, list | tuple):
         for index, value in enumerate(template):
@@ -53,12 +61,20 @@ def _fill(template: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(template, str):
         return _fill_text(template, values)
     if isinstance(template, Mapping):
-        filled = {key: _fill(value, values) for key, value in template.items()}
+        filled = {_fill_key(key, values): _fill(value, values) for key, value in template.items()}
         kept = {key: value for key, value in filled.items() if value is not _ABSENT}
         return kept if kept or not template else _ABSENT
     if isinstance(template, list | tuple):
         return [value for value in (_fill(item, values) for item in template) if value is not _ABSENT]
     return template
+
+
+def _fill_key(key: Any, values: Mapping[str, Any]) -> Any:
+    """A key, such as the name of a form's field: always a text."""
+    if not isinstance(key, str) or "$" not in key:
+        return key
+    filled = _fill_text(key, values)
+    return key if filled is None or filled is _ABSENT else as_text(filled)
 
 
 def _fill_text(template: str, values: Mapping[str, Any]) -> Any:

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from runner.profile import template
+from runner.profile import expressions, template
 from runner.profile.parts import Request, Source
 from runner.yaml_source import Place
+
+EXPRESSIONS = frozenset(
+    {"when", "body", "jwt", "job", "jobs", "conflict_job_id"}
+)  # keys whose expressions may name values
 
 
 class Fault(NamedTuple):
@@ -23,6 +27,26 @@ def known_sources(place: Place, sources: tuple[Source, ...], names: frozenset[st
             )
 
 
+def expression_faults(
+    place: Place, part: Any, known: frozenset[str], optional: frozenset[str] = frozenset()
+) -> Iterator[Fault]:
+    """Faults of the values that the expressions in `part` (dumped) name: `known` ones, and `optional` ones with `?`."""
+    for key, value in (
+        part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list | tuple) else ()
+    ):
+        if not isinstance(value, str):
+            yield from expression_faults((*place, key), value, known, optional)
+            continue
+        if key not in EXPRESSIONS or "${" not in value:
+            continue
+        for name, may_be_absent in expressions.names(value):
+            if name in optional and not may_be_absent:
+                yield Fault((*place, key), f"`{name}` may be absent; write ${{{name}?}}")
+            elif name not in known | optional:
+                listed = ", ".join(sorted(known | optional)) or "none"
+                yield Fault((*place, key), f"no value named `{name[:60]}`; known here: {listed}")
+
+
 def parts(request: Request) -> dict[str, Any]:
     return request.model_dump(by_alias=True, exclude_none=True)
 
@@ -31,7 +55,7 @@ def request_faults(
     place: Place, request: Request, known: frozenset[str], optional: frozenset[str] = frozenset()
 ) -> Iterator[Fault]:
     yield from text_faults(place, parts(request), known, optional)
-    if any(may_be_absent for _name, may_be_absent, _at in template.names(request.path)):
+    if any(may_be_absent for _name, may_be_absent, _at in template.names(request.path or "")):
         yield Fault((*place, "path"), "no part of a path may be absent; take the ? away")
 
 

@@ -26,9 +26,14 @@ def transformed(found: JSON, source: Source) -> JSON:
     if source.jwt is not None and found is not None:
         found = find(claims(found, str(source)), source.jwt)
     if source.pattern is not None and isinstance(found, str):
-        match = re.search(source.pattern, found[:MAX_SEARCHED])
-        found = None if match is None else match[1] if match.re.groups else match[0]
+        found = searched(source.pattern, found)
     return found
+
+
+def searched(pattern: str, text: str | None) -> str | None:
+    """The first group of the pattern, or the whole where it has none; None where it is not found."""
+    match = re.search(pattern, (text or "")[:MAX_SEARCHED])
+    return None if match is None or text is None else match[1] if match.re.groups else match[0]
 
 
 def _split(found: JSON, place: str) -> tuple[str, str]:

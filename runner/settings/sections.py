@@ -59,6 +59,11 @@ class LoginSettings(_Section):
     secrets: dict[str, str] = Field(
         default={}, description="Other names for its secrets, such as password: sso_password, where two logins differ."
     )
+    gate: bool = Field(
+        default=False,
+        description="It stands in front of base_url: what it gives goes with every request there, beside what the logins "
+        "after it give. Only the first can.",
+    )
     ca_file: Path | None = Field(default=None, description="CA bundle (PEM) for its addresses, instead of tls.ca_file.")
 
 

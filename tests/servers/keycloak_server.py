@@ -61,10 +61,14 @@ def _realm() -> dict[str, Any]:
             client("runner", directAccessGrantsEnabled=True),
             client("machine", serviceAccountsEnabled=True),
             client("no-direct"),
+            {
+                "clientId": "page", "enabled": True, "publicClient": True, "standardFlowEnabled": True,
+                "redirectUris": ["http://127.0.0.1/callback"], "attributes": {"pkce.code.challenge.method": "S256"},
+            },
         ],
         "users": [
-            *(user(name, otp) for name in ("athlete", "wrong", "twice", "client", "shared", "moved")), user("plain"),
-            user("disabled", otp, enabled=False), user("novice", requiredActions=["CONFIGURE_TOTP"]),
+            *(user(name, otp) for name in ("athlete", "wrong", "twice", "visitor", "shared", "moved", "reader", "typist", "guest")), user("plain"),
+            user("leaver", otp, enabled=False), user("novice", requiredActions=["CONFIGURE_TOTP"]),
         ],
     }  # fmt: skip
 

@@ -39,6 +39,8 @@ def start_as(keycloak: Keycloak, tmp_path: Path) -> Callable[..., Running]:
         login = {"use": use, "address": address, "params": {"realm": "sync"}}
         if use == "oauth2-client-credentials":
             login = {"use": use, "address": f"{address}/realms/sync/protocol/openid-connect"}
+        if use == "keycloak-browser":
+            login["params"] = {"realm": "sync", "client_id": "page"}
         config = folder / "config.yaml"
         settings = {
             "base_url": address, "login": login, "secrets_dir": str(folder), "state": {"dir": str(tmp_path / state)}
@@ -104,13 +106,13 @@ def test_a_session_that_an_administrator_ended_is_followed_by_a_login(keycloak: 
 @pytest.mark.parametrize(
     ("user", "secrets", "told"),
     [
-        ("client", {"client_secret": "wrong"}, "the client was refused, not the user (401: Invalid client or Invalid"),
+        ("visitor", {"client_secret": "wrong"}, "the client was refused, not the user (401: Invalid client or Invalid"),
         (
-            "client",
+            "visitor",
             {"client_id": "no-direct", "client_secret": "no-direct-100%+"},
             "(400: Client not allowed for direct",
         ),
-        ("disabled", {}, "the account is refused as it is (400: Account disabled)"),
+        ("leaver", {}, "the account is refused as it is (400: Account disabled)"),
         ("novice", {}, "the account is refused as it is (400: Account is not fully set up)"),
     ],
 )
@@ -120,7 +122,7 @@ def test_a_refusal_is_told_by_its_cause(
     ended = run_as(user, "login", **secrets)
     assert ended.code == 3
     assert told in ended.errors
-    if user == "client":
+    if user == "visitor":
         assert keycloak.events(user) == []  # nothing was counted against the user
 
 
@@ -135,3 +137,31 @@ def test_a_client_logs_in_for_itself(run_as: RunAs) -> None:
     )  # fmt: skip
     assert ended.code == 0
     assert ended.events("session.started")[0]["mfa"] is False
+
+
+def test_the_sign_in_page_is_filled_in_and_the_session_kept_refreshed_and_ended(
+    keycloak: Keycloak, run_as: RunAs
+) -> None:
+    page = {"use": "keycloak-browser"}
+    first = run_as("reader", "login", **page)
+    assert (first.code, first.events("session.started")[0]["mfa"]) == (0, True), first.errors
+    assert run_as("reader", "login", **page).events("session.reused")
+    time.sleep(TOKEN_SECONDS)
+    assert run_as("reader", "login", **page).events("session.started")[0]["method"] == "refresh"
+    assert keycloak.events("reader", "LOGIN") == ["LOGIN"]
+    assert keycloak.sessions("reader") == 1
+    assert run_as("reader", "logout", **page).code == 0
+    assert keycloak.sessions("reader") == 0
+
+
+def test_what_the_sign_in_page_refuses_is_told_by_its_cause_and_sent_once(keycloak: Keycloak, run_as: RunAs) -> None:
+    ended = run_as("typist", "login", use="keycloak-browser", password="not this")
+    assert (ended.code, keycloak.events("typist")) == (3, ["LOGIN_ERROR:invalid_user_credentials"])
+    assert "the username or password was refused (200)" in ended.errors
+    time.sleep(2)
+    ended = run_as("typist", "login", use="keycloak-browser", totp_seed="JBSWY3DPEHPK3PXP", state="other")
+    assert ended.code == 3
+    assert "the one-time code was refused (200)" in ended.errors
+    assert not keycloak.locked("typist")
+    ended = run_as("novice", "login", use="keycloak-browser", state="third")
+    assert (ended.code, "the account is refused as it is" in ended.errors) == (3, True)

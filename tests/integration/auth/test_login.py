@@ -434,14 +434,14 @@ def test_secrets_that_were_rotated_are_read_again_after_a_refusal_and_tried_once
     right = user.password or user.cli.server.settings.password
     user.password = "of yesterday"
     provider = user.provider()
-    known = provider._credentials
+    known = provider._mounted.credentials
     reads: list[Credentials] = []
 
     def reread() -> Credentials:
         reads.append(replace(known, password=right))
         return reads[-1]
 
-    provider._reread = reread
+    provider._mounted._reread = reread
     assert user.log_in(provider).token.mfa_verified
     assert len(reads) == 1
     assert "login.secrets_rotated" in user.names()
@@ -452,7 +452,7 @@ def test_secrets_that_were_rotated_are_read_again_after_a_refusal_and_tried_once
 def test_secrets_that_did_not_change_for_the_better_are_not_sent_again_and_again(user: User, then: str) -> None:
     user.password = "wrong"
     provider = user.provider()
-    known = provider._credentials
+    known = provider._mounted.credentials
 
     def reread() -> Credentials:
         if then == "unreadable":
@@ -463,7 +463,7 @@ def test_secrets_that_did_not_change_for_the_better_are_not_sent_again_and_again
             "another user": replace(known, username="other"),
         }[then]
 
-    provider._reread = reread
+    provider._mounted._reread = reread
     for _ in range(2):
         with pytest.raises(LoginRefused):
             user.log_in(provider)
@@ -475,14 +475,14 @@ def test_a_mounted_refresh_token_spares_the_login_and_is_sent_once(user: User, u
     token = user.log_in().refresh_token
     other = user_at(user.cli, clock=user.clock)
     provider = other.provider()
-    provider._credentials = replace(provider._credentials, refresh_token=token)
+    provider._mounted.credentials = replace(provider._mounted.credentials, refresh_token=token)
     other.log_in(provider)
     assert user.seen("login") == [401, 200]
     assert user.seen("refresh") == [200]
     save(other.store, replace(load(other.store), session=None))
     user.clock.pass_time(60)  # the other store knows nothing of the code that was used
     again = other.provider()
-    again._credentials = provider._credentials
+    again._mounted.credentials = provider._mounted.credentials
     other.log_in(again)
     assert user.seen("refresh") == [200]
     assert user.seen("login") == [401, 200, 401, 200]

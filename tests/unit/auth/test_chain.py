@@ -132,7 +132,7 @@ def test_the_client_goes_by_basic_with_its_characters_encoded_first() -> None:
 
 def test_a_user_without_a_seed_sends_no_code() -> None:
     gate = Gate()
-    gate.first._credentials = Credentials("me", "geheim", client_id="runner", client_secret="x")
+    gate.first._mounted.credentials = Credentials("me", "geheim", client_id="runner", client_secret="x")
     gate.ask()
     assert "totp" not in gate.forms[0]
     assert not gate.first.stored.last_step

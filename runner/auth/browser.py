@@ -1,0 +1,170 @@
+"""What a login does as a browser does: cookies, the forms of pages, redirects. Only addresses that are named are spoken to."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+
+from runner.clock import Clock, Deadline
+from runner.errors import ContractError, StrayAnswer, UsageError
+from runner.events.observer import Observer
+from runner.external import show
+from runner.http.client import Client
+from runner.http.messages import PreparedRequest, Response, prepare
+from runner.profile.auth_models import Auth, StepRequest
+from runner.profile.parts import Request
+
+if TYPE_CHECKING:
+    from runner.auth.cookies import Jar
+    from runner.profile.html import Form
+
+MAX_REDIRECTS = 10  # in a row; browsers follow 20
+Gate = Callable[[dict[str, str], str], dict[str, str]]  # the headers of a request to a target, with the gate's own
+API = "api"  # the name of base_url for requests of a login
+
+
+class Browser:
+    """One walk through a login, or one request about its session: where it is, and the cookies it has."""
+
+    def __init__(
+        self,
+        auth: Auth,
+        client: Client,
+        named: Mapping[str, Client],
+        clock: Clock,
+        kept: str | None = None,
+        gate: tuple[str, Gate] | None = None,
+    ) -> None:
+        """`client` speaks to the login's own address, the `named` ones to others; `kept` are the session's cookies.
+
+        Requests to the address of the `gate` go through it."""
+        self._gate = gate
+        self._client, self._named, self._clock = client, named, clock
+        self.jar = _jar(kept) if auth.cookies else None
+        self._page: Response | None = None
+        self._url = ""  # of the last answer
+
+    def client(self, request: Request, values: Mapping[str, Any]) -> Client:
+        """The client for the address of a request. Raises UsageError for a named one that the settings do not give."""
+        if isinstance(request, StepRequest) and request.submit is not None:
+            return self._goes_to(self._form(request.submit, values).action)[0]
+        if request.at is None:
+            return self._client
+        if request.at not in self._named:
+            raise UsageError(f"login.addresses.{request.at}: this login has a request to it; give its address")
+        return self._named[request.at]
+
+    def prepared(self, endpoint: str, request: Request, values: Mapping[str, Any]) -> PreparedRequest:
+        """The request, ready to send. Raises what `prepare` does, ContractError where the page has no such form."""
+        if not isinstance(request, StepRequest) or request.submit is None:
+            return prepare(endpoint, request, values)
+        form = self._form(request.submit, values)
+        own = Request.model_construct(path="/", form=request.form or {}, headers=request.headers, query={}, json_=None)
+        filled = prepare(endpoint, own, values)
+        given = {name for name, _ in parse_qsl((filled.body or b"").decode(), keep_blank_values=True)}
+        hidden = urlencode([(name, value) for name, value in form.fields.items() if name not in given]).encode()
+        body = b"&".join(part for part in (hidden, filled.body) if part)
+        target = self._goes_to(form.action)[1]
+        if form.method == "POST":
+            return replace(filled, method="POST", target=target, body=body)
+        headers = {name: value for name, value in filled.headers.items() if name != "Content-Type"}
+        return replace(filled, target=f"{target.partition('?')[0]}?{body.decode()}", headers=headers, body=None)
+
+    def _form(self, submit: str, values: Mapping[str, Any]) -> "Form":
+        from runner.profile import html
+
+        selector = html.selector(submit, values)
+        form = html.form(self._page.text, selector, self._url) if self._page and self._page.text else None
+        if form is None:
+            raise ContractError(f"login: the page has no form with `{selector}`; has the sign-in page changed?")
+        return form
+
+    def _goes_to(self, url: str) -> tuple[Client, str]:
+        """The client that speaks to that address, and the target there. Raises StrayAnswer where none is named."""
+        parts = urlsplit(url)
+        for client in (self._client, *self._named.values()):
+            base = urlsplit(client.address)
+            prefix = base.path.rstrip("/")
+            if _origin(base) == _origin(parts) and (parts.path == prefix or parts.path.startswith(prefix + "/")):
+                target = parts.path.removeprefix(prefix) or "/"
+                return client, f"{target}?{parts.query}" if parts.query else target
+        raise StrayAnswer(
+            f"login: the way goes to {show(parts.netloc, 100)}, which is no address of this login; where that is right, "
+            "name it in `login.addresses`"
+        )
+
+    async def exchange(
+        self,
+        request: Request,
+        call: PreparedRequest,
+        client: Client,
+        attempt: int,
+        deadline: Deadline,
+        observer: Observer,
+        means: Callable[[Response], bool],
+    ) -> Response:
+        """One exchange, and the redirects after it where the request follows them; `means` tells an answer to stay at.
+
+        Raises what a client does, and StrayAnswer for a redirect to an address that is not named."""
+        answer = await self._one(client, call, attempt, deadline, observer)
+        if not isinstance(request, StepRequest) or not request.follow:
+            return answer
+        for _ in range(MAX_REDIRECTS):
+            if not 300 <= answer.status < 400 or means(answer):
+                return answer
+            client, call = self._next(answer, call)
+            answer = await self._one(client, call, attempt, deadline, observer)
+        raise ContractError(f"login: more than {MAX_REDIRECTS} redirects in a row")
+
+    def _next(self, answer: Response, call: PreparedRequest) -> tuple[Client, PreparedRequest]:
+        """The request that a redirect asks for: a GET, without what was sent before (RFC 9110, 15.4)."""
+        where = answer.headers.get("location")
+        if not where or (answer.status in (307, 308) and call.method != "GET"):
+            raise ContractError(f"login: the redirect {answer.status} cannot be followed")
+        client, target = self._goes_to(urljoin(self._url, where))
+        kept = {name: value for name, value in call.headers.items() if name.lower() in ("accept", "accept-language")}
+        return client, replace(call, method="GET", target=target, headers=kept, body=None)
+
+    async def _one(
+        self, client: Client, call: PreparedRequest, attempt: int, deadline: Deadline, observer: Observer
+    ) -> Response:
+        url = client.address + call.target
+        if self.jar is not None:
+            call = replace(call, headers=with_cookies(call.headers, self.jar.header(url, self._clock.time())))
+        if self._gate is not None and client.address == self._gate[0]:
+            call = replace(call, headers=self._gate[1](dict(call.headers), call.target))
+        answer = await client.exchange(call, attempt, deadline, observer)
+        if self.jar is not None:
+            answer = self._remembered(self.jar, answer, url)
+        self._page, self._url = answer, url
+        return answer
+
+    def _remembered(self, jar: "Jar", answer: Response, url: str) -> Response:
+        """The answer with all cookies that its address knows now."""
+        now = self._clock.time()
+        jar.take(url, answer.set_cookies, now)
+        known = jar.sent_to(url, now)
+        return replace(
+            answer,
+            cookies={one.name: one.value for one in reversed(known)},
+            cookie_ends={one.name: one.expires for one in known if one.expires is not None},
+        )
+
+
+def _jar(kept: str | None) -> "Jar":
+    from runner.auth.cookies import Jar
+
+    return Jar(kept)
+
+
+def with_cookies(headers: Mapping[str, str], cookies: str | None) -> dict[str, str]:
+    """The headers with these cookies beside those that they have."""
+    if cookies is None:
+        return dict(headers)
+    own = next((value for name, value in headers.items() if name.lower() == "cookie"), None)
+    rest = {name: value for name, value in headers.items() if name.lower() != "cookie"}
+    return {**rest, "Cookie": cookies if own is None else f"{own}; {cookies}"}
+
+
+def _origin(parts: Any) -> tuple[str, str, int]:
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
