@@ -156,6 +156,16 @@ class SyncJob(Frozen):
     """The fields that the API told in a form that cannot be read; they are None."""
 
 
+class Artifact(Frozen):
+    """One file that a job left: where it is now, or why it is not here. `size` is in bytes."""
+
+    name: str
+    path: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    error: str | None = None
+
+
 class SyncResult(Frozen):
     """How one planned sync ended, for the report, the metrics and the exit code. Durations are in seconds."""
 
@@ -171,6 +181,10 @@ class SyncResult(Frozen):
     adopted: bool = False
     note: str | None = None  # what is said of a success without a job of this run
     hopeless: bool = False  # what ended it ends every other sync of the account too
+    log: tuple[str, ...] = ()  # the last lines of the job's log, fit to print
+    log_file: str | None = None
+    results: dict[str, JSON] = field(default_factory=dict)
+    artifacts: tuple[Artifact, ...] = ()
 
 
 class AccountResult(Frozen):

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.auth.interface import SessionProvider
 from runner.clock import Clock, Deadline
@@ -25,6 +26,9 @@ from runner.settings import Settings
 from runner.state.interface import AccountOptions, AccountStore, account_key
 from runner.state.opening import RunState, StateOptions, open_state
 from runner.state.record import Codec
+
+if TYPE_CHECKING:
+    from runner.http.streaming import SideClient
 
 
 class Account(Frozen):
@@ -98,6 +102,21 @@ def _client(context: RunContext, address: str, ca_file: Path | None, at_once: in
         retries=settings.retry.budget * at_once,
         rate_limit=context.profile.errors.rate_limit,
         proxy=_proxy(context, address),
+    )
+
+
+def side_client(context: RunContext) -> "SideClient":
+    """A client with connections of its own, for what decides nothing: logs, results, files."""
+    from runner.http.streaming import SideClient
+
+    settings = context.settings
+    return SideClient(
+        settings.base_url,
+        clock=context.clock,
+        idle=settings.deadline.request,
+        tls=tls_context(settings.base_url, settings.tls.ca_file),
+        headers=correlation.headers(context.run_id, context.environment),
+        proxy=_proxy(context, settings.base_url),
     )
 
 

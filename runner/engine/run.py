@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,13 +13,14 @@ from runner.clock import Clock, Deadline
 from runner.engine import fleet, signals
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.fleet import AccountPlan
+from runner.engine.job_outputs import output_policy
 from runner.engine.selection import last_successes, selected
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http.client import Client
 from runner.jobs import outcome
-from runner.jobs.context import PollPolicy, SyncContext
+from runner.jobs.context import OutputPolicy, PollPolicy, SyncContext
 from runner.jobs.pacing import Pace, PollBudget
 from runner.jobs.plan import PlannedSync, plan, zone
 from runner.jobs.sync_run import execute, working
@@ -135,7 +136,9 @@ async def _all_accounts(
     async def one_after_another(client: Client, state: RunState) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
-            work = AccountRun(one, context, client, state, deadline, begin_until, bound, run_id, interrupt, poll_budget)
+            work = AccountRun(
+                one, context, client, state, deadline, begin_until, bound, run_id, interrupt, poll_budget, outputs
+            )
             with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
                 results = await work.run()
             account = _together(one.name, results, interrupt, work.session)
@@ -148,7 +151,9 @@ async def _all_accounts(
     async with (
         opened_state(context, observer, deadline) as state,
         open_client(context, at_once, connect_patience=patience) as client,
+        AsyncExitStack() as stack,
     ):
+        outputs = output_policy(context, stack)
         await state.ledger.open(deadline)
         asyncio.get_running_loop().call_later(LOAD_SECONDS, context.meanwhile)
         with _obeying(interrupt):
@@ -191,6 +196,7 @@ class AccountRun:
     run_id: str
     interrupt: Interrupt
     poll_budget: PollBudget
+    outputs: OutputPolicy
     results: dict[str, SyncResult] = field(default_factory=dict)
     session: UserSession | None = None
 
@@ -249,6 +255,7 @@ class AccountRun:
             poll_budget=self.poll_budget,
             interruptible=self.interrupt.tasks,
             run_key=settings.run.key,
+            outputs=self.outputs,
         )
         free = asyncio.Semaphore(settings.concurrency)
         ended = {sync.name: asyncio.Event() for sync in planned}

@@ -327,6 +327,34 @@ class CancelSent(Event):
     error: str | None = None
 
 
+class SyncLog(Event):
+    """One line of the job's own log: of a job that failed the last 50, or what `logs.show` asks for."""
+
+    name: ClassVar[str] = "sync.log"
+    job_id: str
+    line: str
+
+
+class OutputUnread(Event):
+    """A job's log, results or files (`output`) could not be fetched, or not whole. How the sync ended stays as it is."""
+
+    name: ClassVar[str] = "sync.output_unread"
+    level: ClassVar[str] = "warning"
+    job_id: str
+    output: str
+    error: str
+
+
+class ArtifactStored(Event):
+    """A file that the job left is here, at `path`. `size` is in bytes."""
+
+    name: ClassVar[str] = "sync.artifact"
+    job_id: str
+    path: str
+    size: int
+    duration_seconds: float
+
+
 class LogDropped(Event):
     """Nobody read standard error for a while: so many lines that would stand here were dropped."""
 

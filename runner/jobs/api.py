@@ -14,7 +14,7 @@ from runner.frozen import Frozen
 from runner.http import retry
 from runner.http.budget import Budget
 from runner.http.client import Client
-from runner.http.messages import Response
+from runner.http.messages import PreparedRequest, Response
 from runner.http.retry import Safety
 from runner.jobs.plan import PlannedSync
 from runner.jobs.requests import JobRequests, Rights
@@ -22,7 +22,7 @@ from runner.models import JobStatus, SyncJob
 from runner.profile import Profile, extraction
 from runner.profile.expressions import find, shape
 from runner.profile.extraction import text
-from runner.profile.models import Jobs, Source
+from runner.profile.models import Jobs, Request, Source
 
 REFUSED_BY_VALUE = frozenset({400, 404, 422})  # what the settings name is unknown to the API, or not to its liking
 
@@ -58,6 +58,7 @@ class JobApi:
         self._requests = requests or JobRequests(client, profile, provider, account, params, Rights())
         self._client, self._profile, self._provider = client, profile, provider
         self._account, self._params = account, params
+        self.last: Response | None = None  # the status that showed the job's end, where results are read out of it
 
     def about(self, sync: PlannedSync) -> "JobApi":
         """The same API, asked about one sync with its parameters."""
@@ -72,6 +73,19 @@ class JobApi:
     def profile(self) -> Jobs:
         """What the profile says of jobs, for deciding what can be asked."""
         return self._profile.jobs
+
+    async def signed(
+        self,
+        endpoint: str,
+        request: Request,
+        job: SyncJob,
+        more: Mapping[str, Any],
+        deadline: Deadline,
+        observer: Observer,
+    ) -> PreparedRequest:
+        """A request about `job`, with the values of the job, `more` values and the session in use."""
+        values = {**await self._requests.values(deadline, observer, job), **more}
+        return await self._requests.signed(endpoint, request, values, deadline, observer)
 
     async def trigger(self, sync: PlannedSync, key: str, deadline: Deadline, observer: Observer) -> SyncJob | Conflict:
         """Ask for a job. Where the answer was lost or cannot be read, the error's `sent` says that it may be taken."""
@@ -135,6 +149,8 @@ class JobApi:
             raise JobMissing(f"status: the API does not know job {show(job.job_id, 80)} (shape: {shape(answer.body)})")
         now = extraction.job(self.profile, found, job_id=job.job_id)
         self._check_same(job, now)
+        if now.status.terminal and self.profile.results:
+            self.last = answer
         return replace(
             now, sync_type=now.sync_type or job.sync_type, carried=job.carried, begun_at=job.begun_at,
             poll_after=answer.retry_after,

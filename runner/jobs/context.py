@@ -2,14 +2,19 @@
 
 import asyncio
 import uuid
-from dataclasses import field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from runner.clock import Clock
 from runner.frozen import Frozen
 from runner.jobs.api import JobApi
 from runner.jobs.pacing import Pace, PollBudget
+from runner.settings.output_sections import ArtifactsSettings, LogsSettings
 from runner.state.interface import JobLedger
+
+if TYPE_CHECKING:
+    from runner.http.streaming import SideClient
 
 
 class PollPolicy(Frozen):
@@ -20,6 +25,23 @@ class PollPolicy(Frozen):
     job_attempts: int = 1
     sync_seconds: float | None = 3600.0
     patience: float = 600.0
+
+
+@dataclass(slots=True)
+class OutputCounts:
+    """Of the whole run: logs that were read for the last lines of a failed job, and logs that are followed now."""
+
+    read: int = 0
+    followed: int = 0
+
+
+class OutputPolicy(Frozen):
+    """What is fetched of jobs beside their status. `client` gives the run's one client for that, made when first asked for."""
+
+    logs: LogsSettings
+    artifacts: ArtifactsSettings
+    client: "Callable[[], SideClient]"
+    counts: OutputCounts = field(default_factory=OutputCounts)
 
 
 class SyncContext(Frozen):
@@ -39,4 +61,5 @@ class SyncContext(Frozen):
     poll_budget: PollBudget = field(default_factory=PollBudget)
     interruptible: "set[asyncio.Task[Any]]" = field(default_factory=set)
     run_key: str | None = None
+    outputs: OutputPolicy | None = None
     holder: str = field(default_factory=lambda: uuid.uuid4().hex)  # who polls the jobs, in the ledger's leases

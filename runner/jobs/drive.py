@@ -67,6 +67,7 @@ class Drive:
         self.tracking = Tracking(shared, observer)
         self.reads = Reads(shared, sync, self.facts, self.journal, observer)
         self.state = State()
+        self.retried: list[SyncJob] = []  # failed jobs that another took the place of
         self.last, self.deadline = last, deadline
         self._closed: set[str | None] = set()
         self._lock = AsyncExitStack()
@@ -201,6 +202,7 @@ class Drive:
             self._closed.add(self.journal.key)
             await self.journal.end(ended, job, error)
         elif do is Do.RETRY:
+            self.retried += [job] if job else []
             self.observer.emit(events.SyncRetried(self.state.attempt, job.error_message if job else None))
             self.observer.emit(events.SyncStarted(self.sync.start_date, self.sync.end_date, self.state.attempt))
 

@@ -144,6 +144,18 @@ class JobRequests:
             raise self.refused(endpoint, answer)
         raise AuthenticationError(f"{endpoint}: the API refuses a token it has just given ({answer.status})")
 
+    async def signed(
+        self, endpoint: str, request: Request, values: Mapping[str, Any], deadline: Deadline, observer: Observer
+    ) -> PreparedRequest:
+        """The request with the session in use, for a client that decides nothing: no session is renewed for it."""
+        session = self.provider.current
+        if session is None and self.provider.static:
+            session = await self._session(deadline, observer)
+        if session is None:
+            raise ContractError(f"{endpoint}: there is no session any more")
+        call = prepare(endpoint, request, values)
+        return replace(call, headers={**call.headers, **self.provider.headers(session)})
+
     def _expired(self, answer: Response) -> bool:
         """Whether a new session may help: 403 may mean a missing right, which a session that has just begun lacks too."""
         return self.provider.expired(answer) and not (answer.status == DENIED and self._rights.denied)

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from runner.clock import Deadline
 from runner.events import events
@@ -12,6 +13,9 @@ from runner.jobs.endings import ending, hopeless
 from runner.jobs.plan import PlannedSync
 from runner.jobs.states import Do
 from runner.models import Outcome, SyncResult
+
+if TYPE_CHECKING:
+    from runner.jobs.job_outputs import Fetching
 
 CANCEL_SECONDS = 2.0  # of a deadline's end, at most: for cancelling what runs, or looking up what may run
 CANCEL_SHARE = 0.1  # of a short deadline
@@ -26,37 +30,78 @@ def working(deadline: Deadline) -> Deadline:
 async def execute(sync: PlannedSync, shared: SyncContext, run_deadline: Deadline, observer: Observer) -> SyncResult:
     """Run `sync` to its end and tell how it ended. Raises nothing foreseen; interrupted, it cancels the job first."""
     shared = replace(shared, api=shared.api.about(sync))
-    clock = shared.clock
-    began, started_at = clock.monotonic(), clock.time()
-    deadline = Deadline.after(clock, shared.poll_policy.sync_seconds, "the sync's deadline").min(run_deadline)
+    began, started_at = shared.clock.monotonic(), shared.clock.time()
+    deadline = Deadline.after(shared.clock, shared.poll_policy.sync_seconds, "the sync's deadline").min(run_deadline)
     drive = Drive(shared, sync, deadline, working(deadline), observer)
-    work = asyncio.create_task(drive.course())
-    shared.interruptible.add(work)
-    try:
-        last = await work
-    except asyncio.CancelledError:
-        last = await drive.stop()
-    finally:
-        shared.interruptible.discard(work)
-        await drive.release()
-    state = drive.state
-    ended, error = ending(state, last, drive.facts, deadline.what)
+    fetching = _fetching(shared, drive, observer) if _follows(shared) else None
+    if fetching is not None:
+        fetching.follow(deadline)
+    last = await _driven(drive, shared, fetching)
+    ended, error = ending(drive.state, last, drive.facts, deadline.what)
     result = SyncResult(
         account=shared.account,
         name=sync.name,
         sync_type=sync.sync_type,
         outcome=ended,
-        job=state.job,
+        job=drive.state.job,
         error=error,
         started_at=started_at,
-        duration=clock.monotonic() - began,
-        attempts=state.attempt,
-        adopted=state.adopted,
+        duration=shared.clock.monotonic() - began,
+        attempts=drive.state.attempt,
+        adopted=drive.state.adopted,
         note=DONE_BEFORE if last is Do.END_DONE else None,
-        hopeless=hopeless(state, last),
+        hopeless=hopeless(drive.state, last),
     )
     await _close(drive, result)
+    if _leaves_something(shared, drive, result) and not deadline.expired:
+        fetching = fetching or _fetching(shared, drive, observer)
+        result = result if fetching is None else await fetching.fetched(result, deadline)
+    if fetching is not None:
+        await fetching.close()
     return result
+
+
+async def _driven(drive: Drive, shared: SyncContext, fetching: "Fetching | None") -> Do:
+    """The course of the sync to its end, or to where a signal stops it."""
+    work = asyncio.create_task(drive.course())
+    shared.interruptible.add(work)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        return await drive.stop()
+    finally:
+        if fetching is not None:
+            await fetching.stop()
+        shared.interruptible.discard(work)
+        await drive.release()
+
+
+def _follows(shared: SyncContext) -> bool:
+    """Whether the log of a running job is shown."""
+    return shared.outputs is not None and shared.outputs.logs.show == "follow" and shared.api.profile.logs is not None
+
+
+def _fetching(shared: SyncContext, drive: Drive, observer: Observer) -> "Fetching | None":
+    """Loaded where it is used: most runs fetch nothing."""
+    if shared.outputs is None:
+        return None
+    from runner.jobs.job_outputs import Fetching
+
+    return Fetching(shared.outputs, shared, drive, observer)
+
+
+def _leaves_something(shared: SyncContext, drive: Drive, result: SyncResult) -> bool:
+    """Whether something of the sync's job is wanted beside its status. Of a run that a signal ends, nothing is."""
+    policy, profile, job = shared.outputs, shared.api.profile, drive.state.job
+    if policy is None or job is None or result.job is None or not job.status.terminal:
+        return False
+    if result.outcome not in (Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED) or result.note:
+        return False
+    failed = result.outcome is Outcome.FAILED or bool(drive.retried)
+    logs = profile.logs is not None and (
+        policy.logs.show in ("all", "follow") or (policy.logs.show == "failed" and failed)
+    )
+    return logs or profile.results is not None or (profile.artifacts is not None and policy.artifacts.dir is not None)
 
 
 async def _close(drive: Drive, result: SyncResult) -> None:

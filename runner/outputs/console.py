@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from runner.events import events
+from runner.events.observer import Record
 from runner.external import escape
 from runner.outputs.interface import Ended, OutputContext
 from runner.outputs.log_lines import LEVELS, Line, LogOutput, Processor
@@ -37,7 +39,22 @@ class Console(LogOutput):
         renderer = ConsoleRenderer(
             colors=colours, pad_event_to=18, sort_keys=False, exception_formatter=plain_traceback
         )
-        return short, printable, renderer
+        return short, printable, lambda logger, level, line: _job_line(line) or renderer(logger, level, line)
+
+    def take(self, record: Record) -> None:
+        """Log the event. What the summary shows of a job's log is not shown twice."""
+        if isinstance(record.event, events.SyncLog) and self._summarises and not self._follows:
+            return
+        super().take(record)
+
+    @property
+    def _follows(self) -> bool:
+        return self.context.settings.logs.show in ("follow", "all")
+
+    @property
+    def _summarises(self) -> bool:
+        shown = LEVELS[self.context.settings.log.level] <= LEVELS["info"]
+        return shown and self.context.whole_run and self.context.stderr.isatty()
 
     def end(self, ended: Ended) -> None:
         """Keep it for the summary."""
@@ -45,11 +62,17 @@ class Console(LogOutput):
 
     def close(self) -> None:
         """Show what came of the run: the last thing on the terminal."""
-        shown = LEVELS[self.context.settings.log.level] <= LEVELS["info"]
-        if self._ended and shown and self.context.stderr.isatty():
+        if self._ended and self._summarises:
             from runner.outputs.summary import print_summary
 
-            print_summary(self._ended.report, self.context.stderr)
+            print_summary(self._ended.report, self.context.stderr, logs=not self._follows)
+
+
+def _job_line(line: Line) -> str | None:
+    """A line of a job's log as it is, behind the time and the sync; None for every other event."""
+    if line["event"] != events.SyncLog.name:
+        return None
+    return f"{line['timestamp']} {line.get('sync', '')} | {line['line']}"
 
 
 def short(_logger: Any, _level: str, line: Line) -> Line:

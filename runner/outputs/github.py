@@ -14,6 +14,7 @@ from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, SyncReport
 
 SUMMARY_BYTES = 1 << 20  # GitHub refuses a larger step summary, whole
+LOGS, LOG_WIDTH = 10, 300  # logs in the summary; characters of a line
 ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings of a step
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$@:/-])")
 
@@ -55,7 +56,7 @@ def summary(report: Report) -> str:
         "| account | sync | outcome | items | seconds | attempts | error |",
         "| --- | --- | --- | ---: | ---: | ---: | --- |",
     ]
-    tail = ["", *(f"- {_escaped(error)}" for error in report.errors)]
+    tail = ["", *(f"- {_escaped(error)}" for error in report.errors), *_logs(report)]
     tail += ["", f"Run `{report.run_id}`, {report.duration_seconds:.1f} s, sync-runner {report.runner_version}"]
     end = "\n".join(tail) + "\n\n"
     lines = ["\n".join(head) + "\n"]
@@ -71,6 +72,15 @@ def summary(report: Report) -> str:
     return "".join([*lines, end])
 
 
+def _logs(report: Report) -> Iterator[str]:
+    """The last lines of the logs of failed jobs, folded; of the first few syncs, so that the table has room."""
+    for sync in [one for one in report.failed if one.log][:LOGS]:
+        lines = "\n".join(line[:LOG_WIDTH] for line in sync.log)
+        text = lines.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        yield f"\n<details><summary>The job's log: {_escaped(report.place(sync))}</summary>\n"
+        yield f"<pre>\n{text}\n</pre>\n\n</details>"
+
+
 def _size(text: str) -> int:
     return len(text.encode(errors="replace"))
 
@@ -84,7 +94,7 @@ def _row(sync: SyncReport) -> str:
 
 
 def outputs(report: Report) -> str:
-    """`exit_code`, `result`, `run_id`, `completed`, `failed` for later steps. No value can hold a line break."""
+    """`exit_code`, `result`, `run_id`, `completed`, `failed` for later steps, and the results of jobs."""
     values = {
         "exit_code": int(report.exit_code),
         "result": report.result,
@@ -92,7 +102,12 @@ def outputs(report: Report) -> str:
         "completed": report.completed,
         "failed": len(report.syncs) - report.completed,
     }
-    return "".join(f"{key}={value}\n" for key, value in values.items())
+    text = "".join(f"{key}={value}\n" for key, value in values.items())  # no value can hold a line break
+    if any(one.results for one in report.syncs):
+        from runner.outputs.results import github_outputs
+
+        text += "".join(lines for _key, lines in github_outputs(report, frozenset(values)))
+    return text
 
 
 def annotations(report: Report) -> Iterator[str]:

@@ -119,10 +119,16 @@ def _failures(report: Report) -> Iterator[str]:
         yield f'<div class="card{" skipped" if skipped else ""}"><h3 class="{colour}">{outcome}: {len(syncs)}</h3>'
         yield f"<p>{escape(reason)}</p>" + (f"<p>Next: {escape(remedy)}</p>" if remedy else "")
         yield _names(report, syncs[:NAMED])
+        yield from (_log(report, sync) for sync in syncs[:NAMED] if sync.log)
         if len(syncs) > NAMED:
             yield f"<details><summary>{len(syncs) - NAMED} more</summary>{_names(report, syncs[NAMED:])}</details>"
         yield "</div>"
     yield "</section>"
+
+
+def _log(report: Report, sync: SyncReport) -> str:
+    lines = escape("\n".join(sync.log))
+    return f"<details open><summary>The job's log: {escape(report.place(sync))}</summary><pre>{lines}</pre></details>"
 
 
 def _names(report: Report, syncs: list[SyncReport]) -> str:

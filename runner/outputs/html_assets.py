@@ -16,7 +16,7 @@ dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:0 1rem;align
 .card{border:1px solid var(--line);border-left:.3rem solid var(--bad);border-radius:.3rem;padding:.5rem .8rem;margin:.6rem 0}
 .card.skipped{border-left-color:var(--warn)}
 .names{padding:0;list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1rem}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto}pre{overflow-x:auto;font-size:.85rem;line-height:1.4;margin:.3rem 0;padding:.4rem;background:var(--lane)}
 table{border-collapse:collapse;width:100%}caption{text-align:left}
 th,td{text-align:left;padding:.35rem .8rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top;font-weight:400}
 thead th{font-size:.85rem;color:var(--soft)}.n{text-align:right}.nowrap,.n{white-space:nowrap}.why{min-width:16rem}

@@ -96,6 +96,8 @@ def _case(account: str, sync: SyncReport) -> Any:
         "attempts": sync.attempts,
     }
     told = "\n".join(f"{key}: {value}" for key, value in facts.items() if value is not None)
+    if sync.log:
+        told = "\n".join((told, "", "the last lines of the job's log:", *sync.log))
     SubElement(case, "system-out").text = _text(told)
     return case
 

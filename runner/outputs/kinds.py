@@ -19,6 +19,8 @@ KINDS = (
     "html:HtmlPage",
     "github:GitHub",
     "termination:TerminationMessage",
+    "result_files:Dotenv",
+    "result_files:XCom",
     "textfile:Textfile",
     "pushgateway:Pushgateway",
     "otlp:Otlp",

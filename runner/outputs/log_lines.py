@@ -19,7 +19,7 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 OURS = frozenset({
     "timestamp", "level", "event", "run_id", "account", "sync", "sync_type", "version", "base_url", "profile", "result",
     "signal", "action", "secret", "target", "method", "endpoint", "code", "reason", "status", "start_date", "end_date",
-    "shard", "old", "new", "source", "remedy", "failed_syncs", "note", "field",
+    "shard", "old", "new", "source", "remedy", "failed_syncs", "note", "field", "output",
 })  # fmt: skip
 _CHATTY = ("httpx", "httpcore", "h11", "hpack", "asyncio")  # httpx logs full URLs, httpcore headers
 

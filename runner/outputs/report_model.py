@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,16 @@ Seconds = Annotated[float, Field(ge=0)]
 # Texts, so that nothing is parsed only to be written again; the schema says what they are.
 Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class ArtifactReport(Frozen):
+    """One file that a job left."""
+
+    name: Annotated[str, Field(description="Its path as the API names it.")]
+    path: Annotated[str | None, Field(description="Where it is; null: it is not here.")]
+    size: Annotated[int | None, Field(ge=0, description="Its size in bytes.")]
+    sha256: Annotated[str | None, Field(description="Its SHA-256 in hex.")]
+    error: Annotated[str | None, Field(description="Why it is not here.")]
 
 
 class SyncReport(Frozen):
@@ -44,6 +55,12 @@ class SyncReport(Frozen):
     error: Annotated[str | None, Field(description="Why it did not complete.")]
     remedy: Annotated[str | None, Field(description="What to do next, where it did not complete.")]
     note: Annotated[str | None, Field(description="Why nothing was done, where nothing was.")] = None
+    results: Annotated[dict[str, Any], Field(description="The values that its job gave, by the profile's names.")] = (
+        field(default_factory=dict)
+    )
+    log: Annotated[tuple[str, ...], Field(description="The last lines of its job's log.")] = ()
+    log_file: Annotated[str | None, Field(description="The file with the job's whole log.")] = None
+    artifacts: Annotated[tuple[ArtifactReport, ...], Field(description="The files that its job left.")] = ()
 
     @property
     def completed(self) -> bool:
@@ -183,7 +200,27 @@ def _sync(result: SyncResult, redact: Callable[[str], str]) -> SyncReport:
         error=None if result.error is None else redact(result.error),
         remedy=meaning.remedy or None,
         note=result.note,
+        results=redacted(result.results, redact),
+        log=result.log,  # fit to print since it was read
+        log_file=result.log_file,
+        artifacts=tuple(
+            ArtifactReport(
+                name=one.name, path=one.path, size=one.size, sha256=one.sha256, error=one.error and redact(one.error)
+            )
+            for one in result.artifacts
+        ),
     )
+
+
+def redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """A JSON value with every text in it, and every key, redacted."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redact(str(key)): redacted(inner, redact) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(inner, redact) for inner in value]
+    return value
 
 
 def plain(value: Any) -> Any:
@@ -192,7 +229,7 @@ def plain(value: Any) -> Any:
         return {name: plain(getattr(value, name)) for name in value._names}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
-    return [plain(inner) for inner in value] if isinstance(value, tuple) else value
+    return [plain(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
 def read_report(text: str | bytes) -> Report:

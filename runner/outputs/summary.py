@@ -7,6 +7,7 @@ from runner.outputs.report_model import Report, SyncReport
 
 LINE_BYTES = 1024  # Kubernetes shows 4096 at most; one line is to be read at a glance
 MOST_ROWS = 30  # failed syncs that the table shows
+MOST_LOGS = 5  # failed syncs whose log is shown
 FEW = 30  # syncs of a run that are all shown, also those that completed
 
 
@@ -20,8 +21,11 @@ def one_line(report: Report) -> str:
     return " ".join(line.split()).encode(errors="replace")[:LINE_BYTES].decode(errors="ignore")
 
 
-def print_summary(report: Report, stream: Any) -> None:
-    """What came of the run, failures first, and what to do next. Texts from outside steer no terminal."""
+def print_summary(report: Report, stream: Any, *, logs: bool = True) -> None:
+    """What came of the run, failures first, and what to do next. Texts from outside steer no terminal.
+
+    `logs`: with the last lines of the logs of failed jobs.
+    """
     from rich.console import Console
     from rich.text import Text
 
@@ -34,6 +38,10 @@ def print_summary(report: Report, stream: Any) -> None:
     hidden = len(report.failed) - len(failed)
     if hidden:
         console.print(Text(f"{hidden} more did not complete: the report (`--report FILE`) has all of them"))
+    for sync in report.failed[:MOST_LOGS] if logs else ():
+        if sync.log:
+            console.print(Text(f"The job's log: {escape(report.place(sync))}", style="bold"))
+            console.print(Text("\n".join(f"  {line}" for line in sync.log)))
     for error in report.errors:
         console.print(Text(escape(error), style="red"))
     sign, style = ("✓", "green") if report.good else ("✗", "red")

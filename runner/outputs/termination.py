@@ -1,4 +1,4 @@
-"""Kubernetes' termination message: one line that `kubectl describe pod` shows."""
+"""Kubernetes' termination message: one line that `kubectl describe pod` shows, and the results of jobs below it."""
 
 from typing import ClassVar
 
@@ -29,4 +29,11 @@ class TerminationMessage(Output):
     def write(self, ended: Ended, seconds: float) -> str | None:
         """In place: Kubernetes mounts the file itself, which cannot be replaced."""
         path = self.context.settings.report.termination_log
-        return write_in_place(path, one_line(ended.report), seconds) if path else None
+        if path is None:
+            return None
+        text = one_line(ended.report)
+        if any(one.results for one in ended.report.syncs):
+            from runner.outputs.results import termination
+
+            text = termination(text, ended.report)
+        return write_in_place(path, text, seconds)

@@ -1,7 +1,7 @@
 """What a profile is: one API's spelling of login, trigger and status, as validated data. Its JSON Schema comes from here.
 
-The login side stands in `auth_models.py`, what both sides are made of in `parts.py`. Checks that need more than one part of
-a profile stand in `validation.py`; what answers mean is read in `extraction.py`.
+The login side stands in `auth_models.py`, what a job leaves in `output_models.py`, what all are made of in `parts.py`.
+Checks that need more than one part of a profile stand in `validation.py`; what answers mean is read in `extraction.py`.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from runner.models import JobStatus
 from runner.profile.auth_models import Answer, Auth, Refresh, SecretName, SessionFields, Step
+from runner.profile.output_models import Artifacts, Logs, Results
 from runner.profile.parts import Carry, Expression, Part, Request, Source, Sources, Status, listed
 
 __all__ = [
@@ -160,6 +161,9 @@ class Jobs(Part):
     running: Listing | None = None
     recent: Listing | None = None
     cancel: Cancel | None = None
+    logs: Logs | None = None
+    results: Results | None = None
+    artifacts: Artifacts | None = None
     fields: JobFields = Field(default_factory=JobFields)
     words: dict[Annotated[JobStatus, Field(strict=False)], Words] = Field(
         default={state: (state.value,) for state in JobStatus}

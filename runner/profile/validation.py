@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from runner.models import JobStatus
-from runner.profile import auth_validation, template
+from runner.profile import auth_validation, output_validation, template
 from runner.profile.models import Jobs, Login, Parameter, Profile
 from runner.profile.template_checks import Fault, known_sources, parts, request_faults
 from runner.yaml_source import Place
@@ -62,6 +62,7 @@ def _jobs(profile: Profile) -> Iterator[Fault]:
         yield from request_faults((*place, "recent", "request"), jobs.recent.request, values | always, sometimes)
     if jobs.cancel:
         yield from request_faults((*place, "cancel", "request"), jobs.cancel.request, carried, sometimes)
+    yield from output_validation.faults(jobs, carried, sometimes)
     yield from known_sources((*place, "trigger", "job_id"), jobs.trigger.job_id or (), TRIGGER | known)
     yield from _key(jobs)
     yield from _words(jobs)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from runner.settings.output_sections import ArtifactsSettings, LogsSettings
 from runner.settings.sections import (
     AccountSettings,
     DeadlineSettings,
@@ -92,6 +93,8 @@ class Settings(BaseSettings):
     tls: TlsSettings = Field(default={}, validate_default=True)
     state: StateSettings = Field(default={}, validate_default=True)
     log: LogSettings = Field(default={}, validate_default=True)
+    logs: LogsSettings = Field(default={}, validate_default=True)
+    artifacts: ArtifactsSettings = Field(default={}, validate_default=True)
     metrics: MetricsSettings = Field(default={}, validate_default=True)
     report: ReportSettings = Field(default={}, validate_default=True)
     notify: NotifySettings = Field(default={}, validate_default=True)

@@ -287,7 +287,15 @@ class ReportSettings(_Section):
         default="auto", description="Step summary, outputs and annotations; auto: in a GitHub Actions step."
     )
     termination_log: Path | None = Field(
-        default=Path("/dev/termination-log"), description="One line for Kubernetes; written only where the file exists."
+        default=Path("/dev/termination-log"),
+        description="One line for Kubernetes, and the results of jobs; written only where the file exists.",
+    )
+    dotenv: Path | None = Field(
+        default=None, description="A dotenv file with the results of jobs, for GitLab's `artifacts:reports:dotenv`."
+    )
+    xcom: Path | None = Field(
+        default=Path("/airflow/xcom/return.json"),
+        description="The results of jobs as JSON, for an XCom of a pod; written only where its directory exists.",
     )
 
 

@@ -32,6 +32,7 @@ SANDBOX = "runner.sandbox"
 MAY_USE_SANDBOX = {"runner.commands.sandbox", "runner.commands.demo"}
 MAY_NAME_AN_API = {
     "runner.settings.model",
+    "runner.settings.sections",  # the path where a sidecar reads a pod's result
     "runner.commands.demo",
     "runner.parser",
 }  # the default, and what tells of it

@@ -1,0 +1,174 @@
+"""Responses that are read as they come, not held whole: logs and files. A client with connections of its own.
+
+It retries nothing, spends no retry budget and tells nobody that the API is down: what is read with it decides nothing, and
+no poll waits for a connection that a log holds.
+"""
+
+import asyncio
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from runner import __version__
+from runner.clock import Clock, Deadline
+from runner.errors import DeadlineExceeded, RunnerError, StrayAnswer, Unreachable
+from runner.events import events
+from runner.events.observer import Observer
+from runner.external import show
+from runner.http import body, failures
+from runner.http.messages import PreparedRequest, Response, headers_of
+from runner.http.proxies import Proxy
+
+if TYPE_CHECKING:
+    import httpx
+
+CONNECTIONS = 2  # beside those of `limits.connections`
+CONNECT_SECONDS = 10.0
+PIECE = 1 << 16  # bytes of inflated text at once
+JSON_LIMIT = 2 << 20  # bytes of one part of a log, or of one list, that is JSON
+
+
+class Streamed:
+    """A response whose body has not been read: status, headers (lower-case names), then `chunks`."""
+
+    def __init__(
+        self, response: "httpx.Response", endpoint: str, idle: float, failed: Callable[[Exception], RunnerError]
+    ) -> None:
+        """`idle`: seconds that may pass without a byte. `failed` gives the error for one of httpx."""
+        self._failed = failed
+        self.status, self.headers = response.status_code, headers_of(response)
+        self._response, self._endpoint, self._idle = response, endpoint, idle
+        self.received = 0  # bytes of the body, as they came
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body in pieces, without its gzip, never much more at once than the network gives.
+
+        Raises StrayAnswer for another encoding, Unreachable where no byte comes for too long.
+        """
+        encoding = self.headers.get("content-encoding", "").lower()
+        if encoding in ("", "identity"):
+            async for chunk in self._raw():
+                yield chunk
+            return
+        if encoding not in ("gzip", "x-gzip"):
+            raise StrayAnswer(
+                f"{self._endpoint}: the answer is encoded as `{show(encoding, 20)}`, which was not asked for"
+            )
+        inflate = zlib.decompressobj(wbits=31)
+        try:
+            async for chunk in self._raw():
+                while chunk:
+                    yield inflate.decompress(chunk, PIECE)
+                    chunk = inflate.unconsumed_tail
+        except zlib.error:
+            raise StrayAnswer(f"{self._endpoint}: the answer is not the gzip it claims to be") from None
+        if not inflate.eof:
+            raise Unreachable(f"{self._endpoint}: the connection broke within the gzip")
+
+    async def _raw(self) -> AsyncIterator[bytes]:
+        import httpx
+
+        stream: Any = self._response.stream  # as it comes: httpx's own iterators would unpack it without bounds
+        chunks = aiter(stream)
+        while True:
+            try:
+                async with asyncio.timeout(self._idle):
+                    chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise Unreachable(f"{self._endpoint}: no byte came for {self._idle:g} s") from None
+            except httpx.HTTPError as error:
+                raise self._failed(error) from None
+            self.received += len(chunk)
+            yield chunk
+
+
+class SideClient:
+    """Streams responses of one API."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        clock: Clock,
+        idle: float,
+        tls: ssl.SSLContext,
+        headers: Mapping[str, str] | None = None,
+        proxy: Proxy | None = None,
+    ) -> None:
+        """`idle`: seconds that may pass without a byte. Connects when first used."""
+        from runner.http.connections import Connections
+
+        self._base_url, self._clock, self._idle, self._proxy = base_url, clock, idle, proxy
+        self._connections = Connections(
+            CONNECTIONS,
+            tls=tls,
+            connect_timeout=min(CONNECT_SECONDS, idle),
+            headers={"User-Agent": f"sync-runner/{__version__}", "Accept-Encoding": "gzip", **(headers or {})},
+            proxy=proxy.url if proxy else None,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connections.close()
+
+    @asynccontextmanager
+    async def stream(self, call: PreparedRequest, deadline: Deadline, observer: Observer) -> AsyncIterator[Streamed]:
+        """Send `call`; within the block its body is read. Raises Unreachable, DeadlineExceeded or ContractError."""
+        import httpx
+
+        began, code, problem = self._clock.monotonic(), "error", None
+        host = urlsplit(self._base_url).netloc
+
+        def failed(error: Exception) -> RunnerError:
+            return failures.of_transport(error, call.endpoint, host, self._proxy)
+
+        try:
+            async with (
+                self._connections.lent(call.endpoint, deadline) as connection,
+                asyncio.timeout(None if deadline.remaining == float("inf") else deadline.remaining),
+                connection.stream(
+                    call.method, self._base_url + call.target, headers=dict(call.headers), content=call.body
+                ) as response,
+            ):
+                code = str(response.status_code)
+                self._refuse(response, call)
+                yield Streamed(response, call.endpoint, self._idle, failed)
+        except TimeoutError:
+            problem = f"{call.endpoint}: no whole answer before {deadline.what} ended"
+            raise DeadlineExceeded(problem) from None
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            problem = str(failed(error))
+            raise failed(error) from None
+        except RunnerError as error:
+            problem = str(error)
+            raise
+        finally:
+            spent = round(self._clock.monotonic() - began, 6)
+            observer.emit(events.RequestDone(call.endpoint, code, 1, spent, problem))
+
+    def _refuse(self, response: "httpx.Response", call: PreparedRequest) -> None:
+        if response.status_code == 407 and self._proxy is not None:
+            raise failures.proxy_login_refused(call.endpoint, self._proxy.shown)
+        if 300 <= response.status_code < 400:
+            raise StrayAnswer(
+                f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials"
+            )
+
+    async def fetch(self, call: PreparedRequest, deadline: Deadline, observer: Observer) -> Response:
+        """The whole response, of 2 MiB at most, with its JSON. Raises as `stream` does, and StrayAnswer for a larger one."""
+        sent_at, left_at = self._clock.time(), self._clock.monotonic()
+        content = bytearray()
+        async with self.stream(call, deadline, observer) as answer:
+            async for chunk in answer.chunks():
+                content += chunk
+                if len(content) > JSON_LIMIT:
+                    raise StrayAnswer(f"{call.endpoint}: the answer is larger than {JSON_LIMIT >> 20} MiB")
+        value, is_json = body.decoded(bytes(content), call.endpoint)
+        text = "" if is_json else content[:4096].decode(errors="replace")
+        received_at = self._clock.time()
+        return Response(answer.status, answer.headers, value, is_json, sent_at, received_at, left_at, text=text)

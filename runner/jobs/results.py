@@ -1,0 +1,83 @@
+"""The named values that a job gives: read, held against their types, bounded. A value that does not fit is left out."""
+
+import json
+
+from runner.clock import Deadline
+from runner.errors import ContractError, RunnerError
+from runner.events import events
+from runner.events.observer import Observer
+from runner.http.messages import Response
+from runner.http.streaming import SideClient
+from runner.jobs.api import JobApi
+from runner.models import JSON, SyncJob
+from runner.profile.extraction import value
+from runner.profile.output_models import Result, Results, ResultType
+
+LONGEST = 32 << 10  # characters of one value as JSON
+_KINDS: dict[ResultType, type | tuple[type, ...]] = {
+    "string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list,
+}  # fmt: skip
+
+
+async def read(
+    results: Results, api: JobApi, client: SideClient, job: SyncJob, deadline: Deadline, observer: Observer
+) -> dict[str, JSON]:
+    """The values by their names. One that is not told is left out; of one that does not fit a warning tells."""
+    try:
+        answer = await _answer(results, api, client, job, deadline, observer)
+    except RunnerError as error:
+        observer.emit(events.OutputUnread(job.job_id, "results", str(error)))
+        return {}
+    found: dict[str, JSON] = {}
+    for name, result in results.values.items():
+        try:
+            one = fitting(answer, result)
+        except (ContractError, Misfit):
+            observer.emit(events.FieldUnreadable(job.job_id, f"results.{name}"))
+        else:
+            found |= {} if one is None else {name: one}
+    return found
+
+
+async def _answer(
+    results: Results, api: JobApi, client: SideClient, job: SyncJob, deadline: Deadline, observer: Observer
+) -> Response:
+    if results.request is None:
+        if api.last is None:
+            raise ContractError("results: no response showed the job's end")
+        return api.last
+    call = await api.signed("results", results.request, job, {}, deadline, observer)
+    answer = await client.fetch(call, deadline, observer)
+    if answer.status not in results.accepted:
+        raise ContractError(f"results: the API answered {answer.status}")
+    return answer
+
+
+class Misfit(ValueError):
+    """The value is not of its type, or too long."""
+
+
+def fitting(answer: Response, result: Result) -> JSON:
+    """The value; None where it is not told. Raises Misfit, or ContractError."""
+    found = value(answer, result.at)
+    if found is None:
+        return None
+    if isinstance(found, str) and result.type != "string":  # from a header
+        found = _from_text(found, result.type)
+    if result.type == "integer" and isinstance(found, float) and found.is_integer():
+        found = int(found)
+    fits = isinstance(found, _KINDS[result.type]) and (result.type == "boolean" or not isinstance(found, bool))
+    if not fits or len(json.dumps(found)) > LONGEST:
+        raise Misfit
+    return found
+
+
+def _from_text(text: str, kind: ResultType) -> JSON:
+    try:
+        return json.loads(text, parse_constant=_refuse) if kind in ("integer", "number", "boolean") else text
+    except ValueError:
+        raise Misfit from None
+
+
+def _refuse(_constant: str) -> None:
+    raise ValueError

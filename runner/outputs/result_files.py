@@ -1,0 +1,68 @@
+"""Files with the results of jobs for what runs next: GitLab's dotenv report, the XCom of a pod."""
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+from runner.outputs.files import check_file, write_file
+from runner.outputs.interface import Ended, Output, OutputContext
+
+
+class Dotenv(Output):
+    """`report.dotenv`: a file."""
+
+    name: ClassVar[str] = "dotenv"
+
+    @classmethod
+    def wanted(cls, context: OutputContext) -> bool:
+        """Where `report.dotenv` is set."""
+        return context.settings.report.dotenv is not None
+
+    def check(self, seconds: float) -> str | None:
+        """Whether the file can be written."""
+        path = self.context.settings.report.dotenv
+        return check_file(path) if path else None
+
+    def write(self, ended: Ended, seconds: float) -> str | None:
+        """Write it whole; what does not fit the format is named."""
+        from runner.outputs.results import dotenv
+
+        path = self.context.settings.report.dotenv
+        if path is None:
+            return None
+        text, left_out = dotenv(ended.report)
+        problem = write_file(path, text, seconds)
+        return problem or (
+            f"{path}: without {', '.join(left_out)[:500]}, which the format cannot hold" if left_out else None
+        )
+
+
+class XCom(Output):
+    """`report.xcom`: what a pod leaves for the task that started it (`do_xcom_push`)."""
+
+    name: ClassVar[str] = "xcom"
+
+    @classmethod
+    def wanted(cls, context: OutputContext) -> bool:
+        """Where the directory is, as the sidecar mounts it; or where another path is set."""
+        path = context.settings.report.xcom
+        return path is not None and _there(path)
+
+    def check(self, seconds: float) -> str | None:
+        """Whether the file can be written."""
+        path = self.context.settings.report.xcom
+        return check_file(path) if path else None
+
+    def write(self, ended: Ended, seconds: float) -> str | None:
+        """Write it whole."""
+        from runner.outputs.results import document
+
+        path = self.context.settings.report.xcom
+        return write_file(path, json.dumps(document(ended.report)) + "\n", seconds) if path else None
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.parent.is_dir()
+    except OSError:
+        return False

@@ -1,0 +1,61 @@
+"""What must fit together in what a profile says of logs, results and files. Pure."""
+
+from collections.abc import Collection, Iterator
+
+from runner.profile.models import Jobs
+from runner.profile.output_models import Artifacts, Logs, Results
+from runner.profile.template_checks import Fault, known_sources, request_faults, text_faults
+from runner.yaml_source import Place
+
+NAMES = frozenset({"cursor", "file"})
+
+
+def faults(jobs: Jobs, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
+    """The faults. Requests may use the `known` values, and those of `sometimes` with `?`."""
+    if jobs.logs:
+        yield from _logs(("jobs", "logs"), jobs.logs, known, sometimes)
+    if jobs.results:
+        yield from _results(("jobs", "results"), jobs.results, known, sometimes)
+    if jobs.artifacts:
+        yield from _artifacts(("jobs", "artifacts"), jobs.artifacts, known, sometimes)
+
+
+def _logs(place: Place, logs: Logs, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
+    carried: frozenset[str] = frozenset()
+    if logs.sections:
+        at = (*place, "sections")
+        carried = frozenset(logs.sections.carry)
+        yield from request_faults((*at, "request"), logs.sections.request, known, sometimes)
+        yield from _taken((*at, "carry"), carried, known | sometimes)
+        yield from text_faults((*at, "title"), logs.sections.title, carried)
+    cursor = frozenset({"cursor"}) if logs.cursor else frozenset()
+    always = cursor if logs.cursor and logs.cursor.start is not None else frozenset()
+    yield from request_faults(
+        (*place, "request"), logs.request, known | carried | always, sometimes | (cursor - always)
+    )
+    if logs.cursor:
+        for key, sources in (("next", logs.cursor.next), ("more", logs.cursor.more)):
+            yield from known_sources((*place, "cursor", key), sources or (), frozenset())
+
+
+def _results(place: Place, results: Results, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
+    if results.request:
+        yield from request_faults((*place, "request"), results.request, known, sometimes)
+    for name, result in results.values.items():
+        yield from known_sources((*place, "values", name), result.at, frozenset())
+
+
+def _artifacts(place: Place, artifacts: Artifacts, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
+    carried: frozenset[str] = frozenset()
+    if artifacts.listing:
+        at = (*place, "listing")
+        carried = frozenset(artifacts.listing.carry)
+        yield from request_faults((*at, "request"), artifacts.listing.request, known, sometimes)
+        yield from _taken((*at, "carry"), carried, known | sometimes)
+    yield from request_faults((*place, "request"), artifacts.request, known | carried | {"file"}, sometimes)
+
+
+def _taken(place: Place, carried: Collection[str], known: frozenset[str]) -> Iterator[Fault]:
+    for name in carried:
+        if name in known | NAMES:
+            yield Fault((*place, name), f"`{name}` has a meaning already; carry it by another name")
