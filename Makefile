@@ -62,7 +62,7 @@ test-servers: $(VENV)/.dev $(VENV)/.servers $(SERVERS:%=$(VENV)/.%) ## The matri
 	$(BIN)/python -m pytest tests/servers -m servers -n 2 --dist loadgroup -rxX $(PYTEST_ARGS)
 
 test-cluster: $(VENV)/.dev build/helm ## The tests on a Kubernetes cluster of two nodes, which SYNC_RUNNER_CLUSTER starts and breaks
-	$(BIN)/python -m pytest tests/cluster -rs -m "not alone" -n 2 --dist loadscope $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/cluster -rs -m "not alone" -n 2 --dist loadgroup $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/cluster -rs -m alone $(PYTEST_ARGS)
 
 build/helm:

@@ -86,9 +86,10 @@ class Drive:
         return await self._next(self._stopped(Why.SIGNAL))
 
     async def release(self) -> None:
-        """Let go of the lock and of the trigger that is under way."""
+        """Let go of the lock, of the lease, and of the trigger that is under way."""
         if self._sent is not None:
             self._sent.cancel()
+        await self.journal.give_up()
         await self._lock.aclose()
 
     async def _next(self, event: Event) -> Do:

@@ -1,7 +1,7 @@
 """What one sync reads from the ledger and writes into it: the intent, the job, the lease, the end. Knows no API."""
 
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 from runner.clock import Deadline
 from runner.errors import RunnerError
@@ -73,6 +73,13 @@ class SyncJournal:
             leased = bool(self._leased)
         self._leased, self._renew_at = leased, now + (RENEW_SECONDS if leased else RETRY_SECONDS)
         return leased
+
+    async def give_up(self) -> None:
+        """The run leaves a job that goes on: end the lease, so that the next run need not wait to take the job over."""
+        key, now = self.key, self._clock.time()
+        if key is not None and self._leased is not False:
+            with suppress(RunnerError):  # it runs out by itself
+                await self._ledger.lease(key, self._shared.holder, now=now, until=now, deadline=self._patience)
 
     async def anothers(self, job: SyncJob) -> bool:
         """Whether the ledger knows the job as that of another sync, or of an earlier trigger."""

@@ -25,10 +25,13 @@ PUSHGATEWAY = "prom/pushgateway:v1.11.0"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what stands in this directory."""
+    """Mark what stands in this directory. A module's tests run in order on one worker; those in fixed namespaces share one."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+            item.add_marker(
+                pytest.mark.xdist_group("page" if item.path.stem == "test_overlays" else item.path.stem[5:])
+            )
 
 
 @contextmanager
