@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from runner.clock import Deadline
 from runner.events.observer import Observer
+from runner.external import ExternalText
 from runner.jobs.api import JobApi
 from runner.jobs.context import PollPolicy, SyncContext
 from runner.jobs.drive import Drive
@@ -49,7 +50,7 @@ class FakeApi:
     )
 
     async def trigger(self, *_: object) -> SyncJob:
-        return SyncJob("1", JobStatus.PENDING, begun_at=self.clock.monotonic())
+        return SyncJob(ExternalText("1"), JobStatus.PENDING, begun_at=self.clock.monotonic())
 
     async def poll(self, job: SyncJob, *_: object) -> SyncJob:
         self.polls_per_second += 1

@@ -89,7 +89,12 @@ def show(text: ExternalText | str, limit: int) -> str:
     `\\x1b`, `\\u202e` and the like, so one value stays one line; log commands of CI systems lose their effect. Markup
     of one medium (HTML, a table's) is escaped by who writes that medium. The cut never divides an escape or `***`.
     """
-    return cut(escape(_redact(text.raw if isinstance(text, ExternalText) else text)), limit)
+    return cut(escape(_redact(raw(text))), limit)
+
+
+def raw(text: ExternalText | str) -> str:
+    """The text as it came, for machine use only: a path, a comparison, a database."""
+    return text.raw if isinstance(text, ExternalText) else text
 
 
 def show_lines(lines: Sequence[str], limit: int) -> list[str]:

@@ -4,8 +4,11 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
+from runner.external import ExternalText, show
 from runner.frozen import Frozen
 
+MAX_ID = 512  # characters of a job id: it goes into addresses and log lines
+MAX_ERROR = 2000  # characters that are shown of why a job failed
 JSON = Any  # a decoded JSON value: its shape is checked where it is read, by the profile
 
 
@@ -126,21 +129,21 @@ class UserSession(Frozen):
 class SyncJob(Frozen):
     """A sync job as the API last described it (data model: Sync Job). Keys of `jobs.fields` in the profile fill it."""
 
-    job_id: str
+    job_id: ExternalText
     """The API's name for the job; where the API has none, the idempotency key of its trigger."""
     status: JobStatus
     """Its state, translated by `jobs.words`."""
-    sync_type: str | None = None
+    sync_type: ExternalText | str | None = None
     """What is synced, in the words of the settings."""
-    user_id: str | None = None
+    user_id: ExternalText | None = None
     """Who started it; None: not told."""
     progress: float | None = None
     """Per cent, 0 to 100; None: not told."""
-    start_time: str | None = None
+    start_time: ExternalText | None = None
     """When it started, as the API writes times; None: not started, or not told."""
-    end_time: str | None = None
+    end_time: ExternalText | None = None
     """When it ended; None: not ended, or not told."""
-    error_message: str | None = None
+    error_message: ExternalText | None = None
     """Why it failed, in the API's words; None: no error, or not told."""
     total_items: int | None = None
     """How many items there are; None: not told."""
@@ -154,6 +157,16 @@ class SyncJob(Frozen):
     """When the trigger left that began it, by the monotonic clock; None: it ran already."""
     unreadable: tuple[str, ...] = ()
     """The fields that the API told in a form that cannot be read; they are None."""
+
+    @property
+    def shown_id(self) -> str:
+        """The job id, fit to print."""
+        return show(self.job_id, MAX_ID)
+
+    @property
+    def shown_error(self) -> str | None:
+        """Why it failed, fit to print."""
+        return None if self.error_message is None else show(self.error_message, MAX_ERROR)
 
 
 class Artifact(Frozen):

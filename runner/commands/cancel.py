@@ -5,6 +5,7 @@ import sys
 
 from runner.engine.each_account import Visit, visit_each
 from runner.errors import UsageError
+from runner.external import ExternalText
 from runner.jobs.api import JobMissing
 from runner.jobs.plan import PlannedSync
 from runner.models import JobStatus, SyncJob
@@ -26,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     async def work(visit: Visit) -> None:
         sync = await _sync_of(visit, arguments.job, arguments.sync)
         api = visit.account.api.about(sync) if sync else visit.account.api
-        asked = SyncJob(arguments.job, JobStatus.RUNNING, sync.sync_type if sync else None)
+        asked = SyncJob(ExternalText(arguments.job), JobStatus.RUNNING, sync.sync_type if sync else None)
         if api.profile.cancel is None:
             await api.cancel(asked, visit.deadline, visit.observer)  # says that it cannot
         try:

@@ -118,7 +118,7 @@ def _of_token(token: AuthenticationToken) -> Document:
 def _of_entry(entry: Entry) -> Document:
     """A remembered sync as a job: `status` is its outcome, or `open` while it is not known to have ended."""
     known = {
-        "job_id": entry.job_id,
+        "job_id": entry.shown_id,
         "status": entry.outcome or "open",
         "start_time": rfc3339(entry.intended_at),
         "end_time": None if entry.ended_at is None else rfc3339(entry.ended_at),

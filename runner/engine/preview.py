@@ -71,7 +71,7 @@ async def _action(ledger: JobLedger, target: str, name: str, settings: Settings,
         return "trigger"
     if entry.job_id is None:
         return "look up the trigger of an earlier run, whose answer is not known"
-    return f"adopt job {show(entry.job_id, _SHOWN)} of an earlier run, if it still runs"
+    return f"adopt job {show(entry.shown_id or entry.job_id, _SHOWN)} of an earlier run, if it still runs"
 
 
 def _print(rows: Sequence[PreviewRow]) -> None:

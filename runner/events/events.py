@@ -295,7 +295,7 @@ class SyncEnded(Event):
             ended.outcome.value,
             round(ended.duration, 3),
             ended.attempts,
-            job_id=job.job_id if job else None,
+            job_id=job.shown_id if job else None,
             error=ended.error,
             processed_items=job.processed_items if job else None,
             total_items=job.total_items if job else None,

@@ -9,7 +9,7 @@ from runner.auth.interface import SessionProvider
 from runner.clock import Deadline
 from runner.errors import ContractError, Unreachable, UsageError
 from runner.events.observer import Observer
-from runner.external import show
+from runner.external import ExternalText, show
 from runner.frozen import Frozen
 from runner.http import retry
 from runner.http.budget import Budget
@@ -38,7 +38,7 @@ class JobReplaced(ContractError):
 class Conflict(Frozen):
     """The API says that such a job is running already; `job_id` where it tells which, and its own `words`."""
 
-    job_id: str | None
+    job_id: ExternalText | None
     words: str = ""
 
 
@@ -107,7 +107,7 @@ class JobApi:
                 raise ContractError(f"trigger: {error}", sent=True) from None
         if answer.status in trigger.conflict:
             named = text(answer, _body_at(trigger.conflict_job_id))
-            return Conflict(named, self._requests.words(answer) or "")
+            return Conflict(None if named is None else ExternalText(named), self._requests.words(answer) or "")
         if answer.status >= 500 or answer.status in {*retry.MAYBE_TAKEN, *trigger.accepted}:
             without = "" if answer.is_json else " without JSON"
             raise Unreachable(f"trigger: the API answered {answer.status}{without}", retry_after=answer.retry_after)
@@ -147,7 +147,7 @@ class JobApi:
             found = None
         if found is None:
             raise JobMissing(f"status: the API does not know job {show(job.job_id, 80)} (shape: {shape(answer.body)})")
-        now = extraction.job(self.profile, found, job_id=job.job_id)
+        now = extraction.job(self.profile, found, job_id=job.job_id.raw)
         self._check_same(job, now)
         if now.status.terminal and self.profile.results:
             self.last = answer
@@ -164,8 +164,8 @@ class JobApi:
             )
         if self.profile.single and now.sync_type not in (None, asked.sync_type):
             raise JobReplaced(
-                f"status: the API shows a job of type {now.sync_type} now; how that of type {asked.sync_type} ended it "
-                "does not tell: look there before you run it again"
+                f"status: the API shows a job of type {show(now.sync_type, 80)} now; how that of type "
+                f"{show(asked.sync_type or 'unknown', 80)} ended it does not tell: look there before you run it again"
             )
 
     async def newest(self, name: str, deadline: Deadline, observer: Observer) -> SyncJob | None:
@@ -230,7 +230,7 @@ class JobApi:
         if cancel.job is None or not answer.is_json:
             return None
         with suppress(ContractError):  # it was taken: the poll that follows tells what came of it
-            return extraction.job(self.profile, find(answer.body, cancel.job), job_id=job.job_id)
+            return extraction.job(self.profile, find(answer.body, cancel.job), job_id=job.job_id.raw)
         return None
 
     def _read_list(self, body: Any, expression: str) -> list[SyncJob]:

@@ -17,7 +17,7 @@ from runner.errors import (
 )
 from runner.events import events
 from runner.events.observer import Observer
-from runner.external import show
+from runner.external import ExternalText, show
 from runner.jobs import decide as machine
 from runner.jobs import states as s
 from runner.jobs.api import Conflict
@@ -199,12 +199,12 @@ class Drive:
         elif do is Do.CLOSE:
             known = job is not None and job.status.terminal
             ended = Outcome(job.status.value) if job is not None and known else Outcome.UNKNOWN
-            error = job.error_message if job is not None and known else "what became of it could not be told"
+            error = job.shown_error if job is not None and known else "what became of it could not be told"
             self._closed.add(self.journal.key)
             await self.journal.end(ended, job, error)
         elif do is Do.RETRY:
             self.retried += [job] if job else []
-            self.observer.emit(events.SyncRetried(self.state.attempt, job.error_message if job else None))
+            self.observer.emit(events.SyncRetried(self.state.attempt, job.shown_error if job else None))
             self.observer.emit(events.SyncStarted(self.sync.start_date, self.sync.end_date, self.state.attempt))
 
     async def _insisted(self, act: Callable[[], Awaitable[Event]]) -> Event:
@@ -234,7 +234,7 @@ class Drive:
             )
         self.reads.intended_at = entry.intended_at
         leased = await self.journal.lease() if entry.job_id is not None else True
-        name = entry.job_id or (entry.key if self.single else None)
+        name = entry.job_id or (ExternalText(entry.key) if self.single else None)
         job = (
             None if name is None else SyncJob(name, JobStatus.PENDING, self.sync.sync_type, carried=dict(entry.carried))
         )
@@ -309,7 +309,7 @@ class Drive:
         try:
             now = await self.api.cancel(job, self.deadline, self.observer)
         except RunnerError as error:
-            self.observer.emit(events.CancelSent(job.job_id, None, str(error)))
+            self.observer.emit(events.CancelSent(job.shown_id, None, str(error)))
             return s.CancelRefused(self._now, error)
-        self.observer.emit(events.CancelSent(job.job_id, now.status.value if now else None))
+        self.observer.emit(events.CancelSent(job.shown_id, now.status.value if now else None))
         return s.CancelAnswered(self._now, now)

@@ -41,13 +41,13 @@ def _as_job(state: State, prefix: str) -> tuple[Outcome, str | None]:
     job = state.job
     assert job is not None
     if job.status is JobStatus.CANCELLED and state.asked_to_cancel and state.stopped is not None:
-        return _STOPPED[state.stopped], f"{prefix}; job {job.job_id} was cancelled"
+        return _STOPPED[state.stopped], f"{prefix}; job {job.shown_id} was cancelled"
     ended = Outcome(job.status.value)
     if ended is Outcome.CANCELLED:
-        return ended, _joined(prefix, BY_OTHERS, job.error_message or "")
+        return ended, _joined(prefix, BY_OTHERS, job.shown_error or "")
     if state.stopped is None:
-        return ended, job.error_message
-    return ended, f"{prefix}; job {job.job_id} had ended"
+        return ended, job.shown_error
+    return ended, f"{prefix}; job {job.shown_id} had ended"
 
 
 def _left(state: State, facts: Facts) -> str:
@@ -58,23 +58,23 @@ def _left(state: State, facts: Facts) -> str:
     if job is None:
         return ""
     if not state.ours:
-        return f"job {job.job_id} goes on at the API: this run did not start it"
+        return f"job {job.shown_id} goes on at the API: this run did not start it"
     detached = state.stopped is Why.SIGNAL and not facts.cancel_on_interrupt
     if not facts.cancels and not detached:
-        return f"job {job.job_id} could not be cancelled (cancel: this profile has no way to cancel a job)"
+        return f"job {job.shown_id} could not be cancelled (cancel: this profile has no way to cancel a job)"
     if state.cancel_error is not None:
-        return f"job {job.job_id} could not be cancelled ({state.cancel_error})"
+        return f"job {job.shown_id} could not be cancelled ({state.cancel_error})"
     if state.asked_to_cancel:
-        return f"job {job.job_id} was asked to end, and has not ended yet"
+        return f"job {job.shown_id} was asked to end, and has not ended yet"
     if detached:
-        return f"job {job.job_id} goes on at the API and is adopted by the next run"
-    return f"job {job.job_id} could not be cancelled, because its state could not be read; the next run adopts it"
+        return f"job {job.shown_id} goes on at the API and is adopted by the next run"
+    return f"job {job.shown_id} could not be cancelled, because its state could not be read; the next run adopts it"
 
 
 def _where_to_look(state: State, facts: Facts) -> str:
     if state.job is not None:
         return (
-            f"what became of job {state.job.job_id} is not known: look at the API for it before you run the sync again; "
+            f"what became of job {state.job.shown_id} is not known: look at the API for it before you run the sync again; "
             "nothing was triggered"
         )
     if state.earlier:
@@ -87,7 +87,7 @@ def _where_to_look(state: State, facts: Facts) -> str:
 
 def _goes_on(state: State) -> str:
     job = state.job
-    return "" if job is None or job.status.terminal else f"job {job.job_id} may go on at the API"
+    return "" if job is None or job.status.terminal else f"job {job.shown_id} may go on at the API"
 
 
 def unknown(sync_type: str) -> str:

@@ -37,7 +37,7 @@ def started(job: SyncJob, since: float, skew: float | None) -> bool | None:
 
     A job that is still to start may be ours; one that has ended without a start time is not.
     """
-    at = unix(job.start_time)
+    at = None if job.start_time is None else unix(job.start_time.raw)
     if at is None:
         return not job.status.terminal
     if skew is None:

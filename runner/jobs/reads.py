@@ -6,6 +6,7 @@ from dataclasses import replace
 from runner.clock import Deadline
 from runner.errors import ContractError, DeadlineExceeded, PermissionMissing, RunnerError, StrayAnswer, Unreachable
 from runner.events.observer import Observer
+from runner.external import ExternalText
 from runner.jobs import states as s
 from runner.jobs.api import JobMissing, JobReplaced
 from runner.jobs.conditions import ended_since_the_trigger, may_be_ours
@@ -66,7 +67,7 @@ class Reads:
         ):
             return await self._newest(state, until)
         if state.phase is Phase.IDENTIFY:
-            named = state.named or state.key or ""
+            named = state.named or ExternalText(state.key or "")
             job = await self.api.poll(self._called(named), until, self.observer)
             of_trigger = started(job, self.intended_at, self.api.skew) is True and not await self.journal.anothers(job)
             return s.Seen(self._now, job, of_trigger)
@@ -75,7 +76,7 @@ class Reads:
         leased = await self.journal.lease() if state.phase in (Phase.POLL, Phase.LOOK) else None
         return s.Seen(self._now, job, of_trigger=True, leased=leased)
 
-    def _called(self, job_id: str) -> SyncJob:
+    def _called(self, job_id: ExternalText) -> SyncJob:
         return SyncJob(job_id, JobStatus.PENDING, self.sync.sync_type)
 
     async def _newest(self, state: State, until: Deadline) -> Event:
@@ -97,7 +98,9 @@ class Reads:
             return s.Found(self._now, ours=shown if fits else None)
         if self.facts.names_job and state.key and (state.lost or state.in_flight):
             try:
-                return s.Found(self._now, ours=await self.api.poll(self._called(state.key), until, self.observer))
+                return s.Found(
+                    self._now, ours=await self.api.poll(self._called(ExternalText(state.key)), until, self.observer)
+                )
             except JobMissing:
                 return s.Found(self._now)
         jobs = await self.api.listed(self.sync.sync_type, until, self.observer) or []

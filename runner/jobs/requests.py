@@ -18,7 +18,7 @@ from runner.errors import (
     UsageError,
 )
 from runner.events.observer import Observer
-from runner.external import show
+from runner.external import raw, show
 from runner.http import failures, retry
 from runner.http.client import Client
 from runner.http.messages import PreparedRequest, Response, prepare
@@ -75,14 +75,14 @@ class JobRequests:
 
     async def values(self, deadline: Deadline, observer: Observer, job: SyncJob | None = None) -> dict[str, Any]:
         """All that a request may use: what is constant, what the lookups found, and what is known of the job."""
-        values = self.constant(job.sync_type if job else None)
+        values = self.constant(raw(job.sync_type) if job and job.sync_type else None)
         if self._found is None:
             found: dict[str, str] = {}
             for lookup in self.profile.jobs.lookups:
                 found |= await self._look_up(lookup, values | found, deadline, observer)
             self._found = found
         values |= self._found
-        return values if job is None else {**values, **job.carried, "job_id": job.job_id}
+        return values if job is None else {**values, **job.carried, "job_id": job.job_id.raw}
 
     async def _look_up(
         self, lookup: Lookup, values: Mapping[str, Any], deadline: Deadline, observer: Observer

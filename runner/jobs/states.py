@@ -5,6 +5,7 @@ from dataclasses import field
 from enum import StrEnum
 
 from runner.errors import RunnerError
+from runner.external import ExternalText
 from runner.frozen import Frozen
 from runner.models import JobStatus, SyncJob
 
@@ -90,7 +91,7 @@ class State(Frozen):
     ours: bool = False
     external: bool = False  # another's job: never ours
     adopted: bool = False
-    named: str | None = None  # the job that a conflict names
+    named: ExternalText | None = None  # the job that a conflict names
     lost: int = 0
     refused: int = 0
     searched: int = 0
@@ -101,7 +102,7 @@ class State(Frozen):
     missing_since: float | None = None
     linger: int = 0  # polls to wait for, because another's job runs or has just ended
     before: SyncJob | None = None  # what the status showed before the trigger, at an API without ids
-    ended: Mapping[str, JobStatus] = field(default_factory=dict)  # the jobs of earlier attempts
+    ended: Mapping[ExternalText, JobStatus] = field(default_factory=dict)  # the jobs of earlier attempts
     in_flight: bool = False
     stopped: Why | None = None
     asked_to_cancel: bool = False
@@ -151,7 +152,7 @@ class AlreadyRuns(Event):
     """The API refused the trigger, because such a job is running already; it may say which."""
 
     error: RunnerError
-    job_id: str | None = None
+    job_id: ExternalText | None = None
 
 
 class Lost(Event):

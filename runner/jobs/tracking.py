@@ -27,14 +27,14 @@ class Tracking:
         self._pacer = Pacer(self._shared.poll_policy.pace)
         self._began = now if job.begun_at is None or adopted else job.begun_at
         self._moved_at, self._stalled, self._requeued = now, False, False
-        self._observer.emit(events.SyncTriggered(job.job_id, adopted))
+        self._observer.emit(events.SyncTriggered(job.shown_id, adopted))
         self._warn(job)
 
     def _warn(self, job: SyncJob) -> None:
         for name in job.unreadable:
             if name not in self._unreadable:
                 self._unreadable.add(name)
-                self._observer.emit(events.FieldUnreadable(job.job_id, name))
+                self._observer.emit(events.FieldUnreadable(job.shown_id, name))
 
     def pause(self, job: SyncJob) -> float:
         """Seconds until the next poll: by the job's pace, and by the API's word, which `poll.max` bounds."""
@@ -52,7 +52,7 @@ class Tracking:
         """Tell what a poll showed, and the job as it is shown: back in its queue, a job that ran counts as running."""
         if before.status is JobStatus.RUNNING and now.status is JobStatus.PENDING:
             if not self._requeued:
-                self._observer.emit(events.SyncRequeued(now.job_id))
+                self._observer.emit(events.SyncRequeued(now.shown_id))
             self._requeued = True
             now = replace(now, status=JobStatus.RUNNING)
         elif now.status is not JobStatus.PENDING:
@@ -63,8 +63,8 @@ class Tracking:
             self._moved_at, self._stalled = at, False
         elif not self._stalled and at - self._moved_at >= self._shared.poll_policy.stall:
             self._stalled = True
-            self._observer.emit(events.SyncStalled(now.job_id, round(at - self._moved_at, 1)))
+            self._observer.emit(events.SyncStalled(now.shown_id, round(at - self._moved_at, 1)))
         self._observer.emit(
-            events.SyncProgress(now.job_id, now.status.value, now.progress, now.processed_items, now.total_items)
+            events.SyncProgress(now.shown_id, now.status.value, now.progress, now.processed_items, now.total_items)
         )
         return now

@@ -170,7 +170,7 @@ class Trial:
         await api.cancel(job, deadline, self._observer)
         cancel, answer = self._api.profile.cancel, self._answer
         if cancel is not None and cancel.job is not None and answer is not None and answer.is_json:
-            extraction.job(self._api.profile, find(answer.body, cancel.job), job_id=job.job_id)
+            extraction.job(self._api.profile, find(answer.body, cancel.job), job_id=job.job_id.raw)
         return True
 
     async def _judged(self, part: str, ask: Callable[[], Awaitable[Any]]) -> Any:

@@ -188,7 +188,7 @@ def _sync(result: SyncResult, redact: Callable[[str], str]) -> SyncReport:
         sync_type=result.sync_type,
         outcome=result.outcome,
         severity=meaning.severity,
-        job_id=redact(job.job_id) if job else None,
+        job_id=redact(job.shown_id) if job else None,
         status=job.status if job else None,
         progress=job.progress if job else None,
         total_items=job.total_items if job else None,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from runner.errors import ContractError
-from runner.external import show
-from runner.models import JSON, JobStatus, SyncJob
+from runner.external import ExternalText, show
+from runner.models import JSON, MAX_ID, JobStatus, SyncJob
 from runner.profile import informing
 from runner.profile.expressions import find, shape
 from runner.profile.informing import Informing
@@ -15,7 +15,6 @@ from runner.profile.parts import Rule
 from runner.profile.transforms import searched, transformed
 
 MAX_MESSAGE = 200  # characters that are shown of the API's own words
-MAX_ID = 512  # characters of a job id: it goes into addresses and log lines
 
 
 class Seen(Protocol):
@@ -187,7 +186,7 @@ def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = F
     }
     status = _status(profile, data, begun=begun)
     return SyncJob(
-        found, status, total_items=total, processed_items=processed, **values, unreadable=told.unreadable
+        ExternalText(found), status, total_items=total, processed_items=processed, **values, unreadable=told.unreadable
     )  # fmt: skip
 
 
@@ -227,9 +226,9 @@ def _is_among(word: JSON, words: tuple[str | int, ...]) -> bool:
     return any(type(word) is type(one) and word == one for one in words)
 
 
-def _sync_type(profile: Jobs, told: str | None) -> str | None:
-    """The job's type in our word."""
-    return next((ours for ours, theirs in profile.sync_types.items() if str(theirs) == told), told)
+def _sync_type(profile: Jobs, told: ExternalText | None) -> ExternalText | str | None:
+    """The job's type in our word, where there is one."""
+    return next((ours for ours, theirs in profile.sync_types.items() if told == str(theirs)), told)
 
 
 def _progress(profile: Jobs, told: Informing, total: int | None, processed: int | None) -> float | None:

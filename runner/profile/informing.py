@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from runner.errors import ContractError
+from runner.external import ExternalText
 from runner.models import JSON
 from runner.profile.expressions import find
 
@@ -70,16 +71,16 @@ def count(found: JSON) -> int:
     return int(value)
 
 
-def word(found: JSON) -> str:
+def word(found: JSON) -> ExternalText:
     """Text, or a number as text. Half characters, which no file or header takes, are written out."""
     if isinstance(found, str):
-        return found.encode("utf-8", "backslashreplace").decode()
+        return ExternalText(found.encode("utf-8", "backslashreplace").decode())
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise Unreadable
-    return str(found)
+    return ExternalText(str(found))
 
 
-def time(found: JSON) -> str | None:
+def time(found: JSON) -> ExternalText | None:
     """A time as the API writes it; a number, or its text, is Unix seconds or a part of them, and becomes RFC 3339."""
     if isinstance(found, str) and not found.strip().removeprefix("-").replace(".", "", 1).isdigit():
         return word(found) or None
@@ -89,4 +90,6 @@ def time(found: JSON) -> str | None:
     unit = next((unit for least, unit in _UNITS if value >= least), None)
     if unit is None:
         raise Unreadable
-    return datetime.fromtimestamp(value / unit, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return ExternalText(
+        datetime.fromtimestamp(value / unit, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
+from runner.external import ExternalText
 from runner.frozen import Frozen
 
 FAR_FUTURE = 1e11  # Unix seconds, the year 5138: no clock of ours wrote a later time
@@ -20,7 +21,7 @@ class Entry(Frozen):
     sync_type: str
     run_id: str
     intended_at: float
-    job_id: str | None = None
+    job_id: ExternalText | None = None
     outcome: str | None = None
     ended_at: float | None = None
     processed_items: int | None = None
@@ -30,12 +31,16 @@ class Entry(Frozen):
     run_key: str | None = None
     holder: str = ""
     lease_until: float = 0.0
+    shown_id: str | None = None
+    """The job id without secrets; entries of an older version have it in `job_id`."""
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> "Entry":
         """The entry in a row of COLUMNS. Raises ValueError or TypeError where another program wrote it, or a faulty disk."""
-        entry = cls(*(*row[:12], bool(row[12]), json.loads(row[13]), *row[14:]))
-        texts = (entry.job_id, entry.outcome, entry.error, entry.run_key)
+        named, shown = row[7], row[17] or row[7]
+        job_id = None if named is None else ExternalText(named)
+        entry = cls(*(*row[:7], job_id, *row[8:12], bool(row[12]), json.loads(row[13]), *row[14:17], shown))
+        texts = (named, shown, entry.outcome, entry.error, entry.run_key)
         if not all(isinstance(one, str) for one in (*row[:6], entry.holder, *(text or "" for text in texts))):
             raise TypeError
         if not isinstance(entry.carried, dict):
@@ -48,11 +53,12 @@ class Entry(Frozen):
     def as_row(self) -> tuple[Any, ...]:
         """The values of COLUMNS."""
         values = tuple(vars(self)[name] for name in self._names)
-        return (*values[:12], self.external, json.dumps(dict(self.carried)), *values[14:])
+        named = None if self.job_id is None else self.job_id.raw
+        return (*values[:7], named, *values[8:12], self.external, json.dumps(dict(self.carried)), *values[14:])
 
 
 # By name: a newer version may have added columns.
 COLUMNS = (
     "key, target, account, name, sync_type, run_id, intended_at, job_id, outcome, ended_at, processed_items, error, "
-    "foreign_job, carried, run_key, holder, lease_until"
+    "foreign_job, carried, run_key, holder, lease_until, shown_id"
 )

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from runner.clock import Deadline
 from runner.errors import RunnerError
+from runner.external import ExternalText
 from runner.frozen import Frozen
 from runner.state.entry import Entry
 from runner.state.record import AccountState, Codec
@@ -129,7 +130,7 @@ class JobLedger(Protocol):
     async def triggered(
         self,
         key: str,
-        job_id: str,
+        job_id: ExternalText | str,
         deadline: Deadline,
         *,
         external: bool = False,
@@ -170,7 +171,7 @@ class JobLedger(Protocol):
         """The newest sync of that name, whatever became of it."""
         ...
 
-    async def of_job(self, target: str, job_id: str, deadline: Deadline) -> Entry | None:
+    async def of_job(self, target: str, job_id: ExternalText | str, deadline: Deadline) -> Entry | None:
         """The sync whose job that is."""
         ...
 

@@ -13,13 +13,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import UsageError
+from runner.external import ExternalText, raw
 from runner.state.entry import COLUMNS
 from runner.state.entry import Entry as Entry  # tests and tools take it from here
 from runner.state.file_lock import open_lock, try_lock
 from runner.state.file_system import on_network
 from runner.state.private_directory import PrivateDirectory
 
-SCHEMA = 4
+SCHEMA = 5
 LEDGER_FILE = "ledger.sqlite3"
 KEPT_EACH = 24  # newest entries of each sync; older ones go, but for what is open and the last success
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
@@ -42,7 +43,8 @@ CREATE TABLE IF NOT EXISTS syncs (
     carried TEXT NOT NULL DEFAULT '{}',  -- JSON: what the trigger's answer gave for later requests
     run_key TEXT,                   -- the setting run.key of the run that triggered it
     holder TEXT NOT NULL DEFAULT '',  -- the process that polls the job
-    lease_until REAL NOT NULL DEFAULT 0  -- Unix seconds: until then the holder counts as alive
+    lease_until REAL NOT NULL DEFAULT 0,  -- Unix seconds: until then the holder counts as alive
+    shown_id TEXT                   -- the job id without secrets; the id itself goes back to the API
 );
 CREATE INDEX IF NOT EXISTS syncs_by_target ON syncs (target, name, intended_at);
 """
@@ -51,6 +53,7 @@ _CHANGES = {  # from the schema of that number to the next
     2: "ALTER TABLE syncs ADD COLUMN carried TEXT NOT NULL DEFAULT '{}'",
     3: "ALTER TABLE syncs ADD COLUMN run_key TEXT; ALTER TABLE syncs ADD COLUMN holder TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE syncs ADD COLUMN lease_until REAL NOT NULL DEFAULT 0",
+    4: "ALTER TABLE syncs ADD COLUMN shown_id TEXT",
 }
 # What is written, and what is looked for.
 _INTEND = (
@@ -64,7 +67,7 @@ _SHORTEN = (
 )
 _PRUNE = "DELETE FROM syncs WHERE outcome IS NOT NULL AND intended_at < ?"
 _LEASE = "UPDATE syncs SET holder=?, lease_until=? WHERE key=? AND (holder=? OR lease_until<=?)"
-_TRIGGERED = "UPDATE syncs SET job_id=?, foreign_job=?, carried=? WHERE key=?"
+_TRIGGERED = "UPDATE syncs SET job_id=?, shown_id=?, foreign_job=?, carried=? WHERE key=?"
 _ENDED = "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHERE key=?"
 _OPEN = "target=? AND name=? AND outcome IS NULL ORDER BY intended_at DESC LIMIT 1"
 _SUCCESS = "target=? AND name=? AND outcome='completed' AND NOT foreign_job ORDER BY intended_at DESC LIMIT 1"
@@ -200,12 +203,12 @@ class Ledger:
         return self._write(_LEASE, (holder, until, key, holder, now)) == 1
 
     def triggered(
-        self, key: str, job_id: str, *, external: bool = False, carried: Mapping[str, str] | None = None
+        self, key: str, job_id: ExternalText | str, *, external: bool = False, carried: Mapping[str, str] | None = None
     ) -> None:
         """Remember the job that the API gave, and what it `carried`; `foreign`: another's, adopted because it runs."""
         self._write(
             _TRIGGERED,
-            (self._redact(job_id), external, json.dumps(dict(carried or {})), key),
+            (raw(job_id), self._redact(raw(job_id)), external, json.dumps(dict(carried or {})), key),
         )
 
     def ended(
@@ -262,9 +265,9 @@ class Ledger:
         """The newest sync of that name, whatever became of it."""
         return self._one(_NEWEST, (target, name))
 
-    def of_job(self, target: str, job_id: str) -> Entry | None:
+    def of_job(self, target: str, job_id: ExternalText | str) -> Entry | None:
         """The sync whose job that is."""
-        return self._one(_OF_JOB, (target, job_id))
+        return self._one(_OF_JOB, (target, raw(job_id)))
 
     def recent(self, limit: int) -> list[Entry]:
         """The newest syncs of all accounts, newest first."""

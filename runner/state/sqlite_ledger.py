@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, RunnerError, StateError
+from runner.external import ExternalText
 from runner.limiter import FairLimiter
 from runner.state.entry import Entry
 from runner.state.file_lock import open_lock, try_lock
@@ -84,7 +85,7 @@ class SqliteLedger:
     async def triggered(
         self,
         key: str,
-        job_id: str,
+        job_id: ExternalText | str,
         deadline: Deadline,
         *,
         external: bool = False,
@@ -122,7 +123,7 @@ class SqliteLedger:
         """As in JobLedger."""
         return await self._do(lambda ledger: ledger.newest(target, name), deadline)
 
-    async def of_job(self, target: str, job_id: str, deadline: Deadline) -> Entry | None:
+    async def of_job(self, target: str, job_id: ExternalText | str, deadline: Deadline) -> Entry | None:
         """As in JobLedger."""
         return await self._do(lambda ledger: ledger.of_job(target, job_id), deadline)
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from random import Random
 
 from runner.errors import ContractError, RunnerError, Unreachable
+from runner.external import ExternalText, raw
 from runner.jobs import decide as machine
 from runner.jobs import states as s
 from runner.jobs.identity import match
@@ -43,10 +44,10 @@ class Job:
     status: JobStatus = JobStatus.PENDING
     ended_by_us: bool = False
 
-    def shown(self, name: str | None = None) -> SyncJob:
+    def shown(self, name: ExternalText | str | None = None) -> SyncJob:
         """As the API shows it."""
         begun = datetime.fromtimestamp(self.at, UTC).isoformat()
-        return SyncJob(name or self.name, self.status, "x", start_time=begun)
+        return SyncJob(ExternalText(raw(name or self.name)), self.status, "x", start_time=ExternalText(begun))
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Entry:
     run_key: str | None
     holder: int
     lease: float
-    job: str | None = None
+    job: ExternalText | str | None = None
     outcome: str | None = None
     external: bool = False
 
@@ -109,7 +110,7 @@ class World:
         self.jobs.append(Job(name, key, run, run.run_key, self.now))
         return self.jobs[-1]
 
-    def find(self, name: str) -> Job | None:
+    def find(self, name: ExternalText | str) -> Job | None:
         return next((job for job in reversed(self.jobs) if job.name == name), None)
 
 
@@ -197,7 +198,7 @@ class Run:
         if entry is None:
             return s.Recalled(self._now)
         name = entry.job or (entry.key if self.world.kind == "single" else None)
-        job = None if name is None else SyncJob(name, JobStatus.PENDING, "x")
+        job = None if name is None else SyncJob(ExternalText(raw(name)), JobStatus.PENDING, "x")
         held = entry.job is not None and not self._lease(entry)
         same = entry.run_key is not None and entry.run_key == self.run_key
         return s.Recalled(self._now, entry.key, job, self._now - entry.at, False, held, entry.external, same)
@@ -239,7 +240,7 @@ class Run:
             return s.Begun(self._now, shown)
         running = next((one for one in self.world.jobs if one.status in ACTIVE), None)
         named = running.name if running and self.world.kind == "keyed" and self.world.rng.random() < 0.7 else None
-        return s.AlreadyRuns(self._now, ContractError("it runs"), named)
+        return s.AlreadyRuns(self._now, ContractError("it runs"), ExternalText(named) if named else None)
 
     def _answered(self) -> Event:
         if self.in_flight is None or self.world.rng.random() < 0.3:
@@ -275,7 +276,7 @@ class Run:
         of_trigger = state.phase is not Phase.IDENTIFY or (self.entry is not None and job.at >= self.entry.at)
         return s.Seen(self._now, job.shown(), of_trigger, leased)
 
-    def _named(self) -> str:
+    def _named(self) -> ExternalText | str:
         return self.state.named or self.state.key or ""
 
     def _status(self) -> Event:

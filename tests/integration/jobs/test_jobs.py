@@ -18,6 +18,7 @@ import pytest
 
 from runner import profile as profiles
 from runner.errors import UsageError
+from runner.external import ExternalText
 from runner.jobs.conditions import BUSY_SECONDS
 from runner.jobs.journal import SyncJournal
 from runner.state.ledger import Entry, Ledger
@@ -155,7 +156,7 @@ def test_a_failed_job_is_triggered_again_as_often_as_asked(cli: CommandLine) -> 
     assert len(told.named("sync.retried")) == 2
 
 
-def _remember(state: Path, cli: CommandLine, key: str, job_id: str | None, age: float = 1.0) -> None:
+def _remember(state: Path, cli: CommandLine, key: str, job_id: ExternalText | str | None, age: float = 1.0) -> None:
     ledger = open_ledger(state)
     target = f"{cli.server.base_url} {cli.server.settings.username}"
     ledger.intend(Entry(key, target, "default", "health", "health", "earlier", time.time() - age))

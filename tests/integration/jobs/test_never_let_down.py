@@ -83,7 +83,7 @@ def test_an_outage_over_two_runs_starts_no_second_job_in_the_third(tmp_path: Pat
         api.routes["GET " + STATUS] = _shown("completed")
         api.routes["POST " + TRIGGER] = _begun("job-2")
         ended = _entry(api, state)
-        assert [(one.job_id, one.outcome) for one in ended] == [("job-1", None)]
+        assert [(one.shown_id, one.outcome) for one in ended] == [("job-1", None)]
     assert len(api.at(TRIGGER)) == 1
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.external import ExternalText
 from runner.http.messages import Response
 from runner.http.server_time import ServerTime
 from runner.jobs.identity import match, started
@@ -16,7 +17,7 @@ SINCE = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 
 def _job(start: str | None, status: JobStatus = JobStatus.RUNNING, name: str = "job") -> SyncJob:
-    return SyncJob(name, status, "health", start_time=start)
+    return SyncJob(ExternalText(name), status, "health", start_time=None if start is None else ExternalText(start))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_one_job_is_ours_two_are_nobodys() -> None:
     ours, earlier = _job("2026-01-01T00:00:01Z", JobStatus.COMPLETED), _job("2025-12-31T00:00:00Z", name="old")
     found = match([ours, earlier], SINCE, 0.0)
     assert (found.ours, found.running, found.doubtful) == (ours, earlier, False)
-    second = replace(ours, job_id="second")
+    second = replace(ours, job_id=ExternalText("second"))
     assert match([ours, second], SINCE, 0.0).ours is None
     assert match([ours, second], SINCE, 0.0).doubtful
     assert match([], SINCE, 0.0) == match([_job("2025-12-31T00:00:00Z", JobStatus.FAILED)], SINCE, 0.0)

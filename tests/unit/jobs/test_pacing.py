@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from runner.external import ExternalText
 from runner.jobs.pacing import BLIND_SHARE, Pace, Pacer, PollBudget
 from runner.models import JobStatus, SyncJob
 
@@ -43,7 +44,7 @@ def watched(
     It tells its `items` where there are any, and begins when it was `queued` for so many seconds.
     """
     pacer, now, polls_per_second = Pacer(pace), 0.0, 0
-    job = SyncJob("1", JobStatus.PENDING)
+    job = SyncJob(ExternalText("1"), JobStatus.PENDING)
     while True:
         pause = pacer.next_poll(job, now)
         assert 0 < pause <= pace.max
@@ -53,7 +54,7 @@ def watched(
         if now < queued:
             continue
         done = None if shape is None else 100 * shape((now - queued) / length)
-        job = SyncJob("1", JobStatus.RUNNING, progress=done)
+        job = SyncJob(ExternalText("1"), JobStatus.RUNNING, progress=done)
         if items and done is not None:
             job = replace(job, total_items=items, processed_items=round(items * done / 100))
 
@@ -119,7 +120,7 @@ def test_pauses_stay_within_their_bounds(length: float, shape: Shape | None, lea
 
 def test_items_tell_progress_as_well() -> None:
     pacer = Pacer(Pace())
-    seen = SyncJob("1", JobStatus.RUNNING, total_items=200, processed_items=199)
+    seen = SyncJob(ExternalText("1"), JobStatus.RUNNING, total_items=200, processed_items=199)
     assert pacer.next_poll(seen, 10.0) < 0.2
 
 
@@ -137,10 +138,10 @@ def test_a_crowd_of_jobs_is_looked_at_less_often_but_none_is_seen_late() -> None
         for jobs in (1, 999):
             stack.enter_context(poll_budget.joined(jobs))
         assert poll_budget.least == 20.0
-        seen = SyncJob("1", JobStatus.PENDING)
+        seen = SyncJob(ExternalText("1"), JobStatus.PENDING)
         while now < 60.0:
             now, polls_per_second = now + pacer.next_poll(seen, now, poll_budget.least), polls_per_second + 1
-            seen = SyncJob("1", JobStatus.RUNNING, progress=min(100.0, now / 0.6))
+            seen = SyncJob(ExternalText("1"), JobStatus.RUNNING, progress=min(100.0, now / 0.6))
     assert polls_per_second <= 5
     assert now <= 60.5
     assert poll_budget.least == 0.0
@@ -148,4 +149,6 @@ def test_a_crowd_of_jobs_is_looked_at_less_often_but_none_is_seen_late() -> None
 
 def test_the_first_look_comes_when_the_shortest_pause_is_over_since_the_trigger_left() -> None:
     for expired, pause in ((2e-6, USUAL.min), (USUAL.min / 2, USUAL.min / 2), (USUAL.min, 0.0), (5.0, 0.0)):
-        assert Pacer(USUAL).next_poll(SyncJob("1", JobStatus.PENDING), expired) == pytest.approx(pause, abs=1e-5)
+        assert Pacer(USUAL).next_poll(SyncJob(ExternalText("1"), JobStatus.PENDING), expired) == pytest.approx(
+            pause, abs=1e-5
+        )

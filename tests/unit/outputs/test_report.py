@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from runner.events import events
 from runner.events.observer import Record
+from runner.external import ExternalText
 from runner.models import JobStatus, Outcome, RunResult, SyncJob, SyncResult
 from runner.outputs import github
 from runner.outputs.html import _hash, page
@@ -32,7 +33,7 @@ NASTY = "]]> <script>alert(1)</script> & \"'|`\x00\x1b[31m\r\n::error::x\n# h %0
 
 
 def result(outcome: Outcome, name: str = "health", error: str | None = None, account: str = "a") -> SyncResult:
-    job = SyncJob("job-1", JobStatus.RUNNING, progress=50.0, total_items=10, processed_items=5)
+    job = SyncJob(ExternalText("job-1"), JobStatus.RUNNING, progress=50.0, total_items=10, processed_items=5)
     return SyncResult(account, name, "health", outcome, job, error, 1_700_000_000.0, 1.25, 1)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, UsageError
+from runner.external import ExternalText
 from runner.state.file_lock import open_lock, try_lock
 from runner.state.ledger import BUSY, KEPT_EACH, SCHEMA, Entry, LedgerBusy, LedgerCorrupt
 from runner.state.sqlite_ledger import SqliteLedger
@@ -20,7 +21,7 @@ from tests.support.clock import LinkedClock
 from tests.support.ledgers import close_ledgers, open_ledger, with_ledger
 
 CLOCK = SystemClock()
-LEASES = ["run_key", "holder", "lease_until"]
+LEASES = ["run_key", "holder", "lease_until", "shown_id"]
 
 
 def _entry(key: str, at: float = 1.0, name: str = "health") -> Entry:
@@ -35,7 +36,7 @@ def test_an_intent_stays_open_until_its_end_is_written(tmp_path: Path) -> None:
     again = open_ledger(tmp_path)
     found = again.open_entry("https://x.example u", "health")
     assert found is not None
-    assert (found.key, found.job_id, found.outcome) == ("a", "job-1", None)
+    assert (found.key, found.shown_id, found.outcome) == ("a", "job-1", None)
     again.ended("a", "completed", 9.0, processed=3)
     assert again.open_entry("https://x.example u", "health") is None
     success = again.last_success("https://x.example u", "health")
@@ -173,7 +174,8 @@ def test_of_broken_ledgers_the_newest_few_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "lacks"), [(1, ["carried", "foreign_job", *LEASES]), (2, ["carried", *LEASES]), (3, LEASES)]
+    ("version", "lacks"),
+    [(1, ["carried", "foreign_job", *LEASES]), (2, ["carried", *LEASES]), (3, LEASES), (4, ["shown_id"])],
 )
 def test_a_ledger_of_an_earlier_version_is_brought_up_and_keeps_what_it_knows(
     tmp_path: Path, version: int, lacks: list[str]
@@ -368,7 +370,7 @@ def test_an_entry_keeps_everything_that_is_told_of_it() -> None:
     ledger.triggered("k", "job-1", external=True)
     ledger.ended("k", "failed", 99.5, processed=7, error="geheim broke")
     assert ledger.recent(1) == [
-        Entry("k", "https://x.example u", "mine", "night", "health", "run-1", 12.5, "job-1", "failed", 99.5, 7, "*** broke", True)
+        Entry("k", "https://x.example u", "mine", "night", "health", "run-1", 12.5, ExternalText("job-1"), "failed", 99.5, 7, "*** broke", True, shown_id="job-1")
     ]  # fmt: skip
     ledger.ended("k", "completed", 100.0)
     assert ledger.recent(1)[0].error is None
@@ -479,12 +481,15 @@ def test_the_locks_of_syncs_are_files_of_their_own_that_only_the_user_may_read(t
     with_ledger(tmp_path, work)
 
 
-def test_a_job_id_that_holds_a_secret_is_kept_redacted(tmp_path: Path) -> None:
-    """`status --offline` knows no secrets: what the ledger holds is fit to print."""
+def test_a_job_id_that_holds_a_secret_goes_back_whole_and_is_shown_redacted(tmp_path: Path) -> None:
+    """`status --offline` may know no secrets. An id that was kept redacted could neither be polled nor told again."""
     ledger = open_ledger(tmp_path, redact=lambda text: text.replace("geheim", "***"))
     ledger.intend(Entry("key", "target", "default", "health", "health", "run", 1.0))
     ledger.triggered("key", "job-geheim-1")
-    assert [entry.job_id for entry in ledger.recent(5)] == ["job-***-1"]
+    assert [(entry.job_id, entry.shown_id) for entry in ledger.recent(5)] == [
+        (ExternalText("job-geheim-1"), "job-***-1")
+    ]
+    assert ledger.of_job("target", ExternalText("job-geheim-1")) is not None
     ledger.close()
 
 
