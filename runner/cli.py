@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from runner.engine import signals
 from runner.errors import ExitCode, RunnerError, UsageError, defect
 from runner.events.redaction import sturdy_streams
+from runner.external import escape
 from runner.parser import build, parse
 
 OBEYING = ("run", "demo")  # these obey a signal with report and metrics, however early it came
@@ -49,7 +50,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _complain(line: str, code: ExitCode, log_format: str) -> None:
     """One error line: readable on a terminal, a JSON object elsewhere, as all on standard error is."""
     if log_format == "console" or (log_format != "json" and sys.stderr.isatty()):
-        sys.stderr.write(f"sync-runner: {line}\n")
+        sys.stderr.write(f"sync-runner: {escape(line)}\n")
         return
     import json
     import time

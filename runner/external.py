@@ -11,10 +11,12 @@ from contextlib import contextmanager
 PLACEHOLDER = "<external text>"
 HIDDEN = "***"  # stands in the place of a secret
 ELLIPSIS = "…"
+MAX_WORDS = 300  # characters that are shown of what a server of ours (a cluster, a database) says
 # Log commands of Azure Pipelines and TeamCity, which are found anywhere in a line. Those of GitHub begin a line, those
 # of GitLab and Jenkins hold an escape character: escaping control characters disarms them.
 _LOG_COMMAND = re.compile(r"##(?=vso\[|teamcity\[|\[)", re.IGNORECASE)
 _UNIT = re.compile(r"\*\*\*|\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[nrt]|.", re.DOTALL)
+_BEYOND = 2048  # characters after a cut in which a secret is still told from its beginning
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -89,7 +91,12 @@ def show(text: ExternalText | str, limit: int) -> str:
     `\\x1b`, `\\u202e` and the like, so one value stays one line; log commands of CI systems lose their effect. Markup
     of one medium (HTML, a table's) is escaped by who writes that medium. The cut never divides an escape or `***`.
     """
-    return cut(escape(_redact(raw(text))), limit)
+    whole = raw(text)
+    seen = 4 * limit + 2 * _BEYOND
+    if len(whole) <= seen:
+        return cut(escape(_redact(whole)), limit)
+    known = _redact(whole[:seen])[:-_BEYOND]  # its end may hold the beginning of a secret
+    return cut(escape(known) + ELLIPSIS, limit)
 
 
 def raw(text: ExternalText | str) -> str:

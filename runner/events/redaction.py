@@ -10,13 +10,13 @@ import os
 import re
 import sys
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TextIO
 from urllib.parse import parse_qsl, urlsplit
 
 from runner.events.secret_index import PART, WINDOW, SecretIndex
-from runner.events.unfolding import Pieces, Span, unescape, unfold
+from runner.events.unfolding import Child, Pieces, Span, composed, squeezed, unescape, unfold, unwrapped
 from runner.external import HIDDEN
 
 OUR_WORDS = frozenset({
@@ -53,7 +53,7 @@ class Redactor:
         if (secret, parts) in self._known:
             return hidden
         self._known.add((secret, parts))
-        self._index.spaces |= " " in secret.strip() and not _SEED.fullmatch(secret.replace(" ", ""))
+        self._index.spaces |= " " in secret.strip()
         in_url = _of_url(secret)
         if in_url or not parts:
             self._add_word(_raw(secret))
@@ -65,7 +65,8 @@ class Redactor:
         for form in {form for secret in secrets for form in (secret, *_of_seed(secret))}:
             for raw in _unescapings(_raw(form)):
                 if len(raw) >= PART:
-                    self._index.add_parts(raw)
+                    for part in {raw, squeezed(raw)[0]}:
+                        self._index.add_parts(part)
                 elif len(raw) >= MIN_LENGTH:
                     self._add_word(raw)
 
@@ -127,7 +128,9 @@ class _Search:
 
     def spans(self, text: bytes) -> list[Span]:
         """Where secrets stand. Raises _TooMuchWork."""
-        return [*self._index.spans(text), *self._unfolded(text, 1)]
+        plain, back = squeezed(text)
+        apart = [] if len(plain) == len(text) else map(back, self._index.parts(plain))
+        return [*self._index.spans(text), *apart, *self._unfolded(text, 1)]
 
     def _unfolded(self, text: bytes, depth: int) -> list[Span]:
         found: list[Span] = []
@@ -135,12 +138,18 @@ class _Search:
             self._work -= len(child)
             if self._work < 0:
                 raise _TooMuchWork
+            child, back = _unwrapped(child, back)
             pieces = Pieces(child, self._index.marks, WINDOW)
             inner = self._index.spans(pieces.text)
             if depth < DEPTH and pieces.text:
                 inner += self._unfolded(pieces.text, depth + 1)
             found += [back(pieces.back(span)) for span in inner]
         return found
+
+
+def _unwrapped(child: bytes, back: Callable[[Span], Span]) -> Child:
+    whole, inner = unwrapped(child)
+    return whole, composed(inner, back)
 
 
 def _raw(text: str) -> bytes:

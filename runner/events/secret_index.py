@@ -34,8 +34,10 @@ class SecretIndex:
         return bool(self._samples or self._words)
 
     def add_parts(self, secret: bytes) -> None:
-        """Find every part of `secret`, which has at least `PART` bytes."""
+        """Find every part of `secret`; one of fewer than `PART` bytes has none."""
         low = secret.lower()
+        if len(low) < PART:
+            return
         self._widen(low)
         for start in range(_SAMPLE):
             self._samples.update(_fours(low, start))
@@ -60,6 +62,10 @@ class SecretIndex:
         """Where parts and words stand in `text`; spans may overlap."""
         low = text.lower()
         return [*self._parts(low), *self._whole(low)]
+
+    def parts(self, text: bytes) -> list[Span]:
+        """Where parts stand in `text`; no words, which text whose spaces were left out is full of."""
+        return self._parts(text.lower())
 
     def _parts(self, low: bytes) -> list[Span]:
         sampled = _fours(low, 0)

@@ -23,15 +23,17 @@ def _escapes(letters: bytes) -> re.Pattern[bytes]:
     """
     four, two = rb"[0-9a-fA-F]{4}", rb"[0-9a-fA-F]{2}"
     percent = b"(?<=%)(?:u" + four + b"|" + two + b"(?:%" + two + b")*)"
-    backslash = (
-        rb"(?<=\\)(?:u" + four + rb"(?:\\u" + four + rb")*|x" + two + rb"(?:\\x" + two + b")*|[" + letters + b"])"
-    )
-    entity = b"(?<=&)(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?"
+    unicode = rb"u" + four + rb"(?:\\u" + four + rb")*|u\{[0-9a-fA-F]{1,8}\}|U[0-9a-fA-F]{8}"
+    octal = rb"[0-3][0-7]{2}(?:\\[0-3][0-7]{2})*"
+    backslash = rb"(?<=\\)(?:" + unicode + rb"|x" + two + rb"(?:\\x" + two + b")*|" + octal + b"|[" + letters + b"])"
+    entity = b"(?<=&)(?:#0{0,20}[0-9]{1,7}|#[xX]0{0,20}[0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?"
     return re.compile(rb"[%\\&](?:" + b"|".join((percent, backslash, entity)) + b")")
 
 
-_ESCAPES = _escapes(rb"\"'\\/abfnrtv0")
-_SOME_ESCAPES = _escapes(rb"\\/")  # without quotes and line ends, which are frequent and lead to few secrets
+# What shells, regular expressions and Markdown write behind a backslash, and line ends.
+_SIGNS = rb"\\/!#$%&()*+,.:;<=>?@\[\]^_`{|}~ \-\n\rnr"
+_ESCAPES = _escapes(_SIGNS + rb"\"'abftv0")
+_SOME_ESCAPES = _escapes(_SIGNS)  # without quotes and tabs, which are frequent and lead to few secrets
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"0": b"\0"}
 
 _UPPER, _LOWER, _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz", b"0123456789"
@@ -71,9 +73,14 @@ def _from_base32(digits: bytes) -> bytes:
 _ORDER64 = _UPPER + _LOWER + _DIGITS + b"+/"
 _ORDER32 = (_DIGITS + _LOWER)[:32]
 _BASE64 = _code(_ORDER64 + b"-_", _ORDER64 + b"+/", 11, 4, 3, a2b_base64)
-_HEX = _code(_DIGITS + b"abcdefABCDEF", _DIGITS + b"abcdefabcdef", 16, 2, 1, unhexlify)
 _BASE32 = _code(_UPPER + _LOWER + b"234567", _ORDER32[:26] * 2 + _ORDER32[26:], 13, 8, 5, _from_base32)
 PRINTABLE = bytes(range(32, 127))
+_NO_HEX = bytes(value for value in range(256) if value not in b"0123456789abcdefABCDEF")
+_NO_SIGN = bytes(value for value in range(256) if not 32 < value < 127)
+_NUMBERS = bytes(value if value in _DIGITS else 32 for value in range(256))
+_VALUES = {form % value: value for value in range(256) for form in (b"%d", b"%03d")}
+_LISTED = re.compile(rb"[0-9]{2,3}(?:[^0-9A-Za-z%\\]{1,4}[0-9]{2,3}(?![0-9])){6}")
+_LEAST = 8  # bytes of a secret that are looked for
 _QUOTED = frozenset(b"\"'\a\b\f\n\r\t\v\0")
 
 
@@ -85,8 +92,22 @@ def unfold(text: bytes, alphabet: frozenset[int], *, spaces: bool) -> Iterator[C
         formed = text.replace(b"+", b" ")
         yield formed, lambda span: span
         yield from _unescaped(pattern, formed)
-    for code in (_BASE64, _HEX, _BASE32):
-        yield from _aligned(text, code)
+    yield from _hex(text)
+    yield from _decimal(text)
+    joined, back = unwrapped(text)
+    for code in (_BASE64, _BASE32):
+        for child, inner in _aligned(joined, code):
+            yield child, composed(inner, back)
+
+
+def unwrapped(text: bytes) -> Child:
+    """`text` without line breaks, as of mails and certificates, and without the zeros of UTF-16."""
+    return _kept(text, text.translate(None, b"\0\t\r\n"), _LINES)
+
+
+def squeezed(text: bytes) -> Child:
+    """`text` without spaces, control characters and all beyond ASCII: what is put between letters hides nothing."""
+    return _kept(text, text.translate(None, _NO_SIGN), _SIGNS_ONLY)
 
 
 def unescape(text: bytes) -> bytes:
@@ -158,8 +179,80 @@ class _Way:
         return start, start + 1
 
 
+_LINES = re.compile(rb"[^\0\t\r\n]+")
+_SIGNS_ONLY = re.compile(rb"[!-~]+")
+_HEX_DIGITS = re.compile(rb"(?!0x)[0-9a-fA-F]")
+_NUMBER = re.compile(rb"[0-9]+")
+
+
+class _Left:
+    """The way back to a text of which only what `pattern` matches was kept; worked out only when something was found."""
+
+    def __init__(self, pattern: re.Pattern[bytes], text: bytes) -> None:
+        self._pattern, self._text = pattern, text
+        self._starts: list[int] = []
+        self._origins: list[int] = []
+
+    def __call__(self, span: Span) -> Span:
+        """Where the span stands in the whole text, with what was left out within it."""
+        if not self._starts:
+            at = 0
+            for match in self._pattern.finditer(self._text):
+                self._starts.append(at)
+                self._origins.append(match.start())
+                at += match.end() - match.start()
+        return self._at(span[0]), self._at(span[1] - 1) + 1
+
+    def _at(self, position: int) -> int:
+        index = bisect_right(self._starts, position) - 1
+        return self._origins[index] + position - self._starts[index]
+
+
+def _same(span: Span) -> Span:
+    return span
+
+
+def _kept(text: bytes, kept: bytes, pattern: re.Pattern[bytes]) -> Child:
+    return kept, _same if len(kept) == len(text) else _Left(pattern, text)
+
+
+def composed(inner: Callable[[Span], Span], outer: Callable[[Span], Span]) -> Callable[[Span], Span]:
+    """The way back through both, first `inner`."""
+    return inner if outer is _same else lambda span: outer(inner(span))
+
+
+def _hex(text: bytes) -> Iterator[Child]:
+    """All hex digits of the text in a row, whatever stands between them: `68:75`, `68 75`, `0x68, 0x75`, `=68=75`."""
+    digits = text.replace(b"0x", b"").translate(None, _NO_HEX)
+    if len(digits) < 2 * _LEAST:
+        return
+    left = _Left(_HEX_DIGITS, text)
+    for offset in range(2):
+
+        def back(span: Span, offset: int = offset) -> Span:
+            return left((offset + 2 * span[0], offset + 2 * span[1]))
+
+        yield unhexlify(digits[offset : len(digits) - (len(digits) - offset) % 2]), back
+
+
+def _decimal(text: bytes) -> Iterator[Child]:
+    """Numbers as the bytes that they stand for, as in `[104, 117]`; one that is no byte is a zero."""
+    if not _LISTED.search(text):
+        return
+
+    def back(span: Span) -> Span:
+        found = [match.span() for match in _NUMBER.finditer(text)]
+        return found[span[0]][0], found[span[1] - 1][1]
+
+    yield bytes([_VALUES.get(one, 0) for one in text.translate(_NUMBERS).split()]), back
+
+
 def _utf16(digits: bytes) -> bytes:
     return bytes.fromhex(digits.decode()).decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
+
+
+def _character(code: int) -> bytes:
+    return chr(code).encode("utf-8", "surrogatepass") if code < 0x110000 else b""
 
 
 def _plain(match: re.Match[bytes]) -> bytes:
@@ -174,6 +267,10 @@ def _meaning(written: bytes) -> bytes:
 
         return html_unescape(written.decode()).encode("utf-8", "surrogatepass")
     kind = written[1:2]
+    if kind == b"U" or written.startswith(b"\\u{"):
+        return _character(int(written[2:].strip(b"{}"), 16))
+    if written.startswith(b"\\") and kind in b"0123" and len(written) > 2:
+        return bytes(int(digits, 8) for digits in written[1:].split(b"\\"))
     if kind == b"u":
         return _utf16(written.replace(written[:2], b""))
     if written.startswith(b"%") or kind == b"x":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from runner.clock import Clock, Deadline
+from runner.errors import RunnerError
 from runner.events.observer import Listener, Observer, Record
 from runner.events.redaction import RedactedStream, Redactor
 from runner.external import redacting_with
@@ -183,6 +184,9 @@ def open_outputs(settings: Settings, clock: Clock, *, with_metrics: bool = False
             for one in made.outputs:
                 made.attempt(one.name, one.open)
             yield made
+    except RunnerError as error:  # it is shown after this, by who knows no secrets
+        error.args = (redactor.redact(str(error)),)
+        raise
     finally:
         try:
             made.close()

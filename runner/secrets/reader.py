@@ -10,6 +10,8 @@ from runner.secrets.interface import SecretSource, SourceOptions, Warn
 from runner.secrets.systemd import systemd_source
 
 GROUP = "sync_runner.secret_sources"
+NAMES = frozenset({"username", "client_id"})  # which are no secrets
+HIDDEN_IN_PARTS, HIDDEN_WHOLE = 8, 4  # the least bytes for it, as `events.redaction` has them: a test holds that
 
 
 def sources(options: SourceOptions, named: Sequence[str] = ()) -> list[SecretSource]:
@@ -57,11 +59,24 @@ class SecretReader:
     ) -> None:
         """`warn` gets a secret's name and a warning. Without `use_environment` no variable and no systemd counts."""
         self._has_environment = bool(use_environment and environment)
+        self._warn = warn
         self._sources = sources(SourceOptions(directory, environment if use_environment else {}, warn), named)
 
     def read(self, name: str) -> str | None:
         """The secret, or None where it is given nowhere. Raises SecretError for one that cannot be used."""
-        return next((value for source in self._sources if (value := source.read(name)) is not None), None)
+        found = next((value for source in self._sources if (value := source.read(name)) is not None), None)
+        if found is not None and name not in NAMES:
+            self._warn_of_short(name, found)
+        return found
+
+    def _warn_of_short(self, name: str, secret: str) -> None:
+        length = len(secret.strip().encode(errors="surrogatepass"))
+        if length < HIDDEN_WHOLE:
+            self._warn(
+                name, f"fewer than {HIDDEN_WHOLE} bytes: it is not redacted, for it is not told from ordinary text"
+            )
+        elif length < HIDDEN_IN_PARTS:
+            self._warn(name, f"fewer than {HIDDEN_IN_PARTS} bytes: it is redacted as a whole only; choose a longer one")
 
     def place(self, name: str) -> str | None:
         """Where the secret is given, without reading it; None where it is not."""

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, RunnerError, SecretError, StateError, Unreachable, UsageError
+from runner.external import MAX_WORDS, show
 from runner.frozen import Frozen
 from runner.state.interface import FINISH_SECONDS, AccountOptions, LoadedState
 from runner.state.record import AccountState
@@ -192,7 +193,7 @@ def _message(content: bytes) -> str:
         message = found["message"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return f" ({message})" if isinstance(message, str) and message else ""
+    return f" ({show(message, MAX_WORDS)})" if isinstance(message, str) and message else ""
 
 
 class KubernetesStore:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from runner.clock import Clock, Deadline
 from runner.errors import StateError, Unreachable, UsageError
+from runner.external import MAX_WORDS, show
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, Error
@@ -165,9 +166,9 @@ class Connections:
         state = error.sqlstate or ""
         if state.startswith(_CONFIGURATION) or (not state and any(words in told for words in _REFUSED)):
             return StateError(
-                f"{self.name}: PostgreSQL refuses ({told}); check state.url and the secret `state_password`"
+                f"{self.name}: PostgreSQL refuses ({show(told, MAX_WORDS)}); check state.url and the secret `state_password`"
             )
-        return Unreachable(f"{self.name}: PostgreSQL cannot be used ({told})", sent=False)
+        return Unreachable(f"{self.name}: PostgreSQL cannot be used ({show(told, MAX_WORDS)})", sent=False)
 
     async def close(self) -> None:
         """Close what is kept at rest."""

@@ -54,6 +54,23 @@ def test_a_secret_is_redacted_before_the_text_is_cut_through_it() -> None:
             assert shown == cut("E" * before + HIDDEN + "F" * 40, 50)
 
 
+def test_of_a_long_text_only_the_beginning_is_redacted_and_no_secret_is_divided_by_its_end() -> None:
+    """What a log line costs does not grow with what an API sends."""
+    seen: list[int] = []
+
+    def redact(text: str) -> str:
+        seen.append(len(text))
+        return text.replace(SECRET, HIDDEN)
+
+    with redacting_with(redact):
+        for before in range(4 * 50 + 4000, 4 * 50 + 4200):
+            text = SECRET * (before // len(SECRET)) + "E" * (before % len(SECRET)) + SECRET + "F" * 100_000
+            shown = show(ExternalText(text), 50)
+            assert not {SECRET[at : at + 4] for at in range(len(SECRET) - 3)} & {shown[at : at + 4] for at in range(50)}
+            assert shown.endswith("…") and len(shown) <= 50
+    assert max(seen) < 5000
+
+
 def test_a_secret_that_holds_control_characters_is_redacted_before_they_are_escaped() -> None:
     with redacting_with(lambda text: text.replace("pass\tword", HIDDEN)):
         assert show("the pass\tword", 80) == f"the {HIDDEN}"

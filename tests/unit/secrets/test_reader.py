@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from runner.errors import SecretError, UsageError
+from runner.events.redaction import MIN_LENGTH
+from runner.events.secret_index import PART
 from runner.secrets.files import MAX_BYTES
 from runner.secrets.interface import SourceOptions
-from runner.secrets.reader import SecretReader
+from runner.secrets.reader import HIDDEN_IN_PARTS, HIDDEN_WHOLE, SecretReader
 
 Warnings = list[tuple[str, str]]
 
@@ -70,7 +72,7 @@ def test_a_file_named_by_a_variable_comes_first(tmp_path: Path) -> None:
 
 def test_a_secret_in_the_environment_is_taken_with_a_warning() -> None:
     warnings: Warnings = []
-    assert _reader(Path("/nowhere"), {"SYNC_RUNNER_PASSWORD": "geheim"}, warnings).require("password") == "geheim"
+    assert _reader(Path("/nowhere"), {"SYNC_RUNNER_PASSWORD": "geheim-7"}, warnings).require("password") == "geheim-7"
     assert [name for name, _ in warnings] == ["password"]
     assert "SYNC_RUNNER_PASSWORD_FILE" in warnings[0][1]
     assert "geheim" not in warnings[0][1]
@@ -141,7 +143,7 @@ def test_one_account_of_several_takes_nothing_from_the_environment(tmp_path: Pat
 
 
 def test_warnings_name_the_secret(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("geheim")
+    (tmp_path / "password").write_text("geheimes")
     (tmp_path / "password").chmod(0o604)
     warnings: Warnings = []
     named = {"SYNC_RUNNER_TOTP_SEED_FILE": str(tmp_path / "password"), "SYNC_RUNNER_USERNAME": "ich"}
@@ -158,7 +160,7 @@ def test_warnings_name_the_secret(tmp_path: Path) -> None:
 def test_a_file_for_one_user_or_on_a_place_that_can_not_be_changed_brings_no_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "password").write_text("geheim")
+    (tmp_path / "password").write_text("geheimes")
     (tmp_path / "password").chmod(0o640)
     warnings: Warnings = []
     _reader(tmp_path, None, warnings).require("password")
@@ -314,3 +316,23 @@ def test_a_source_of_another_package_is_asked_last_and_only_when_named(
 def test_a_source_that_nobody_brings_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no source is called `vault`"):
         SecretReader(tmp_path, environment={}, warn=print, named=["vault"])
+
+
+@pytest.mark.parametrize(
+    ("secret", "told"),
+    [("abc", "is not redacted"), ("  é ", "is not redacted"), ("abcd", "as a whole only"), ("ä-ö-ü", None), ("abcdefg", "as a whole only"), ("abcdefgh", None)],
+)  # fmt: skip
+def test_a_secret_too_short_to_be_hidden_well_is_warned_of_without_being_shown(
+    tmp_path: Path, secret: str, told: str | None
+) -> None:
+    warnings: Warnings = []
+    for name in ("password", "username", "client_id"):
+        (tmp_path / name).write_text(secret)
+        (tmp_path / name).chmod(0o600)
+        assert _reader(tmp_path, warnings=warnings).require(name) == secret
+    assert [name for name, _ in warnings] == (["password"] if told else [])
+    assert all(told and told in text and secret not in text for _, text in warnings)
+
+
+def test_the_lengths_that_are_warned_of_are_those_of_the_redactor() -> None:
+    assert (HIDDEN_IN_PARTS, HIDDEN_WHOLE) == (PART, MIN_LENGTH)
