@@ -69,7 +69,7 @@ class JobFiles:
         return tuple(found)
 
     def _warn(self, problem: str) -> None:
-        self._observer.emit(events.OutputUnread(self._job.job_id, "artifacts", problem))
+        self._observer.emit(events.OutputUnread(self._job.shown_id, "artifacts", problem))
 
     async def _wanted(self, until: Deadline) -> list[Listed]:
         listed = await self._listed(until)
@@ -108,7 +108,7 @@ class JobFiles:
             return Artifact(shown, error=str(error))
         spent = round(self._shared.clock.monotonic() - began, 3)
         self._observer.emit(
-            events.ArtifactStored(self._job.job_id, show(stored.path or "", 300), stored.size or 0, spent)
+            events.ArtifactStored(self._job.shown_id, show(stored.path or "", 300), stored.size or 0, spent)
         )
         return replace(stored, name=shown)
 

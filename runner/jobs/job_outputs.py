@@ -88,4 +88,4 @@ class Fetching:
 
 
 def _job_id(result: SyncResult) -> str:
-    return result.job.job_id if result.job else ""
+    return result.job.shown_id if result.job else ""

@@ -75,7 +75,7 @@ class JobLog:
         await self._keep(self._flushed, until)
 
     def _show(self, line: str) -> None:
-        self._observer.emit(events.SyncLog(self.job.job_id, line))
+        self._observer.emit(events.SyncLog(self.job.shown_id, line))
 
     async def _keep(self, work: Callable[[], object], until: Deadline) -> None:
         """Do the file work on its thread. After a failure the log is read on, and no longer kept."""
@@ -94,7 +94,7 @@ class JobLog:
         if self._file is None:
             logs = self._policy.logs
             assert logs.dir is not None
-            name = "--".join(map(safe_name, (self._shared.account, self._sync, self.job.job_id))) + ".log"
+            name = "--".join(map(safe_name, (self._shared.account, self._sync, self.job.shown_id))) + ".log"
             self._file = LogFile(logs.dir, name, logs.max_bytes)
             self.path = str(self._file.path)
         if self._file.full:
@@ -119,7 +119,7 @@ class JobLog:
     def warn(self, problem: object) -> None:
         """Tell what went wrong: the first time of a job."""
         if not self._warned:
-            self._observer.emit(events.OutputUnread(self.job.job_id, "log", str(problem)))
+            self._observer.emit(events.OutputUnread(self.job.shown_id, "log", str(problem)))
         self._warned = True
 
 

@@ -26,14 +26,14 @@ async def read(
     try:
         answer = await _answer(results, api, client, job, deadline, observer)
     except RunnerError as error:
-        observer.emit(events.OutputUnread(job.job_id, "results", str(error)))
+        observer.emit(events.OutputUnread(job.shown_id, "results", str(error)))
         return {}
     found: dict[str, JSON] = {}
     for name, result in results.values.items():
         try:
             one = fitting(answer, result)
         except (ContractError, Misfit):
-            observer.emit(events.FieldUnreadable(job.job_id, f"results.{name}"))
+            observer.emit(events.FieldUnreadable(job.shown_id, f"results.{name}"))
         else:
             found |= {} if one is None else {name: one}
     return found
