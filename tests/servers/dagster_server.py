@@ -35,9 +35,9 @@ class Dagster:
         self._stack = stack
         self._environment = {"DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
         self._web, self.base_url = self._server("web")
+        self._web.wait()  # it makes the database: two that make it at once make it twice
         daemon: list[str | Path] = [tool("dagster", "dagster-daemon"), "run", "-w", "workspace.yaml"]
         stack.enter_context(Program(daemon, self._environment, home / "daemon.log", lambda: True, cwd=home))
-        self._web.wait()
 
     def _server(self, name: str, *options: str) -> tuple[Program, str]:
         port = free_port()
