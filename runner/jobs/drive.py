@@ -12,6 +12,7 @@ from runner.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
     RunnerError,
+    StateError,
     Unreachable,
     UsageError,
 )
@@ -89,7 +90,8 @@ class Drive:
         """Let go of the lock, of the lease, and of the trigger that is under way."""
         if self._sent is not None:
             self._sent.cancel()
-        await self.journal.give_up()
+        if self.state.job is None or not self.state.job.status.terminal:
+            await self.journal.give_up()
         await self._lock.aclose()
 
     async def _next(self, event: Event) -> Do:
@@ -160,7 +162,7 @@ class Drive:
         while (left := until - self._now) > 0:
             await self.clock.sleep(min(left, RENEW_SECONDS))
             if state.phase is Phase.POLL and left > RENEW_SECONDS:
-                await self.journal.lease()
+                await self.journal.lease(self._until)
 
     @property
     def _until(self) -> Deadline:
@@ -194,7 +196,7 @@ class Drive:
             await self.journal.job(job, external=self.state.external)
             if self.state.stopped is None:
                 self.tracking.began(job, adopted=self.state.adopted)
-                await self.journal.lease()
+                await self.journal.lease(self.deadline)
                 await self._lock.aclose()
         elif do is Do.CLOSE:
             known = job is not None and job.status.terminal
@@ -233,7 +235,7 @@ class Drive:
                 self._now, UsageError("the ledger does not keep what is written; check space and rights of state.dir")
             )
         self.reads.intended_at = entry.intended_at
-        leased = await self.journal.lease() if entry.job_id is not None else True
+        leased = await self.journal.lease(self.deadline) if entry.job_id is not None else True
         name = entry.job_id or (ExternalText(entry.key) if self.single else None)
         job = (
             None if name is None else SyncJob(name, JobStatus.PENDING, self.sync.sync_type, carried=dict(entry.carried))
@@ -257,7 +259,8 @@ class Drive:
             return s.Exhausted(self._now)
         key = self.state.key
         assert key is not None
-        self._sent = asyncio.ensure_future(self.api.trigger(self.sync, key, self.deadline, self.observer))
+        sending = self.journal.within_turn(self.api.trigger(self.sync, key, self.deadline, self.observer))
+        self._sent = asyncio.ensure_future(sending)
         try:
             answer = await asyncio.shield(self._sent)
         except RunnerError as error:
@@ -306,6 +309,9 @@ class Drive:
     async def _cancel(self) -> Event:
         job = self.state.job
         assert job is not None
+        if not await self.journal.still_ours(self.deadline):
+            error = StateError("its lease in the state ran out, and another process may watch it")
+            return s.CancelRefused(self._now, error)
         try:
             now = await self.api.cancel(job, self.deadline, self.observer)
         except RunnerError as error:

@@ -1,20 +1,27 @@
 """What one sync reads from the ledger and writes into it: the intent, the job, the lease, the end. Knows no API."""
 
-from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager, suppress
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
 
 from runner.clock import Deadline
-from runner.errors import RunnerError
+from runner.errors import OutcomeUnknown, RunnerError, StateError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.jobs.context import SyncContext
 from runner.jobs.plan import PlannedSync
 from runner.models import Outcome, SyncJob
 from runner.state.entry import Entry
+from runner.state.interface import EndlessTurn, Turn
+
+T = TypeVar("T")
 
 PATIENCE = 0.05  # seconds for an entry that is told and not insisted on: deadlines hold for it too
+ASK_SECONDS = 2.0  # for a question that polls wait for
 LEASE_SECONDS = 60.0  # without a renewal for so long, whoever polled a job counts as dead
 RENEW_SECONDS = 20.0
+MARGIN = 1.0  # seconds by which a lease counts as over before it is: for clocks that run at different rates
 RETRY_SECONDS = 5.0  # between two tries to take the lease of another
 
 
@@ -26,12 +33,49 @@ class SyncJournal:
         self._shared, self._sync, self._observer = shared, sync, observer
         self._ledger, self._clock = shared.ledger, shared.clock
         self._leased: bool | None = None
-        self._renew_at = 0.0
+        self._troubled = False
+        self._renew_at = self._sure_until = 0.0
+        self._turn: Turn = EndlessTurn()
         self.key: str | None = None
 
-    def alone(self, deadline: Deadline) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def alone(self, deadline: Deadline) -> AsyncIterator[None]:
         """Hold this sync against other processes. Raises UsageError or DeadlineExceeded."""
-        return self._ledger.alone(self._shared.target, self._sync.name, deadline)
+        async with self._ledger.alone(self._shared.target, self._sync.name, deadline) as turn:
+            self._turn = turn
+            try:
+                yield
+            finally:
+                self._turn = EndlessTurn()
+
+    async def within_turn(self, trigger: Coroutine[Any, Any, T]) -> T:
+        """What the trigger gives. Where the lock may be another's meanwhile it is given up, or not begun.
+
+        Raises StateError where nothing was sent, OutcomeUnknown where it was under way, and what the trigger raises.
+        """
+        turn = self._turn
+        if turn.remaining <= 0:
+            trigger.close()
+            raise StateError(
+                "trigger: the lock in the state ran out, and another process may have it; nothing was sent"
+            )
+        sending = asyncio.ensure_future(trigger)
+        try:
+            while not sending.done():
+                left = turn.remaining
+                if left <= 0:
+                    raise OutcomeUnknown("trigger: given up, for its lock in the state ran out meanwhile", sent=True)
+                await asyncio.wait({sending}, timeout=None if left == float("inf") else left)
+            return sending.result()
+        finally:
+            sending.cancel()
+
+    async def still_ours(self, until: Deadline) -> bool:
+        """Whether the job may be cancelled: nobody can have taken its lease over, by our own clock or as the ledger says."""
+        if self.key is None or self._clock.monotonic() < self._sure_until:
+            return True
+        self._renew_at = 0.0
+        return await self.lease(until) is True and self._clock.monotonic() < self._sure_until
 
     async def completed(self, deadline: Deadline) -> Entry | None:
         """The sync as an earlier try of this run completed it. Raises UsageError or DeadlineExceeded."""
@@ -47,7 +91,7 @@ class SyncJournal:
         return found
 
     def _take(self, key: str | None) -> None:
-        self.key, self._leased, self._renew_at = key, None, 0.0
+        self.key, self._leased, self._renew_at, self._sure_until = key, None, 0.0, 0.0
 
     async def intend(self, key: str, at: float, deadline: Deadline) -> None:
         """Before the trigger leaves: that it is about to, at Unix time `at`. Raises UsageError or DeadlineExceeded."""
@@ -56,21 +100,27 @@ class SyncJournal:
             key, shared.target, shared.account, sync.name, sync.sync_type, shared.run_id, at,
             run_key=shared.run_key, holder=shared.holder, lease_until=at + LEASE_SECONDS,
         )  # fmt: skip
+        began = self._clock.monotonic()
         await self._ledger.intend(entry, deadline)
         self._take(key)
+        self._sure_until = began + LEASE_SECONDS - MARGIN
 
-    async def lease(self) -> bool | None:
+    async def lease(self, until: Deadline) -> bool | None:
         """Take or renew the lease of the current entry, when it is time; whether it is ours, None where nobody knows."""
-        key, now = self.key, self._clock.time()
+        key, now, began = self.key, self._clock.time(), self._clock.monotonic()
         if key is None or now < self._renew_at:
             return self._leased
         try:
             leased = await self._ledger.lease(
-                key, self._shared.holder, now=now, until=now + LEASE_SECONDS, deadline=self._patience
+                key, self._shared.holder, now=now, until=now + LEASE_SECONDS, deadline=self._while(until)
             )
         except RunnerError as problem:
-            self._observer.emit(events.StoreProblem(str(problem)))
-            leased = bool(self._leased)
+            if not self._troubled:  # the first of several is told
+                self._observer.emit(events.StoreProblem(str(problem)))
+            leased, self._troubled = bool(self._leased), True
+        else:
+            self._troubled = False
+            self._sure_until = began + LEASE_SECONDS - MARGIN if leased else 0.0
         self._leased, self._renew_at = leased, now + (RENEW_SECONDS if leased else RETRY_SECONDS)
         return leased
 
@@ -81,9 +131,9 @@ class SyncJournal:
             with suppress(RunnerError):  # it runs out by itself
                 await self._ledger.lease(key, self._shared.holder, now=now, until=now, deadline=self._patience)
 
-    async def anothers(self, job: SyncJob) -> bool:
+    async def anothers(self, job: SyncJob, until: Deadline) -> bool:
         """Whether the ledger knows the job as that of another sync, or of an earlier trigger."""
-        entry = await self._ledger.of_job(self._shared.target, job.job_id, self._patience)
+        entry = await self._ledger.of_job(self._shared.target, job.job_id, self._while(until))
         return entry is not None and entry.key != self.key
 
     async def job(self, job: SyncJob, *, external: bool = False) -> None:
@@ -100,6 +150,9 @@ class SyncJournal:
         if key:
             await self._told(self._ledger.ended(key, ended.value, at, self._patience, processed=processed, error=error))
             self._take(None)
+
+    def _while(self, until: Deadline) -> Deadline:
+        return Deadline.after(self._clock, ASK_SECONDS, "the time for the ledger").min(until)
 
     @property
     def _patience(self) -> Deadline:

@@ -69,11 +69,13 @@ class Reads:
         if state.phase is Phase.IDENTIFY:
             named = state.named or ExternalText(state.key or "")
             job = await self.api.poll(self._called(named), until, self.observer)
-            of_trigger = started(job, self.intended_at, self.api.skew) is True and not await self.journal.anothers(job)
+            of_trigger = started(job, self.intended_at, self.api.skew) is True and not await self.journal.anothers(
+                job, until
+            )
             return s.Seen(self._now, job, of_trigger)
         assert state.job is not None
         job = await self.api.poll(state.job, until, self.observer)
-        leased = await self.journal.lease() if state.phase in (Phase.POLL, Phase.LOOK) else None
+        leased = await self.journal.lease(until) if state.phase in (Phase.POLL, Phase.LOOK) else None
         return s.Seen(self._now, job, of_trigger=True, leased=leased)
 
     def _called(self, job_id: ExternalText) -> SyncJob:
@@ -104,6 +106,6 @@ class Reads:
             except JobMissing:
                 return s.Found(self._now)
         jobs = await self.api.listed(self.sync.sync_type, until, self.observer) or []
-        mine = [job for job in jobs if not await self.journal.anothers(job)]
+        mine = [job for job in jobs if not await self.journal.anothers(job, until)]
         found = match(mine, self.intended_at, self.api.skew)
         return s.Found(self._now, found.ours, next((j for j in jobs if not j.status.terminal), None), found.doubtful)

@@ -8,6 +8,7 @@ from typing import Any
 from runner.external import ExternalText
 from runner.frozen import Frozen
 
+KEPT_EACH = 24  # newest entries of each sync that are kept; with what is open, and the last success
 FAR_FUTURE = 1e11  # Unix seconds, the year 5138: no clock of ours wrote a later time
 
 

@@ -104,6 +104,21 @@ class AccountStore(Protocol):
         ...
 
 
+class Turn(Protocol):
+    """The lock of one trigger while it is held."""
+
+    @property
+    def remaining(self) -> float:
+        """Seconds for which it is certainly ours, by our own clock: nothing may be sent beyond them."""
+        ...
+
+
+class EndlessTurn:
+    """A lock that its holder cannot lose while it lives: the kernel's, or of one process alone."""
+
+    remaining = float("inf")
+
+
 class JobLedger(Protocol):
     """The syncs that were triggered: intents, jobs, leases, ends. `target` names base URL and user.
 
@@ -115,7 +130,7 @@ class JobLedger(Protocol):
         """Open the store, so that what is wrong with it is told before anything is sent."""
         ...
 
-    def alone(self, target: str, name: str, deadline: Deadline) -> AbstractAsyncContextManager[None]:
+    def alone(self, target: str, name: str, deadline: Deadline) -> AbstractAsyncContextManager[Turn]:
         """Hold the sync against other processes, from the look into the ledger until the job stands in it."""
         ...
 

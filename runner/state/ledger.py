@@ -14,15 +14,15 @@ from pathlib import Path
 
 from runner.errors import UsageError
 from runner.external import ExternalText, raw
-from runner.state.entry import COLUMNS
+from runner.state.entry import COLUMNS, KEPT_EACH
 from runner.state.entry import Entry as Entry  # tests and tools take it from here
 from runner.state.file_lock import open_lock, try_lock
 from runner.state.file_system import on_network
 from runner.state.private_directory import PrivateDirectory
 
 SCHEMA = 5
+READABLE_BY = 5  # the oldest schema whose programs can use the file: where columns are added, it stays
 LEDGER_FILE = "ledger.sqlite3"
-KEPT_EACH = 24  # newest entries of each sync; older ones go, but for what is open and the last success
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
 
 _TABLE = """
@@ -163,6 +163,8 @@ class Ledger:
         elif version < SCHEMA:
             changes = [_CHANGES[old] for old in range(version, SCHEMA)] if version else [_TABLE]
             self._db.executescript(";".join(changes))
+            self._db.execute("CREATE TABLE IF NOT EXISTS readable (schema INTEGER)")
+            self._db.execute("INSERT INTO readable SELECT ? WHERE NOT EXISTS (SELECT 1 FROM readable)", (READABLE_BY,))
             self._db.execute(f"PRAGMA user_version={SCHEMA}")
         self._db.execute(f"SELECT {COLUMNS} FROM syncs LIMIT 0")
         self._db.execute(

@@ -58,8 +58,8 @@ class RunState:
 def open_state(options: StateOptions) -> RunState:
     """The state that the settings name; in memory where they name none. Raises UsageError. Nothing is sent or read yet."""
     accounts = _accounts(options)
-    own = getattr(accounts, "ledger", None)
-    return RunState(accounts, own or _sqlite(options))
+    ledger: Callable[[StateOptions], JobLedger] = getattr(accounts, "ledger", _sqlite)
+    return RunState(accounts, ledger(options))
 
 
 def _sqlite(options: StateOptions) -> JobLedger:

@@ -10,14 +10,18 @@ import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, RunnerError, SecretError, StateError
 from runner.state.interface import FINISH_SECONDS, AccountOptions, LoadedState
 from runner.state.postgresql_connections import Connections
+from runner.state.postgresql_ledger import PostgresqlLedger
 from runner.state.record import AccountState
+
+if TYPE_CHECKING:
+    from runner.state.opening import StateOptions
 
 LEASE_SECONDS = 10.0  # of an account's lock; renewed while it is held, so that a killed holder's ends soon
 RENEW_SECONDS = 3.0
@@ -51,6 +55,12 @@ class PostgresqlState:
     def account(self, key: str, options: AccountOptions) -> "PostgresqlStore":
         """The account's store."""
         return PostgresqlStore(self, key, options)
+
+    def ledger(self, options: "StateOptions") -> PostgresqlLedger:
+        """The ledger in the same database."""
+        return PostgresqlLedger(
+            self.connections, self.clock, redact=options.redact, warn=options.warn, keep=options.settings.keep
+        )
 
     async def close(self) -> None:
         """Close the connections."""

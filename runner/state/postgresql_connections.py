@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from runner.clock import Clock, Deadline
 from runner.errors import StateError, Unreachable, UsageError
 from runner.external import MAX_WORDS, show
+from runner.state.postgresql_statements import TABLES
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, Error
@@ -21,7 +22,7 @@ CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 10.0
 GRACE = 0.15  # seconds for a statement after the deadline, which holds within 250 ms
 TRIES = 5
-SCHEMA = 1
+SCHEMA = 2
 READABLE_BY = 1  # the oldest version of this module that can work with the tables as SCHEMA has them
 _LOCK = 0x53796E63  # of the migration, for its transaction
 
@@ -36,6 +37,7 @@ _MIGRATIONS = (  # from the version of that number to the next; a column or tabl
         used_at TIMESTAMPTZ NOT NULL
     )
     """,
+    TABLES,
 )
 # SQLSTATE classes that a person must mend: authorization, catalog name, syntax or access, object not in that state.
 _CONFIGURATION = ("28", "3D", "3F", "42", "25006")
@@ -68,7 +70,12 @@ class Connections:
         self._ready = False
 
     async def one(self, statement: str, values: dict[str, Any], deadline: Deadline) -> tuple[Any, ...] | None:
-        """The first row that the statement gives; it is sent again where its connection was lost.
+        """The first row that the statement gives. Raises what `rows` raises."""
+        found = await self.rows(statement, values, deadline)
+        return found[0] if found else None
+
+    async def rows(self, statement: str, values: dict[str, Any], deadline: Deadline) -> list[tuple[Any, ...]]:
+        """The rows that the statement gives; it is sent again where its connection was lost.
 
         Raises StateError for what a person must mend, Unreachable for a database that is away.
         """
@@ -83,7 +90,7 @@ class Connections:
             pause = min(pause * 2, 1.0)
         raise AssertionError
 
-    async def _once(self, statement: str, values: dict[str, Any], deadline: Deadline) -> tuple[Any, ...] | None:
+    async def _once(self, statement: str, values: dict[str, Any], deadline: Deadline) -> list[tuple[Any, ...]]:
         import psycopg
 
         seconds = min(STATEMENT_SECONDS, max(deadline.remaining, GRACE))
@@ -93,11 +100,11 @@ class Connections:
                 kept = False
                 try:
                     found = await connection.execute(statement, values)
-                    row: tuple[Any, ...] | None = await found.fetchone()
+                    rows: list[tuple[Any, ...]] = await found.fetchall() if found.description else []
                     kept = True
                 finally:
                     await self._give_back(connection, keep=kept)
-                return row
+                return rows
         except TimeoutError:
             raise Unreachable(f"{self.name}: PostgreSQL does not answer within {seconds:.1f} s", sent=False) from None
         except psycopg.Error as error:

@@ -3,7 +3,6 @@
 Without a directory it is in memory, and needs no thread.
 """
 
-import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,15 +12,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from runner.clock import Clock, Deadline
-from runner.errors import DeadlineExceeded, RunnerError, StateError
+from runner.errors import DeadlineExceeded, StateError
 from runner.external import ExternalText
 from runner.limiter import FairLimiter
 from runner.state.entry import Entry
 from runner.state.file_lock import open_lock, try_lock
-from runner.state.file_worker import GRACE, FileWorker
-from runner.state.interface import FINISH_SECONDS
+from runner.state.file_worker import FileWorker
+from runner.state.interface import FINISH_SECONDS, EndlessTurn, Turn
 from runner.state.ledger import BUSY, Ledger, LedgerBusy, LedgerCorrupt
 from runner.state.ledger_upkeep import retire, set_aside
+from runner.state.write_behind import WriteBehind
 
 T = TypeVar("T")
 BEGINNING = 100  # syncs between intent and job at once: each has two lock files open, its own and its account's
@@ -44,7 +44,7 @@ class SqliteLedger:
         self._worker = None if directory is None else FileWorker()
         self._file: Ledger | None = None
         self._limiter = FairLimiter(BEGINNING)
-        self._unfinished: set[asyncio.Task[None]] = set()
+        self._behind = WriteBehind(str(directory), warn)
 
     async def open(self, deadline: Deadline) -> None:
         """Open the file now. Other processes that open it are waited for there: LedgerBusy tells that it took too long."""
@@ -53,10 +53,7 @@ class SqliteLedger:
     async def close(self, deadline: Deadline) -> None:
         """Finish what is being written, for a short time, and close the file."""
         within = Deadline.after(self._clock, FINISH_SECONDS, "the time to finish").min(deadline)
-        if self._unfinished:
-            _done, late = await asyncio.wait(self._unfinished, timeout=max(within.remaining, GRACE))
-            if late:
-                self._warn(f"{self._directory}: {len(late)} ends of jobs were not written in time; check the volume")
+        await self._behind.finish(within)
         if self._worker is None:
             self._close()
             return
@@ -92,7 +89,7 @@ class SqliteLedger:
         carried: Mapping[str, str] | None = None,
     ) -> None:
         """As in JobLedger."""
-        await self._behind(lambda ledger: ledger.triggered(key, job_id, external=external, carried=carried), deadline)
+        await self._write(lambda ledger: ledger.triggered(key, job_id, external=external, carried=carried), deadline)
 
     async def ended(
         self,
@@ -105,10 +102,11 @@ class SqliteLedger:
         error: str | None = None,
     ) -> None:
         """As in JobLedger."""
-        await self._behind(lambda ledger: ledger.ended(key, outcome, at, processed=processed, error=error), deadline)
+        await self._write(lambda ledger: ledger.ended(key, outcome, at, processed=processed, error=error), deadline)
 
     async def open_entry(self, target: str, name: str, deadline: Deadline) -> Entry | None:
         """As in JobLedger."""
+        await self._behind.settle(deadline)  # an end that is not written yet would be taken for an open sync
         return await self._do(lambda ledger: ledger.open_entry(target, name), deadline)
 
     async def last_success(self, target: str, name: str, deadline: Deadline) -> Entry | None:
@@ -132,10 +130,10 @@ class SqliteLedger:
         return await self._do(lambda ledger: ledger.recent(limit), deadline)
 
     @asynccontextmanager
-    async def alone(self, target: str, name: str, deadline: Deadline) -> AsyncIterator[None]:
+    async def alone(self, target: str, name: str, deadline: Deadline) -> AsyncIterator[Turn]:
         """As in JobLedger: a lock file, which the kernel frees when its holder dies."""
         if self._directory is None or self._worker is None:
-            yield
+            yield EndlessTurn()
             return
         digest = hashlib.sha256(f"{target}\n{name}".encode()).hexdigest()[:32]
         lock = _LockFile(self._directory / f"trigger-{digest}.lock")
@@ -148,7 +146,7 @@ class SqliteLedger:
                         raise DeadlineExceeded(f"{lock.path}: {what} until {deadline.what} ended")
                     await self._clock.sleep(min(pause, deadline.remaining))
                     pause = min(pause * 2, 0.25)
-                yield
+                yield EndlessTurn()
             finally:
                 self._worker.post(lock.free)  # after an attempt that is still under way
 
@@ -193,25 +191,12 @@ class SqliteLedger:
             warning = set_aside(self._directory, corrupt, self._clock.time(), min(BUSY, patience))
         return act(self._ledger(patience)), warning
 
-    async def _behind(self, act: Callable[[Ledger], None], deadline: Deadline) -> None:
-        """Write it. What takes longer than the deadline is finished later: nothing that follows depends on it."""
+    async def _write(self, act: Callable[[Ledger], None], deadline: Deadline) -> None:
         if self._worker is None:
             act(self._ledger(0.0))
             return
         within = Deadline.after(self._clock, BUSY + FINISH_SECONDS, "the time for the ledger")
-        write = asyncio.ensure_future(self._do(act, within))
-        done, _ = await asyncio.wait({write}, timeout=max(deadline.remaining, GRACE))
-        if done:
-            write.result()
-            return
-        self._unfinished.add(write)
-        write.add_done_callback(self._finished)
-
-    def _finished(self, write: "asyncio.Task[None]") -> None:
-        self._unfinished.discard(write)
-        problem = None if write.cancelled() else write.exception()
-        if isinstance(problem, RunnerError):
-            self._warn(str(problem))
+        await self._behind.write(self._do(act, within), deadline)
 
 
 class _LockFile:

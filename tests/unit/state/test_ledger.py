@@ -14,8 +14,9 @@ import pytest
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, UsageError
 from runner.external import ExternalText
+from runner.state.entry import KEPT_EACH
 from runner.state.file_lock import open_lock, try_lock
-from runner.state.ledger import BUSY, KEPT_EACH, SCHEMA, Entry, LedgerBusy, LedgerCorrupt
+from runner.state.ledger import BUSY, SCHEMA, Entry, LedgerBusy, LedgerCorrupt
 from runner.state.sqlite_ledger import SqliteLedger
 from tests.support.clock import LinkedClock
 from tests.support.ledgers import close_ledgers, open_ledger, with_ledger
@@ -319,8 +320,10 @@ def _of_newer_version(directory: Path, readable_by: int | None) -> None:
     with closing(sqlite3.connect(directory / "ledger.sqlite3", isolation_level=None)) as newer:
         newer.execute("ALTER TABLE syncs ADD COLUMN more TEXT")
         newer.execute("PRAGMA user_version=99")
-        if readable_by is not None:
-            newer.execute(f"CREATE TABLE readable AS SELECT {readable_by} AS schema")
+        if readable_by is None:
+            newer.execute("DROP TABLE readable")
+        else:
+            newer.execute(f"UPDATE readable SET schema={readable_by}")
 
 
 @pytest.mark.parametrize("readable_by", [None, 99])

@@ -1,0 +1,260 @@
+"""The ledger in PostgreSQL, for any number of processes on any number of hosts.
+
+The lock of a trigger is a lease with an epoch, as an account's is. A holder counts it as its own only for as long as its own
+clock says so, measured from before the request; its successor takes it by the database's clock, after that. So a holder
+that is cut off, or was stopped, has given up before another begins.
+"""
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import uuid4
+
+from runner.clock import Clock, Deadline
+from runner.errors import DeadlineExceeded, RunnerError, StateError, Unreachable
+from runner.external import ExternalText, raw
+from runner.state import postgresql_statements as sql
+from runner.state.entry import KEPT_EACH, Entry
+from runner.state.interface import FINISH_SECONDS, Turn
+from runner.state.postgresql_connections import Connections
+from runner.state.write_behind import WriteBehind
+
+LEASE_SECONDS = 10.0  # of a trigger's lock; renewed while it is held
+RENEW_SECONDS = 3.0
+MARGIN = 1.0  # seconds by which a holder gives up before its lease ends: for clocks that run at different rates
+PATIENCE = 60.0  # seconds for which a database that is away in mid-run is tried again
+PRUNE_SECONDS = 86400.0  # between two looks for what is old
+_PRUNING = "prune"  # the key of the lock whose end is the next look
+
+
+class PostgresqlLedger:
+    """The ledger of one process."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        clock: Clock,
+        *,
+        redact: Callable[[str], str] = str,
+        warn: Callable[[str], None] = lambda _problem: None,
+        keep: float | None = None,
+    ) -> None:
+        """Over the connections of the accounts' state. Nothing is opened yet."""
+        self._connections, self._clock, self._redact, self._warn, self._keep = connections, clock, redact, warn, keep
+        self._behind = WriteBehind(connections.name, warn)
+        self._holder = f"{socket.gethostname()}-{uuid4().hex}"
+        self._turns: dict[str, LeasedTurn] = {}
+        self._used = False
+
+    async def open(self, deadline: Deadline) -> None:
+        """As in JobLedger: connects, and makes the tables where there are none."""
+        await self._connections.one("SELECT 1", {}, deadline)
+        self._used = True
+
+    async def close(self, deadline: Deadline) -> None:
+        """Finish what is being written, for a short time, and once a day forget what is old."""
+        within = Deadline.after(self._clock, FINISH_SECONDS, "the time to finish").min(deadline)
+        await self._behind.finish(within)
+        if self._keep is None or not self._used or within.expired:
+            return
+        with suppress(RunnerError):
+            values = {"key": _PRUNING, "holder": self._holder, "lease": PRUNE_SECONDS}
+            if await self._connections.one(sql.TAKE_PRUNING, values, within) is not None:
+                await self.prune(self._keep, within)
+
+    async def prune(self, keep: float, deadline: Deadline) -> tuple[int, int]:
+        """Forget what is older than `keep` seconds. Returns how many ended syncs, and how many unused accounts."""
+        row = await self._connections.one(sql.PRUNE, {"keep": keep}, deadline)
+        return (0, 0) if row is None else (row[0], row[1])
+
+    async def intend(self, entry: Entry, deadline: Deadline) -> None:
+        """As in JobLedger. Raises StateError where the lock of the trigger was lost: nothing was sent."""
+        turn = self._turns.get(_lock_key(entry.target, entry.name))
+        lock = turn.values if turn else {"lock": None, "lock_holder": None, "epoch": None}
+        values = dict(zip(sql.NAMES, entry.as_row(), strict=True)) | lock
+        # The lease is an end by our clock; the database has its own.
+        values |= {
+            "lease": LEASE_SECONDS,
+            "seconds": max(0.0, entry.lease_until - entry.intended_at),
+            "most": KEPT_EACH,
+        }
+        began = self._clock.monotonic()
+        if await self._patiently(sql.INTEND, values, deadline) is None:
+            raise StateError(f"{self._connections.name}: another process took the trigger over; nothing was sent")
+        if turn is not None:
+            turn.renewed(began)
+
+    async def lease(self, key: str, holder: str, *, now: float, until: float, deadline: Deadline) -> bool:
+        """As in JobLedger; its end is `until - now` from now by the database's clock."""
+        values = {"key": key, "holder": holder, "seconds": until - now}
+        return await self._connections.one(sql.LEASE, values, deadline) is not None
+
+    async def triggered(
+        self,
+        key: str,
+        job_id: ExternalText | str,
+        deadline: Deadline,
+        *,
+        external: bool = False,
+        carried: Mapping[str, str] | None = None,
+    ) -> None:
+        """As in JobLedger."""
+        values = {
+            "key": key,
+            "job_id": raw(job_id),
+            "shown": self._redact(raw(job_id)),
+            "external": external,
+            "carried": sql.as_json(carried or {}),
+        }
+        await self._write(sql.TRIGGERED, values, deadline)
+
+    async def ended(
+        self,
+        key: str,
+        outcome: str,
+        at: float,
+        deadline: Deadline,
+        *,
+        processed: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """As in JobLedger."""
+        told = None if error is None else self._redact(error).replace("\0", "")
+        values = {"key": key, "outcome": outcome, "at": at, "processed": processed, "error": told}
+        await self._write(sql.ENDED, values, deadline)
+
+    async def _write(self, statement: str, values: dict[str, Any], deadline: Deadline) -> None:
+        async def work() -> None:
+            await self._patiently(statement, values, Deadline.after(self._clock, PATIENCE, "the time for the ledger"))
+
+        await self._behind.write(work(), deadline)
+
+    async def open_entry(self, target: str, name: str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        await self._behind.settle(deadline)  # an end that is not written yet would be taken for an open sync
+        return await self._entry(sql.OPEN, deadline, target=target, name=name)
+
+    async def last_success(self, target: str, name: str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        return await self._entry(sql.SUCCESS, deadline, target=target, name=name)
+
+    async def completed_under(self, target: str, name: str, run_key: str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        return await self._entry(sql.COMPLETED_UNDER, deadline, target=target, name=name, run_key=run_key)
+
+    async def newest(self, target: str, name: str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        return await self._entry(sql.NEWEST, deadline, target=target, name=name)
+
+    async def of_job(self, target: str, job_id: ExternalText | str, deadline: Deadline) -> Entry | None:
+        """As in JobLedger."""
+        return await self._entry(sql.OF_JOB, deadline, target=target, job_id=raw(job_id))
+
+    async def recent(self, limit: int, deadline: Deadline) -> list[Entry]:
+        """As in JobLedger."""
+        return [self._believed(row) for row in await self._connections.rows(sql.RECENT, {"limit": limit}, deadline)]
+
+    async def _entry(self, statement: str, deadline: Deadline, **values: Any) -> Entry | None:
+        row = await self._patiently(statement, values, deadline)
+        return None if row is None else self._believed(row)
+
+    def _believed(self, row: tuple[Any, ...]) -> Entry:
+        try:
+            return Entry.of_row(row)
+        except (ValueError, TypeError, RecursionError):
+            raise StateError(
+                f"{self._connections.name}: sync_runner_syncs holds a row that is none of ours (key {str(row[0])[:40]!r}); "
+                "remove it"
+            ) from None
+
+    async def _patiently(self, statement: str, values: dict[str, Any], deadline: Deadline) -> tuple[Any, ...] | None:
+        """The first row; a database that goes away in mid-run is tried again for a minute, and told of once."""
+        patience = Deadline.after(self._clock, PATIENCE, "the time for the ledger").min(deadline)
+        told, pause = False, 0.25
+        while True:
+            try:
+                row = await self._connections.one(statement, values, patience)
+                self._used = True
+                return row
+            except Unreachable as problem:
+                if patience.expired or not self._used:
+                    raise
+                if not told:
+                    self._warn(f"{problem}; it is tried again")
+                told = True
+            await self._clock.sleep(min(pause, patience.remaining))
+            pause = min(pause * 2, 2.0)
+
+    @asynccontextmanager
+    async def alone(self, target: str, name: str, deadline: Deadline) -> AsyncIterator[Turn]:
+        """As in JobLedger: a lease of seconds, renewed while it is held."""
+        key = _lock_key(target, name)
+        turn = LeasedTurn(self._clock, {"lock": key, "lock_holder": f"{self._holder}-{uuid4().hex[:8]}", "epoch": 0})
+        await self._take(turn, name, deadline)
+        self._turns[key] = turn
+        renewing = asyncio.create_task(self._renew(turn))
+        try:
+            yield turn
+        finally:
+            renewing.cancel()
+            if self._turns.get(key) is turn:
+                del self._turns[key]
+            with suppress(RunnerError):  # the lease ends by itself
+                free = self._connections.one(sql.UNLOCK, turn.values, Deadline.after(self._clock, MARGIN, "the time"))
+                await self._behind.write(_only(free), Deadline.after(self._clock, 0.0, "the time"))
+
+    async def _take(self, turn: "LeasedTurn", name: str, deadline: Deadline) -> None:
+        pause = 0.02
+        while True:
+            began = self._clock.monotonic()
+            row = await self._patiently(sql.TAKE, {**turn.values, "lease": LEASE_SECONDS}, deadline)
+            if row is not None:
+                turn.values["epoch"] = row[0]
+                turn.renewed(began)
+                return
+            if deadline.expired:
+                what = f"another sync-runner held the trigger of `{name}`"
+                raise DeadlineExceeded(f"{self._connections.name}: {what} until {deadline.what} ended")
+            await self._clock.sleep(min(pause, deadline.remaining))
+            pause = min(pause * 2, 0.5)
+
+    async def _renew(self, turn: "LeasedTurn") -> None:
+        """Until cancelled. While the database is away the turn runs out by itself."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            began = self._clock.monotonic()
+            within = Deadline.after(self._clock, RENEW_SECONDS, "the lease")
+            with suppress(RunnerError):
+                row = await self._connections.one(sql.RENEW, {**turn.values, "lease": LEASE_SECONDS}, within)
+                if row is not None:
+                    turn.renewed(began)
+
+
+class LeasedTurn:
+    """A lock that is certainly ours for so many seconds more."""
+
+    def __init__(self, clock: Clock, values: dict[str, Any]) -> None:
+        """`values` name it in statements."""
+        self.values = values
+        self._clock = clock
+        self._until = 0.0
+
+    def renewed(self, began: float) -> None:
+        """The database was asked at `began`, on the monotonic clock."""
+        self._until = began + LEASE_SECONDS - MARGIN
+
+    @property
+    def remaining(self) -> float:
+        """As in Turn."""
+        return max(0.0, self._until - self._clock.monotonic())
+
+
+async def _only(work: Any) -> None:
+    await work
+
+
+def _lock_key(target: str, name: str) -> str:
+    return "trigger-" + hashlib.sha256(f"{target}\n{name}".encode()).hexdigest()[:32]

@@ -1,0 +1,113 @@
+"""The SQL of the ledger in PostgreSQL. Each statement may be sent twice: the answer to the first may have been lost."""
+
+import json
+from collections.abc import Mapping
+
+from runner.state.entry import COLUMNS
+
+NAMES = tuple(name.strip() for name in COLUMNS.split(","))
+_NOW = "extract(epoch FROM clock_timestamp())"
+_SECONDS = "clock_timestamp() + %(lease)s * interval '1 second'"
+
+TABLES = """
+CREATE TABLE sync_runner_syncs (
+    key TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sync_type TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    intended_at DOUBLE PRECISION NOT NULL,
+    job_id TEXT,
+    outcome TEXT,
+    ended_at DOUBLE PRECISION,
+    processed_items BIGINT,
+    error TEXT,
+    foreign_job BOOLEAN NOT NULL DEFAULT false,
+    carried TEXT NOT NULL DEFAULT '{}',
+    run_key TEXT,
+    holder TEXT NOT NULL DEFAULT '',
+    lease_until DOUBLE PRECISION NOT NULL DEFAULT 0,
+    shown_id TEXT
+);
+CREATE INDEX sync_runner_syncs_by_target ON sync_runner_syncs (target, name, intended_at);
+CREATE INDEX sync_runner_syncs_by_time ON sync_runner_syncs (intended_at);
+CREATE TABLE sync_runner_locks (
+    key TEXT PRIMARY KEY,
+    holder TEXT,
+    epoch BIGINT NOT NULL,
+    lease_until TIMESTAMPTZ
+);
+"""
+
+TAKE = f"""
+INSERT INTO sync_runner_locks AS l (key, holder, epoch, lease_until) VALUES (%(lock)s, %(lock_holder)s, 1, {_SECONDS})
+ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, epoch = l.epoch + 1, lease_until = excluded.lease_until
+WHERE l.holder IS NULL OR l.holder = excluded.holder OR l.lease_until < clock_timestamp()
+RETURNING epoch"""
+_MINE = (
+    "WHERE key = %(lock)s AND holder = %(lock_holder)s AND epoch = %(epoch)s"  # whoever takes it over raises the epoch
+)
+RENEW = f"UPDATE sync_runner_locks SET lease_until = {_SECONDS} {_MINE} RETURNING epoch"
+UNLOCK = f"UPDATE sync_runner_locks SET holder = NULL, lease_until = NULL {_MINE} RETURNING epoch"
+TAKE_PRUNING = f"""
+INSERT INTO sync_runner_locks AS l (key, holder, epoch, lease_until) VALUES (%(key)s, %(holder)s, 1, {_SECONDS})
+ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, epoch = l.epoch + 1, lease_until = excluded.lease_until
+WHERE l.lease_until < clock_timestamp() RETURNING epoch"""
+
+_INTENDED = ", ".join(
+    f"{_NOW} + %(seconds)s"
+    if name == "lease_until"
+    else f"%({name})s::boolean"
+    if name == "foreign_job"
+    else f"%({name})s"
+    for name in NAMES
+)
+_SUCCEEDED = "outcome = 'completed' AND NOT foreign_job"
+_THIS = "target = %(target)s AND name = %(name)s"
+# The lease of the trigger is renewed with it, so that the trigger leaves within the lease. In a run without a lock
+# (`lock` is null, as for `state import`) there is none to hold.
+INTEND = f"""
+WITH mine AS (UPDATE sync_runner_locks SET lease_until = {_SECONDS} {_MINE} RETURNING 1),
+gone AS (
+    DELETE FROM sync_runner_syncs WHERE {_THIS} AND outcome IS NOT NULL AND intended_at <= (
+        SELECT intended_at FROM sync_runner_syncs WHERE {_THIS} ORDER BY intended_at DESC LIMIT 1 OFFSET %(most)s - 1)
+    AND key IS DISTINCT FROM (
+        SELECT key FROM sync_runner_syncs WHERE {_THIS} AND {_SUCCEEDED} ORDER BY intended_at DESC LIMIT 1)
+)
+INSERT INTO sync_runner_syncs ({COLUMNS}) SELECT {_INTENDED} WHERE %(lock)s::text IS NULL OR EXISTS (SELECT 1 FROM mine)
+ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, lease_until = excluded.lease_until RETURNING key"""
+LEASE = f"""
+UPDATE sync_runner_syncs SET holder = %(holder)s, lease_until = {_NOW} + %(seconds)s
+WHERE key = %(key)s AND (holder = %(holder)s OR lease_until <= {_NOW}) RETURNING key"""
+TRIGGERED = """
+UPDATE sync_runner_syncs SET job_id = %(job_id)s, shown_id = %(shown)s, foreign_job = %(external)s, carried = %(carried)s
+WHERE key = %(key)s RETURNING key"""
+ENDED = """
+UPDATE sync_runner_syncs SET outcome = %(outcome)s, ended_at = %(at)s, processed_items = %(processed)s, error = %(error)s
+WHERE key = %(key)s RETURNING key"""
+
+_FIND = f"SELECT {COLUMNS} FROM sync_runner_syncs WHERE"
+_LAST = "ORDER BY intended_at DESC LIMIT 1"
+OPEN = f"{_FIND} {_THIS} AND outcome IS NULL {_LAST}"
+SUCCESS = f"{_FIND} {_THIS} AND {_SUCCEEDED} {_LAST}"
+COMPLETED_UNDER = f"{_FIND} {_THIS} AND run_key = %(run_key)s AND outcome = 'completed' {_LAST}"
+NEWEST = f"{_FIND} {_THIS} {_LAST}"
+OF_JOB = f"{_FIND} target = %(target)s AND job_id = %(job_id)s {_LAST}"
+RECENT = f"{_FIND} true ORDER BY intended_at DESC LIMIT %(limit)s"
+
+PRUNE = f"""
+WITH syncs AS (
+    DELETE FROM sync_runner_syncs WHERE outcome IS NOT NULL AND intended_at < {_NOW} - %(keep)s RETURNING 1
+), accounts AS (
+    DELETE FROM sync_runner_accounts WHERE used_at < clock_timestamp() - %(keep)s * interval '1 second'
+    AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING 1
+), locks AS (
+    DELETE FROM sync_runner_locks WHERE holder IS NULL OR lease_until < clock_timestamp() - interval '1 day'
+)
+SELECT (SELECT count(*) FROM syncs), (SELECT count(*) FROM accounts)"""
+
+
+def as_json(carried: Mapping[str, str]) -> str:
+    """What a trigger's answer carried, as text."""
+    return json.dumps(dict(carried))
