@@ -11,6 +11,7 @@ from runner.events.observer import Observer
 from runner.external import show
 from runner.http.client import Client
 from runner.http.messages import PreparedRequest, Response, prepare
+from runner.profile import template
 from runner.profile.auth_models import Auth, StepRequest
 from runner.profile.parts import Request
 
@@ -40,6 +41,8 @@ class Browser:
         Requests to the address of the `gate` go through it."""
         self._gate = gate
         self._client, self._named, self._clock = client, named, clock
+        self._assertion_of = auth.assertion
+        self.skew = 0.0  # seconds that the server's clock is ahead, as far as it is known
         self.jar = _jar(kept) if auth.cookies else None
         self._page: Response | None = None
         self._url = ""  # of the last answer
@@ -56,6 +59,8 @@ class Browser:
 
     def prepared(self, endpoint: str, request: Request, values: Mapping[str, Any]) -> PreparedRequest:
         """The request, ready to send. Raises what `prepare` does, ContractError where the page has no such form."""
+        if any(name == "client_assertion" for name, _optional, _place in template.names(vars(request))):
+            values = {**values, "client_assertion": self._assertion(request, values)}
         if not isinstance(request, StepRequest) or request.submit is None:
             return prepare(endpoint, request, values)
         form = self._form(request.submit, values)
@@ -69,6 +74,18 @@ class Browser:
             return replace(filled, method="POST", target=target, body=body)
         headers = {name: value for name, value in filled.headers.items() if name != "Content-Type"}
         return replace(filled, target=f"{target.partition('?')[0]}?{body.decode()}", headers=headers, body=None)
+
+    def _assertion(self, request: Request, values: Mapping[str, Any]) -> str:
+        from runner.auth.assertion import client_assertion
+
+        how = template.fill(self._assertion_of.model_dump(exclude_none=True), values) or {}
+        path = prepare(
+            "login", Request.model_construct(path=request.path, query={}, headers={}, form=None, json_=None), values
+        )
+        audience = how.get("audience") or self.client(request, values).address + path.target
+        return client_assertion(
+            values["client_id"], values["client_key"], audience, self._clock.time() + self.skew, how.get("key_id")
+        )
 
     def _form(self, submit: str, values: Mapping[str, Any]) -> "Form":
         from runner.profile import html

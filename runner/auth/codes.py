@@ -29,6 +29,7 @@ class Codes:
         self._add_secret = add_secret
         self.sent = 0
         self.certain = False
+        self.dated = False  # whether an answer told the server's time
 
     @property
     def used_up(self) -> bool:
@@ -89,6 +90,7 @@ class Codes:
         date = retry.http_date(answer.headers.get("date"))
         if date is None or not self._trust_date or "age" in answer.headers:
             return
+        self.dated = True
         skew = date + 0.5 - (answer.sent_at + answer.received_at) / 2  # Date is cut to the second
         if abs(skew) > MAX_SKEW:
             return

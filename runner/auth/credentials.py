@@ -23,6 +23,7 @@ class Credentials(Frozen):
     api_token: str | None = None
     client_id: str | None = None
     client_secret: str | None = None
+    client_key: str | None = None
 
     def __repr__(self) -> str:
         return "Credentials(***)"
@@ -47,6 +48,7 @@ class Credentials(Frozen):
             "api_token": self.api_token,
             "client_id": self.client_id,
             "client_secret": self.client_secret,
+            "client_key": self.client_key,
         }
         found = {name: secret for name, secret in named.items() if secret is not None}
         if self.username is not None and self.password is not None:

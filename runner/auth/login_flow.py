@@ -25,6 +25,7 @@ from runner.profile.models import Auth, Step
 from runner.state.interface import HeldState
 
 TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
+OF_CLIENT = frozenset({"client_id", "client_secret", "client_basic", "client_assertion"})
 MAX_REPEATS = 3  # further sendings of a password or code in one run that were turned away; most servers lock at five
 
 
@@ -217,6 +218,7 @@ class _Sending:
             unproven = step.sends_password and not self._state.proven
             values["code"] = await flow.codes.next(held, seed, deadline, observer, sure=unproven)
         browser = self._state.browser
+        browser.skew = before.skew
         call = replace(browser.prepared("login", step.request, values), takes_redirect=_takes_redirect(step))
         try:
             answer = await browser.exchange(step.request, call, self.client, attempt, deadline, observer, self._means)
@@ -280,4 +282,4 @@ def _cause(rule: Rule, step: Step, state: LoginState) -> Cause:
         return Cause.CREDENTIALS if unproven else Cause.CODE
     if step.sends_password or not step.sends.isdisjoint({"username", "api_token"}):
         return Cause.PASSWORD
-    return Cause.CLIENT if not step.sends.isdisjoint({"client_id", "client_secret"}) else Cause.TOKEN
+    return Cause.CLIENT if not step.sends.isdisjoint(OF_CLIENT) else Cause.TOKEN

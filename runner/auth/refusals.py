@@ -1,6 +1,6 @@
 """What follows from a refused login, so that no account is locked by us: what is remembered, and what may be sent next.
 
-Pure. The refused secrets are kept as a salted scrypt fingerprint: a changed secret is told from the same one, and the
+The refused secrets are kept as a salted scrypt fingerprint: a changed secret is told from the same one, and the
 record does not help to guess it.
 """
 
@@ -13,6 +13,9 @@ from typing import Any
 
 from runner.auth.credentials import Credentials
 from runner.errors import Cause, LoginRefused, RunnerError, Unreachable
+from runner.events import events
+from runner.events.observer import Observer
+from runner.state.interface import HeldState
 from runner.state.record import MAX_COOLDOWN, AccountState
 
 COOLDOWN = 300.0  # seconds after the first refused login; doubles with each further one
@@ -26,7 +29,7 @@ _ABOUT: dict[Cause, tuple[str, ...]] = {
     Cause.PASSWORD: ("username", "password", "api_token"),
     Cause.CODE: ("username", "totp_seed"),
     Cause.CREDENTIALS: ("username", "password", "totp_seed"),
-    Cause.CLIENT: ("client_id", "client_secret"),
+    Cause.CLIENT: ("client_id", "client_secret", "client_key"),
 }
 _NAMES = {
     Cause.PASSWORD: "`password`",
@@ -108,6 +111,24 @@ def cooldown(stored: AccountState, now: float) -> float:
     """
     length = _doubt_length(stored.doubts) if stored.refused_cause == Cause.DOUBT else _length(stored.failures)
     return max(0.0, min(stored.cooldown_until - now, length))
+
+
+def check(held: HeldState, credentials: Credentials, now: float) -> None:
+    """Raises what stands against a login: refused secrets that have not changed, or a cool-down."""
+    if held.state.cooldown_until > now:
+        held.change(cooldown_until=now + cooldown(held.state, now))  # in case another clock wrote it
+    found = objection(held.state, credentials, now)
+    if found:
+        raise found
+
+
+def note(held: HeldState, credentials: Credentials, now: float, error: LoginRefused, observer: Observer) -> None:
+    """Keep and tell a refused login. Of a refused token nothing is kept: no secret was refused."""
+    observer.emit(events.LoginFailed("login", str(error)))
+    if error.cause is Cause.TOKEN:
+        return
+    held.change(**after_refusal(held.state, error.cause, credentials, now))
+    observer.emit(events.CooldownStarted(held.state.cooldown_until - now, held.state.failures))
 
 
 def changed(cause: Cause, before: Credentials, after: Credentials) -> bool:

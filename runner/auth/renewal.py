@@ -37,6 +37,7 @@ async def renewed(
     assert refresh is not None
     values = {**known, **old.carried, "refresh_token": old.refresh_token, "access_token": old.access_token}
     browser = flow.browser(old.carried.get(COOKIES))
+    browser.skew = held.state.skew
     answer = await browser.client(refresh.request, values).repeat(
         "refresh",
         lambda attempt: _sent(browser, "refresh", refresh.request, values, attempt, deadline, observer),

@@ -7,15 +7,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner.auth import refusals, renewal
-from runner.auth.browser import Gate, with_cookies
+from runner.auth.browser import API, Gate
 from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
 from runner.auth.login_flow import LoginFlow, LoginState
 from runner.auth.mounted import Mounted
-from runner.auth.session_reading import COOKIES, bound, fingerprint, lasts, made_of, read_session, secrets_of
+from runner.auth.session_cookies import SessionCookies
+from runner.auth.session_reading import COOKIES, bound, fingerprint, lasts, made_of, mounted, read_session, secrets_of
 from runner.clock import Clock, Deadline
 from runner.errors import (
     AuthenticationError,
@@ -30,14 +31,11 @@ from runner.events import events
 from runner.events.observer import Observer
 from runner.http.client import Client
 from runner.http.messages import Response
-from runner.models import AuthenticationToken, UserSession
+from runner.models import UserSession
 from runner.profile import extraction, template
 from runner.profile.models import Auth
 from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
-
-if TYPE_CHECKING:
-    from runner.auth.cookies import Jar
 
 USE_SECONDS = 1.0  # use of a session is kept where it is so much later than what is kept
 EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
@@ -78,6 +76,8 @@ class LoginSessionProvider:
         self._session: UserSession | None = None
         self._used_at = 0.0
         self._stored = AccountState()
+        self._named = named or {}
+        self._cookies = SessionCookies(str(self._fixed.get("base_url", "")), clock) if auth.cookies else None
         self._steps = LoginFlow(client, auth, Codes(base_url, clock, add_secret), clock, named or {})
         self._refused: AuthenticationError | None = None
 
@@ -143,35 +143,25 @@ class LoginSessionProvider:
                 f"auth.headers: the profile wants a value `{missing.args[0]}` that the login did not give"
             ) from None
         headers = {key: template.as_text(value) for key, value in (filled or {}).items()}
-        if not self._auth.cookies:
-            return headers
-        return with_cookies(headers, self._jar(session).header(self._url(target), self._clock.time()))
+        return self._cookies.added(headers, self._latest(session), target) if self._cookies else headers
+
+    def _latest(self, session: UserSession) -> UserSession:
+        """The same session with the cookies that it has now."""
+        now = self._session
+        return now if now is not None and now.access_token == session.access_token else session
 
     async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
         """Keep the cookies that an answer of the API sets: of a gate that rotates them the old ones may be used once only."""
-        if not self._auth.cookies or not answer.set_cookies:
+        fresh = self._cookies.after(self._latest(session), answer, target) if self._cookies else None
+        if fresh is None:
             return
-        jar = self._jar(session)
-        if not jar.take(self._url(target), answer.set_cookies, self._clock.time()):
-            return
-        fresh = replace(session, carried={**session.carried, COOKIES: jar.dumped()})
         self._keep(fresh)
-        if self._session is not None and self._session.access_token == session.access_token:
+        if self._latest(fresh) is self._session:
             self._session = fresh
         async with self._held(deadline) as held:
             kept = held.state.session
-            if kept is not None and kept.access_token == session.access_token:
+            if kept is not None and kept.access_token == fresh.access_token:
                 held.change(session=fresh)
-
-    def _jar(self, session: UserSession) -> "Jar":
-        """The session's cookies as they are now."""
-        from runner.auth.cookies import Jar
-
-        current = self._session if self._session and self._session.access_token == session.access_token else session
-        return Jar(current.carried.get(COOKIES))
-
-    def _url(self, target: str) -> str:
-        return f"{self._fixed.get('base_url', '')}{target}"
 
     @property
     def takes_redirect(self) -> bool:
@@ -252,7 +242,7 @@ class LoginSessionProvider:
             self._keep(session)
             observer.emit(events.SessionReused(self._left(session)))
             return session
-        old = session or self._given(held.state)
+        old = session or mounted(self._mounted.credentials.refresh_token, held.state.used_refresh_token)
         if old and old.refresh_token and self._auth.refresh:
             alive = self._alive(old, rejected)
             renewed = await self._refresh(held, old, deadline, observer, alive=alive)
@@ -260,13 +250,6 @@ class LoginSessionProvider:
                 return renewed
         cookies = old.carried.get(COOKIES) if old else None
         return await self._login(held, deadline, observer, cookies)
-
-    def _given(self, stored: AccountState) -> UserSession | None:
-        """The session that a mounted refresh token stands for, unless it was used already."""
-        token = self._mounted.credentials.refresh_token
-        if token is None or stored.used_refresh_token == fingerprint(token):
-            return None
-        return UserSession(AuthenticationToken("mounted", access_token=""), refresh_token=token)
 
     def _left(self, session: UserSession) -> float | None:
         return None if session.expires_at is None else round(session.expires_at - self._clock.time(), 1)
@@ -299,7 +282,7 @@ class LoginSessionProvider:
         return self._started(held, session, "refresh", began, observer)
 
     async def _login(self, held: HeldState, deadline: Deadline, observer: Observer, cookies: str | None) -> UserSession:
-        self._check_refusals(held)
+        refusals.check(held, self._mounted.credentials, self._clock.time())
         began = self._clock.monotonic()
         if not self._auth.steps:
             raise LoginRefused(
@@ -309,6 +292,10 @@ class LoginSessionProvider:
         state = await self._walk(held, deadline, observer, cookies)
         assert self._auth.session is not None
         session = read_session("login", self._auth.session, state, self._auth.kept)
+        if state.used_code:
+            from runner.auth import clocks
+
+            clocks.by_token(held, state, session.access_token, observer)
         return self._started(held, session, "login", began, observer)
 
     async def _walk(self, held: HeldState, deadline: Deadline, observer: Observer, cookies: str | None) -> LoginState:
@@ -319,29 +306,29 @@ class LoginSessionProvider:
         except LoginRefused as error:
             if error.cause is not Cause.TOKEN and self._mounted.rotated(held, error, observer):
                 return await self._walk(held, deadline, observer, cookies)
-            self._note_refusal(held, observer, error)
-            raise
+            error = await self._with_clock(held, error, deadline, observer)
+            refusals.note(held, self._mounted.credentials, self._clock.time(), error, observer)
+            raise error from None
         finally:
             if self._steps.doubtful:
                 doubt = refusals.after_doubt(held.state, self._mounted.credentials, self._clock.time())
                 held.change(**doubt)
 
-    def _check_refusals(self, held: HeldState) -> None:
-        """Raises what stands against a login: refused secrets that have not changed, or a cool-down."""
-        now = self._clock.time()
-        if held.state.cooldown_until > now:
-            held.change(cooldown_until=now + refusals.cooldown(held.state, now))  # in case another clock wrote it
-        objection = refusals.objection(held.state, self._mounted.credentials, now)
-        if objection:
-            raise objection
+    async def _with_clock(
+        self, held: HeldState, error: LoginRefused, deadline: Deadline, observer: Observer
+    ) -> LoginRefused:
+        """The refusal; where the server has no `Date` and a code may be to blame, with what the API says of the clock."""
+        api = self._named.get(API)
+        if error.cause not in (Cause.CODE, Cause.CREDENTIALS) or self._steps.codes.dated or api is None:
+            return error
+        from runner.auth import clocks
 
-    def _note_refusal(self, held: HeldState, observer: Observer, error: LoginRefused) -> None:
-        observer.emit(events.LoginFailed("login", str(error)))
-        if error.cause is Cause.TOKEN:  # no secret was refused
-            return
-        now = self._clock.time()
-        held.change(**refusals.after_refusal(held.state, error.cause, self._mounted.credentials, now))
-        observer.emit(events.CooldownStarted(held.state.cooldown_until - now, held.state.failures))
+        skew = await clocks.by_api(held, api, deadline, observer)
+        if skew is None:
+            return error
+        way = "behind" if skew > 0 else "ahead of"
+        told = f"{error}. This machine's clock is {abs(skew):.0f} s {way} the API's; later codes are made for its time"
+        return LoginRefused(told, cause=error.cause)
 
     async def revoke(self, deadline: Deadline, observer: Observer) -> None:
         """End the kept session at the API, where the login says how. Raises Unreachable, ContractError, DeadlineExceeded."""

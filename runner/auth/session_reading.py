@@ -129,3 +129,10 @@ def secrets_of(session: UserSession) -> list[str]:
 
         found += Jar(session.carried[COOKIES]).secrets
     return [one for one in found if one]
+
+
+def mounted(refresh_token: str | None, used: str | None) -> UserSession | None:
+    """The session that a mounted refresh token stands for, unless it was `used` already (its fingerprint)."""
+    if refresh_token is None or used == fingerprint(refresh_token):
+        return None
+    return UserSession(AuthenticationToken("mounted", access_token=""), refresh_token=refresh_token)

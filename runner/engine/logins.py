@@ -23,6 +23,8 @@ from runner.settings import Settings
 from runner.settings.sections import LoginSettings
 from runner.state.interface import AccountStore
 
+OWN = "profile"  # the name of the profile's own login among several
+
 
 class OneLogin(Frozen):
     """One login: how it goes, where, and with what. `key` tells its kept state from others'."""
@@ -52,7 +54,7 @@ def logins(settings: Settings, profile: Profile) -> tuple[OneLogin, ...]:
     if not settings.login:
         params = parameters.values(profile, None, settings.params, "params", complete=False)
         return (OneLogin(profile.auth, settings.base_url, params, {}, {}, settings.base_url),)
-    found = [_named(one, settings, f"login.{index}") for index, one in enumerate(settings.login)]
+    found = [_named(one, settings, profile, f"login.{index}") for index, one in enumerate(settings.login)]
     if any(one.gate for one in found[1:]):
         raise UsageError("login: only the first of several can be a gate")
     for one in found[2 if found[0].gate else 1 :]:
@@ -63,9 +65,12 @@ def logins(settings: Settings, profile: Profile) -> tuple[OneLogin, ...]:
     return tuple(found)
 
 
-def _named(given: LoginSettings, settings: Settings, place: str) -> OneLogin:
-    login = load_login(given.use)
-    params = parameters.values(login, None, given.params, f"{place}.params")
+def _named(given: LoginSettings, settings: Settings, profile: Profile, place: str) -> OneLogin:
+    own = given.use == OWN
+    login = profile if own else load_login(given.use)
+    params = parameters.values(
+        login, None, settings.params if own else given.params, f"{place}.params", complete=not own
+    )
     for name in given.secrets:
         if name not in login.auth.secrets:
             raise UsageError(f"{place}.secrets.{name}: this login has no such secret: {', '.join(login.auth.secrets)}")

@@ -20,7 +20,7 @@ from runner.events.unfolding import Child, Pieces, Span, composed, squeezed, une
 from runner.external import HIDDEN
 
 OUR_WORDS = frozenset({
-    "password", "passwords", "username", "usernames", "totp_seed", "api_token", "client_secret", "refresh_token",
+    "password", "passwords", "username", "usernames", "totp_seed", "api_token", "client_secret", "client_key", "refresh_token",
     "access_token", "state_key", "credentials",
 })  # fmt: skip
 MIN_LENGTH = 4  # bytes; shorter secrets would blank out ordinary words

@@ -27,7 +27,6 @@ from runner.jobs.plan import PlannedSync
 from runner.models import SyncJob, UserSession
 from runner.profile import Profile, extraction, parameters
 from runner.profile.expressions import find, shape
-from runner.profile.extraction import text
 from runner.profile.models import Lookup, Request
 
 DENIED = 403
@@ -57,7 +56,7 @@ class JobRequests:
         """`account` is the value of `${account}` in the profile's templates, `params` are those of every sync."""
         self.client, self.profile, self.provider = client, profile, provider
         self._account, self._params, self._rights, self._sync = account, params, rights, sync
-        self._found: dict[str, str] | None = None  # by the profile's lookups
+        self._found: dict[str, Any] | None = None  # by the profile's lookups
         self.user_id: str | None = None
 
     def about(self, sync: PlannedSync) -> "JobRequests":
@@ -77,7 +76,7 @@ class JobRequests:
         """All that a request may use: what is constant, what the lookups found, and what is known of the job."""
         values = self.constant(raw(job.sync_type) if job and job.sync_type else None)
         if self._found is None:
-            found: dict[str, str] = {}
+            found: dict[str, Any] = {}
             for lookup in self.profile.jobs.lookups:
                 found |= await self._look_up(lookup, values | found, deadline, observer)
             self._found = found
@@ -86,7 +85,7 @@ class JobRequests:
 
     async def _look_up(
         self, lookup: Lookup, values: Mapping[str, Any], deadline: Deadline, observer: Observer
-    ) -> dict[str, str]:
+    ) -> dict[str, Any]:
         try:
             answer = await self.send("lookup", lookup.request, values, Safety.IDEMPOTENT, deadline, observer)
         except RunnerError as error:  # what is to follow was certainly not sent
@@ -99,7 +98,7 @@ class JobRequests:
         body = self.body("lookup", answer, lookup.accepted)
         found = {}
         for name, sources in lookup.carry.items():
-            value = text(answer, sources)
+            value = extraction.structure(answer, sources, values)
             if value is None:
                 raise self._nothing(body, extraction.named(sources), values.get("sync_type"))
             found[name] = value

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 from runner.profile import template
 from runner.profile.parts import Carry, Expression, Part, Request, Rule, Rules, Sources, Status
 
-SecretName = Literal["username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret"]
+SecretName = Literal[
+    "username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret", "client_key"
+]
 
 
 class StepRequest(Request):
@@ -119,6 +121,13 @@ class Revoke(Part):
     accepted: Rules = (Rule(status=(200, 202, 204)),)
 
 
+class Assertion(Part):
+    """What `client_assertion` says beside the client (RFC 7523). It is signed with the secret `client_key`."""
+
+    audience: str | None = Field(default=None, description="Whom it is for; the address of the request if not given.")
+    key_id: str | None = Field(default=None, description="The key's name at the server (`kid`).")
+
+
 class Auth(Part):
     """Login, refresh, and how the token goes with each request. Without `steps` and `refresh`: only `headers`."""
 
@@ -130,6 +139,7 @@ class Auth(Part):
     session: SessionFields | None = None
     refresh: Refresh | None = None
     revoke: Revoke | None = None
+    assertion: Assertion = Field(default_factory=Assertion)
     cookies: bool = Field(
         default=False,
         description="Keep cookies as a browser does, by host and path: they go with the login's requests and, to base_url, "

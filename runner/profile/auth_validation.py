@@ -18,7 +18,10 @@ def faults(auth: Auth, always: frozenset[str], sometimes: frozenset[str]) -> Ite
     secrets = frozenset(auth.secrets) - {"totp_seed", "refresh_token"}
     own = secrets | {"account", "base_url", "previous.access_token"} | always
     own |= {"basic"} if {"username", "password"} <= secrets else set()
+    own -= {"client_key"}  # a template cannot give it away; it signs
+    own |= {"client_assertion"} if {"client_id", "client_key"} <= secrets else set()
     own |= {"client_basic"} if {"client_id", "client_secret"} <= secrets else set()
+    yield from text_faults(("auth", "assertion"), auth.assertion.model_dump(exclude_none=True), own, sometimes)
     yield from _steps(auth, own, sometimes)
     yield from _pages(auth, own | auth.carried | RANDOM | sometimes)
     yield from _rules(auth, own, sometimes)

@@ -34,10 +34,12 @@ def expression_faults(
     for key, value in (
         part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list | tuple) else ()
     ):
+        if key == "request":  # templates, which are checked as such
+            continue
         if not isinstance(value, str):
             yield from expression_faults((*place, key), value, known, optional)
             continue
-        if key not in EXPRESSIONS or "${" not in value:
+        if (key not in EXPRESSIONS and (place[-1:] != ("fields",))) or "${" not in value:
             continue
         for name, may_be_absent in expressions.names(value):
             if name in optional and not may_be_absent:

@@ -9,7 +9,7 @@ from typing import Any
 from runner.models import JobStatus
 from runner.profile import auth_validation, output_validation, template
 from runner.profile.models import Jobs, Login, Parameter, Profile
-from runner.profile.template_checks import Fault, known_sources, parts, request_faults
+from runner.profile.template_checks import Fault, expression_faults, known_sources, parts, request_faults
 from runner.yaml_source import Place
 
 SYNC = frozenset({"sync_type", "account"})
@@ -24,6 +24,9 @@ def faults(profile: Profile | Login) -> Iterator[Fault]:
     yield from _parameters(profile.parameters, () if isinstance(profile, Login) else profile.jobs.sync_types)
     if isinstance(profile, Profile):
         yield from _jobs(profile)
+        others = profile.jobs.model_dump(exclude={"lookups"}, exclude_none=True)
+        yield from expression_faults(("jobs",), others, frozenset())
+        yield from expression_faults(("errors",), profile.errors.model_dump(exclude_none=True), frozenset())
 
 
 def _parameters(parameters: Mapping[str, Parameter], types: Collection[str]) -> Iterator[Fault]:
@@ -50,6 +53,8 @@ def _jobs(profile: Profile) -> Iterator[Fault]:
     for index, lookup in enumerate(jobs.lookups):
         yield from request_faults((*place, "lookups", index, "request"), lookup.request, every | seen, sometimes)
         yield from _carried((*place, "lookups", index), lookup.carry, TRIGGER | {"job_id", "limit"})
+        carry = {key: [one.model_dump(exclude_none=True) for one in sources] for key, sources in lookup.carry.items()}
+        yield from expression_faults((*place, "lookups", index, "carry"), carry, every | seen, sometimes)
         seen |= frozenset(lookup.carry)
     yield from _carried((*place, "trigger"), jobs.trigger.carry, TRIGGER | jobs.carried | {"job_id", "limit"})
     yield from request_faults((*place, "trigger", "request"), jobs.trigger.request, TRIGGER | known, sometimes)

@@ -28,8 +28,8 @@ from runner.settings.values import ApiUrl, Shard
 
 ENV_PREFIX = "SYNC_RUNNER_"
 SECRET_NAMES = (
-    "username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret", "state_key",
-    "state_password",
+    "username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret", "client_key",
+    "state_key", "state_password",
 )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ Syncs = Annotated[tuple[SyncSettings, ...], NoDecode, BeforeValidator(_short_syn
 class LoginSettings(_Section):
     """A login other than the profile's own, perhaps at another address."""
 
-    use: str = Field(min_length=1, description="A built-in login's name or a YAML file.")
+    use: str = Field(min_length=1, description="A built-in login's name, a YAML file, or `profile`: the profile's own.")
     address: Url | None = Field(default=None, description="Where it logs in; base_url where not given.")
     addresses: dict[str, Url] = Field(default={}, description="Further addresses, by the names that its steps use.")
     params: dict[str, Any] = Field(default={}, description="Parameters that the login knows, such as a realm.")

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from jwt.algorithms import RSAAlgorithm
+
 from tests.servers.processes import Program, answers, free_port
 
 VERSION = "26.7.3"
@@ -20,6 +24,14 @@ SEED = base64.b32encode(RAW.encode()).decode()
 PASSWORD = "correct horse"
 TOKEN_SECONDS = 60
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+SIGNS = rsa.generate_private_key(65537, 2048)  # of the client `signer`
+SIGNING_KEY = SIGNS.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _public_key() -> dict[str, Any]:
+    return {**RSAAlgorithm.to_jwk(SIGNS.public_key(), as_dict=True), "kid": "k1", "use": "sig", "alg": "RS256"}
 
 
 def _home() -> Path:
@@ -51,6 +63,10 @@ def _realm() -> dict[str, Any]:
     def client(name: str, **keys: Any) -> dict[str, Any]:
         return {"clientId": name, "secret": f"{name}-100%+", "enabled": True, "publicClient": False, **keys}
 
+    audience = {
+        "name": "gate", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
+        "config": {"included.client.audience": "gate", "access.token.claim": "true"},
+    }  # fmt: skip
     # Brute-force protection with Keycloak's own quick-login check (two refusals within 1 s), and a low limit of refusals.
     return {
         "realm": "sync", "enabled": True, "sslRequired": "none", "accessTokenLifespan": TOKEN_SECONDS,
@@ -58,9 +74,14 @@ def _realm() -> dict[str, Any]:
         "quickLoginCheckMilliSeconds": 1000, "minimumQuickLoginWaitSeconds": 60, "waitIncrementSeconds": 60,
         "otpPolicyLookAheadWindow": 1, "otpPolicyCodeReusable": False, "eventsEnabled": True,
         "clients": [
-            client("runner", directAccessGrantsEnabled=True),
+            client("runner", directAccessGrantsEnabled=True, protocolMappers=[audience]),
+            client("gate", standardFlowEnabled=True, redirectUris=["*"]),
             client("machine", serviceAccountsEnabled=True),
             client("no-direct"),
+            client(
+                "signer", serviceAccountsEnabled=True, clientAuthenticatorType="client-jwt",
+                attributes={"use.jwks.string": "true", "jwks.string": json.dumps({"keys": [_public_key()]})},
+            ),
             {
                 "clientId": "page", "enabled": True, "publicClient": True, "standardFlowEnabled": True,
                 "redirectUris": ["http://127.0.0.1/callback"], "attributes": {"pkce.code.challenge.method": "S256"},

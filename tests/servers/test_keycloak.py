@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.keycloak_server import PASSWORD, SEED, TOKEN_SECONDS, Keycloak
+from tests.servers.keycloak_server import PASSWORD, SEED, SIGNING_KEY, TOKEN_SECONDS, Keycloak
 from tests.support.command_line import Finished, Running
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
@@ -37,8 +37,12 @@ def start_as(keycloak: Keycloak, tmp_path: Path) -> Callable[..., Running]:
             (folder / name).write_text(secret)
         address = keycloak.base_url
         login = {"use": use, "address": address, "params": {"realm": "sync"}}
-        if use == "oauth2-client-credentials":
-            login = {"use": use, "address": f"{address}/realms/sync/protocol/openid-connect"}
+        if use.startswith("oauth2-client"):
+            login = {
+                "use": use,
+                "params": {"key_id": "k1"} if "assertion" in use else {},
+                "address": f"{address}/realms/sync/protocol/openid-connect",
+            }
         if use == "keycloak-browser":
             login["params"] = {"realm": "sync", "client_id": "page"}
         config = folder / "config.yaml"
@@ -165,3 +169,12 @@ def test_what_the_sign_in_page_refuses_is_told_by_its_cause_and_sent_once(keyclo
     assert not keycloak.locked("typist")
     ended = run_as("novice", "login", use="keycloak-browser", state="third")
     assert (ended.code, "the account is refused as it is" in ended.errors) == (3, True)
+
+
+def test_a_client_that_signs_logs_in_with_a_new_assertion_each_time(run_as: RunAs) -> None:
+    for _ in range(2):
+        secrets = {"client_id": "signer", "client_key": SIGNING_KEY}
+        ended = run_as("-", "login", "--force", use="oauth2-client-assertion", **secrets)
+        assert ended.code == 0, ended.errors
+    ended = run_as("-", "login", "--force", use="oauth2-client-assertion", client_id="machine", client_key=SIGNING_KEY)
+    assert (ended.code, "the client was refused, not the user" in ended.errors) == (3, True)

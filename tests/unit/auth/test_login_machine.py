@@ -9,7 +9,6 @@ import pytest
 
 from runner.auth import codes, login_flow, refusals, renewal, session, totp
 from runner.auth.codes import Codes
-from runner.auth.session import LoginSessionProvider
 from runner.errors import LoginRefused
 from runner.http import retry
 from runner.state.interface import LoadedState
@@ -40,14 +39,14 @@ async def _open_to_all(store: SharedStore, _deadline: Any) -> AsyncIterator[Load
 
 BROKEN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a used step is chosen again": lambda: mock.patch.object(totp, "choose_step", _any_step(totp.choose_step)),
-    "refusals are not looked at": lambda: mock.patch.object(LoginSessionProvider, "_check_refusals", lambda *_: None),
+    "refusals are not looked at": lambda: mock.patch.object(refusals, "check", lambda *_: None),
     "the cool-down is not looked at": lambda: mock.patch.object(refusals, "cooldown", lambda *_: 0.0),
     "a refused password is not told again": lambda: mock.patch.object(refusals, "_same", lambda *_: False),
     "refusals follow each other at once": lambda: mock.patch.object(login_flow, "APART", 0.0),
     "a doubtful password is sent again": lambda: mock.patch.object(
         login_flow._Sending, "why", lambda _self, failure: retry.reason(failure, retry.Safety.IDEMPOTENT)
     ),
-    "refusals are not kept": lambda: mock.patch.object(LoginSessionProvider, "_note_refusal", lambda *_: None),
+    "refusals are not kept": lambda: mock.patch.object(refusals, "note", lambda *_: None),
     "processes do not wait for each other": lambda: mock.patch.object(SharedStore, "hold", _open_to_all),
     "the clock's skew is not measured": lambda: mock.patch.object(Codes, "measure_skew", lambda *_: None),
     "a session that has ended is used": lambda: mock.patch.object(session, "EXPIRY_MARGIN", -100.0),

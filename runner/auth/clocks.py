@@ -1,0 +1,73 @@
+"""The clock of a server that sends no `Date` (Keycloak): by a token that it made, or by the API that stands beside it."""
+
+from urllib.parse import urlsplit
+
+from runner.auth.login_flow import LoginState
+from runner.clock import Deadline
+from runner.errors import ContractError, DeadlineExceeded, Unreachable
+from runner.events import events
+from runner.events.observer import Observer
+from runner.http import retry
+from runner.http.client import Client
+from runner.http.messages import PreparedRequest, Response
+from runner.profile.transforms import claims
+from runner.state.interface import HeldState
+from runner.state.record import MAX_SKEW
+from runner.url import is_loopback
+
+NOTED = 2.0  # seconds: less is no skew, since dates are cut to the second
+NEAR = 60.0  # seconds: a code was accepted, so that an `iat` further off is of a token that was made before
+ASK_SECONDS = 5.0
+
+
+def by_token(held: HeldState, state: LoginState, token: str, observer: Observer) -> None:
+    """Learn the skew from `iat` of a token that a login with a code has just given, where its answer has no `Date`."""
+    answer = state.answer
+    if answer is None or not state.used_code or retry.http_date(answer.headers.get("date")) is not None:
+        return
+    try:
+        found = claims(token, "access_token")
+    except ContractError:
+        return
+    issued = found.get("iat") if isinstance(found, dict) else None
+    if isinstance(issued, int | float) and not isinstance(issued, bool):
+        skew = _offset(float(issued), answer)
+        if abs(skew) <= NEAR:
+            _note(held, skew, observer)
+
+
+async def by_api(held: HeldState, api: Client, deadline: Deadline, observer: Observer) -> float | None:
+    """Learn the skew from the `Date` of the API, by a request without credentials; None where it is as it was known.
+
+    For a login that was refused by a server without `Date`: a clock that is off may be why.
+    """
+    parts = urlsplit(api.address)
+    if parts.scheme != "https" and not is_loopback(parts.hostname):
+        return None
+    call = PreparedRequest("clock", "GET", "/", {}, takes_redirect=True)
+    soon = Deadline.after(deadline.clock, ASK_SECONDS, "the question for the time").min(deadline)
+    try:
+        answer = await api.exchange(call, 1, soon, observer)
+    except (Unreachable, ContractError, DeadlineExceeded):
+        return None
+    date = retry.http_date(answer.headers.get("date"))
+    if date is None or "age" in answer.headers:
+        return None
+    skew = _offset(date, answer)
+    if abs(skew) > MAX_SKEW or abs(skew - held.state.skew) < NOTED:
+        return None
+    _note(held, skew, observer)
+    return skew
+
+
+def _offset(told: float, answer: Response) -> float:
+    """The server's clock less ours, against the middle of the exchange; what it told is cut to the second."""
+    return told + 0.5 - (answer.sent_at + answer.received_at) / 2
+
+
+def _note(held: HeldState, skew: float, observer: Observer) -> None:
+    kept = 0.0 if abs(skew) < NOTED else round(skew, 1)
+    if abs(held.state.skew - kept) >= 1.0:
+        held.change(skew=kept)
+    if kept:
+        observer.emit(events.ClockSkew(kept))

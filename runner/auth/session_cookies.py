@@ -1,0 +1,36 @@
+"""The cookies of a session that stands: what goes with a request to the API, and what its answers change."""
+
+from dataclasses import replace
+
+from runner.auth.browser import with_cookies
+from runner.auth.session_reading import COOKIES
+from runner.clock import Clock
+from runner.frozen import Frozen
+from runner.http.messages import Response
+from runner.models import UserSession
+
+
+class SessionCookies(Frozen):
+    """Those that go to the API at `base_url`."""
+
+    base_url: str
+    clock: Clock
+
+    def added(self, headers: dict[str, str], session: UserSession, target: str) -> dict[str, str]:
+        """The headers of a request to `target`, with the session's cookies."""
+        from runner.auth.cookies import Jar
+
+        return with_cookies(
+            headers, Jar(session.carried.get(COOKIES)).header(self.base_url + target, self.clock.time())
+        )
+
+    def after(self, session: UserSession, answer: Response, target: str) -> UserSession | None:
+        """The session with the cookies that the answer sets; None where it changes nothing."""
+        if not answer.set_cookies:
+            return None
+        from runner.auth.cookies import Jar
+
+        jar = Jar(session.carried.get(COOKIES))
+        if not jar.take(self.base_url + target, answer.set_cookies, self.clock.time()):
+            return None
+        return replace(session, carried={**session.carried, COOKIES: jar.dumped()})

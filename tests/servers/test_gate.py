@@ -1,0 +1,122 @@
+"""An API behind oauth2-proxy with Keycloak: by its cookie and by bearer tokens, judged by Keycloak's events and the API's record."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.gate_server import PROFILE, Gate, JobsApi
+from tests.servers.keycloak_server import PASSWORD, SEED, Keycloak
+from tests.support.command_line import Finished, Running
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
+Run = Callable[..., Finished]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def keycloak(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> Keycloak:
+    return Keycloak(tmp_path_factory.mktemp("keycloak"), stack)
+
+
+@pytest.fixture(scope="module")
+def api(stack: ExitStack) -> JobsApi:
+    return JobsApi(stack)
+
+
+@pytest.fixture
+def run_at(keycloak: Keycloak, api: JobsApi, tmp_path: Path) -> Iterator[Run]:
+    """Runs a command as a user, behind a gate of that mode."""
+    with ExitStack() as gates:
+
+        def run(mode: str, user: str, login: Any, *words: str, gate: Gate | None = None, **secrets: str) -> Finished:
+            gate = gate or Gate(tmp_path, mode, keycloak, api, gates)
+            known = {
+                "username": user, "password": PASSWORD, "totp_seed": SEED, "client_id": "runner",
+                "client_secret": "runner-100%+", **secrets,
+            }  # fmt: skip
+            folder = tmp_path / "secrets"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            for name, secret in known.items():
+                (folder / name).touch(mode=0o600)
+                (folder / name).write_text(secret)
+            (tmp_path / "jobs.json").write_text(json.dumps(PROFILE))
+            settings = {
+                "base_url": gate.base_url, "profile": str(tmp_path / "jobs.json"), "login": login,
+                "secrets_dir": str(folder), "state": {"dir": str(tmp_path / "state")}, "poll": {"max": "3s"},
+            }  # fmt: skip
+            config = tmp_path / "config.yaml"
+            config.write_text(json.dumps(settings))
+            return Running(["--config", str(config), *words], {}).finish(patience=240.0)
+
+        run.gate = lambda mode: Gate(tmp_path, mode, keycloak, api, gates)  # type: ignore[attr-defined]
+        yield run
+
+
+def by_cookie(keycloak: Keycloak) -> dict[str, Any]:
+    return {"use": "oauth2-proxy", "addresses": {"sso": keycloak.base_url}}
+
+
+def by_token(keycloak: Keycloak) -> dict[str, Any]:
+    return {"use": "keycloak", "address": keycloak.base_url, "params": {"realm": "sync"}}
+
+
+def test_a_job_behind_the_gates_cookie_outlives_its_renewals_with_one_login(
+    keycloak: Keycloak, api: JobsApi, run_at: Any
+) -> None:
+    gate = run_at.gate("cookie")
+    login = by_cookie(keycloak)
+    ended = run_at("cookie", "guest", login, "run", "x", "--param", "seconds=50", gate=gate)
+    assert ended.code == 0, ended.errors
+    assert keycloak.events("guest", "LOGIN") == ["LOGIN"]
+    assert any("guest@example.org" in headers.get("X-Forwarded-Email", "") for _, headers in api.seen)
+    again = run_at("cookie", "guest", login, "login", gate=gate)
+    assert (again.code, bool(again.events("session.reused"))) == (0, True)
+    cookies = {headers.get("Cookie", "") for _, headers in api.seen if "guest" in headers.get("X-Forwarded-Email", "")}
+    assert len(cookies) >= 3, "the gate renewed its cookie, and each newer one was used"
+
+
+@pytest.mark.parametrize("mode", ["bearer", "page", "strict", "json"])
+def test_a_token_opens_the_gate_in_each_of_its_modes(keycloak: Keycloak, api: JobsApi, run_at: Any, mode: str) -> None:
+    before = len(api.jobs)
+    ended = run_at(mode, "reader", by_token(keycloak), "run", "x")
+    assert ended.code == 0, ended.errors
+    assert len(api.jobs) == before + 1
+
+
+@pytest.mark.parametrize("mode", ["bearer", "page", "strict", "json"])
+def test_a_token_that_the_gate_finds_no_longer_good_is_made_anew(
+    keycloak: Keycloak, api: JobsApi, run_at: Any, tmp_path: Path, mode: str
+) -> None:
+    gate = run_at.gate(mode)
+    assert run_at(mode, "moved", by_token(keycloak), "login", gate=gate).code == 0
+    (kept,) = [one for one in (tmp_path / "state").rglob("*.json") if "session" in one.read_text()]
+    state = json.loads(kept.read_text())
+    header, claims, signature = state["session"]["token"]["access_token"].split(".")
+    state["session"]["token"]["access_token"] = f"{header}.{claims}.{signature[:-8]}AAAAAAAA"
+    kept.write_text(json.dumps(state))
+    ended = run_at(mode, "moved", by_token(keycloak), "run", "x", gate=gate)
+    assert ended.code == 0, ended.errors
+    assert [one["method"] for one in ended.events("session.started")] == ["refresh"]
+
+
+def test_the_apis_own_secrets_go_through_the_gate_beside_its_cookie(
+    keycloak: Keycloak, api: JobsApi, run_at: Any
+) -> None:
+    login = [{**by_cookie(keycloak), "gate": True}, {"use": "bearer"}]
+    ended = run_at("cookie", "shared", login, "run", "x", api_token="the-apis-own")
+    assert ended.code == 0, ended.errors
+    assert api.seen[-1][1]["Authorization"] == "Bearer the-apis-own"
+
+
+def test_a_wrong_password_at_the_gate_is_sent_once(keycloak: Keycloak, run_at: Any) -> None:
+    ended = run_at("cookie", "typist", by_cookie(keycloak), "login", password="not this")
+    assert (ended.code, keycloak.events("typist")) == (3, ["LOGIN_ERROR:invalid_user_credentials"])

@@ -1,0 +1,63 @@
+"""What `profiles validate` finds in a login without the server: one line for each mistake, with its key and what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.errors import UsageError
+from runner.profile.loading import LOGINS, load_login
+
+
+def changed(tmp_path: Path, change: dict[str, Any], name: str = "keycloak-browser") -> str:
+    """The file of a built-in login with keys of `change` (dotted) set anew, or taken away by None."""
+    login = yaml.safe_load((LOGINS / f"{name}.yaml").read_text(encoding="utf-8"))
+    for key, value in change.items():
+        *way, last = key.split(".")
+        part = login["auth"]
+        for step in way:
+            part = part[int(step)] if isinstance(part, list) else part[step]
+        part[int(last) if isinstance(part, list) else last] = value
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(login, sort_keys=False), encoding="utf-8")
+    return str(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"steps.password.request.submit": "input[["}, "auth.steps.password.request.submit: `input[[` is not a CSS selector"),
+        ({"steps.page.answers.2.html": "a[["}, "auth.steps.page.answers.2.html: `a[[` is not a CSS selector"),
+        ({"steps.page.answers.2.html": "a[name=${nothing}]"}, "html: no value named `nothing`; known here: account"),
+        ({"steps.password.request.path": "/x"}, "auth.steps.password.request: give `path` or `submit`, one of both"),
+        ({"steps.password.request.query": {"a": "1"}}, "request: `submit` goes with `form` and `headers`"),
+        (
+            {"steps.page.request": {"submit": "form"}},
+            "auth.steps.page.request.submit: the first step has no page yet; begin with a `path`",
+        ),
+        ({"steps.page.answers.0.match": {"random.stat": {"query": "s", "header": "Location"}}}, "no value named `random.stat`"),
+        ({"steps.page.answers.0.match": {"random.state": {"value": "x"}}}, "no value named `x`"),
+        ({"steps.page.answers.0.header": {"Location": "(a+)+"}}, "may take time without end"),
+        ({"steps.page.answers.1.text": "(a"}, "text: not a regular expression"),
+        ({"steps.token.answers.1.when": "error == ${nothing}"}, "when: no value named `nothing`"),
+        ({"steps.token.answers.1.when": "error == '${params.realm}'"}, "a value in an expression goes without quotes"),
+        ({"session.access_token": None}, "auth.session.access_token: is required, unless"),
+        ({"steps.page.answers.0.carry": {"cookies": "x"}}, "`cookies` has a meaning already"),
+        ({"steps.page.answers.0.carry": {"x": {"cookie": "a", "html": "b"}}}, "or one of `body`, `header`, `cookie`"),
+        ({"session.expires_at": {"cookie_expires": "a"}, "cookies": False}, "`cookie_expires` goes with `cookies: true`"),
+        ({"steps.page.answers.0.then": "tokens"}, "`tokens` is no step and no end"),
+        ({"expired": [{"status": 403, "kind": "x"}]}, "no such key in a profile"),
+        ({"steps.page.request.headers": {"X": "${params.none}"}}, "no value named `params.none`"),
+        ({"steps.password.request.form": {"${params.none}": "x"}}, "no value named `params.none`"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_found_when_the_file_is_read(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    if change.get("session.access_token", "") is None:
+        change = {**change, "cookies": False}
+    with pytest.raises(UsageError) as caught:
+        load_login(changed(tmp_path, change))
+    assert told in str(caught.value)
+
+
+def test_a_login_whose_session_is_in_its_cookies_needs_no_token(tmp_path: Path) -> None:
+    assert load_login(changed(tmp_path, {"session": {}})).auth.session is not None
