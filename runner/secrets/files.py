@@ -78,9 +78,10 @@ def _without_newline(text: str) -> str:
 
 
 def checked(text: str, source: str) -> str:
-    """The secret as it is. Raises SecretError for an empty one and for control characters."""
+    """The secret as it is. Raises SecretError for an empty one and for control characters, but for the lines of a key in PEM."""
     if not text:
         raise SecretError(f"{source}: empty; write the secret into it")
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+    plain = text.replace("\r\n", "").replace("\n", "") if text.startswith("-----BEGIN ") else text
+    if any(ord(character) < 32 or ord(character) == 127 for character in plain):
         raise SecretError(f"{source}: holds a line break or another control character; one line of text is wanted")
     return text

@@ -31,6 +31,7 @@ def _reader(
         (b"geheim\r\n", "geheim"),
         ("pässwörd€\n".encode(), "pässwörd€"),
         (b'"#$\\%{}', '"#$\\%{}'),
+        (b"-----BEGIN PRIVATE KEY-----\nMII\n-----END-----\n", "-----BEGIN PRIVATE KEY-----\nMII\n-----END-----"),
     ],
 )
 def test_exactly_one_newline_is_dropped_and_nothing_else(tmp_path: Path, written: bytes, read: str) -> None:
