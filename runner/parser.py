@@ -48,6 +48,13 @@ class Parser(argparse.ArgumentParser):
         """Raises UsageError."""
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse's, whose words and quotes differ from one Python to the next."""
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(
+                action, f"no choice `{value}`; give one of {', '.join(map(str, action.choices))}"
+            )
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The parsed command line; without a command it is `run`. Raises UsageError, or SystemExit after --help."""

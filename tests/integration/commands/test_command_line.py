@@ -19,7 +19,7 @@ from tests.support.command_line import sync_runner
         (["run", "--strat", "-7d"], "no option `--strat`; did you mean `--start`?"),
         (["status", "--bogus-words"], "no option `--bogus-words`"),
         (["help", "rnu"], "help: no command `rnu`"),
-        (["--log-format", "xml", "run"], "invalid choice: 'xml'"),
+        (["--log-format", "xml", "run"], "no choice `xml`; give one of auto, json, console"),
         ([], "nothing to do: give a command, or settings (--base-url, --config) for `run`"),
     ],
 )
