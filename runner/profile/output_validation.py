@@ -1,6 +1,7 @@
 """What must fit together in what a profile says of logs, results and files. Pure."""
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from runner.profile.models import Jobs
 from runner.profile.output_models import Artifacts, Logs, Results
@@ -18,6 +19,9 @@ def faults(jobs: Jobs, known: frozenset[str], sometimes: frozenset[str]) -> Iter
         yield from _results(("jobs", "results"), jobs.results, known, sometimes)
     if jobs.artifacts:
         yield from _artifacts(("jobs", "artifacts"), jobs.artifacts, known, sometimes)
+    for key, part in (("logs", jobs.logs), ("results", jobs.results), ("artifacts", jobs.artifacts)):
+        if part:
+            yield from _expressions(("jobs", key), part.model_dump(by_alias=True, exclude_none=True))
 
 
 def _logs(place: Place, logs: Logs, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
@@ -53,6 +57,17 @@ def _artifacts(place: Place, artifacts: Artifacts, known: frozenset[str], someti
         yield from request_faults((*at, "request"), artifacts.listing.request, known, sometimes)
         yield from _taken((*at, "carry"), carried, known | sometimes)
     yield from request_faults((*place, "request"), artifacts.request, known | carried | {"file"}, sometimes)
+
+
+def _expressions(place: Place, part: Any) -> Iterator[Fault]:
+    """Values that an expression names: here there are none."""
+    for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+        if key in ("request", "title"):  # templates
+            continue
+        if isinstance(value, dict | list | tuple):
+            yield from _expressions((*place, key), value)
+        elif isinstance(value, str) and "${" in value:
+            yield Fault((*place, key), "an expression here can name no value; write it without ${}")
 
 
 def _taken(place: Place, carried: Collection[str], known: frozenset[str]) -> Iterator[Fault]:

@@ -1,9 +1,10 @@
 """What Airflow 3.3.2 answers about runs of a DAG, as it was seen to: tests/servers/test_airflow.py asks the real one."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.servers.described import Query, Said
+from tests.servers.described import Query, Said, Text
 from tests.servers.speakers import LOGIN, Jobs, ScriptedJob
 
 ENDED = ("success", "failed")
@@ -37,6 +38,8 @@ class Airflow(Jobs):
             return (200, dag(self.paused)) if known else (404, {"detail": f"Dag with dag_id: '{parts[3]}' not found"})
         if parts[-1] == "dagRuns":
             return self._triggered(parts[3], body) if method == "POST" else self._listed(query)
+        if "taskInstances" in parts:
+            return self._task(parts)
         run = next((job for job in self.started if job.asked["dag_run_id"] == parts[-1]), None)
         if run is None:
             return 404, {"detail": f"The DagRun with dag_id: `{parts[3]}` and run_id: `{parts[-1]}` was not found"}
@@ -45,6 +48,21 @@ class Airflow(Jobs):
             run.note = body["note"]
         run.poll()
         return 200, shown(run)
+
+    def _task(self, parts: list[str]) -> Said:
+        """The tasks of a run, or the log of one as a JSON object in each line."""
+        if parts[-1] == "taskInstances":
+            states = {"load": "failed", "extract": "success", "report": "upstream_failed"}
+            tasks = [
+                {"task_id": name, "state": state, "try_number": int(state != "upstream_failed"), "map_index": -1}
+                for name, state in states.items()
+            ]
+            return 200, {"task_instances": tasks, "total_entries": len(tasks)}
+        lines = [
+            {"timestamp": "2026-11-27T02:48:29Z", "event": f"{parts[-3]} begins", "level": "info"},
+            {"event": "Task failed", "error_detail": [{"exc_type": "RuntimeError", "exc_value": "no data"}]},
+        ]
+        return 200, Text("".join(json.dumps(line) + "\n" for line in lines), "application/x-ndjson")
 
     def _login(self, body: Any) -> Said:
         if body == LOGIN:

@@ -4,6 +4,7 @@ import http.server
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any, Protocol
@@ -17,6 +18,14 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 DESCRIPTIONS = Path(__file__).parent / "described"
 Query = ImmutableMultiDict[str, str]
 Said = tuple[int, Any]  # status and JSON body; no body for None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A body that is no JSON."""
+
+    text: str
+    content_type: str = "text/plain"
 
 
 class Speaker(Protocol):
@@ -63,11 +72,11 @@ class DescribedServer:
             def do_GET(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, body = described.said(self.command, self.path, Headers(self.headers.items()), raw)
-                content = b"" if body is None else json.dumps(body).encode()
+                content = _content(body)
                 self.send_response_only(status)
                 self.send_header("Date", self.date_time_string())
                 if body is not None:
-                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Type", _content_type(body))
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -97,9 +106,9 @@ class DescribedServer:
                 method, url.path.strip("/").split("/"), ImmutableMultiDict(query), json.loads(raw or b"null"),
                 headers.get("Authorization", ""),
             )  # fmt: skip
-            content = None if body is None else json.dumps(body).encode()
+            content = None if body is None else _content(body)
             answer = SimpleNamespace(
-                data=content, status_code=status, headers=Headers(), content_type="application/json" if content else ""
+                data=content, status_code=status, headers=Headers(), content_type=_content_type(body) if content else ""
             )
             self._judge(request, answer)
         return status, body
@@ -117,3 +126,13 @@ class DescribedServer:
                 check()
             except Exception as fault:
                 self.misfits.append(f"{asked}, {which}: {fault} {fault.__cause__ or ''}")
+
+
+def _content(body: Any) -> bytes:
+    if isinstance(body, Text):
+        return body.text.encode()
+    return b"" if body is None else json.dumps(body).encode()
+
+
+def _content_type(body: Any) -> str:
+    return body.content_type if isinstance(body, Text) else "application/json"

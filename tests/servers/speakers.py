@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.servers.described import Query, Said
+from tests.servers.described import Query, Said, Text
 
 LOGIN = {"username": "runner", "password": "correct horse"}
 CLIENT = {"client_id": "an-id", "client_secret": "a-secret"}
@@ -102,10 +102,17 @@ class DbtCloud(Jobs):
             if found is None:
                 return 404, {"status": {**status, "is_success": False, "user_message": "Not found."}}
             run = found
+            if "artifacts" in parts:
+                return 200, self.file(parts[7:], status)
             if parts[-1] == "cancel":
                 run.end(30)
-            run.poll()
+            if "include_related" not in query:
+                run.poll()
         return 200, {"status": status, "data": self.shown(run)}
+
+    def file(self, path: list[str], status: Any) -> Any:
+        """The names of the files of a run, or one of them."""
+        return {"results": []} if path else {"status": status, "data": ["run_results.json"]}
 
     def shown(self, job: ScriptedJob) -> dict[str, Any]:
         """A run as dbt Cloud shows it."""
@@ -117,6 +124,7 @@ class DbtCloud(Jobs):
             "status": job.word,
             "status_message": message,
             **times,
+            "run_steps": [{"name": "dbt build", "logs": "1 of 2 OK\n2 of 2 ERROR"}],
         }
 
 
@@ -137,6 +145,8 @@ class Awx(Jobs):
         job = self.found(parts[3])
         if job is None:
             return 404, {"detail": "Not found."}
+        if parts[-1] == "stdout":
+            return 200, Text("TASK [load] ***\nfatal: [db]: FAILED! => the table is locked\n")
         if parts[-1] == "cancel":
             job.end("canceled")
             return 202, None
@@ -148,6 +158,7 @@ class Awx(Jobs):
         failed = job.word in ("failed", "error", "canceled")
         return {
             "id": job.number, "type": "job", "name": "nightly", "status": job.word, "failed": failed, "started": job.at,
+            "artifacts": {"rows": 12},
             "finished": None, "job_explanation": "The host is gone." if job.word == "error" else "", "job_template": 7,
             "summary_fields": {"job_template": {"id": 7, "name": "nightly"}},
         }  # fmt: skip

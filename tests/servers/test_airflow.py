@@ -74,3 +74,21 @@ def test_a_second_run_of_a_logical_date_is_refused_in_airflows_words(place: Plac
         assert len(place.jobs) == 1
         assert ended.code == (0 if count == 1 else 2), ended.stderr
     assert "Unique constraint violation" in ended.errors
+
+
+@on("airflow")
+def test_the_last_lines_of_a_failed_task_are_in_the_report(place: Place) -> None:
+    ended = place.run("fails")
+    assert ended.code == 4
+    log = only(ended)["log"]
+    assert "=== boom, try 1" in log, ended.stderr
+    assert "there is no data today" in "\n".join(log)
+
+
+@on("airflow")
+def test_the_log_of_a_running_task_is_followed(place: Place) -> None:
+    ended = place.run("nap", 8, logs={"show": "follow"})
+    assert ended.code == 0, ended.stderr
+    names = [line["event"] for line in ended.logs]
+    assert "sync.log" in names[: names.index("sync.ended")]
+    assert "sync.output_unread" not in names

@@ -274,3 +274,37 @@ def test_a_missing_right_is_told_apart_from_a_bad_token(at: At) -> None:
     assert ended.code == 3, ended.errors
     assert "Forbidden" in ended.errors
     assert len(ended.named("session.started")) == 1
+
+
+LOGS = {
+    "airflow": [
+        "=== extract, try 1", "extract begins", "Task failed RuntimeError no data",
+        "=== load, try 1", "load begins", "Task failed RuntimeError no data",
+    ],
+    "awx": ["TASK [load] ***", "fatal: [db]: FAILED! => the table is locked"],
+    "dbt-cloud": ["dbt build", "1 of 2 OK", "2 of 2 ERROR"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("api", [api for api in APIS if api.profile in LOGS], ids=str)
+def test_the_log_of_a_failed_job_is_read(api: Api, at: At) -> None:
+    place = at(api, (*api.walk[:-1], api.failures[-1]))
+    ended = place.run()
+    assert ended.code == 4
+    assert list(ended.result.results[0].log) == LOGS[api.profile]
+    assert ended.named("sync.output_unread") == []
+
+
+def test_what_a_playbook_gives_is_a_result(at: At) -> None:
+    awx = next(api for api in APIS if api.profile == "awx")
+    ended = at(awx, awx.walk).run()
+    assert ended.result.results[0].results == {"artifacts": {"rows": 12}}
+
+
+def test_the_files_of_a_dbt_run_are_downloaded(at: At, tmp_path: Path) -> None:
+    dbt = next(api for api in APIS if api.profile == "dbt-cloud")
+    ended = at(dbt, dbt.walk).run(artifacts={"dir": str(tmp_path / "files")})
+    assert ended.code == 0, ended.errors
+    assert ended.named("sync.output_unread") == []
+    stored = tmp_path / "files" / "default" / "models" / "run_results.json"
+    assert json.loads(stored.read_text()) == {"results": []}

@@ -48,3 +48,10 @@ def test_a_deployment_that_is_not_there_is_told_by_name(place: Place) -> None:
     assert ended.code != 0
     assert "nightly" in ended.errors or "404" in ended.errors
     assert not place.jobs
+
+
+@on("prefect")
+def test_the_last_lines_of_a_failed_flow_run_are_in_the_report(place: Place) -> None:
+    ended = place.run("fails")
+    assert ended.code == 4
+    assert "there is no data today" in "\n".join(only(ended)["log"]), ended.stderr

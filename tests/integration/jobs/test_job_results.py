@@ -17,6 +17,7 @@ from runner.outputs.summary import one_line
 from tests.support.command_line import sync_runner
 from tests.support.output_place import job, profile, run
 from tests.support.scripted_api import Answers, ScriptedApi
+from tests.support.workflows import as_github_reads
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")
 
@@ -92,24 +93,6 @@ def test_secrets_in_results_are_redacted_in_the_report() -> None:
     with redacting_with(redactor.redact):
         read = build_report(RunResult(RUN_ID, 0, 0.0, 1.0, "x", "own", (made,)), redactor.redact)
     assert read.syncs[0].results == {"a": "is ***", "b": {"***": ["***", 1]}}
-
-
-# What GitHub does with the file: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
-def as_github_reads(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    lines = iter(text.split("\n"))
-    for line in lines:
-        name, sign, rest = line.partition("<<") if "<<" in line.partition("=")[0] else line.partition("=")
-        if sign == "<<":
-            value = []
-            for inner in lines:
-                if inner == rest:
-                    break
-                value.append(inner)
-            found[name] = "\n".join(value)
-        elif sign:
-            found[name] = rest
-    return found
 
 
 NASTY = ["a\nb=c", "x<<y\nz", "EOF\nexit_code=0", "\n\n", "ghadelimiter\nresult=success", "é\u2028 %0A", "a\r\nb"]

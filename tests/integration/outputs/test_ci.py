@@ -18,7 +18,11 @@ import yaml
 from runner.errors import ExitCode
 from runner.settings import DeadlineSettings, parse_duration
 from tests.integration.outputs.conftest import Runner, sandbox_runner
+from tests.support.output_place import job as finished
+from tests.support.output_place import profile
 from tests.support.recording_proxy import RecordingProxy
+from tests.support.scripted_api import ScriptedApi
+from tests.support.workflows import as_github_reads
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "deploy" / "ci.md").read_text()
@@ -79,15 +83,14 @@ class Job:
 
     def outputs(self) -> dict[str, str]:
         """The action's outputs."""
-        lines = (self.directory / "output").read_text().splitlines()
-        step = dict(line.split("=", 1) for line in lines)
+        step = as_github_reads((self.directory / "output").read_text())
         known = {f"steps.run.outputs.{key}": value for key, value in step.items()}
         return {name: filled(about["value"], known) for name, about in ACTION["outputs"].items()}
 
 
 def filled(text: str, known: dict[str, str]) -> str:
     """The text with its `${{ }}` filled in."""
-    return re.sub(r"\$\{\{ (\S+) \}\}", lambda found: known[found[1]], text)
+    return re.sub(r"\$\{\{ (\S+) \}\}", lambda found: known.get(found[1], ""), text)
 
 
 def secrets_of(runner: Runner) -> dict[str, str]:
@@ -104,6 +107,7 @@ def test_the_action_runs_the_syncs_and_leaves_reports_outputs_and_no_secret(runn
     assert job.code == 0, job.err
     assert job.outputs() == {
         "exit_code": "0", "result": "success", "run_id": job.outputs()["run_id"], "completed": "2", "failed": "0",
+        "results": "",
     }  # fmt: skip
     reports = job.directory / "sync-runner-report"
     assert sorted(path.name for path in reports.iterdir()) == ["junit.xml", "report.html", "report.json"]
@@ -120,6 +124,20 @@ def test_the_action_runs_the_syncs_and_leaves_reports_outputs_and_no_secret(runn
     ]
     for secret in (given["password"], given["totp_seed"]):
         assert secret not in job.err and all(secret not in path.read_text() for path in remaining)
+
+
+def test_the_next_step_reads_what_the_jobs_gave(runner: Runner, tmp_path: Path) -> None:
+    own = profile(tmp_path, results={"values": {"rows": {"at": "rows", "type": "integer"}, "note": "note"}})
+    (tmp_path / "runner.yaml").write_text(f"profile: {own}\nsyncs: [nightly]\n")
+    job = Job(tmp_path / "job")
+    note = "two\nlines\nexit_code=9"
+    with ScriptedApi(finished("completed", rows=12, note=note)) as api:
+        job.uses(base_url=api.base_url, config=str(tmp_path / "runner.yaml"), **secrets_of(runner))
+    assert job.code == 0, job.err
+    outputs = job.outputs()
+    assert (outputs["exit_code"], json.loads(outputs["results"])) == ("0", {"nightly": {"rows": 12, "note": note}})
+    rows = str(json.loads(outputs["results"])["nightly"]["rows"])  # fromJSON(...).nightly.rows
+    assert job.step('echo "$ROWS rows"', {"ROWS": rows}).stdout == "12 rows\n"
 
 
 def test_a_failed_sync_fails_the_actions_step_and_the_secrets_go_all_the_same(runner: Runner, tmp_path: Path) -> None:
