@@ -38,7 +38,8 @@ def test_each_kind_of_key_signs_for_one_server_for_a_minute(algorithm: str) -> N
 
 
 @pytest.mark.parametrize(
-    "key", ["", "secret", pem(RSA).replace("M", "N", 3), pem(RSA, BestAvailableEncryption(b"x")), pem(ec.generate_private_key(ec.SECP256K1()))]
+    "key", ["", "secret", pem(RSA).replace("M", "N", 3), pem(RSA, BestAvailableEncryption(b"x")), pem(ec.generate_private_key(ec.SECP256K1()))],
+    ids=["empty", "no PEM", "spoiled", "encrypted", "another curve"],
 )  # fmt: skip
 def test_what_is_no_usable_key_is_an_error_that_does_not_show_it(key: str) -> None:
     with pytest.raises((SecretError, UsageError)) as caught:
