@@ -45,6 +45,19 @@ FORGIVEN: dict[str, Any] = {
 }  # fmt: skip
 
 
+NOT_KEPT = (
+    "nothing is kept between runs (state.dir is not set), so the next run sends it again, and many servers lock an account at "
+    "five refusals: stop the schedule until it is corrected, or keep state"
+)
+
+
+def with_advice(error: LoginRefused, *, kept: bool) -> LoginRefused:
+    """The refusal; where nothing is `kept` between runs it says what is missing. One that is about no secret stays as it is."""
+    if kept or error.cause in (Cause.TOKEN, Cause.ACCOUNT):
+        return error
+    return LoginRefused(f"{error}; {NOT_KEPT}", cause=error.cause)
+
+
 def after_refusal(stored: AccountState, cause: Cause, credentials: Credentials, now: float) -> dict[str, Any]:
     """What changes in the state with a refused login. `now` in Unix seconds. The session goes, the used step stays."""
     failures = stored.failures + 1

@@ -307,8 +307,9 @@ class LoginSessionProvider:
             if error.cause is not Cause.TOKEN and self._mounted.rotated(held, error, observer):
                 return await self._walk(held, deadline, observer, cookies)
             error = await self._with_clock(held, error, deadline, observer)
-            refusals.note(held, self._mounted.credentials, self._clock.time(), error, observer)
-            raise error from None
+            told = refusals.with_advice(error, kept=getattr(self._store, "kept", True))
+            refusals.note(held, self._mounted.credentials, self._clock.time(), told, observer)
+            raise told from None
         finally:
             if self._steps.doubtful:
                 doubt = refusals.after_doubt(held.state, self._mounted.credentials, self._clock.time())

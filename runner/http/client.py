@@ -18,6 +18,7 @@ from runner.events import events
 from runner.events.observer import Observer
 from runner.http import body, failures, retry
 from runner.http.budget import DOWN_SECONDS, Budget
+from runner.http.certificates import trusting
 from runner.http.messages import PreparedRequest, Response, cookies, headers_of, in_http
 from runner.http.proxies import Proxy
 from runner.http.retry import Policy, Safety
@@ -52,9 +53,7 @@ def tls_context(base_url: str, ca_file: Path | None) -> ssl.SSLContext:
     if urlsplit(base_url).scheme == "http":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; loading the roots would cost 20 ms
     try:
-        if ca_file is not None and ca_file.exists() and not ca_file.is_file():  # reading a FIFO would hang
-            raise UsageError(f"tls.ca_file: {ca_file}: not a regular file")
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        context = trusting(ca_file)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"tls.ca_file: {ca_file}: cannot be used ({error.strerror or 'not a PEM bundle'})") from None
     paths = ssl.get_default_verify_paths()

@@ -22,9 +22,9 @@ Emit = Callable[[], str | None]  # returns what went wrong, or None
 
 def trusted(url: str, ca_file: Path | None = None) -> "ssl.SSLContext | bool":
     """For httpx's `verify`. To plain http there is no certificate to check, and loading the roots would take 20 ms."""
-    import ssl
+    from runner.http.certificates import trusting
 
-    return ssl.create_default_context(cafile=ca_file) if ca_file else not url.lower().startswith("http:")
+    return trusting(ca_file) if ca_file else not url.lower().startswith("http:")
 
 
 def own_instance(settings: Target, shard: str | None) -> Target:
@@ -131,8 +131,8 @@ def check_address(url: str, seconds: float, ca_file: Path | None = None) -> str 
     Through a proxy nothing is tried: a tunnel is asked for with a request. Returns what is wrong, or None.
     """
     import socket
-    import ssl
 
+    from runner.http.certificates import trusting
     from runner.http.failures import cause
     from runner.http.proxies import Proxies
 
@@ -144,8 +144,7 @@ def check_address(url: str, seconds: float, ca_file: Path | None = None) -> str 
         port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((host, port), timeout=seconds) as plain:
             if parts.scheme == "https":
-                context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-                context.wrap_socket(plain, server_hostname=host).close()
+                trusting(ca_file).wrap_socket(plain, server_hostname=host).close()
     except (OSError, ValueError) as error:
         return f"{host} cannot be reached ({cause(error)})"
     return None

@@ -12,6 +12,8 @@ from runner.state.record import AccountState
 class MemoryStore:
     """One account's state."""
 
+    kept = False  # between runs
+
     def __init__(self, state: AccountState | None = None) -> None:
         """Holds `state`, or an empty one."""
         self.state = state or AccountState()

@@ -1,5 +1,6 @@
 """What the README's first screen shows works: its docker run and its CronJob, against a sandbox in place of the API."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -48,8 +49,15 @@ def test_the_cron_job_of_the_readme_is_valid_and_its_pod_completes(here: Place, 
     assert rule["action"] == "FailJob"
     assert rule["onExitCodes"]["values"] == [code for code in ExitCode if code.retry_helps in ("no", "look first")]
     (container,) = pod["containers"]
-    (mount,) = container["volumeMounts"]
-    assert pod["volumes"] == [{"name": mount["name"], "secret": {"secretName": "sync-runner", "optional": True}}]
+    mount, kept = container["volumeMounts"]
+    assert pod["volumes"] == [
+        {"name": mount["name"], "secret": {"secretName": "sync-runner", "optional": True}},
+        {"name": kept["name"], "persistentVolumeClaim": {"claimName": "sync-runner"}},
+    ]
+    group = pod["securityContext"]["fsGroup"]
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", 0, group)
+    (tmp_path / "state").chmod(0o2770)
     secret = kubernetes_layout(tmp_path / "secret", here.credentials)
     variables = {one["name"]: one["value"] for one in container["env"]}
     assert variables["SYNC_RUNNER_BASE_URL"] == "https://sync.example.org"
@@ -57,6 +65,7 @@ def test_the_cron_job_of_the_readme_is_valid_and_its_pod_completes(here: Place, 
     options = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
     done = docker(
         *("run", "--rm", "--network", here.network, *options, "--volume", f"{secret}:{mount['mountPath']}:ro"),
+        *("--group-add", str(group), "--volume", f"{tmp_path / 'state'}:{kept['mountPath']}"),
         *(RUNNER, *container["args"]),
         check=False,
     )

@@ -68,6 +68,18 @@ def test_a_refused_password_is_sent_once_in_a_day_of_hourly_runs() -> None:
     assert hours(WRONG, kept(session=None, since=1.0)) == [1] + [0] * 23
 
 
+def test_a_refusal_without_kept_state_says_what_the_next_run_will_do() -> None:
+    cli = CommandLine(*[WRONG] * 9, store=MemoryStore())
+    with pytest.raises(
+        LoginRefused, match=r"nothing is kept between runs .*stop the schedule until it is corrected, or keep state$"
+    ):
+        cli.ask()
+    locked = LoginRefused("locked", cause=Cause.ACCOUNT)
+    assert refusals.with_advice(locked, kept=False) is locked
+    refused = LoginRefused("refused", cause=Cause.CODE)
+    assert refusals.with_advice(refused, kept=True) is refused
+
+
 def test_a_password_or_code_refused_in_one_answer_is_sent_twice_in_a_day_and_never_twice_in_a_run() -> None:
     assert hours(WRONG, kept(session=None, since=1.0), profile=in_one_step()) == [1, 1] + [0] * 22
     assert hours(WRONG, lambda: kept(session=None), profile=in_one_step()) == [1] * 24
