@@ -91,18 +91,24 @@ class Browser:
         from runner.profile import html
 
         selector = html.selector(submit, values)
-        form = html.form(self._page.text, selector, self._url) if self._page and self._page.text else None
+        form = html.form(self._page.text, selector) if self._page and self._page.text else None
         if form is None:
             raise ContractError(f"login: the page has no form with `{selector}`; has the sign-in page changed?")
         return form
 
     def _goes_to(self, url: str) -> tuple[Client, str]:
-        """The client that speaks to that address, and the target there. Raises StrayAnswer where none is named."""
-        parts = urlsplit(url)
+        """The client that speaks to that address, seen from where we are, and the target there.
+
+        Raises StrayAnswer where none is named, and ContractError for what is no address."""
+        try:
+            parts = urlsplit(urljoin(self._url, url))
+            origin = _origin(parts)
+        except ValueError:
+            raise ContractError(f"login: the way goes to {show(url, 100)}, which is no address") from None
         for client in (self._client, *self._named.values()):
             base = urlsplit(client.address)
             prefix = base.path.rstrip("/")
-            if _origin(base) == _origin(parts) and (parts.path == prefix or parts.path.startswith(prefix + "/")):
+            if _origin(base) == origin and (parts.path == prefix or parts.path.startswith(prefix + "/")):
                 target = parts.path.removeprefix(prefix) or "/"
                 return client, f"{target}?{parts.query}" if parts.query else target
         raise StrayAnswer(
@@ -138,7 +144,7 @@ class Browser:
         where = answer.headers.get("location")
         if not where or (answer.status in (307, 308) and call.method != "GET"):
             raise ContractError(f"login: the redirect {answer.status} cannot be followed")
-        client, target = self._goes_to(urljoin(self._url, where))
+        client, target = self._goes_to(where)
         kept = {name: value for name, value in call.headers.items() if name.lower() in ("accept", "accept-language")}
         return client, replace(call, method="GET", target=target, headers=kept, body=None)
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urljoin
 
 from runner.errors import ContractError, UsageError
 from runner.frozen import Frozen
@@ -12,7 +11,7 @@ from runner.profile import template
 
 
 class Form(Frozen):
-    """A form of a page: where it goes, how, and the fields that go along as they came."""
+    """A form of a page: where it goes (perhaps relative to the page), how, and the fields that go along as they came."""
 
     action: str
     method: str
@@ -65,13 +64,12 @@ def select(page: str, selector: str) -> str | None:
     return str(given if given is not None else node.text(strip=True))
 
 
-def form(page: str, selector: str, address: str) -> Form | None:
-    """The form that holds the element (or is it), with its hidden fields; `address` is the page's. None for no such form."""
+def form(page: str, selector: str) -> Form | None:
+    """The form that holds the element (or is it), with its hidden fields. None for no such form."""
     node = _first(page, selector)
     while node is not None and node.tag != "form":
         node = node.parent
     if node is None:
         return None
     fields = {one.attributes["name"]: one.attributes.get("value") or "" for one in node.css("input[type=hidden][name]")}
-    action = urljoin(address, node.attributes.get("action") or "")
-    return Form(action, (node.attributes.get("method") or "GET").upper(), fields)
+    return Form(node.attributes.get("action") or "", (node.attributes.get("method") or "GET").upper(), fields)

@@ -151,6 +151,26 @@ def test_a_password_goes_to_no_address_that_is_not_named(elsewhere: str) -> None
     assert not site.forms
 
 
+@pytest.mark.parametrize(
+    "action",
+    [
+        "http://[::1",
+        "https://h:99999/x",
+        "https://h:x/",
+        "//[",
+        "\ud800",
+        "https://a b/",
+        "https://sso.example.org:0x/",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_the_servers_fault_and_no_defect(action: str) -> None:
+    site = Site()
+    site.action = action
+    with pytest.raises((ContractError, StrayAnswer)):
+        ask(by_page(site), site)
+    assert site.forms == []
+
+
 def test_a_redirect_to_an_address_that_is_not_named_is_not_followed() -> None:
     site = Site()
     login = site.login("oauth2-proxy", API, prefix="oauth2")
