@@ -4,7 +4,15 @@ from collections.abc import Awaitable
 from dataclasses import replace
 
 from runner.clock import Deadline
-from runner.errors import ContractError, DeadlineExceeded, PermissionMissing, RunnerError, StrayAnswer, Unreachable
+from runner.errors import (
+    ContractError,
+    DeadlineExceeded,
+    PermissionMissing,
+    RunnerError,
+    StateError,
+    StrayAnswer,
+    Unreachable,
+)
 from runner.events.observer import Observer
 from runner.external import ExternalText
 from runner.jobs import states as s
@@ -36,17 +44,25 @@ class Reads:
 
     async def poll(self, state: State, until: Deadline) -> Event:
         """The job that the phase is about. Raises DeadlineExceeded."""
-        return await self._read(self._poll(state, until))
+        try:
+            return await self._read(self._poll(state, until))
+        except StateError as error:  # the session's store refuses; the job runs on, and is polled on
+            if state.phase is not Phase.POLL:
+                return s.Broken(self._now, error)
+            return s.Unclear(self._now, error)
 
     async def list(self, state: State, until: Deadline) -> Event:
         """The job of our trigger, looked for. Raises DeadlineExceeded."""
-        return await self._read(self._list(state, until))
+        try:
+            return await self._read(self._list(state, until))
+        except StateError as error:
+            return s.Broken(self._now, error)
 
     async def _read(self, act: Awaitable[Event]) -> Event:
         """The event of a request that only reads: what is no answer of the API is not its word."""
         try:
             return await act
-        except DeadlineExceeded:
+        except (DeadlineExceeded, StateError):
             raise
         except Unreachable as error:
             return s.Unclear(self._now, error, min(error.retry_after or 0.0, self.shared.poll_policy.pace.max))

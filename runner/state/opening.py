@@ -11,7 +11,8 @@ from runner.clock import Clock, Deadline
 from runner.errors import UsageError
 from runner.frozen import Frozen
 from runner.settings.sections import StateSettings
-from runner.state.interface import AccountOptions, AccountStore, JobLedger, State
+from runner.state.interface import FINISH_SECONDS, AccountOptions, AccountStore, JobLedger, State
+from runner.state.mid_run import MidRunStore
 
 GROUP = "sync_runner.state"
 
@@ -39,17 +40,24 @@ class OpenState(Protocol):
 class RunState:
     """All that a process keeps between runs: the accounts' states, and the ledger of jobs."""
 
-    def __init__(self, accounts: State, ledger: JobLedger) -> None:
+    def __init__(self, accounts: State, ledger: JobLedger, clock: Clock) -> None:
         """Opened by `open_state`, and closed here."""
-        self._accounts, self.ledger = accounts, ledger
+        self._accounts, self.ledger, self._clock = accounts, ledger, clock
+        self._stores: list[MidRunStore] = []
 
     def account(self, key: str, options: AccountOptions) -> AccountStore:
         """As in State."""
-        return self._accounts.account(key, options)
+        store = MidRunStore(self._accounts.account(key, options), self._clock, options.warn)
+        self._stores = [one for one in self._stores if one.unkept]  # thousands of accounts come and go
+        self._stores.append(store)
+        return store
 
     async def close(self, deadline: Deadline) -> None:
         """Finish what is being written, for a short time, and close everything."""
         try:
+            within = Deadline.after(self._clock, FINISH_SECONDS, "the time to save").min(deadline)
+            for store in self._stores:
+                await store.settle(within)
             await self.ledger.close(deadline)
         finally:
             await self._accounts.close()
@@ -59,7 +67,7 @@ def open_state(options: StateOptions) -> RunState:
     """The state that the settings name; in memory where they name none. Raises UsageError. Nothing is sent or read yet."""
     accounts = _accounts(options)
     ledger: Callable[[StateOptions], JobLedger] = getattr(accounts, "ledger", _sqlite)
-    return RunState(accounts, ledger(options))
+    return RunState(accounts, ledger(options), options.clock)
 
 
 def _sqlite(options: StateOptions) -> JobLedger:

@@ -100,9 +100,6 @@ def test_a_missing_secret_is_told_in_seconds(lab: Lab, judge: Judge) -> None:
     assert case.results() == []
 
 
-ABANDONED = "a store that fails in mid-run ends the run with code 3, and the job runs on unwatched"
-
-
 def test_an_immutable_secret_is_a_matter_of_configuration_in_the_servers_own_words(lab: Lab, judge: Judge) -> None:
     kubectl("-n", lab.space, "patch", "secret", NAME, "-p", '{"immutable": true}')
     case = judge.case("immutable")
@@ -114,7 +111,6 @@ def test_an_immutable_secret_is_a_matter_of_configuration_in_the_servers_own_wor
     assert len(case.results()) <= 1
 
 
-@pytest.mark.xfail(strict=True, reason=ABANDONED)
 @pytest.mark.parametrize("what", ["rolebinding", "secret"])
 def test_a_store_that_goes_away_in_mid_run_does_not_end_the_run(lab: Lab, judge: Judge, what: str) -> None:
     case = judge.case(f"gone-{what}", seconds=40.0, token_seconds=15)

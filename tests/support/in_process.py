@@ -57,6 +57,7 @@ def run_here(
     syncs: Any,
     *,
     state: Path | None = None,
+    secret: str | None = None,
     profile: str = "garminsync",
     clock: Clock | None = None,
     run_id: str = "run",
@@ -80,6 +81,8 @@ def run_here(
     }
     if state is None:
         del given["state"]
+    if secret is not None:
+        given["state"] = {"kubernetes_secret": secret}
     loaded = load(given).settings
     events: list[Event] = []
     interrupts = [interrupt] if interrupt else []

@@ -8,7 +8,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ import pytest
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, SecretError, StateError, Unreachable, UsageError
 from runner.state import kubernetes as kubernetes_store
+from runner.state import mid_run
 from runner.state.interface import AccountOptions
 from runner.state.kubernetes import LEASE_SECONDS, Cluster, KubernetesState, KubernetesStore
 from runner.state.record import AccountState, Codec
 from tests.support.command_line import CommandLine, sync_runner
+from tests.support.in_process import run_here
 from tests.support.sessions import session
 from tests.support.stores import OPENED, load, run, save
 
@@ -365,3 +368,53 @@ def test_the_command_line_says_so_too(cli: CommandLine) -> None:
     ended = sync_runner(*cli.options(), "--set", "state.kubernetes_secret=sessions", "run", "health")
     assert ended.code == 2
     assert "works in a pod with its service account's token" in ended.errors
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_store_that_refuses_in_mid_run_does_not_abandon_the_job_and_what_was_not_kept_is_told(
+    server: ApiServer, cli_with: Callable[..., CommandLine], monkeypatch: pytest.MonkeyPatch, back: bool
+) -> None:
+    pod = Cluster.of_pod(
+        {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}, server.account
+    )
+    monkeypatch.setattr(Cluster, "of_pod", lambda _environment: pod)
+    monkeypatch.setattr(mid_run, "PATIENCE", 0.1)
+    cli = cli_with(mfa="none", job_seconds=5.0, access_token_seconds=12)  # is renewed 10 s before its end
+
+    def take_away() -> None:
+        cli.until("running")
+        kept, server.secret = server.secret, None
+        while back and server.requests.count(("GET", 404)) < 2:  # once, and again after its patience
+            time.sleep(0.02)
+        if back:
+            server.secret = kept
+
+    thread = threading.Thread(target=take_away)
+    thread.start()
+    ended = run_here(cli.server.base_url, cli.secrets, "health", secret="sessions", poll={"max": 0.2})
+    thread.join(60)
+    assert (ended.code, [job["status"] for job in cli.jobs()]) == (0, ["completed"])
+    told = [event.error for event in ended.named("state.problem")]
+    assert len(told) == (1 if back else 2)
+    assert "kubectl create secret generic" in told[0]
+    assert "the run goes on with its session in memory" in told[0]
+    if back:
+        assert server.secret is not None
+        assert server.secret["data"]
+    else:
+        assert told[1].startswith("the session was not kept")
+
+
+def test_a_store_that_refuses_from_the_start_is_configuration_and_nothing_is_sent(
+    server: ApiServer, cli_with: Callable[..., CommandLine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = Cluster.of_pod(
+        {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}, server.account
+    )
+    monkeypatch.setattr(Cluster, "of_pod", lambda _environment: pod)
+    server.secret = None
+    cli = cli_with(mfa="none")
+    ended = run_here(cli.server.base_url, cli.secrets, "health", secret="sessions")
+    assert ended.code == 2
+    assert "secret syncs/sessions: the cluster's API answered 404" in ended.errors
+    assert cli.record()["requests"] == []
