@@ -379,7 +379,7 @@ def test_a_store_that_refuses_in_mid_run_does_not_abandon_the_job_and_what_was_n
     )
     monkeypatch.setattr(Cluster, "of_pod", lambda _environment: pod)
     monkeypatch.setattr(mid_run, "PATIENCE", 0.1)
-    cli = cli_with(mfa="none", job_seconds=5.0, access_token_seconds=12)  # is renewed 10 s before its end
+    cli = cli_with(mfa="none", job_seconds=6.0, access_token_seconds=2)
 
     def take_away() -> None:
         cli.until("running")
