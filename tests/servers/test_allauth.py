@@ -95,3 +95,18 @@ def test_a_wrong_password_is_sent_once(site: Site, tmp_path: Path) -> None:
     site.news()
     assert site.run({**MEMBER, "password": "wrong"}, tmp_path).code == 3
     assert site.news() == [[*LOGIN, 400]]
+
+
+def test_the_built_in_login_goes_in_with_a_code_and_ends_its_session(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    for name, secret in MEMBER.items():
+        (tmp_path / "secrets" / name).write_text(secret)
+    words = [
+        "--base-url", site.base_url, "--secrets-dir", str(tmp_path / "secrets"), "--state-dir", str(tmp_path / "state"), "--set",
+        "login=allauth",
+    ]  # fmt: skip
+    site.news()
+    ended = sync_runner(*words, "login")
+    assert (ended.code, site.news()) == (0, [[*LOGIN, 401], [*CODE, 200]]), ended.errors
+    assert sync_runner(*words, "logout").code == 0
+    assert site.news() == [["DELETE", "/_allauth/app/v1/auth/session", 401]]
