@@ -252,6 +252,14 @@ class FieldUnreadable(Event):
     field: str
 
 
+class ListIncomplete(Event):
+    """A listing of jobs was not read whole: entries that cannot be read are left out, or it is too large. Told once each."""
+
+    name: ClassVar[str] = "sync.list_incomplete"
+    level: ClassVar[str] = "warning"
+    problem: str
+
+
 class PollFailed(Event):
     """A poll or a listing gave no answer of the API; the first of several in a row is reported. The runner goes on polling."""
 

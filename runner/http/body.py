@@ -37,11 +37,15 @@ def _size(limit: int) -> str:
     return f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
 
 
-async def read(response: "httpx.Response", endpoint: str, limit: int = MAX_ANSWER) -> bytes:
-    """The raw bytes; the caller bounds the time. Raises StrayAnswer where they are more than `limit`."""
+async def read(
+    response: "httpx.Response", endpoint: str, limit: int = MAX_ANSWER, *, may_be_cut: bool = False
+) -> bytes:
+    """The raw bytes; the caller bounds the time. Where they are more than `limit`, one more of them, or StrayAnswer."""
     buffer = _Buffer(endpoint, limit)
     stream: Any = response.stream
     async for chunk in stream:  # as it comes: httpx's own iterators would unpack it, or give the connection back
+        if may_be_cut and len(buffer.raw) + len(chunk) > limit:
+            return bytes(buffer.raw + chunk[: limit + 1 - len(buffer.raw)])
         buffer.add(chunk)
     if _leftovers(response):
         await response.extensions["network_stream"].aclose()
@@ -71,8 +75,11 @@ def _leftovers(response: "httpx.Response") -> bool:
     return found is not None and bool(found.trailing_data[0])
 
 
-def unpacked(raw: bytes, encoding: str, endpoint: str, limit: int = MAX_ANSWER) -> bytes:
-    """The body without its gzip, at most `limit` bytes. A 500-byte body can hold 200 MiB. Raises StrayAnswer."""
+def unpacked(raw: bytes, encoding: str, endpoint: str, limit: int = MAX_ANSWER, *, may_be_cut: bool = False) -> bytes:
+    """The body without its gzip, at most `limit` bytes. A 500-byte body can hold 200 MiB.
+
+    Where it is more, one byte more, or StrayAnswer.
+    """
     if encoding.lower() in ("", "identity"):
         return raw
     if encoding.lower() not in ("gzip", "x-gzip"):
@@ -84,7 +91,7 @@ def unpacked(raw: bytes, encoding: str, endpoint: str, limit: int = MAX_ANSWER) 
         content = inflate.decompress(raw, limit + 1)
     except zlib.error:
         raise StrayAnswer(f"{endpoint}: the answer is not the gzip it claims to be", sent=True) from None
-    if len(content) > limit:
+    if len(content) > limit and not may_be_cut:
         raise StrayAnswer(f"{endpoint}: the answer is larger than {_size(limit)} when decompressed", sent=True)
     return content
 
@@ -100,6 +107,20 @@ def decoded(content: bytes, endpoint: str) -> tuple[JSON, bool]:
         return json.loads(content, parse_constant=_refuse), True
     except (ValueError, RecursionError):
         return None, False
+
+
+def beginning(content: bytes, endpoint: str) -> tuple[JSON, bool, bool]:
+    """As `decoded`, and whether it is only the beginning of what is larger. Raises StrayAnswer where that begins no list."""
+    from runner.http import cut_body
+
+    some = cut_body.within(content[:MAX_ANSWER], MAX_VALUES)
+    if len(some) == len(content):
+        return *decoded(content, endpoint), False
+    closed = cut_body.closed(some)
+    value, is_json = decoded(closed, endpoint) if closed is not None else (None, False)
+    if not is_json:
+        raise StrayAnswer(f"{endpoint}: the answer is larger than {_size(MAX_ANSWER)} and no list", sent=True)
+    return value, True, True
 
 
 def _refuse(_constant: str) -> None:

@@ -303,7 +303,7 @@ class Client:
         ) as response:
             received_at = self._clock.time()
             headers = headers_of(response)
-            value, is_json, text = await self._body(response, headers, call.endpoint)
+            value, is_json, text, cut = await self._body(response, headers, call)
         if response.status_code == 407 and self._proxy is not None:
             raise failures.proxy_login_refused(call.endpoint, self._proxy.shown)
         if 300 <= response.status_code < 400 and not call.takes_redirect:
@@ -311,22 +311,29 @@ class Client:
         answer = Response(
             response.status_code, headers, value, is_json, sent_at, received_at, left_at, cookies(response), text,
             set_cookies=tuple(response.headers.get_list("set-cookie")) if "set-cookie" in headers else (),
+            cut=cut,
         )  # fmt: skip
         return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
 
     async def _body(
-        self, response: "httpx.Response", headers: Mapping[str, str], endpoint: str
-    ) -> tuple[JSON, bool, str]:
-        """What `body.decoded` gives, and the text of what is no JSON. Of a server that fails no body is expected."""
+        self, response: "httpx.Response", headers: Mapping[str, str], call: PreparedRequest
+    ) -> tuple[JSON, bool, str, bool]:
+        """Value, whether it is JSON, the text of what is none, whether it was cut. Of a server that fails none is expected."""
+        endpoint, may_be_cut = call.endpoint, call.may_be_cut
         try:
-            raw = await body.read(response, endpoint)
-            content = body.unpacked(raw, headers.get("content-encoding", ""), endpoint)
-            if headers.get("content-type", "").startswith("text/html"):
-                return None, False, content.decode(errors="replace")
-            return *body.decoded(content, endpoint), content.decode(errors="replace") if len(content) < 4096 else ""
+            raw = await body.read(response, endpoint, may_be_cut=may_be_cut)
+            content = body.unpacked(raw, headers.get("content-encoding", ""), endpoint, may_be_cut=may_be_cut)
+            page = headers.get("content-type", "").startswith("text/html")
+            if page and not content.lstrip().startswith((b"{", b"[")):  # some servers call their JSON so
+                return None, False, content.decode(errors="replace"), False
+            text = content.decode(errors="replace") if len(content) < 4096 else ""
+            if may_be_cut:
+                value, is_json, cut = body.beginning(content, endpoint)
+                return value, is_json, text, cut
+            return *body.decoded(content, endpoint), text, False
         except ContractError:
             if response.status_code in retry.NOT_TAKEN | retry.MAYBE_TAKEN:
-                return None, False, ""
+                return None, False, "", False
             raise
 
 

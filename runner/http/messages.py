@@ -42,6 +42,13 @@ class Response(Frozen):
     text: str = ""  # of a page of HTML, and of any short body
     cookie_ends: Mapping[str, float] = field(default_factory=dict)  # Unix seconds, of a login that keeps cookies
     set_cookies: tuple[str, ...] = ()  # the Set-Cookie lines as they came
+    cut: bool = False  # `body` is the beginning of what was sent, with its first list cut short
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a page of HTML."""
+        kind = self.headers.get("content-type", "").lower()
+        return not self.is_json and kind.startswith(("text/html", "application/xhtml"))
 
     @property
     def retry_after(self) -> float | None:
@@ -52,7 +59,8 @@ class Response(Frozen):
 class PreparedRequest(Frozen):
     """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts.
 
-    `takes_redirect`: an answer that redirects is an answer like others. It is never followed.
+    `takes_redirect`: an answer that redirects is an answer like others. It is never followed. `may_be_cut`: of an answer
+    that is too large, its beginning counts.
     """
 
     endpoint: str
@@ -61,6 +69,7 @@ class PreparedRequest(Frozen):
     headers: Mapping[str, str]
     body: bytes | None = None
     takes_redirect: bool = False
+    may_be_cut: bool = False
 
     def __repr__(self) -> str:
         """Only what holds no secret."""

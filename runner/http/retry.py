@@ -14,7 +14,7 @@ from runner.frozen import Frozen
 
 RATE_LIMITED = frozenset({429})
 NOT_TAKEN = frozenset({425, 429, 503})  # the server says it did not take the request up
-MAYBE_TAKEN = frozenset({408, 500, 502, 504})  # it may have begun
+MAYBE_TAKEN = frozenset({408, *range(500, 600)}) - NOT_TAKEN  # it may have begun
 FAILURES = (NOT_TAKEN | MAYBE_TAKEN) - RATE_LIMITED
 MAX_RETRY_AFTER = 86_400.0  # a day; more is nonsense, and the deadline ends it sooner anyway
 

@@ -4,31 +4,42 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from runner.auth.interface import SessionProvider
 from runner.clock import Deadline
-from runner.errors import ContractError, Unreachable, UsageError
+from runner.errors import ContractError, RunnerError, Unreachable, UsageError
+from runner.events import events
 from runner.events.observer import Observer
 from runner.external import ExternalText, show
 from runner.frozen import Frozen
 from runner.http import retry
 from runner.http.budget import Budget
 from runner.http.client import Client
-from runner.http.messages import PreparedRequest, Response
+from runner.http.messages import PreparedRequest, Response, prepare
 from runner.http.retry import Safety
+from runner.jobs.identity import unix
+from runner.jobs.listing import Listed, NextPage, Reading, read_pages
 from runner.jobs.plan import PlannedSync
-from runner.jobs.requests import JobRequests, Rights
-from runner.models import JobStatus, SyncJob
+from runner.jobs.requests import LIST, JobRequests, Rights
+from runner.models import JSON, JobStatus, SyncJob
 from runner.profile import Profile, extraction
+from runner.profile.absence import says_nothing
 from runner.profile.expressions import find, shape
 from runner.profile.extraction import text
+from runner.profile.listings import Listing
 from runner.profile.models import Jobs, Request, Source
 
+OLDER_SECONDS = 3600.0  # listings are read until they show jobs that are older than a trigger by so much
 REFUSED_BY_VALUE = frozenset({400, 404, 422})  # what the settings name is unknown to the API, or not to its liking
 
 
 class JobMissing(ContractError):
     """The API says in its own words that it has no such job."""
+
+
+class JobForgotten(Unreachable):
+    """The API does not know a job that may go on all the same (`missing_is_gone: false`)."""
 
 
 class JobReplaced(ContractError):
@@ -59,6 +70,7 @@ class JobApi:
         self._client, self._profile, self._provider = client, profile, provider
         self._account, self._params = account, params
         self.last: Response | None = None  # the status that showed the job's end, where results are read out of it
+        self._told: set[str] = set()  # what listings lack, so that it is told once
 
     def about(self, sync: PlannedSync) -> "JobApi":
         """The same API, asked about one sync with its parameters."""
@@ -108,9 +120,11 @@ class JobApi:
         if answer.status in trigger.conflict:
             named = text(answer, _body_at(trigger.conflict_job_id))
             return Conflict(None if named is None else ExternalText(named), self._requests.words(answer) or "")
-        if answer.status >= 500 or answer.status in {*retry.MAYBE_TAKEN, *trigger.accepted}:
+        if answer.status in {*retry.MAYBE_TAKEN, *trigger.accepted}:
             without = "" if answer.is_json else " without JSON"
             raise Unreachable(f"trigger: the API answered {answer.status}{without}", retry_after=answer.retry_after)
+        if answer.is_page:  # of a gate or firewall, which has let nothing through
+            raise Unreachable(f"trigger: {answer.status} came with a page of HTML, not from the API", sent=False)
         refused = self._requests.refused("trigger", answer)
         if answer.status in REFUSED_BY_VALUE and answer.is_json:
             raise UsageError(f"syncs.{sync.name}: {refused}; check the sync's type, dates and parameters")
@@ -139,14 +153,14 @@ class JobApi:
         if answer.status in poll.missing and answer.is_json:
             said = self._requests.words(answer)
             told = f"{answer.status}: {said}" if said else str(answer.status)
-            raise JobMissing(f"status: the API does not know job {show(job.job_id, 80)} ({told})")
-        found = find(self._requests.body("status", answer, poll.accepted), poll.job)
+            raise self._missing(job, told)
+        found = self._shown(self._requests.body("status", answer, poll.accepted))
         if extraction.idle(self.profile, found):
             if job.status is JobStatus.PENDING:  # taken, and not begun
                 return replace(job, poll_after=answer.retry_after)
             found = None
         if found is None:
-            raise JobMissing(f"status: the API does not know job {show(job.job_id, 80)} (shape: {shape(answer.body)})")
+            raise self._missing(job, f"shape: {shape(answer.body)}")
         now = extraction.job(self.profile, found, job_id=job.job_id.raw)
         self._check_same(job, now)
         if now.status.terminal and self.profile.results:
@@ -155,6 +169,18 @@ class JobApi:
             now, sync_type=now.sync_type or job.sync_type, carried=job.carried, begun_at=job.begun_at,
             poll_after=answer.retry_after,
         )  # fmt: skip
+
+    def _shown(self, body: JSON) -> JSON:
+        """The job's own object; None where the answer says that there is none. Raises ContractError for another shape."""
+        place = self.profile.status.job
+        found = find(body, place)
+        if found is None and not says_nothing(body, place):
+            raise ContractError(f"status: nothing at `{place}` (shape: {shape(body)})")
+        return found
+
+    def _missing(self, job: SyncJob, told: str) -> RunnerError:
+        said = f"status: the API does not know job {show(job.job_id, 80)} ({told})"
+        return JobMissing(said) if self.profile.status.missing_is_gone else JobForgotten(said)
 
     def _check_same(self, asked: SyncJob, now: SyncJob) -> None:
         """Raises JobReplaced where the answer is about another job."""
@@ -175,20 +201,29 @@ class JobApi:
         answer = await self._requests.read("status", poll.request, values, deadline, observer)
         if answer.status in poll.missing and answer.is_json:
             return None
-        found = find(self._requests.body("status", answer, poll.accepted), poll.job)
+        found = self._shown(self._requests.body("status", answer, poll.accepted))
         if found is None or extraction.idle(self.profile, found):
             return None
         return replace(extraction.job(self.profile, found, job_id=name), poll_after=answer.retry_after)
 
-    async def listed(self, sync_type: str, deadline: Deadline, observer: Observer) -> list[SyncJob] | None:
-        """The jobs of that type and of this user, newest first; None where the API has no listing."""
+    async def listed(
+        self, sync_type: str, deadline: Deadline, observer: Observer, since: float | None = None
+    ) -> Listed | None:
+        """The jobs of that type and of this user, newest first; None where the API has no listing.
+
+        Pages are read until they show jobs that started well before `since` (Unix seconds, our clock).
+        """
         listing = self.profile.running
         if listing is None:
             return None
         values = await self._requests.values(deadline, observer)
-        answer = await self._requests.read("list", listing.request, values, deadline, observer)
-        jobs = self._read_list(self._requests.body("list", answer, listing.accepted), listing.jobs)
-        return [job for job in jobs if job.sync_type in (sync_type, None) and self._mine(job)]
+
+        def older(jobs: list[SyncJob]) -> bool:
+            at = unix(jobs[-1].start_time) if jobs and since is not None else None
+            return at is not None and since is not None and at < since + (self.skew or 0.0) - OLDER_SECONDS
+
+        listed = await self._read_list(listing, values, None, older, deadline, observer)
+        return listed.only(lambda job: job.sync_type in (sync_type, None) and self._mine(job))
 
     def _mine(self, job: SyncJob) -> bool:
         """Whether the job is this user's, as far as both are told."""
@@ -212,8 +247,10 @@ class JobApi:
                 "list: this profile has no listing of jobs; `status --offline` shows what the runner remembers"
             )
         values = {"limit": limit, **self._requests.constant(None, complete=False)}
-        answer = await self._requests.send("list", listing.request, values, Safety.IDEMPOTENT, deadline, observer)
-        return self._read_list(self._requests.body("list", answer, listing.accepted), listing.jobs)
+        listed = await self._read_list(
+            listing, values, Safety.IDEMPOTENT, lambda jobs: len(jobs) >= limit, deadline, observer
+        )
+        return list(listed.jobs[:limit])
 
     async def cancel(self, job: SyncJob, deadline: Deadline, observer: Observer) -> SyncJob | None:
         """Ask for the job's end; the job as the API then has it, None where it does not say. Raises ContractError."""
@@ -233,15 +270,37 @@ class JobApi:
             return extraction.job(self.profile, find(answer.body, cancel.job), job_id=job.job_id.raw)
         return None
 
-    def _read_list(self, body: Any, expression: str) -> list[SyncJob]:
-        found = find(body, expression)
-        if not isinstance(found, list):
-            raise ContractError(f"list: `{expression}` should be a list of jobs (shape: {shape(body)})")
-        jobs = []
-        for item in found:
-            with suppress(ContractError):  # an entry that cannot be read says nothing of the others
-                jobs.append(extraction.job(self.profile, item))
-        return jobs
+    async def _read_list(
+        self,
+        listing: Listing,
+        values: Mapping[str, Any],
+        safety: Safety | None,
+        enough: Callable[[list[SyncJob]], bool],
+        deadline: Deadline,
+        observer: Observer,
+    ) -> Listed:
+        """The pages that are needed; what they lack is told once. `safety` None: without retries."""
+
+        async def ask(page: NextPage) -> tuple[NextPage, Response]:
+            request, filled = listing.request, {**values, **page.values}
+            if page.target is None:
+                page = replace(page, target=prepare(LIST, request, filled).target)
+            else:
+                request = request.model_copy(update={"path": page.target.replace("$", "$$"), "query": {}})
+            if safety is None:
+                answer = await self._requests.read(LIST, request, filled, deadline, observer)
+            else:
+                answer = await self._requests.send(LIST, request, filled, safety, deadline, observer)
+            self._requests.body(LIST, answer, listing.accepted)
+            return page, answer
+
+        base_path = urlsplit(self._client.address).path
+        listed = await read_pages(Reading(self.profile, listing, enough), base_path, ask)
+        for told in (listed.partial, listed.skipped):
+            if told is not None and told.split()[0] not in self._told:
+                self._told.add(told.split()[0])
+                observer.emit(events.ListIncomplete(told))
+        return listed
 
 
 def _body_at(expression: str | None) -> tuple[Source, ...]:

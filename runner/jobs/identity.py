@@ -19,8 +19,18 @@ class Match(Frozen):
     doubtful: bool = False
 
 
-def match(jobs: Collection[SyncJob], since: float, skew: float | None) -> Match:
+def match(
+    jobs: Collection[SyncJob],
+    since: float,
+    skew: float | None,
+    unread: Collection[SyncJob] = (),
+    *,
+    whole: bool = True,
+) -> Match:
     """What `jobs` say of the trigger that left at `since` (Unix seconds, our clock).
+
+    `unread` are entries whose id or status cannot be read. One that started with our trigger may be ours; one without a
+    time, and all that a listing that is not `whole` does not show, may be where nothing else is.
 
     `skew` is how far the server's clock is ahead of ours; None where it is not known, and then nothing is certain that
     has a start time.
@@ -28,7 +38,10 @@ def match(jobs: Collection[SyncJob], since: float, skew: float | None) -> Match:
     running = next((job for job in jobs if not job.status.terminal), None)
     told = [started(job, since, skew) for job in jobs]
     candidates = [job for job, ours in zip(jobs, told, strict=True) if ours]
-    doubtful = len(candidates) > 1 or None in told
+    odd = [started(job, since, skew) for job in unread if unix(job.start_time) is not None]
+    doubtful = len(candidates) > 1 or None in told or not all(one is False for one in odd)
+    if not candidates:
+        doubtful = doubtful or not whole or len(odd) < len(unread)
     return Match(candidates[0] if len(candidates) == 1 and not doubtful else None, running, doubtful)
 
 

@@ -8,6 +8,7 @@ from runner.errors import (
     ContractError,
     DeadlineExceeded,
     PermissionMissing,
+    ProxyRefused,
     RunnerError,
     StateError,
     StrayAnswer,
@@ -16,11 +17,12 @@ from runner.errors import (
 from runner.events.observer import Observer
 from runner.external import ExternalText
 from runner.jobs import states as s
-from runner.jobs.api import JobMissing, JobReplaced
+from runner.jobs.api import JobForgotten, JobMissing, JobReplaced
 from runner.jobs.conditions import ended_since_the_trigger, may_be_ours
 from runner.jobs.context import SyncContext
 from runner.jobs.identity import match, started
 from runner.jobs.journal import SyncJournal
+from runner.jobs.listing import Listed
 from runner.jobs.plan import PlannedSync
 from runner.jobs.states import Event, Facts, Phase, State
 from runner.models import JobStatus, SyncJob
@@ -66,6 +68,8 @@ class Reads:
             raise
         except Unreachable as error:
             return s.Unclear(self._now, error, min(error.retry_after or 0.0, self.shared.poll_policy.pace.max))
+        except ProxyRefused as error:  # a proxy in between, which may let the next poll pass
+            return s.Unclear(self._now, error)
         except StrayAnswer as error:
             return s.Unclear(self._now, Unreachable(str(error)))
         except JobMissing as error:
@@ -119,9 +123,14 @@ class Reads:
                 return s.Found(
                     self._now, ours=await self.api.poll(self._called(ExternalText(state.key)), until, self.observer)
                 )
-            except JobMissing:
+            except (JobMissing, JobForgotten):
                 return s.Found(self._now)
-        jobs = await self.api.listed(self.sync.sync_type, until, self.observer) or []
-        mine = [job for job in jobs if not await self.journal.anothers(job, until)]
-        found = match(mine, self.intended_at, self.api.skew)
-        return s.Found(self._now, found.ours, next((j for j in jobs if not j.status.terminal), None), found.doubtful)
+        since = None if state.phase is Phase.MATCH else self.intended_at
+        listed = await self.api.listed(self.sync.sync_type, until, self.observer, since) or Listed()
+        mine, unread = [
+            [job for job in jobs if not await self.journal.anothers(job, until)]
+            for jobs in (listed.jobs, listed.unread)
+        ]
+        found = match(mine, self.intended_at, self.api.skew, unread, whole=listed.partial is None)
+        running = next((job for job in listed.jobs if not job.status.terminal), None)
+        return s.Found(self._now, found.ours, running, found.doubtful)

@@ -31,6 +31,7 @@ from runner.profile.models import Lookup, Request
 
 DENIED = 403
 NOT_FOUND = 404
+LIST = "list"
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ class JobRequests:
     ) -> Response:
         """Send a request that only reads, once: who polls goes on by himself. Raises Unreachable where a server fails."""
         answer = await self.send(endpoint, request, values, None, deadline, observer)
-        if answer.status >= 500 or answer.status in retry.RATE_LIMITED | retry.NOT_TAKEN | retry.MAYBE_TAKEN:
+        if answer.status in retry.NOT_TAKEN | retry.MAYBE_TAKEN:
             raise Unreachable(f"{endpoint}: the API answered {answer.status}", retry_after=answer.retry_after)
         return answer
 
@@ -130,7 +131,7 @@ class JobRequests:
     ) -> Response:
         """Send with the session; where the API says it expired, once more with a new one. `safety` None: no other retry."""
         session = await self._session(deadline, observer)
-        call = prepare(endpoint, request, values)
+        call = replace(prepare(endpoint, request, values), may_be_cut=endpoint == LIST)
         answer = await self._signed(call, session, safety, deadline, observer)
         if not self._expired(answer):
             return self._errorless(endpoint, answer)

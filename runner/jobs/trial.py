@@ -63,9 +63,7 @@ class Trial:
                 self._add(part, SKIPPED, "would start a sync", fix="choose a harmless one with --sync TYPE")
             return
         api = self._api.about(sync)
-        await self._listing(
-            "jobs.running", self._api.profile.running, lambda: api.listed(sync.sync_type, deadline, self._observer)
-        )
+        await self._listing("jobs.running", self._api.profile.running, lambda: self._running(api, sync, deadline))
         job = await self._trigger(api, sync, key, deadline)
         if job is not None:
             job = await self._status(api, job, deadline) or job
@@ -116,7 +114,11 @@ class Trial:
     async def _recent(self, deadline: Deadline) -> list[SyncJob]:
         return await self._api.recent(5, deadline, self._observer)
 
-    async def _listing(self, part: str, profile: object, ask: Callable[[], Awaitable[list[SyncJob] | None]]) -> None:
+    async def _running(self, api: JobApi, sync: PlannedSync, deadline: Deadline) -> list[SyncJob]:
+        listed = await api.listed(sync.sync_type, deadline, self._observer)
+        return [] if listed is None else list(listed.jobs)
+
+    async def _listing(self, part: str, profile: object, ask: Callable[[], Awaitable[list[SyncJob]]]) -> None:
         if profile is None:
             self._add(part, ABSENT)
             return

@@ -177,7 +177,7 @@ def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = F
     total = told.read("total_items", fields.total_items, informing.count)
     processed = told.read("processed_items", fields.processed_items, informing.count)
     values: dict[str, Any] = {
-        "sync_type": _sync_type(profile, told.read("sync_type", fields.sync_type, informing.word)),
+        "sync_type": sync_type(profile, told.read("sync_type", fields.sync_type, informing.word)),
         "user_id": told.read("user_id", fields.user_id, informing.word),
         "progress": _progress(profile, told, total, processed),
         "start_time": told.read("start_time", fields.start_time, informing.time),
@@ -226,7 +226,7 @@ def _is_among(word: JSON, words: tuple[str | int, ...]) -> bool:
     return any(type(word) is type(one) and word == one for one in words)
 
 
-def _sync_type(profile: Jobs, told: ExternalText | None) -> ExternalText | str | None:
+def sync_type(profile: Jobs, told: ExternalText | None) -> ExternalText | str | None:
     """The job's type in our word, where there is one."""
     return next((ours for ours, theirs in profile.sync_types.items() if told == str(theirs)), told)
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from runner.models import JobStatus
 from runner.profile.auth_models import Answer, Auth, Refresh, SecretName, SessionFields, Step
+from runner.profile.listings import Listing
 from runner.profile.output_models import Artifacts, Logs, Results
 from runner.profile.parts import Carry, Expression, Part, Request, Source, Sources, Status, listed
 
@@ -122,14 +123,9 @@ class Look(Part):
     accepted: Status = (200,)
     job: Expression = "@"
     missing: Status = (404,)
-
-
-class Listing(Part):
-    """How jobs are listed, newest first."""
-
-    request: Request
-    accepted: Status = (200,)
-    jobs: Expression = "@"
+    missing_is_gone: bool = Field(
+        default=True, description="false: the API may not know a job that goes on; it is polled on, then unknown."
+    )
 
 
 class Cancel(Part):

@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.models import JobStatus
 from runner.profile import auth_validation, output_validation, template
+from runner.profile.listings import Listing
 from runner.profile.models import Jobs, Login, Parameter, Profile
 from runner.profile.template_checks import Fault, expression_faults, known_sources, parts, request_faults
 from runner.yaml_source import Place
@@ -61,10 +62,9 @@ def _jobs(profile: Profile) -> Iterator[Fault]:
     yield from request_faults((*place, "status", "request"), jobs.status.request, carried, sometimes)
     yield from _carried_by_trigger(jobs)
     if jobs.running:
-        yield from request_faults((*place, "running", "request"), jobs.running.request, known, sometimes)
+        yield from _listing((*place, "running"), jobs.running, known, sometimes)
     if jobs.recent:
-        values = frozenset({"limit", "account"})
-        yield from request_faults((*place, "recent", "request"), jobs.recent.request, values | always, sometimes)
+        yield from _listing((*place, "recent"), jobs.recent, frozenset({"limit", "account"}) | always, sometimes)
     if jobs.cancel:
         yield from request_faults((*place, "cancel", "request"), jobs.cancel.request, carried, sometimes)
     yield from output_validation.faults(jobs, carried, sometimes)
@@ -72,6 +72,30 @@ def _jobs(profile: Profile) -> Iterator[Fault]:
     yield from _key(jobs)
     yield from _words(jobs)
     yield from _single(jobs)
+
+
+def _listing(place: Place, listing: Listing, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
+    """The request with the values of its pages, and pages that lead somewhere."""
+    pages = listing.pages
+    by = None if pages is None else pages.by
+    counted = frozenset({by}) if by in ("offset", "page") else frozenset[str]()
+    later = frozenset({by}) if by == "cursor" else frozenset[str]()
+    yield from request_faults((*place, "request"), listing.request, known | counted, sometimes | later)
+    if pages is None:
+        return
+    used = {name for name, _optional, _at in template.names(parts(listing.request))}
+    if counted | later and by not in used:
+        sign = "?" if later else ""
+        yield Fault((*place, "pages", "by"), f"the request has no ${{{by}{sign}}}: each page would be the first")
+    if (by in ("cursor", "url")) != (pages.at is not None):
+        if pages.at is None:
+            yield Fault((*place, "pages"), f"say where the {by} of the next page stands, in `at`")
+        else:
+            yield Fault((*place, "pages", "at"), f"does not go with `by: {by}`")
+    if pages.at is not None:
+        yield from known_sources((*place, "pages", "at"), pages.at, frozenset())
+    if "first" in pages.model_fields_set and by != "page":
+        yield Fault((*place, "pages", "first"), "goes with `by: page` alone")
 
 
 def _always(parameter: Parameter) -> bool:

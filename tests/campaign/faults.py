@@ -1,19 +1,18 @@
 """Runs with a fault between runner and sandbox, judged by the server's record: `python -m tests.campaign.jobs faults`."""
 
-import logging
 import multiprocessing
+import os
 import random
 import shutil
-import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
+from unittest import mock
 
 from runner import profile as profiles
 from runner.sandbox import data
@@ -23,14 +22,24 @@ from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from runner.state.ledger import Ledger
 from runner.state.record import AccountState
-from tests.support.faults.connections import NAME_KINDS, Authority, names_failing, tls_kinds
-from tests.support.faults.kinds import KINDS, Class, Kind, expected
+from tests.support.faults.connections import (
+    NAME_KINDS,
+    TUNNEL_HOST,
+    TUNNEL_KINDS,
+    TUNNEL_LOGIN,
+    Authority,
+    names_failing,
+    tls_kinds,
+)
+from tests.support.faults.guards import Hang, alarm, complaints
+from tests.support.faults.kinds import KINDS
 from tests.support.faults.proxy import ENDPOINTS, FaultProxy
+from tests.support.faults.table import Class, Kind, expected, expected_outage
 from tests.support.in_process import RunOutput, run_here
 from tests.support.sessions import session
 from tests.support.stores import directory_store, save
 
-HANG_SECONDS = 60
+OUTAGE = "outage"  # every poll of two runs
 PASSWORD = "pass word of the campaign"
 # Which connection the first request to an endpoint makes, where each request makes one of its own (before a cancel, no
 # status is asked for: see `NO_LOOKS`).
@@ -46,7 +55,10 @@ _RESET_AFTER = _KINDS["reset after"].spoil
 
 @dataclass(frozen=True)
 class Case:
-    """One faulted run: the first `times` requests to `endpoint` meet the fault called `kind`."""
+    """One faulted run: the first `times` requests to `endpoint` meet the fault called `kind`.
+
+    `OUTAGE` for the endpoint: every poll of two runs does, and the third run meets none.
+    """
 
     kind: str
     endpoint: str
@@ -65,11 +77,18 @@ class Tally:
 
 
 def cases(seeds: Iterable[int], kinds: Sequence[str] | None = None) -> Iterator[Case]:
-    """Every kind at every endpoint, for the first one, two and three requests to it, with each seed."""
-    for name in kinds or [*_KINDS, *NAME_KINDS, *tls_names()]:
-        for endpoint in ENDPOINTS:
+    """Every kind at every endpoint, for the first one, two and three requests to it, and for all polls of two runs.
+
+    A 404 for so long is the API's own word that the job is gone.
+    """
+    seeds = [*seeds]
+    for name in kinds or [*_KINDS, *NAME_KINDS, *tls_names(), *TUNNEL_KINDS]:
+        for endpoint in _KINDS[name].endpoints if name in _KINDS else ENDPOINTS:
             for times in (1, 2, 3):
                 yield from (Case(name, endpoint, times, seed) for seed in seeds)
+    for kind in KINDS:
+        if kind.of is not Class.HARMLESS and kind.name != "404" and kind.name in (kinds or _KINDS):
+            yield from (Case(kind.name, OUTAGE, -1, seed) for seed in seeds)
 
 
 def tls_names() -> list[str]:
@@ -89,10 +108,6 @@ def keyless_profile(home: Path) -> Path:
     return path
 
 
-class Hang(Exception):
-    """A run took too long."""
-
-
 class Bench:
     """A sandbox, the proxies before it, and the runs between them."""
 
@@ -105,13 +120,26 @@ class Bench:
         self.plain = stack.enter_context(FaultProxy(upstream))
         self.named = stack.enter_context(FaultProxy(upstream, close_each=True))
         self.tls = stack.enter_context(FaultProxy(upstream, self.authority.context(), close_each=True))
-        self.tls_kinds = tls_kinds(self.authority)
+        context = self.authority.context(TUNNEL_HOST)
+        self.tunnel = stack.enter_context(FaultProxy(upstream, context, tunnel=True, close_each=True))
+        self.tls_kinds = {**tls_kinds(self.authority), **TUNNEL_KINDS}
         self.keyless = keyless_profile(self.home)
         self._users = 0
-        self._complaints = stack.enter_context(_complaints())
+        self._complaints = stack.enter_context(complaints())
 
     def judge(self, case: Case, tally: Tally) -> None:
         """Run the case, and then once more without a fault where it did not complete; write down what is wrong."""
+        tried = Tally()
+        self._judge_once(case, tried)
+        if not tried.spoiled:  # the machine stalled before the fault: the case was not tried
+            tried = Tally()
+            self._judge_once(case, tried)
+        tally.codes += tried.codes
+        tally.wrong += tried.wrong
+        tally.runs += tried.runs
+        tally.spoiled += tried.spoiled
+
+    def _judge_once(self, case: Case, tally: Tally) -> None:
         self._users += 1
         user = f"user-{self._users}"
         home = self.home / user
@@ -127,6 +155,9 @@ class Bench:
         shutil.rmtree(home)
 
     def _run_and_judge(self, case: Case, user: str, home: Path, tally: Tally) -> Iterator[str]:
+        if case.endpoint == OUTAGE:
+            yield from self._judge_outage(case, user, home, tally)
+            return
         wanted = _expected(case)
         try:
             told, proxy, met = self._run(case, user, home)
@@ -148,6 +179,29 @@ class Bench:
             if again.code != 0:
                 yield f"the next run ended with {again.code}: {again.errors}"
             yield from self._judge_jobs(user, home, most=2, completed=True)
+
+    def _judge_outage(self, case: Case, user: str, home: Path, tally: Tally) -> Iterator[str]:
+        """Two runs whose polls all fail, and one without a fault: one job, which the third run adopts."""
+        kind = _KINDS[case.kind]
+        self.plain.plan("status", kind.spoil, -1, random.Random(f"{case}"))
+        self.server.sandbox.faults.clear()
+        try:
+            with alarm():
+                found = [self._start(home, self.plain, poll={"patience": 1.2}) for _ in range(2)]
+        except Hang:
+            yield "hangs"
+            return
+        codes = tuple(one.code for one in found)
+        tally.runs += 1
+        tally.codes.update(codes[:1])
+        tally.spoiled += self.plain.spoiled > 0
+        if codes != expected_outage(kind):
+            yield f"codes {codes} instead of {expected_outage(kind)}: {[one.errors for one in found]}"
+        yield from self._judge_jobs(user, home, completed=False)
+        again = self._clean_run(home, self.plain)
+        if again.code != 0:
+            yield f"the run after the outage ended with {again.code}: {again.errors}"
+        yield from self._judge_jobs(user, home, most=2, completed=True)
 
     def _judge_jobs(self, user: str, home: Path, *, most: int = 1, completed: bool) -> Iterator[str]:
         """By the server's own record."""
@@ -175,7 +229,7 @@ class Bench:
         if case.kind in NAME_KINDS:
             proxy, failing = self.named, names_failing(NAME_KINDS[case.kind], which)
         elif case.kind in self.tls_kinds:
-            proxy = self.tls
+            proxy = self.tunnel if case.kind in TUNNEL_KINDS else self.tls
         proxy.plan(case.endpoint, None if proxy is not self.plain else _KINDS[case.kind].spoil, times, rng)
         if case.kind in self.tls_kinds:
             proxy.plan_connections(self.tls_kinds[case.kind], which)
@@ -191,7 +245,7 @@ class Bench:
             settings["deadline"] = {"sync": 3.0}  # a tenth of it is for the cancel
             if proxy is not self.plain:
                 settings["poll"] = NO_LOOKS
-        with failing as struck, _alarm():
+        with failing as struck, alarm():
             told = self._start(home, proxy, **settings)
         return told, proxy, proxy.spoiled > 0 or len(struck) > 0
 
@@ -201,21 +255,25 @@ class Bench:
         return self._start(home, proxy)
 
     def _url(self, proxy: FaultProxy) -> str:
+        if proxy is self.tunnel:
+            return proxy.base_url.replace("localhost", TUNNEL_HOST)
         return proxy.base_url.replace("127.0.0.1", "localhost") if proxy is self.named else proxy.base_url
 
     def _start(self, home: Path, proxy: FaultProxy, **settings: Any) -> RunOutput:
         deadline = {"request": 1.0, **settings.pop("deadline", {})}
         tls = {"ca_file": str(self.authority.file)} if proxy.tls else {}
         syncs = [{"type": "health", "start": "-7d", "end": "today"}]
-        return run_here(
-            self._url(proxy),
-            home / "secrets",
-            syncs,
-            state=home / "state",
-            deadline=deadline,
-            tls=tls,
-            **{**settings, "poll": {"patience": 20.0, **settings.get("poll", {})}},
-        )
+        through = {"HTTPS_PROXY": proxy.base_url.replace("https", "http")} if proxy.tunnel else {}
+        with mock.patch.dict(os.environ, through):
+            return run_here(
+                self._url(proxy),
+                home / "secrets",
+                syncs,
+                state=home / "state",
+                deadline=deadline,
+                tls=tls,
+                **{**settings, "poll": {"patience": 20.0, **settings.get("poll", {})}},
+            )
 
     def _expired_session(self, base_url: str, user: str, home: Path) -> None:
         tokens = self.server.sandbox.accounts.login({"username": user, "password": PASSWORD})
@@ -226,37 +284,9 @@ class Bench:
 
 
 def _expected(case: Case) -> int:
-    kind = _KINDS.get(case.kind) or Kind(case.kind, Class.UNSENT, _RESET_AFTER)
+    unsent = Class.PROXY_LOGIN if case.kind == TUNNEL_LOGIN else Class.UNSENT
+    kind = _KINDS.get(case.kind) or Kind(case.kind, unsent, _RESET_AFTER)
     return expected(kind, case.endpoint, case.times)
-
-
-@contextmanager
-def _alarm() -> Iterator[None]:
-    def ring(_number: int, _frame: FrameType | None) -> None:
-        raise Hang
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(HANG_SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """What asyncio logs of tasks that failed unseen."""
-    found: list[str] = []
-
-    class Note(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
-
-    handler = Note(logging.WARNING)
-    logging.getLogger("asyncio").addHandler(handler)
-    yield found
-    logging.getLogger("asyncio").removeHandler(handler)
 
 
 def judged(some: Sequence[Case]) -> Tally:
@@ -269,10 +299,14 @@ def judged(some: Sequence[Case]) -> Tally:
     return tally
 
 
-def faults(seeds: int = 2, workers: int = 6) -> dict[str, Any]:
-    """Every kind x endpoint x first 1 to 3 requests x seed. Fails where one run is not as the table has it."""
-    every = list(cases(range(seeds)))
+def faults(seeds: int = 2, workers: int = 6, part: int = 0, parts: int = 1, seed: int = 0) -> dict[str, Any]:
+    """Every kind x endpoint x first 1 to 3 requests x seed. Fails where one run is not as the table has it.
+
+    `part` of `parts` equal ones; `seed` is the first of the seeds.
+    """
+    every = list(cases(range(seed, seed + seeds)))
     random.Random(1).shuffle(every)
+    every = every[part::parts]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         tallies = list(pool.map(judged, (every[number::workers] for number in range(workers))))
     wrong = [fault for tally in tallies for fault in tally.wrong]

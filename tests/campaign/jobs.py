@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.campaign.chains import chains
 from tests.campaign.crowd import crowd
 from tests.campaign.deadlines import deadlines
 from tests.campaign.faults import faults
@@ -16,6 +17,7 @@ CAMPAIGNS: dict[str, Callable[[], Figures]] = {
     "deadlines": deadlines,
     "crowd": crowd,
     "hostile": hostile,
+    "chains": chains,
     "watch_fake": watch_fake,
     "watch_real": watch_real,
 }

@@ -13,7 +13,8 @@ from tests.campaign.faults import Case, cases, judged
 from tests.campaign.figures import asked
 from tests.campaign.interrupts import Shot, faults_of
 from tests.support.faults.connections import NAME_KINDS
-from tests.support.faults.kinds import KINDS, Class
+from tests.support.faults.kinds import KINDS
+from tests.support.faults.table import Class
 from tests.support.programs import need
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")

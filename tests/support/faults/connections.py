@@ -105,6 +105,26 @@ def tls_kinds(authority: Authority) -> dict[str, Greet]:
     }
 
 
+def _answering(raw: bytes) -> Greet:
+    async def greet(_proxy: FaultProxy, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(raw)
+        await writer.drain()
+
+    return greet
+
+
+TUNNEL_HOST = "sandbox.test"  # no loopback, which no proxy is asked for
+TUNNEL_LOGIN = "CONNECT: 407"
+TUNNEL_KINDS: dict[str, Greet] = {
+    **{
+        f"CONNECT: {status}": _answering(b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\n\r\n" % status)
+        for status in (403, 407, 502, 503, 504)
+    },
+    "CONNECT: a page": _answering(b"HTTP/1.1 503 No\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n<p>No</p>"),
+    "CONNECT: closed": _answering(b""),
+    "CONNECT: garbage": _answering(random.Random(2).randbytes(200)),
+}
+
 Look = Callable[..., Any]
 
 

@@ -1,96 +1,15 @@
-"""Every kind of fault, what class it belongs to, and the exit code that each class must lead to at each endpoint.
-
-The expectations are derived from the promises (DESIGN, Syncs; RFC 9110), and written down before anything is run.
-"""
+"""Every kind of fault: how an exchange is spoiled, and what class of fault it is."""
 
 import asyncio
 import random
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import formatdate
-from enum import Enum
 
 from tests.support.faults.proxy import Exchange, Spoil
-
-
-class Class(Enum):
-    """What the runner can know after a fault of this class."""
-
-    HARMLESS = "the answer is whole"
-    UNSENT = "the request certainly never left"
-    TURNED_AWAY = "the server says that it did not take the request, and to come again"
-    LOST = "no answer, or none that is HTTP: it may have been taken"
-    FAILING = "the server failed: it may have begun"
-    GARBLED = "a good status with a body that is no answer"
-    ELSEWHERE = "a redirect, which is not followed"
-    EXPIRED = "the token is no longer good"
-    CONFLICT = "such a job is running already"
-    DENIED = "refused as the login refuses credentials"
-    REFUSED = "refused for another reason"
-    ODD = "a failure that no repeat mends"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of fault. `taken`: the request reaches the server before the answer is spoiled."""
-
-    name: str
-    of: Class
-    spoil: Spoil
-    taken: bool = False
-
-
-def expected(kind: Kind, endpoint: str, times: int) -> int:
-    """The exit code of a run in which the first `times` (1 to 3) requests to `endpoint` meet this kind.
-
-    The tries of a request are five. A job at its deadline is cancelled, and the run ends with 6 whether that succeeds or not.
-    """
-    if endpoint == "cancel":
-        return 6
-    if kind.of in (Class.HARMLESS, Class.UNSENT, Class.TURNED_AWAY):
-        return 0
-    if endpoint == "refresh":  # whatever comes of it, the login follows
-        return 0
-    return {"login": _login, "trigger": _trigger, "status": _status, "list": _list}[endpoint](kind, times)
-
-
-def _login(kind: Kind, times: int) -> int:
-    """Sent once more where the answer was lost, and never a third time: the server may count each as a failure."""
-    if kind.of in (Class.LOST, Class.FAILING):
-        return 0 if times == 1 else 7
-    return 3 if kind.of in (Class.EXPIRED, Class.DENIED) else 9
-
-
-_BY_VALUE = {"400": 2, "404": 2, "422": 2, "403": 3}  # what the settings name is refused; a right is missing
-
-
-def _trigger(kind: Kind, times: int) -> int:
-    """Sent again with its key twice; then the listing tells, where there is a job to list."""
-    if kind.of in (Class.LOST, Class.FAILING, Class.ODD, Class.GARBLED):
-        return 0 if times < 3 or kind.taken else 8
-    if kind.of is Class.EXPIRED:
-        return 0 if times == 1 else 3
-    if kind.of is Class.CONFLICT:  # the job may have ended between the refusal and the listing
-        return 0 if times < 3 else 9
-    return _BY_VALUE.get(kind.name, 9)
-
-
-def _status(kind: Kind, times: int) -> int:
-    """A poll is free: it goes on, unless the API itself gives three answers in a row that do not fit."""
-    if kind.of is Class.EXPIRED:
-        return 0 if times == 1 else 3
-    misfits = kind.of in (Class.CONFLICT, Class.DENIED, Class.REFUSED) and kind.name != "404"
-    if times == 3 and misfits:
-        return 3 if kind.name == "403" else 9
-    return 0
-
-
-def _list(kind: Kind, times: int) -> int:
-    """Asked after a lost trigger without a key: what cannot be listed stays unknown."""
-    code = 9 if kind.name == "404" and times == 3 else _status(kind, times)
-    return 8 if code else 0
+from tests.support.faults.shown import TOLD
+from tests.support.faults.table import Class, Kind
 
 
 def _status_line(status: int, of: Class, **headers: str) -> Spoil:
@@ -300,6 +219,17 @@ _HARMLESS = (
 )
 
 
+def _pages(of: Class, *statuses: int) -> tuple[Kind, ...]:
+    def page(status: int) -> Spoil:
+        async def spoil(exchange: Exchange) -> None:
+            body = b"<!doctype html><title>One moment</title><p>Checking your browser"
+            await exchange.reply(body, f"{status} Page", Content_Type="text/html; charset=utf-8")
+
+        return spoil
+
+    return tuple(Kind(f"{status} page", of, page(status)) for status in statuses)
+
+
 def _statuses(of: Class, *statuses: int, **headers: str) -> tuple[Kind, ...]:
     return tuple(Kind(str(status), of, _status_line(status, of, **headers)) for status in statuses)
 
@@ -317,10 +247,14 @@ _STATUSES = (
     Kind("503, Retry-After: a date to come", Class.TURNED_AWAY, _later(1.0)),
     *_statuses(Class.FAILING, 408, 500, 502, 504),
     *_statuses(Class.ODD, 501, 505, 507),
+    *_statuses(Class.FAILING, 520, 521, 522, 524, 530),
+    *_pages(Class.FAILING, 500, 502, 504, 523, 525),
+    *_pages(Class.TURNED_AWAY, 503),
+    *_pages(Class.PAGE, 403, 404),
     *_statuses(Class.ELSEWHERE, 301, 302, 303, 307, 308, Location="http://192.0.2.1/elsewhere"),
     *_statuses(Class.EXPIRED, 401),
     *_statuses(Class.CONFLICT, 409),
     *_statuses(Class.DENIED, 400, 403, 423),
     *_statuses(Class.REFUSED, 404, 405, 406, 410, 413, 415, 418, 422, 431, 451),
 )
-KINDS = (*_LOST, *_GARBLED, *_HARMLESS, *_STATUSES)
+KINDS = (*_LOST, *_GARBLED, *_HARMLESS, *TOLD, *_STATUSES)

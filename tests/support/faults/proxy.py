@@ -66,6 +66,7 @@ class FaultProxy:
 
     upstream: str
     tls: ssl.SSLContext | None = None
+    tunnel: bool = False  # each connection begins with a CONNECT, as to a proxy
     close_each: bool = False  # end the connection after every exchange, so that each request makes a new one
     seen: Counter[str] = field(default_factory=Counter)
     serving: set["asyncio.Task[None] | None"] = field(default_factory=set)  # asyncio itself holds tasks but weakly
@@ -116,10 +117,14 @@ class FaultProxy:
         task = asyncio.current_task()
         self.serving.add(task)
         try:
+            if self.tunnel:
+                await reader.readuntil(b"\r\n\r\n")
             if self._greet and number in self._greet[1]:
                 self.spoiled += 1
                 await self._greet[0](self, reader, writer)
                 return
+            if self.tunnel:
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             if self.tls:
                 await writer.start_tls(self.tls)
             while await self._one(reader, writer):

@@ -1,0 +1,41 @@
+"""The beginning of a JSON answer that is too large to be read whole, closed so that it is JSON. Pure."""
+
+import re
+
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
+_CLOSING = {b"[": b"]", b"{": b"}"}
+
+
+def within(content: bytes, values: int) -> bytes:
+    """`content` up to about so many values."""
+    for number, found in enumerate(re.finditer(rb"[,\[{]", content), 1):
+        if number >= values:
+            return content[: found.start()]
+    return content
+
+
+def closed(beginning: bytes) -> bytes | None:
+    """`beginning` up to the last whole element of its outermost open array, with what is open closed.
+
+    None where no array is open, or none of its elements is whole.
+    """
+    open_at: list[bytes] = []
+    commas: list[int | None] = []
+    for found in _TOKEN.finditer(beginning):
+        token = found[0]
+        if token == b'"':  # a text that does not end
+            break
+        if token in _CLOSING:
+            open_at.append(token)
+            commas.append(None)
+        elif token == b"," and open_at:
+            commas[-1] = found.start()
+        elif token in (b"]", b"}") and open_at:
+            open_at.pop()
+            commas.pop()
+    for depth, (sign, comma) in enumerate(zip(open_at, commas, strict=True), 1):
+        if sign == b"[":
+            if comma is None:
+                return None
+            return beginning[:comma] + b"".join(_CLOSING[one] for one in reversed(open_at[:depth]))
+    return None

@@ -1,0 +1,180 @@
+"""Listings over the wire: page after page as far as it is needed; what cannot be read is left out and told once."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from runner.errors import ContractError
+from runner.frozen import Frozen
+from runner.http.messages import Response
+from runner.models import JobStatus, SyncJob
+from runner.profile import extraction, informing
+from runner.profile.expressions import find, shape
+from runner.profile.informing import Informing
+from runner.profile.listings import Listing, Pages
+from runner.profile.models import Jobs
+
+LINK_PARTS = 50  # of a Link header that are looked at
+
+
+class Listed(Frozen):
+    """What a listing told. `unread` are entries without a readable id or status, as far as they can be told.
+
+    `partial` says why there may be further jobs; `skipped` what could not be read.
+    """
+
+    jobs: tuple[SyncJob, ...] = ()
+    unread: tuple[SyncJob, ...] = ()
+    partial: str | None = None
+    skipped: str | None = None
+
+    def only(self, wanted: Callable[[SyncJob], bool]) -> "Listed":
+        """Those that are `wanted`."""
+        return Listed(tuple(filter(wanted, self.jobs)), tuple(filter(wanted, self.unread)), self.partial, self.skipped)
+
+
+class NextPage(Frozen):
+    """How the next page is asked for: by values for the request's template, or at a target of its own."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    target: str | None = None
+
+
+Ask = Callable[[NextPage], Awaitable[tuple[NextPage, Response]]]
+
+
+@dataclass(slots=True)
+class Reading:
+    """One listing as it is read. `enough` says of the jobs so far that no further page is needed."""
+
+    profile: Jobs
+    listing: Listing
+    enough: Callable[[list[SyncJob]], bool]
+    jobs: list[SyncJob] = field(default_factory=list)
+    unread: list[SyncJob] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    pages: int = 0
+    entries: int = 0
+    partial: str | None = None
+
+    def take(self, answer: Response) -> bool:
+        """Read one page; whether there may be another that is needed."""
+        items = _entries(answer.body, self.listing.jobs)
+        self.pages += 1
+        self.entries += len(items)
+        found = [job for job in map(self._read, items) if job is not None]
+        new = [job for job in found if job.job_id not in self.ids]
+        self.jobs += new
+        self.ids |= {job.job_id for job in new}
+        self.partial = None
+        if answer.cut:
+            self.partial = f"the answer is larger than what is read of one; its first {len(items)} entries count"
+        repeats = bool(found) and not new  # the API knows no such pages
+        return bool(items) and not repeats and not self.enough(self.jobs)
+
+    def _read(self, item: Any) -> SyncJob | None:
+        """The job; None for an entry that cannot be read, which says nothing of the others."""
+        try:
+            return extraction.job(self.profile, item)
+        except ContractError as problem:
+            self.problems.append(str(problem))
+            if isinstance(item, dict):
+                self.unread.append(_glimpse(self.profile, item))
+            return None
+
+    def next(self, answer: Response, page: NextPage, base_path: str) -> NextPage | None:
+        """How the page after `answer` is asked for; None where there is none, or where enough pages were read."""
+        pages = self.listing.pages
+        if pages is None or (answer.cut and pages.by != "offset"):
+            return None
+        found = _next(pages, answer, page, base_path, self)
+        if found is not None and self.pages >= pages.most:
+            self.partial = f"there are more than {self.pages} pages; the first {self.pages} were read"
+            return None
+        return found
+
+    def listed(self) -> Listed:
+        """What was read."""
+        skipped = None
+        if self.problems:
+            skipped = f"{len(self.problems)} of {self.entries} entries cannot be read, such as: {self.problems[0]}"
+        return Listed(tuple(self.jobs), tuple(self.unread), self.partial, skipped)
+
+
+async def read_pages(reading: Reading, base_path: str, ask: Ask) -> Listed:
+    """The jobs of the first page and of further ones. `ask` sends, and gives the page with its target and the answer.
+
+    Raises what `ask` raises, or ContractError.
+    """
+    page: NextPage | None = _first(reading.listing.pages)
+    while page is not None:
+        asked, answer = await ask(page)
+        page = reading.next(answer, asked, base_path) if reading.take(answer) else None
+    return reading.listed()
+
+
+def _entries(body: Any, expression: str) -> list[Any]:
+    found = find(body, expression)
+    if not isinstance(found, list):
+        raise ContractError(f"list: `{expression}` should be a list of jobs (shape: {shape(body)})")
+    return found
+
+
+def _glimpse(profile: Jobs, item: dict[str, Any]) -> SyncJob:
+    """What can be told of an entry without a readable id or status. It counts as one that may run."""
+    told, fields = Informing(item), profile.fields
+    return SyncJob(
+        told.read("job_id", fields.job_id, informing.word) or "",
+        JobStatus.PENDING,
+        extraction.sync_type(profile, told.read("sync_type", fields.sync_type, informing.word)),
+        told.read("user_id", fields.user_id, informing.word),
+        start_time=told.read("start_time", fields.start_time, informing.time),
+    )
+
+
+def _first(pages: Pages | None) -> NextPage:
+    if pages is None:
+        return NextPage()
+    return NextPage({"offset": 0} if pages.by == "offset" else {"page": pages.first} if pages.by == "page" else {})
+
+
+def _next(pages: Pages, answer: Response, page: NextPage, base_path: str, reading: Reading) -> NextPage | None:
+    if pages.by == "offset":
+        return NextPage({"offset": reading.entries})
+    if pages.by == "page":
+        return NextPage({"page": pages.first + reading.pages})
+    found = link_to_next(answer.headers.get("link", "")) if pages.by == "link" else extraction.text(answer, pages.at)
+    if not found:
+        return None
+    if pages.by == "cursor":
+        return NextPage({"cursor": found})
+    return NextPage(target=target_of(found, page.target or "/", base_path))
+
+
+def target_of(url: str, current: str, base_path: str) -> str:
+    """Path and query of an address that the API gave, below the base URL's own path.
+
+    Its host is not used: behind a gate it is often another, and credentials go to the base URL alone.
+    Raises ContractError for what is no address.
+    """
+    try:
+        parts = urlsplit(urljoin(base_path.rstrip("/") + current, url))
+    except ValueError:
+        raise ContractError("list: what should be the next page's address is none") from None
+    below = parts.path.removeprefix(base_path.rstrip("/"))
+    path = below if below.startswith("/") else parts.path
+    return "/" + path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
+
+
+def link_to_next(header: str) -> str | None:
+    """The address of `rel="next"` in a Link header (RFC 8288)."""
+    for part in header.split("<")[1 : LINK_PARTS + 1]:
+        address, _, parameters = part.partition(">")
+        for parameter in parameters.split(";")[1:]:
+            name, _, value = parameter.partition("=")
+            words = value.strip().strip(",").strip().strip('"').lower().split()
+            if name.strip().lower() == "rel" and "next" in words:
+                return address.strip()
+    return None

@@ -1,0 +1,30 @@
+"""How jobs are listed, and how the further pages of a listing are asked for: part of `models`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from runner.profile.parts import Expression, Part, Request, Sources, Status
+
+
+class Pages(Part):
+    """How the further pages of a listing are asked for."""
+
+    by: Literal["offset", "page", "cursor", "url", "link"] = Field(
+        description="`offset`, `page`, `cursor`: the request uses ${offset} (entries so far), ${page} (the number) or "
+        "${cursor?}; `url`: the answer gives the next page's address; `link`: its Link header does (rel=next)."
+    )
+    at: Sources | None = Field(
+        default=None, description="Where the cursor or the address stands; the last page has none."
+    )
+    first: int = Field(default=1, ge=0, le=1, description="The number of the first page.")
+    most: int = Field(default=10, ge=2, le=100, description="So many pages are read at most.")
+
+
+class Listing(Part):
+    """How jobs are listed, newest first."""
+
+    request: Request
+    accepted: Status = (200,)
+    jobs: Expression = "@"
+    pages: Pages | None = Field(default=None, description="Absent: the first answer holds all that counts.")
