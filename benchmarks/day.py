@@ -46,7 +46,10 @@ class FakeApi:
         self.clock, self.length, self.progress, self.polls_per_second = clock, length, progress, 0
 
     profile = SimpleNamespace(
-        trigger=SimpleNamespace(names_job=False, idempotent=False), running=None, single=None, cancel=None
+        trigger=SimpleNamespace(names_job=False, names_once=False, idempotent=False),
+        running=None,
+        single=None,
+        cancel=None,
     )
 
     async def trigger(self, *_: object) -> SyncJob:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+from runner.external import ExternalText
 from runner.frozen import Frozen
 from runner.models import SyncJob
 
@@ -50,7 +51,7 @@ def started(job: SyncJob, since: float, skew: float | None) -> bool | None:
 
     A job that is still to start may be ours; one that has ended without a start time is not.
     """
-    at = None if job.start_time is None else unix(job.start_time.raw)
+    at = unix(job.start_time)
     if at is None:
         return not job.status.terminal
     if skew is None:
@@ -61,10 +62,10 @@ def started(job: SyncJob, since: float, skew: float | None) -> bool | None:
     return -CLOCK_SECONDS <= later <= SOON_SECONDS
 
 
-def unix(text: str | None) -> float | None:
+def unix(text: ExternalText | None) -> float | None:
     """A time of the API in Unix seconds, in UTC where it names no zone; None for anything that is no time."""
     try:
-        moment = datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat("" if text is None else text.raw)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from runner.errors import ContractError
+from runner.external import ExternalText
 from runner.frozen import Frozen
 from runner.http.messages import Response
 from runner.models import JobStatus, SyncJob
@@ -54,7 +55,7 @@ class Reading:
     jobs: list[SyncJob] = field(default_factory=list)
     unread: list[SyncJob] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)
+    ids: set[ExternalText] = field(default_factory=set)
     pages: int = 0
     entries: int = 0
     partial: str | None = None
@@ -126,7 +127,7 @@ def _glimpse(profile: Jobs, item: dict[str, Any]) -> SyncJob:
     """What can be told of an entry without a readable id or status. It counts as one that may run."""
     told, fields = Informing(item), profile.fields
     return SyncJob(
-        told.read("job_id", fields.job_id, informing.word) or "",
+        told.read("job_id", fields.job_id, informing.word) or ExternalText(""),
         JobStatus.PENDING,
         extraction.sync_type(profile, told.read("sync_type", fields.sync_type, informing.word)),
         told.read("user_id", fields.user_id, informing.word),
