@@ -16,15 +16,17 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._=@+-]+")
 _LONGEST = 60  # characters of one part of a name
 
 
-def safe_name(text: str) -> str:
+def safe_name(text: str, raw: str | None = None) -> str:
     """`text` as one part of a file's name: letters, digits and `._=@+-`, 73 characters at most, no dot in front.
 
-    Two texts never become one name: what was changed is told apart by a part of its SHA-256.
+    Two texts never become one name: what was changed is told apart by a part of its SHA-256. `raw` is what the text was
+    before it was made fit to print, if it was.
     """
+    raw = text if raw is None else raw
     plain = _UNFIT.sub("_", text)[:_LONGEST].lstrip(".-") or "_"
-    if plain == text:
+    if plain == raw:
         return plain
-    return f"{plain}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:12]}"
+    return f"{plain}-{hashlib.sha256(raw.encode(errors='surrogatepass')).hexdigest()[:12]}"
 
 
 def opened_directory(path: Path) -> int:

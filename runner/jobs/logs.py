@@ -94,7 +94,8 @@ class JobLog:
         if self._file is None:
             logs = self._policy.logs
             assert logs.dir is not None
-            name = "--".join(map(safe_name, (self._shared.account, self._sync, self.job.shown_id))) + ".log"
+            job = safe_name(self.job.shown_id, self.job.job_id.raw)
+            name = "--".join((safe_name(self._shared.account), safe_name(self._sync), job)) + ".log"
             self._file = LogFile(logs.dir, name, logs.max_bytes)
             self.path = str(self._file.path)
         if self._file.full:

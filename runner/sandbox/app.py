@@ -14,7 +14,7 @@ import yaml
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -96,6 +96,7 @@ class Sandbox:
             Route("/api/sync/cli/cancel", self.cancel, methods=["POST"]),
             Route("/api/v1/garmin/sync/status", self.single_status, methods=["GET"]),
             Route("/api/v1/garmin/{kind}", self.single_trigger, methods=["POST"]),
+            Route("/sandbox/jobs/{job_id}/{what}", self.left, methods=["GET"]),
             Route("/admin/faults", self.admin_faults, methods=["GET", "POST", "DELETE"]),
             Route("/admin/record", self.admin_record, methods=["GET"]),
             Route("/admin/users", self.admin_users, methods=["POST"]),
@@ -139,6 +140,13 @@ class Sandbox:
         user = self._user(request)
         body = await self._body(request)
         return JSONResponse(self.jobs.cancel(user, body["job_id"]))
+
+    async def left(self, request: Request) -> Response:
+        """A job's log as text, or its results. The contract has neither."""
+        user, job_id = self._user(request), request.path_params["job_id"]
+        if request.path_params["what"] == "log":
+            return PlainTextResponse(self.jobs.log(user, job_id))
+        return JSONResponse(self.jobs.results(user, job_id))
 
     async def single_trigger(self, request: Request) -> Response:
         """GarminSync's older form: one job at a time, no job id."""

@@ -138,6 +138,31 @@ class Jobs:
             raise Refusal(404, "no such job")
         return [{name: row[name] for name in _FIELDS} for row in rows]
 
+    def log(self, user: str, job_id: str) -> str:
+        """What the job did, a line for each item that failed. Raises Refusal where there is no such job."""
+        job = self.show(user, job_id, None, 1)[0]
+        kind = job["sync_type"]
+        lines = [f"{job['start_time'] or '-'} {kind}: {job['total_items'] or 0} items to sync"]
+        sql = "SELECT name, error FROM items WHERE user_id=? AND sync_type=? AND error IS NOT NULL ORDER BY name"
+        lines += [f"{kind}: {row['name']} failed: {row['error']}" for row in self._state.all(sql, user, kind)]
+        if job["end_time"]:
+            why = f" ({job['error_message']})" if job["error_message"] else ""
+            lines.append(
+                f"{job['end_time']} {kind}: {job['status']}, {job['processed_items'] or 0} items processed{why}"
+            )
+        return "".join(f"{line}\n" for line in lines)
+
+    def results(self, user: str, job_id: str) -> dict[str, Any]:
+        """What the job gives. Raises Refusal where there is no such job."""
+        job = self.show(user, job_id, None, 1)[0]
+        sql = "SELECT COUNT(*) AS stored, MAX(name) AS newest FROM items WHERE user_id=? AND sync_type=? AND error IS NULL"
+        row = self._state.one(sql, user, job["sync_type"])
+        return {
+            "processed": job["processed_items"] or 0,
+            "stored": row["stored"] if row else 0,
+            "newest": row and row["newest"],
+        }
+
     def cancel(self, user: str, job_id: str) -> dict[str, Any]:
         """The job, cancelled if it had not ended. Raises Refusal where there is no such job."""
         self._state.run(

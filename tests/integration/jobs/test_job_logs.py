@@ -368,3 +368,16 @@ def test_each_job_of_a_sync_that_is_tried_again_has_its_log(tmp_path: Path) -> N
         ended = run(api, tmp_path, jobs=WHOLE, retry={"job_attempts": 2}, logs={"dir": str(tmp_path / "logs")})
     assert (ended.code, shown(ended)) == (0, ["first"])
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["default--nightly--1.log"]
+
+
+def test_jobs_with_long_ids_that_begin_alike_have_files_of_their_own(tmp_path: Path) -> None:
+    for end in ("a", "b"):
+        routes: dict[str, Any] = {
+            "POST /jobs": Answers({"job_id": "x" * 400 + end, "status": "pending"}, 201),
+            "GET /status": Answers({"job_id": "x" * 400 + end, "status": "failed"}),
+            "GET /log": text("x\n"),
+        }
+        jobs = {"status": {"request": {"path": "/status"}}, "logs": {"request": {"path": "/log"}}}
+        with ScriptedApi(routes) as api:
+            run(api, tmp_path, jobs=jobs, logs={"dir": str(tmp_path / "logs")})
+    assert len(list((tmp_path / "logs").iterdir())) == 2

@@ -14,7 +14,7 @@ from runner.outputs import github
 from runner.outputs.report_model import Report, build_report
 from runner.outputs.results import DOTENV_BYTES, TERMINATION_BYTES, document, dotenv, termination
 from runner.outputs.summary import one_line
-from tests.support.command_line import sync_runner
+from tests.support.command_line import CommandLine, sync_runner
 from tests.support.output_place import job, profile, run
 from tests.support.scripted_api import Answers, ScriptedApi
 from tests.support.workflows import as_github_reads
@@ -181,3 +181,14 @@ def test_without_results_nothing_changes_in_the_files_that_were_there() -> None:
     assert "results" not in github.outputs(made)
     assert termination("line", made) == "line"
     assert document(made)["results"] == {}
+
+
+def test_the_sandbox_shows_a_log_and_results_of_its_jobs(cli: CommandLine) -> None:
+    own = Path(__file__).parents[3] / "docs/examples/profiles/sandbox.yaml"
+    ended = cli.run("--profile", str(own), "--set", "logs.show=all", "run", "health", "--report", "-")
+    assert ended.code == 0, ended.stderr
+    [sync] = ended.report["syncs"]
+    assert sync["results"]["processed"] == sync["processed_items"]
+    assert sync["results"]["stored"] > 0
+    assert "health: completed" in sync["log"][-1]
+    assert ended.events("sync.output_unread") == []

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,26 @@ def test_the_report_obeys_no_command_of_a_ci_system() -> None:
     report = run(result(Outcome.FAILED, error="##vso[task.setvariable variable=x]y ##teamcity[x]\n::error::x"))
     assert "##" not in as_text(report)
     assert read_report(as_text(report)) == report
+
+
+LOG = ("</pre><script>alert(1)</script>", "]]> & <b>", "::error::x", "last line")
+
+
+def test_a_failed_jobs_log_is_text_in_every_form() -> None:
+    failed = replace(result(Outcome.FAILED, error="why"), log=LOG)
+    report = run(failed, code=4)
+    assert plain(report)["syncs"][0]["log"] == [*LOG]
+    html = page(report, Timeline())
+    assert "<script>alert" not in html and "&lt;/pre&gt;&lt;script&gt;" in html and "last line" in html
+    summary = github.summary(report)
+    assert summary.count("</pre>") == 1 and "<script>" not in summary and "last line" in summary
+    case = junitparser.JUnitXml.fromstring(junit(report).encode())
+    assert all(line in str(next(iter(next(iter(case)))).system_out) for line in LOG)
+
+
+def test_the_logs_of_many_failed_jobs_leave_room_in_the_step_summary() -> None:
+    failed = [replace(result(Outcome.FAILED, f"s{n}", "why"), log=("x" * 1000,) * 50) for n in range(2000)]
+    summary = github.summary(run(*failed, code=4))
+    assert len(summary.encode()) <= github.SUMMARY_BYTES
+    assert summary.count("<details>") == github.LOGS
+    assert "s999" in summary
