@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from runner.frozen import Frozen
 from runner.outputs.interface import OutputContext
 from runner.outputs.sending import Sender, SendFailed
+from runner.url import is_loopback
 
 FIRST_WAIT = 0.2  # seconds before the second try; doubles
 MAX_BODY = 100_000  # bytes; healthchecks.io keeps 100 kB of a ping
@@ -53,7 +54,8 @@ def address(context: OutputContext, target: str, url: str | None, url_file: obje
     """The address in the secret file, or else `url`; None where there is none that can be used, which is logged."""
     from pathlib import Path
 
-    found = context.secret(url_file if isinstance(url_file, Path) else None) or url
+    secret = context.secret(url_file if isinstance(url_file, Path) else None)
+    found = secret or url
     if found is None:
         return None
     try:
@@ -64,5 +66,10 @@ def address(context: OutputContext, target: str, url: str | None, url_file: obje
         fit = False
     if not fit:
         context.failed(target, "the address is no URL; give one such as https://hc-ping.com/UUID")
+        return None
+    if secret and parts.scheme == "http" and not is_loopback(parts.hostname):
+        context.failed(
+            target, "plain http would show the secret address to others: use https, or `url` where it is no secret"
+        )
         return None
     return found

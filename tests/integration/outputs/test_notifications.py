@@ -132,3 +132,17 @@ def test_a_secret_file_that_is_not_there_is_told_and_the_run_goes_on(runner: Run
     done = runner.run("run", "health", *settings(notify__ping__url_file=tmp_path / "nowhere"))
     assert done.code == 0
     assert "no such secret" in done.events("emit.failed")[0]["error"]
+
+
+@pytest.mark.parametrize(("address", "sent"), [("http://hooks.example.org/T0KEN-of-the-hook", False), ("http://127.0.0.1:1/T0KEN-of-the-hook", True)])  # fmt: skip
+@pytest.mark.parametrize("kind", ["ping", "webhook"])
+def test_a_secret_address_does_not_go_over_plain_http_to_another_machine(
+    runner: Runner, tmp_path: Path, kind: str, address: str, sent: bool
+) -> None:
+    file = tmp_path / "address"
+    file.write_text(address)
+    words = [f"--set=notify.{kind}.url_file={file}", f"--set=notify.{kind}.when=success", "--set=notify.budget=1s"]
+    done = runner.run("run", "health", *words)
+    told = [line["error"] for line in done.events("emit.failed")]
+    assert done.code == 0 and told and "T0KEN" not in done.err
+    assert all(("plain http would show the secret address" in one) is not sent for one in told)

@@ -121,3 +121,14 @@ def test_entry_points_are_looked_up_only_where_a_setting_names_one(monkeypatch: 
     monkeypatch.setattr("importlib.metadata.entry_points", never)
     with open_outputs(Settings(base_url="https://x.example"), SystemClock(), with_metrics=True):
         pass
+
+
+def test_an_error_that_ends_a_command_is_redacted_before_who_knows_no_secrets_shows_it() -> None:
+    """The database's words, say: they come when the outputs are closed."""
+    with (
+        pytest.raises(UsageError) as raised,
+        open_outputs(Settings(base_url="https://x.example"), SystemClock()) as made,
+    ):
+        made.add_secret("hunter2-Sekr3t!")
+        raise UsageError("PostgreSQL refuses (no such user aHVudGVyMi1TZWtyM3Qh, hunter2-Sekr3t!)")
+    assert str(raised.value) == "PostgreSQL refuses (no such user ***, ***)"
