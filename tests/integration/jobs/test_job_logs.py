@@ -1,6 +1,8 @@
 """The logs of jobs: read as the profile says, shown and kept without secrets, and without a say in how a sync ends."""
 
 import gzip
+import signal
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -12,8 +14,9 @@ import pytest
 
 from runner.events.redaction import Redactor
 from runner.external import redacting_with
+from tests.support.command_line import Running
 from tests.support.in_process import RunOutput
-from tests.support.output_place import chunked, job, run, serving
+from tests.support.output_place import chunked, job, profile, run, serving
 from tests.support.scripted_api import Answers, Asked, ScriptedApi
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")
@@ -381,3 +384,29 @@ def test_jobs_with_long_ids_that_begin_alike_have_files_of_their_own(tmp_path: P
         with ScriptedApi(routes) as api:
             run(api, tmp_path, jobs=jobs, logs={"dir": str(tmp_path / "logs")})
     assert len(list((tmp_path / "logs").iterdir())) == 2
+
+
+@pytest.mark.parametrize("show", ["failed", "follow"])
+def test_a_signal_while_a_log_is_read_ends_the_run_at_once_with_what_is_known(tmp_path: Path, show: str) -> None:
+    asked = threading.Event()
+
+    def dripping(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        chunked(handler, (b"one line\n" for _ in iter(lambda: time.sleep(0.05), 1)))
+
+    (tmp_path / "secrets").mkdir()
+    own = profile(tmp_path, **WHOLE)
+    states = ["failed"] if show == "failed" else ["running"]
+    with ScriptedApi(job(*states)) as rest, serving({"/jobs/7/log": dripping}, rest) as url:
+        settings = {"logs.show": show, "logs.dir": tmp_path / "logs", "logs.timeout": "50s", "on_interrupt": "detach"}
+        sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        options = ["--base-url", url, "--secrets-dir", str(tmp_path / "secrets"), "--profile", str(own), *sets]
+        running = Running([*options, "run", "nightly", "--report", "-"], {})
+        assert asked.wait(30)
+        time.sleep(0.5)
+        running.signal(signal.SIGTERM)
+        ended = running.finish(20)
+    assert ended.report["syncs"][0]["outcome"] == ("failed" if show == "failed" else "interrupted")
+    assert ended.code == 143 if show == "follow" else ended.code in (4, 143)
+    [path] = (tmp_path / "logs").iterdir()
+    assert path.read_text().startswith("one line\n")
