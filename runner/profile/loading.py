@@ -1,6 +1,7 @@
 """Finds, reads and checks a profile's file. Every fault is a UsageError that names file, line and key."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,12 +61,32 @@ def built_ins(folder: Path = BUILT_IN) -> list[str]:
 def schema() -> dict[str, Any]:
     """The JSON Schema of a profile, for editors; what must fit together is checked by `parse` alone."""
     found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Profile.model_json_schema()}
-    return found | {"title": "Profile of sync-runner"}
+    required = [name for name in found["required"] if name != "auth"]
+    one_of = [{"required": ["auth"]}, {"required": ["login"]}]
+    return found | {"title": "Profile of sync-runner", "required": required, "oneOf": one_of}
 
 
 def parse(doc: Document) -> Profile:
     """The profile in a document. Raises UsageError, one line a fault, with file, line and key."""
-    return _parsed(Profile, doc)
+    return _parsed(Profile, _with_login(doc))
+
+
+def _with_login(doc: Document) -> Document:
+    """The document with the login that it names (`login`) in place of an `auth` of its own, and with its parameters."""
+    data = doc.data
+    if not isinstance(data, dict) or not isinstance(data.get("login"), str):
+        return doc
+    if "auth" in data:
+        raise UsageError(_line(doc, ("login",), "give `auth` or `login`, one of both"))
+    try:
+        path = locate(data["login"], LOGINS, "login")
+    except UsageError as error:
+        raise UsageError(_line(doc, ("login",), str(error))) from None
+    load_login(str(path))  # its own faults are told with its own lines
+    login, own = yaml_source.read(path).data, data.get("parameters")
+    given = own if isinstance(own, dict) else {}
+    parameters = {**login.get("parameters", {}), **given} if own is None or given else own
+    return replace(doc, data={**data, "auth": login["auth"], "parameters": parameters})
 
 
 def _parsed(kind: type[Kind], doc: Document) -> Kind:

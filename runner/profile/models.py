@@ -205,6 +205,9 @@ class Profile(Part):
     version: Literal[1] = Field(description="The version of this format.")
     description: str
     parameters: Parameters = Field(default={})
+    login: str | None = Field(
+        default=None, description="The login that this API usually has, built-in or a file, instead of `auth`."
+    )
     auth: Auth
     jobs: Jobs
     errors: Errors = Field(default_factory=Errors)

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
+from runner import profile as profiles
 from runner.errors import UsageError
 from runner.profile.loading import LOGINS, load_login
 
@@ -61,3 +63,44 @@ def test_a_mistake_is_found_when_the_file_is_read(tmp_path: Path, change: dict[s
 
 def test_a_login_whose_session_is_in_its_cookies_needs_no_token(tmp_path: Path) -> None:
     assert load_login(changed(tmp_path, {"session": {}})).auth.session is not None
+
+
+JOBS = {
+    "trigger": {"request": {"method": "POST", "path": "/jobs"}},
+    "status": {"request": {"path": "/jobs/${job_id}"}},
+    "fields": {"job_id": "id"},
+}
+
+
+def written(tmp_path: Path, **keys: Any) -> str:
+    """A profile with those keys beside its jobs."""
+    whole = {"version": 1, "description": "own", "jobs": JOBS, **keys}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
+    return str(tmp_path / "own.yaml")
+
+
+def test_a_profile_names_the_login_that_its_api_usually_has(tmp_path: Path) -> None:
+    loaded = profiles.load(written(tmp_path, login="keycloak", parameters={"count": {"type": "integer"}}))
+    assert loaded.auth == load_login("keycloak").auth
+    assert loaded.parameters.keys() == {"realm", "scope", "count"}
+    whole = yaml.safe_load((tmp_path / "own.yaml").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(profiles.schema()).validate(whole)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"login": "keycloack"}, "login `keycloack`: neither a built-in login"),
+        ({"login": "n8n", "auth": {"secrets": [], "headers": {}}}, "login: give `auth` or `login`, one of both"),
+        ({}, "auth: is required"),
+        ({"login": ["n8n"]}, "login: "),
+        ({"login": "n8n", "parameters": []}, "parameters: "),
+    ],
+)
+def test_a_login_that_a_profile_cannot_have_is_told_with_its_line(
+    tmp_path: Path, keys: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        profiles.load(written(tmp_path, **keys))
+    assert told in str(caught.value)
+    assert "own.yaml:" in str(caught.value)
