@@ -197,8 +197,8 @@ class StateSettings(_Section):
     url: str | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9+.-]*://",
-        description="Address of a database for sessions and used codes, such as postgresql://user@host/db; the password is the "
-        "secret state_password. Other schemes name entry points of `sync_runner.state`.",
+        description="Address of a database for sessions, used codes and the ledger, such as postgresql://user@host/db; the "
+        "password is the secret state_password. Other schemes name entry points of `sync_runner.state`.",
     )
 
     keep: Duration = Field(

@@ -35,8 +35,6 @@ class AccountState(Frozen):
     blocked: bool = False  # those secrets are not sent again until they change
     doubts: int = 0  # logins in a row without a clear answer
     checked_at: float = 0.0  # when `check` last proved that the state can be written
-    session_binding: str | None = None
-    """Fingerprint of the login and profile that the session belongs to; None: an older version wrote it."""
     unknown: dict[str, Any] = field(default_factory=dict)
     """What a newer version wrote beside it, kept as it is."""
 

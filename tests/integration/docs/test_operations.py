@@ -126,9 +126,10 @@ def test_an_upgrade_keeps_the_session_and_a_rollback_restores_the_state(machine:
 
 
 def _make_newer(ledger: Path) -> None:
-    """As a version would leave it that is ahead of all."""
+    """As a version would leave it that is ahead of all, and whose file no older one can use."""
     with sqlite3.connect(ledger) as db:
         db.execute("PRAGMA user_version = 999")
+        db.execute("UPDATE readable SET schema = 999")
     db.close()
 
 

@@ -33,7 +33,6 @@ NOW = FakeClock().time()
 WHOLE = AccountState(
     session("token", refresh_token="again", expires_at=NOW + 900), last_step=60_000_000, failures=2,
     cooldown_until=NOW + 300, skew=1.5, assume_used_until=NOW, since=NOW, refused_cause="password", refused_secrets="00:11", refused_at=NOW,
-    session_binding="x",
 )  # fmt: skip
 EVIL: tuple[Any, ...] = (
     None, True, False, -1, 0, 1, 1024, 10**400, -(10**400), 1e308, -1e308, float("nan"), float("inf"), 1e18, "", "7",
