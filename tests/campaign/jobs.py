@@ -9,6 +9,7 @@ from tests.campaign.faults import faults
 from tests.campaign.figures import Figures, main
 from tests.campaign.hostile import hostile
 from tests.campaign.interrupts import interrupts
+from tests.campaign.restarts import restarts
 from tests.campaign.watching import watch_fake, watch_real
 
 CAMPAIGNS: dict[str, Callable[[], Figures]] = {
@@ -18,6 +19,7 @@ CAMPAIGNS: dict[str, Callable[[], Figures]] = {
     "crowd": crowd,
     "hostile": hostile,
     "chains": chains,
+    "restarts": restarts,
     "watch_fake": watch_fake,
     "watch_real": watch_real,
 }

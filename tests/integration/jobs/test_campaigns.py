@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from runner.jobs.api import JobApi
+from runner.jobs.journal import SyncJournal
 from runner.jobs.pacing import Pacer
-from tests.campaign import crowd, deadlines, hostile, interrupts, watching
+from tests.campaign import chains, crowd, deadlines, hostile, interrupts, restarts, watching
 from tests.campaign.faults import Case, cases, judged
 from tests.campaign.figures import asked
 from tests.campaign.interrupts import Shot, faults_of
@@ -81,6 +82,42 @@ def test_the_fault_campaign_catches_a_wrong_code_and_a_forgotten_job(monkeypatch
     monkeypatch.setattr(JobApi, "poll", never)
     wrong = judged([Case("404", "status", 1, 0)]).wrong
     assert any("code 1 instead of 0" in fault for fault in wrong)
+
+
+def test_an_outage_over_two_runs_and_a_refused_tunnel_end_as_the_table_has_it() -> None:
+    some = [
+        Case("500 page", "outage", -1, 0),
+        Case("null", "outage", -1, 0),
+        Case("CONNECT: 503", "trigger", 2, 0),
+        Case("CONNECT: 407", "status", 1, 0),
+        Case("403 page", "trigger", 1, 0),
+        Case("522", "status", 3, 0),
+        Case("requeue", "status", 3, 0),
+        Case("odd listing", "list", 1, 0),
+        Case("times as milliseconds", "list", 1, 0),
+    ]
+    tally = judged(some)
+    assert tally.wrong == []
+    assert (tally.runs, tally.spoiled) == (len(some), len(some))
+
+
+def test_chains_of_tries_under_one_key_repeat_nothing_that_is_done() -> None:
+    wrong, codes = chains.judged(range(1, 5))
+    assert wrong == []
+    assert codes.total() == 4 * chains.TRIES
+
+
+def test_the_campaign_of_chains_catches_a_completed_sync_that_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forgotten(*_words: Any) -> None:
+        return None
+
+    monkeypatch.setattr(SyncJournal, "completed", forgotten)
+    assert any("triggered again" in fault for fault in chains.judged(range(1, 3))[0])
+
+
+def test_a_watch_outlives_restarts_of_its_api() -> None:
+    found = restarts.restarts(times=3, seconds=6)
+    assert (found["restarts"], found["triggers"]) == (3, 1)
 
 
 def _shot(**changed: Any) -> Shot:
