@@ -218,7 +218,7 @@ class Trial:
 
 def _guess(problem: str, body: Any) -> str:
     """Where the value perhaps stands that the problem misses."""
-    if "does not know job" in problem:
+    if "does not know job" in problem or problem.startswith("status: nothing at"):
         inner = (suggest.where("status", body) or "").rpartition(".")[0]
         return f"perhaps `job: {inner}`" if inner else ""
     missed = {"access token": "access_token", "job id": "job_id", "job status": "status", "progress": "progress"}
