@@ -142,6 +142,8 @@ class JobRequests:
         if answer.status == DENIED:
             self._rights.denied = True
             raise self.refused(endpoint, answer)
+        if 300 <= answer.status < 400:  # with a new session too: no gate that wants another
+            raise failures.redirected(endpoint, answer.status)
         raise AuthenticationError(f"{endpoint}: the API refuses a token it has just given ({answer.status})")
 
     async def signed(

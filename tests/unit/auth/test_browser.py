@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlencode
 import httpx
 import pytest
 
+from runner import profile as profiles
 from runner.auth.chain import GatedSessionProvider
 from runner.auth.credentials import Credentials
 from runner.auth.session import LoginSessionProvider
@@ -17,9 +18,11 @@ from runner.errors import Cause, ContractError, LoginRefused, StrayAnswer
 from runner.events.observer import Observer
 from runner.http.client import Client, tls_context
 from runner.http.messages import Response
-from runner.http.retry import Policy
+from runner.http.retry import Policy, Safety
+from runner.jobs.requests import JobRequests, Rights
 from runner.models import UserSession
 from runner.profile.loading import load_login
+from runner.profile.models import Request
 from runner.state.memory import MemoryStore
 from tests.support.login_model import FakeClock
 
@@ -275,3 +278,22 @@ def test_the_login_behind_a_gate_goes_through_it() -> None:
     session = ask(both, site)
     assert through == ["_oauth2_proxy=g0"]
     assert both.headers(session, "/jobs") == {"Cookie": "n8n-auth=h.e30.s; _oauth2_proxy=g0"}
+
+
+def test_an_api_that_redirects_with_a_new_session_too_is_told_as_such() -> None:
+    site = Site()
+    login = site.login("oauth2-proxy", API, prefix="oauth2")
+    answer = site.answer
+
+    def moved(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(302, headers={"Location": "/v2"}) if request.url.path == "/jobs" else answer(request)
+
+    site.answer = moved  # type: ignore[method-assign]
+    requests = JobRequests(site.client(API), profiles.load("garminsync"), login, "a", {}, Rights())
+    with pytest.raises(StrayAnswer, match="set base_url to the address it redirects to"):
+        asyncio.run(
+            requests.send(
+                "status", Request(path="/jobs"), {}, Safety.IDEMPOTENT, Deadline(site.clock), Observer(site.clock)
+            )
+        )
+    assert len([one for one in site.forms if "password" in one]) == 2  # one login, and one more after the redirect
