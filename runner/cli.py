@@ -31,7 +31,7 @@ def _run(arguments: Sequence[str]) -> int:
         log_format = parsed.log_format or log_format
         if parsed.command not in OBEYING:
             signals.unwind()
-        module = importlib.import_module(f"runner.commands.{parsed.command}")
+        module = importlib.import_module(f"runner.commands.{parsed.command.replace('-', '_')}")
         execute: Callable[[argparse.Namespace], int] = module.execute
         return int(execute(parsed))
     except SystemExit as leave:  # --help and --version (0), or SIGTERM

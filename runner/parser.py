@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "status": "show sessions, tokens and recent jobs, from the API or from the state",
     "cancel": "cancel a job",
     "login": "log in and keep the session for the next run",
+    "submit-code": "hand a one-time code to the run that waits for it",
     "logout": "drop the kept session",
     "config": "show the effective settings, the schema, or a commented file to start from",
     "profiles": "list, show, validate or test the profiles of APIs",
@@ -145,7 +146,7 @@ def build(chosen: str | None, *, whole: bool = False) -> Parser:
         description = f"{about[0].upper()}{about[1:]}."
         sub = commands.add_parser(name, help=about, description=description, parents=own, allow_abbrev=False)
         if full and name != "help":
-            importlib.import_module(f"runner.commands.{name}").add_arguments(sub)
+            importlib.import_module(f"runner.commands.{name.replace('-', '_')}").add_arguments(sub)
     return parser
 
 

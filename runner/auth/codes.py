@@ -1,12 +1,13 @@
-"""One-time codes on the wire: which time step is sent when, by the server's clock, and how many in one run."""
+"""One-time codes on the wire: how many in one run, from which source, and the server's clock that they are made for."""
 
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from runner.auth import totp
+from runner.auth.code_sources.interface import CodeSource, CodeWanted
+from runner.auth.code_sources.totp import TotpSource
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
-from runner.errors import AuthenticationError, DeadlineExceeded, SecretError
+from runner.errors import AuthenticationError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import retry
@@ -19,14 +20,18 @@ MAX_CODES = 2  # one-time codes in one run: one, and one more where the first me
 
 
 class Codes:
-    """The codes of one account in one run. Used steps and the server's skew are kept in the store."""
+    """The codes of one account in one run. What was used and the server's skew are kept in the store."""
 
-    def __init__(self, base_url: str, clock: Clock, add_secret: Callable[[str], None]) -> None:
-        """`add_secret` is told each code, so that the redactor knows it."""
+    def __init__(
+        self, base_url: str, clock: Clock, add_secret: Callable[[str], None], source: CodeSource | None = None
+    ) -> None:
+        """`add_secret` is told each code, so that the redactor knows it. Without a `source`: TOTP."""
         parts = urlsplit(base_url)
         self._trust_date = parts.scheme == "https" or is_loopback(parts.hostname)
-        self._clock = clock
         self._add_secret = add_secret
+        self._source = source or TotpSource(clock)
+        self._last = ""
+        self._unspent: str | None = None  # given back, and still good
         self.sent = 0
         self.certain = False
         self.dated = False  # whether an answer told the server's time
@@ -34,56 +39,57 @@ class Codes:
     @property
     def used_up(self) -> bool:
         """Whether this run may send no more."""
-        return self.sent >= MAX_CODES
+        return self.sent >= (1 if self._source.once else MAX_CODES)
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a login needs a person."""
+        return self._source.by_person
+
+    def available(self, seed: Seed | None) -> bool:
+        """Whether a code can be had where the API asks for one only of accounts that have a second factor."""
+        return seed is not None or not isinstance(self._source, TotpSource)
+
+    async def begin(self, deadline: Deadline) -> None:
+        """A login begins. Raises what the source raises: then nothing was sent."""
+        await self._source.begin(deadline)
 
     async def next(
         self, held: HeldState, seed: Seed | None, deadline: Deadline, observer: Observer, *, sure: bool = False
     ) -> str:
-        """A code of a step that was never sent; waits for its time. The step is kept as used before the code leaves.
+        """A code that was never sent, kept as used before it leaves.
 
-        `sure`: only of a step that nobody can have used before us; without memory of the current one the next is
-        waited for. Afterwards `certain` tells whether a refusal of this code would say anything of the seed.
-
-        Raises SecretError without a seed, AuthenticationError after too many codes, DeadlineExceeded.
+        `sure`: only one that nobody can have used before us. Afterwards `certain` tells whether a refusal of this code would
+        say anything of the secret. Raises AuthenticationError, also after too many codes, and what the source raises.
         """
-        if seed is None:
-            raise SecretError(
-                "login: the API wants a one-time code; mount the account's TOTP seed (Base32 or otpauth:// URI) "
-                "as the secret `totp_seed`"
-            )
         if self.used_up:
             raise AuthenticationError(
-                f"login: {MAX_CODES} one-time codes were sent in this run already; more could lock the account. "
+                f"login: {self.sent} one-time codes were sent in this run already; more could lock the account. "
                 "Does the API take back its tokens? See the log"
             )
-        stored = held.state
-        now = self._clock.time() + stored.skew
-        choice = totp.choose_step(seed, now, _last_step(seed, stored))
-        if sure and not _remembers(seed, stored, choice.step):
-            choice = totp.choose_step(seed, now, max(totp.step_at(seed, now), choice.step - 1))
-        if choice.wait > 0:
-            await self._wait(choice, deadline, observer)
+        unspent, self._unspent = self._unspent, None
+        if unspent is None:
+            made = await self._source.next(CodeWanted(held, deadline, observer, seed, sure))
+            if not (made.text and made.text.isascii() and made.text.isprintable()):
+                raise AuthenticationError("login: the source of one-time codes gave something that is no code")
+            unspent, self.certain = made.text, made.certain
+            self._add_secret(unspent)
         self.sent += 1
-        self.certain = _remembers(seed, stored, choice.step) and stored.answered
-        held.change(last_step=choice.step, since=stored.since or self._clock.time(), answered=False)
-        await held.keep()
-        code = totp.code(seed, choice.step)
-        self._add_secret(code)
-        return code
-
-    async def _wait(self, choice: totp.Choice, deadline: Deadline, observer: Observer) -> None:
-        if choice.wait >= deadline.remaining:
-            raise DeadlineExceeded(
-                f"login: the next one-time code comes in {choice.wait:.0f} s, but {deadline.what} ends in "
-                f"{deadline.remaining:.0f} s"
-            )
-        observer.emit(events.CodeWait(round(choice.wait, 3), choice.reason))
-        await self._clock.sleep(choice.wait)
+        self._last = unspent
+        return unspent
 
     def give_back(self, held: HeldState, before: AccountState) -> None:
         """The last code was certainly not looked at: it may be used again."""
-        held.change(last_step=before.last_step, answered=before.answered)
+        if self._source.stale:
+            self._source.give_back(held, before)
+        else:
+            self._unspent = self._last
         self.sent -= 1
+
+    def tell_end(self, seconds: float | None, observer: Observer) -> None:
+        """Report when the session ends, where a person must log in then; None: a refresh renews it, or no end is known."""
+        if seconds is not None and self.by_person:
+            observer.emit(events.SessionEnds(seconds))
 
     def measure_skew(self, held: HeldState, answer: Response, observer: Observer) -> None:
         """Server clock minus ours, from the Date header, against the middle of the exchange (RFC 5905's offset)."""
@@ -99,16 +105,3 @@ class Codes:
             held.change(skew=skew)
         if skew:
             observer.emit(events.ClockSkew(skew))
-
-
-def _remembers(seed: Seed, stored: AccountState, step: int) -> bool:
-    """Whether the state would know of a code of that step that was sent before: it is older than the step."""
-    if not stored.since:
-        return False
-    return totp.step_at(seed, stored.since + stored.skew) < step
-
-
-def _last_step(seed: Seed, stored: AccountState) -> int | None:
-    if not stored.assume_used_until:
-        return stored.last_step
-    return max(stored.last_step or 0, totp.step_at(seed, stored.assume_used_until + stored.skew))

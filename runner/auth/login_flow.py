@@ -74,6 +74,7 @@ class LoginFlow:
 
         Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded."""
         self.doubtful = False
+        await self.codes.begin(deadline)
         state = LoginState({**values, **random_values()}, self.browser(cookies))
         name = next(iter(self._auth.steps))
         for _ in range(2 * len(self._auth.steps) + MAX_CODES):
@@ -213,7 +214,7 @@ class _Sending:
         before = held.state
         if self._careful:
             await flow.keep_apart(before.refused_at, deadline)
-        with_code = step.wants_code and (seed is not None or not step.may_lack_code)
+        with_code = step.wants_code and (flow.codes.available(seed) or not step.may_lack_code)
         if with_code:
             unproven = step.sends_password and not self._state.proven
             values["code"] = await flow.codes.next(held, seed, deadline, observer, sure=unproven)

@@ -11,6 +11,7 @@ from typing import Any
 
 from runner.auth import refusals, renewal
 from runner.auth.browser import API, Gate
+from runner.auth.code_sources.interface import CodeSource
 from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
 from runner.auth.login_flow import LoginFlow, LoginState
@@ -59,8 +60,10 @@ class LoginSessionProvider:
         reread: Callable[[], Credentials] | None = None,
         constant: Mapping[str, Any] | None = None,
         named: Mapping[str, Client] | None = None,
+        codes: CodeSource | None = None,
     ) -> None:
-        """`add_secret` is told each new secret. `named` are the clients of addresses that steps name.
+        """`add_secret` is told each new secret. `named` are the clients of addresses that steps name; `codes`
+        gives one-time codes, else they are made of the seed.
 
         `constant` are values that templates may use beside the secrets: `account`, `base_url`, `params.NAME`.
         `reread` reads the secrets again: after a refused login once, for they may have been rotated meanwhile.
@@ -78,7 +81,7 @@ class LoginSessionProvider:
         self._stored = AccountState()
         self._named = named or {}
         self._cookies = SessionCookies(str(self._fixed.get("base_url", "")), clock) if auth.cookies else None
-        self._steps = LoginFlow(client, auth, Codes(base_url, clock, add_secret), clock, named or {})
+        self._steps = LoginFlow(client, auth, Codes(base_url, clock, add_secret, codes), clock, named or {})
         self._refused: AuthenticationError | None = None
 
     @property
@@ -112,6 +115,7 @@ class LoginSessionProvider:
             try:
                 async with self._held(deadline) as held:
                     acquired = self._session = await self._acquire(held, deadline, observer, rejected)
+                    self._steps.codes.tell_end(None if self._auth.refresh else self._left(acquired), observer)
             except AuthenticationError as error:
                 self._refused = error
                 raise

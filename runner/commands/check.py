@@ -116,6 +116,10 @@ async def _account(visit: Visit, rows: list[Row], *, login: bool) -> None:
     if not login:
         rows.append(Row(name, "login", "not tried", "--no-login"))
         return
+    if visit.settings.code.source != "totp" and not await tried(
+        "codes", lambda: visit.account.codes.check(visit.deadline)
+    ):
+        return
     if not await tried("login", lambda: _login(visit, before)):
         return
     if visit.account.api.profile.recent is None:

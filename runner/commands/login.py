@@ -1,9 +1,13 @@
 """`login`: have a session and keep it for the next run."""
 
 import argparse
+import asyncio
+import os
+import sys
 
+from runner.clock import Deadline
 from runner.engine.each_account import Visit, visit_each
-from runner.errors import StateError, UsageError
+from runner.errors import DeadlineExceeded, StateError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,4 +28,28 @@ def execute(arguments: argparse.Namespace) -> int:
         if kept.session is None and not visit.account.provider.static:
             raise StateError("login: the session was not kept; the log says why")
 
-    return visit_each(arguments, work)
+    return visit_each(arguments, work, ask=_ask if sys.stdin is not None and sys.stdin.isatty() else None)
+
+
+async def _ask(prompt: str, deadline: Deadline) -> str:
+    """The line that is typed. Raises DeadlineExceeded, and UsageError where the terminal is closed.
+
+    The event loop waits for it: a thread that reads could not be left behind.
+    """
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    loop, typed = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), typed.set)
+    remaining = deadline.remaining
+    try:
+        async with asyncio.timeout(None if remaining == float("inf") else max(0.0, remaining)):
+            await typed.wait()
+    except TimeoutError:
+        sys.stderr.write("\n")
+        raise DeadlineExceeded(f"login: no one-time code was typed until {deadline.what} ended") from None
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    line = os.read(sys.stdin.fileno(), 1024)
+    if not line:
+        raise UsageError("login: the terminal was closed before a one-time code was typed")
+    return line.decode(errors="replace").strip()

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.auth.code_sources.interface import Ask, CodeOptions, CodeSource
+from runner.auth.code_sources.kinds import open_source
 from runner.auth.interface import SessionProvider
 from runner.clock import Clock, Deadline
 from runner.engine import logins
@@ -38,12 +40,13 @@ class Account(Frozen):
     target: str
     provider: SessionProvider
     api: JobApi
+    codes: CodeSource
 
 
 class RunContext(Frozen):
     """What every account needs from outside. `learn` is told each secret; `clean` takes them out of a text again.
 
-    `meanwhile` is called once, while the answer to the first request is awaited.
+    `meanwhile` is called once, while the answer to the first request is awaited. `ask` asks a person at a terminal.
     """
 
     settings: Settings
@@ -54,6 +57,7 @@ class RunContext(Frozen):
     run_id: str = ""
     redact: Callable[[str], str] = str
     meanwhile: Callable[[], None] = lambda: None
+    ask: Ask | None = None
 
     @classmethod
     def of(
@@ -161,12 +165,18 @@ def open_account(
 ) -> Account:
     """The account, ready to work. Raises SecretError or UsageError before anything is sent."""
     settings = context.settings
-    reader = SecretReader(
-        plan.secrets_dir,
-        environment=context.environment,
-        use_environment=plan.use_environment,
-        named=settings.secret_sources,
-        warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
+    reader = _reader(plan, context, observer)
+    by_record = settings.code.source != "totp" and settings.state.lasting
+    codes = open_source(
+        CodeOptions(
+            settings.code,
+            reader,
+            context.clock,
+            context.add_secret,
+            plan.name,
+            open_inbox(plan, context, state, observer) if by_record else None,
+            context.ask,
+        )
     )
     tools = LoginTools(
         reader=reader,
@@ -175,10 +185,27 @@ def open_account(
         add_secret=context.add_secret,
         account=plan.name,
         store=lambda key, identity: _store(state, reader, context, key, identity, observer),
+        codes=codes,
     )
     provider, identity = logins.provider(logins.logins(settings, context.profile), settings.base_url, tools)
     api = JobApi(client, context.profile, provider, plan.name, settings.params)
-    return Account(plan.name, f"{settings.base_url} {identity}", provider, api)
+    return Account(plan.name, f"{settings.base_url} {identity}", provider, api, codes)
+
+
+def _reader(plan: AccountPlan, context: RunContext, observer: Observer) -> SecretReader:
+    return SecretReader(
+        plan.secrets_dir,
+        environment=context.environment,
+        use_environment=plan.use_environment,
+        named=context.settings.secret_sources,
+        warn=lambda secret, warning: observer.emit(events.SecretWarning(secret, warning)),
+    )
+
+
+def open_inbox(plan: AccountPlan, context: RunContext, state: RunState, observer: Observer) -> AccountStore:
+    """Where `submit-code` leaves a code for the account: a record of its own, for the run that waits holds the account's."""
+    reader = _reader(plan, context, Observer(context.clock))
+    return _store(state, reader, context, f"{context.settings.base_url} one-time codes", plan.name, observer)
 
 
 def _store(

@@ -2,9 +2,11 @@
 
 import argparse
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from runner import profile as profiles
+from runner.auth.code_sources.interface import Ask
 from runner.clock import Clock, Deadline, SystemClock
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.event_loop import complete
@@ -49,12 +51,13 @@ def visit_each(
     before: Callable[[RunContext, Outputs], None] = lambda _context, _outputs: None,
     on_error: Callable[[str, RunnerError], None] | None = None,
     first: Callable[[RunState, Deadline], Awaitable[None]] | None = None,
+    ask: Ask | None = None,
 ) -> int:
     """Do `work` with every account that is selected. Returns 0, or the gravest code of what failed.
 
     An error in `ignore` leaves the account out without a word. `before` is called once, before any account. `on_error` is
     told of an account's error, which is else logged. `first` has the state before
-    any account. `more` are settings of the command, stronger than all others.
+    any account. `more` are settings of the command, stronger than all others. `ask` asks a person at a terminal.
     """
     found = loaded(arguments, more)
     settings = found.settings
@@ -64,6 +67,7 @@ def visit_each(
         tell_renamed(found, made.observer)
         profile = profiles.load(settings.profile)
         context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
+        context = replace(context, ask=ask)
 
         before(context, made)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.auth.browser import API
 from runner.auth.chain import ChainedSessionProvider, GatedSessionProvider
+from runner.auth.code_sources.interface import CodeSource
 from runner.auth.credentials import Credentials, read_credentials
 from runner.auth.interface import SessionProvider
 from runner.auth.session import LoginSessionProvider
@@ -47,6 +48,7 @@ class LoginTools(Frozen):
     add_secret: AddSecret
     account: str
     store: Callable[[str, str], AccountStore]  # of an address and login, and of a user
+    codes: CodeSource | None = None  # of one-time codes; None: TOTP
 
 
 def logins(settings: Settings, profile: Profile) -> tuple[OneLogin, ...]:
@@ -116,6 +118,7 @@ def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> t
             reread=read,
             constant=constant,
             named=_named_clients(one, tools.client),
+            codes=tools.codes,
         )
         made.append(login)
     return _in_a_row(made, gate=found[0].gate), identity

@@ -143,11 +143,37 @@ class SecretsRotated(Event):
 
 
 class CodeWait(Event):
-    """The runner waits for the next time step (the last one is used, or nearly over)."""
+    """The runner waits for a code. `reason`: `used` and `ending` (the next time step's is waited for), `message` (an e-mail
+    is waited for, so long at most).
+    """
 
     name: ClassVar[str] = "login.code_wait"
     wait_seconds: float
     reason: str
+
+
+class CodeWanted(Event):
+    """A login waits for a person: hand over a one-time code with `sync-runner submit-code CODE`. After `timeout_seconds` it
+    gives up, with code 3.
+    """
+
+    name: ClassVar[str] = "login.code_wanted"
+    level: ClassVar[str] = "warning"
+    timeout_seconds: float
+
+
+class CodeWaitEnded(Event):
+    """A login waits for a person no more. `received`: a code was handed over."""
+
+    name: ClassVar[str] = "login.code_wait_ended"
+    received: bool
+
+
+class SessionEnds(Event):
+    """The session ends in so many seconds, and the next login needs a person: `sync-runner login` at a terminal."""
+
+    name: ClassVar[str] = "session.ends"
+    ends_in_seconds: float
 
 
 class ClockSkew(Event):

@@ -39,6 +39,12 @@ class MetricsListener:
         # A counter by its name: https://prometheus.io/docs/practices/naming/ keeps `_total` for them.
         self._total = counter("sync_items", "Items that the last run's syncs had to process.", _SYNC)
         self._skew = gauge("clock_skew_seconds", "The API's clock less ours; 0 within 2 s.", ("account",))
+        self._wanted = gauge("code_wanted", "Whether a login waits for a person's one-time code now.", ("account",))
+        self._session_end = gauge(
+            "session_end_timestamp_seconds",
+            "When the session ends and a person must log in, in Unix seconds.",
+            ("account",),
+        )
         build = gauge("build_info", "The runner's version; always 1.", ("version",))
         build.labels(__version__).set(1)
         self._success = Gauge(LAST_SUCCESS, LAST_SUCCESS_HELP, _SYNC, registry=self.of_success)
@@ -77,6 +83,17 @@ class MetricsListener:
                 self._skew.labels(account).set(skew)
             case events.SyncEnded() as end:
                 self._ended(record, end)
+            case _:
+                self._person(record, account)
+
+    def _person(self, record: Record, account: str) -> None:
+        match record.event:
+            case events.CodeWanted():
+                self._wanted.labels(account).set(1)
+            case events.CodeWaitEnded():
+                self._wanted.labels(account).set(0)
+            case events.SessionEnds(ends_in_seconds=seconds):
+                self._session_end.labels(account).set(record.time + seconds)
 
     def _request(self, done: events.RequestDone) -> None:
         if done.endpoint not in self._endpoints:

@@ -5,14 +5,16 @@ from typing import ClassVar
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from runner.clock import Deadline
+from runner.events.observer import Record
 from runner.outputs.delivery import MAX_BODY, Message, address, deliver
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report
 from runner.outputs.sending import check_address
 from runner.outputs.summary import one_line
+from runner.outputs.waiting import send_aside, waits_for_person
 from runner.settings import PingKind
 
-_PATHS: dict[PingKind, str] = {"start": "/start", "success": "", "failure": "/fail", "log": "/log"}
+_PATHS: dict[PingKind, str] = {"start": "/start", "success": "", "failure": "/fail", "log": "/log", "code": "/log"}
 
 
 class Ping(Output):
@@ -54,6 +56,12 @@ class Ping(Output):
             self._problem = problem and f"ping start: {problem}"
         except Exception as error:  # noqa: BLE001 - a thread's own traceback would show the address
             self._problem = f"ping start: unexpected {type(error).__name__}: a defect of the runner"
+
+    def take(self, record: Record) -> None:
+        """Ping at once that a login waits for a person."""
+        text = waits_for_person(record)
+        if text and self._url and "code" in self.context.settings.notify.ping.when:
+            send_aside(self.context, "ping code", self._message(self._url, "code", text))
 
     @property
     def push_seconds(self) -> float | None:

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from string import Template
 from typing import Any, ClassVar
 
+from runner.events.observer import Record
 from runner.outputs.delivery import MAX_BODY, Message, address, deliver
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report
 from runner.outputs.sending import check_address
 from runner.outputs.summary import one_line
+from runner.outputs.waiting import send_aside, waits_for_person
+from runner.settings import WEBHOOK_VALUES
 
 
 class Webhook(Output):
@@ -38,6 +41,18 @@ class Webhook(Output):
         """Read the address."""
         hook = self.context.settings.notify.webhook
         self._url = address(self.context, "webhook", hook.url, hook.url_file)
+
+    def take(self, record: Record) -> None:
+        """Post at once that a login waits for a person. What only the end of a run tells is empty, numbers are 0."""
+        hook = self.context.settings.notify.webhook
+        text = waits_for_person(record)
+        if text and self._url and "code" in hook.when:
+            values: dict[str, Any] = dict.fromkeys(WEBHOOK_VALUES, "")
+            values |= {"text": f"sync-runner: {text}", "run_id": self.context.run_id, "result": "code"}
+            values |= dict.fromkeys(("exit_code", "completed", "failed", "total", "duration_seconds"), 0)
+            values["base_url"] = self.context.settings.base_url
+            body = fill(hook.body, values, as_json=is_json(hook.content_type))
+            send_aside(self.context, "webhook", Message(self._url, body, hook.content_type))
 
     @property
     def push_seconds(self) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from runner.settings.code_section import CodeSettings
 from runner.settings.output_sections import ArtifactsSettings, LogsSettings
 from runner.settings.sections import (
     AccountSettings,
@@ -29,7 +30,7 @@ from runner.settings.values import ApiUrl, Shard
 ENV_PREFIX = "SYNC_RUNNER_"
 SECRET_NAMES = (
     "username", "password", "totp_seed", "refresh_token", "api_token", "client_id", "client_secret", "client_key",
-    "state_key", "state_password",
+    "state_key", "state_password", "hotp_seed", "imap_password",
 )  # fmt: skip
 
 
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
         description="How to log in, if not as the profile says: `keycloak`, a section with use, address, params, ..., or a "
         "list of them, each of which begins with the session of the one before.",
     )
+    code: CodeSettings = Field(default={}, validate_default=True)
     account: str = Field(
         default="default", min_length=1, description="The account's name in logs, metrics and reports."
     )

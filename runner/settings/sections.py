@@ -299,7 +299,7 @@ class ReportSettings(_Section):
     )
 
 
-PingKind = Literal["start", "success", "failure", "log"]
+PingKind = Literal["start", "success", "failure", "log", "code"]
 
 
 class PingSettings(_Section):
@@ -308,8 +308,8 @@ class PingSettings(_Section):
     url: HiddenUrl | None = Field(default=None, description="The check's address, such as https://hc-ping.com/UUID.")
     url_file: Path | None = Field(default=None, description="A secret file with that address, instead of url.")
     when: Words[PingKind] = Field(
-        default=("start", "success", "failure", "log"),
-        description="Which pings are sent; log: a run that a signal ended.",
+        default=("start", "success", "failure", "log", "code"),
+        description="Which pings are sent; log: a run that a signal ended; code: a login waits for a person, sent to URL/log.",
     )
 
 
@@ -320,8 +320,9 @@ class WebhookSettings(_Section):
     url_file: Path | None = Field(
         default=None, description="A secret file with that address, instead of url; may hold a query."
     )
-    when: Words[Literal["success", "failure"]] = Field(
-        default=("failure",), description="After which runs; failure: every exit code but 0."
+    when: Words[Literal["success", "failure", "code"]] = Field(
+        default=("failure", "code"),
+        description="After which runs; failure: every exit code but 0; code: at once, when a login waits for a person.",
     )
     body: WebhookBody = Field(
         default='{"text": "${text}"}',

@@ -35,6 +35,11 @@ class AccountState(Frozen):
     blocked: bool = False  # those secrets are not sent again until they change
     doubts: int = 0  # logins in a row without a clear answer
     checked_at: float = 0.0  # when `check` last proved that the state can be written
+    last_code: str | None = None  # SHA-256 of the last code that a program, a message or a person gave
+    counter: int | None = None  # the next counter of counter-based codes (RFC 4226)
+    counter_seed: str | None = None  # SHA-256 of the seed that the counter belongs to
+    code_waiter: float = 0.0  # in an inbox: until when a run waits for a code; 0: none does
+    submitted_code: str | None = None  # in an inbox: the code that a person handed over
     unknown: dict[str, Any] = field(default_factory=dict)
     """What a newer version wrote beside it, kept as it is."""
 
@@ -149,8 +154,10 @@ def _check_ranges(stored: AccountState) -> None:
         stored.failures >= 0
         and stored.doubts >= 0
         and (stored.last_step or 0) >= 0
+        and (stored.counter or 0) >= 0
         and abs(stored.skew) <= MAX_SKEW
-        and min(stored.cooldown_until, stored.since, stored.refused_at, stored.assume_used_until) >= 0
+        and min(stored.cooldown_until, stored.since, stored.refused_at, stored.assume_used_until, stored.code_waiter)
+        >= 0
     )
     if not good:
         raise ValueError

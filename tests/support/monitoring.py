@@ -27,6 +27,8 @@ DESIGN: dict[str, tuple[str, set[str]]] = {
     "http_request_duration_seconds": ("histogram", {"endpoint"}),
     "retries_total": ("counter", {"endpoint", "reason"}),
     "clock_skew_seconds": ("gauge", {"account"}),
+    "code_wanted": ("gauge", {"account"}),
+    "session_end_timestamp_seconds": ("gauge", {"account"}),
     "build_info": ("gauge", {"version"}),
 }
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())

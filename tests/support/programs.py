@@ -5,7 +5,12 @@ import shutil
 
 import pytest
 
-PACKAGES = {"promtool": "prometheus", "systemd-analyze": "systemd", "node": "nodejs"}  # Debian's, where named otherwise
+PACKAGES = {
+    "promtool": "prometheus",
+    "dovecot": "dovecot-imapd",
+    "systemd-analyze": "systemd",
+    "node": "nodejs",
+}  # Debian's, where named otherwise
 
 
 def need(program: str) -> str:

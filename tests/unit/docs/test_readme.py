@@ -21,7 +21,7 @@ def test_the_table_of_exit_codes_is_the_runners_own() -> None:
 
 def test_every_command_is_in_the_table() -> None:
     section = README.split("## Commands")[1].split("## ")[0]
-    named = set(re.findall(r"`([a-z]+)[ `]", section))
+    named = set(re.findall(r"`([a-z-]+)[ `]", section))
     assert set(COMMANDS) <= named
 
 

@@ -1,0 +1,60 @@
+"""`submit-code CODE`: hand a one-time code to the run that waits for a person."""
+
+import argparse
+import sys
+
+from runner import profile as profiles
+from runner.auth.code_sources.person import submit, waits, well_formed
+from runner.clock import Deadline, SystemClock
+from runner.engine.account import RunContext, open_inbox, opened_state
+from runner.engine.event_loop import complete
+from runner.engine.fleet import accounts
+from runner.errors import UsageError
+from runner.external import show
+from runner.outputs.assembly import open_outputs
+from runner.settings.arguments import loaded
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own options."""
+    parser.add_argument("code", metavar="CODE", help="the one-time code, or - to read it from standard input")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Hand the code to the one account whose run waits. Raises UsageError where none waits, or several do."""
+    code = well_formed(sys.stdin.readline(1024) if arguments.code == "-" else arguments.code)
+    settings = loaded(arguments).settings
+    if settings.code.source != "person":
+        raise UsageError(
+            f"submit-code: code.source is {settings.code.source}; only with `person` does a run wait for a code"
+        )
+    if not settings.state.lasting:
+        raise UsageError("submit-code: a code is handed over through the state; set state.dir, as the run has it")
+    clock = SystemClock()
+    with open_outputs(settings, clock) as made:
+        made.add_secret(code)
+        context = RunContext.of(settings, profiles.load(settings.profile), clock, made.add_secret, made.run_id)
+        deadline = Deadline.after(clock, settings.deadline.request, "deadline.request")
+
+        async def hand_over() -> str:
+            async with opened_state(context, made.observer, deadline) as state:
+                waiting = {}
+                for plan in accounts(settings, context.environment):
+                    inbox = open_inbox(plan, context, state, made.observer)
+                    if await waits(inbox, clock, deadline):
+                        waiting[plan.name] = inbox
+                if len(waiting) > 1:
+                    named = ", ".join(show(name, 80) for name in waiting)
+                    raise UsageError(
+                        f"submit-code: several accounts wait for a code ({named}); choose one with --account"
+                    )
+                for name, inbox in waiting.items():
+                    if await submit(inbox, code, clock, deadline):
+                        return name
+                raise UsageError(
+                    "submit-code: no run waits for a code with this base_url and state; its log says `login.code_wanted`"
+                )
+
+        name = complete(hand_over())
+    sys.stdout.write(f"{show(name, 80)}: handed over; the log of the run tells what the API says to it\n")
+    return 0

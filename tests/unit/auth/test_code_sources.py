@@ -1,0 +1,140 @@
+"""Sources of one-time codes without a network: counters, patterns, and who is looked up when."""
+
+import asyncio
+from importlib import metadata
+from typing import Any
+
+import pytest
+
+from runner.auth.code_sources import hotp, kinds
+from runner.auth.code_sources.found import code_in, without_codes
+from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted
+from runner.clock import Deadline, SystemClock
+from runner.errors import SecretError, UsageError
+from runner.events.observer import Observer
+from runner.settings.code_section import CodeSettings
+from runner.state.memory import MemoryStore
+from runner.state.record import Codec
+
+KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # RFC 4226, appendix D: 12345678901234567890
+CODES = ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"]
+CLOCK = SystemClock()
+DEADLINE = Deadline.after(CLOCK, 60.0, "the test")
+
+
+class Secrets:
+    """A reader of one secret."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def require(self, _name: str) -> str:
+        return self.text
+
+
+def options(source: str, secret: str = KEY, **more: Any) -> CodeOptions:
+    reader: Any = Secrets(secret)
+    return CodeOptions(CodeSettings(source=source), reader, CLOCK, lambda *_a, **_k: None, inbox=MemoryStore(), **more)
+
+
+def ask(source: hotp.HotpSource, store: MemoryStore, *, back: bool = False) -> str:
+    async def once() -> str:
+        async with store.hold(DEADLINE) as held:
+            before = held.state
+            code = await source.next(CodeWanted(held, DEADLINE, Observer(CLOCK)))
+            kept = store.state
+            assert kept.counter == held.state.counter, "the counter is kept before the code leaves"
+            if back:
+                source.give_back(held, before)
+        return code.text
+
+    return asyncio.run(once())
+
+
+def test_counter_codes_are_those_of_the_rfc_and_none_comes_twice() -> None:
+    store = MemoryStore()
+    assert [ask(hotp.hotp_source(options("hotp")), store) for _ in CODES] == CODES
+
+
+def test_a_code_that_was_not_looked_at_is_given_again() -> None:
+    store, source = MemoryStore(), hotp.hotp_source(options("hotp"))
+    assert [ask(source, store), ask(source, store, back=True), ask(source, store)] == [CODES[0], CODES[1], CODES[1]]
+
+
+def test_the_counter_belongs_to_its_seed_and_begins_where_the_uri_says() -> None:
+    store = MemoryStore()
+    ask(hotp.hotp_source(options("hotp")), store)
+    other = hotp.hotp_source(options("hotp", f"otpauth://hotp/x?secret={'B' * 32}&counter=7"))
+    ask(other, store)
+    assert store.state.counter == 8
+    assert ask(hotp.hotp_source(options("hotp", f"otpauth://hotp/x?secret={KEY}&counter=9")), store) == CODES[9]
+
+
+def test_the_counter_outlives_the_written_form() -> None:
+    store, codec = MemoryStore(), Codec()
+    ask(hotp.hotp_source(options("hotp")), store)
+    again = MemoryStore(codec.decode(codec.encode(store.state)))
+    assert ask(hotp.hotp_source(options("hotp")), again) == CODES[1]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "", "abc", "1234567", "otpauth://totp/x?secret=" + KEY, "otpauth://hotp/x", "otpauth://hotp/x?secret=!",
+        f"otpauth://hotp/x?secret={KEY}&counter=-1", f"otpauth://hotp/x?secret={KEY}&counter=99999999999",
+        f"otpauth://hotp/x?secret={KEY}&digits=5", "otpauth://[", f"otpauth://hotp/x?secret={KEY}&counter=",
+    ],
+)  # fmt: skip
+def test_a_seed_that_cannot_be_used_is_named_and_not_shown(secret: str) -> None:
+    if secret.endswith("counter="):  # an empty parameter is none
+        assert hotp.parse(secret)[1] == 0
+        return
+    with pytest.raises(SecretError, match="hotp_seed") as caught:
+        hotp.parse(secret)
+    assert KEY not in str(caught.value)
+    assert "totp_seed" not in str(caught.value) or "time-based" in str(caught.value)
+
+
+def test_a_counter_needs_a_state_that_is_kept() -> None:
+    with pytest.raises(UsageError, match="state.dir"):
+        hotp.hotp_source(
+            CodeOptions(CodeSettings(source="hotp"), options("hotp").reader, CLOCK, options("hotp").add_secret)
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Your code is 123456.", "123456"), ("order 123456789012\ncode 4711", "4711"), ("abc123456", None), ("", None),
+        ("x" * 501 + " 123456", None), ("\n" * 2001 + "123456", None), ("code:\r\n  0042  ", "0042"),
+    ],
+)  # fmt: skip
+def test_the_usual_pattern_finds_a_code_in_a_line(text: str, code: str | None) -> None:
+    assert code_in(text, CodeSettings().pattern) == code
+
+
+def test_the_first_group_counts_and_nothing_else_is_shown() -> None:
+    assert code_in("PIN=77-1234", r"PIN=[0-9]+-([0-9]+)") == "1234"
+    assert without_codes("got 123456 for x", CodeSettings().pattern) == "got *** for x"
+    assert "123456" not in repr(Code("123456"))
+
+
+def test_a_source_of_another_package_is_looked_up_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Point:
+        value = "package:source"
+
+        def load(self) -> Any:
+            return lambda given: ("theirs", given.settings.source)
+
+    def entry_points(*, group: str, name: str) -> list[Point]:
+        asked.append(f"{group} {name}")
+        return [Point()]
+
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
+    kinds.open_source(options("totp"))
+    assert asked == []
+    theirs: Any = kinds.open_source(options("theirs"))
+    assert theirs == ("theirs", "theirs")
+    assert asked == ["sync_runner.code_sources theirs"]
