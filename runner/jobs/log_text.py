@@ -28,20 +28,26 @@ class ShownLines:
     def __init__(self) -> None:
         """Nothing has come yet."""
         self._pending = ""
+        self._hiding = False  # until the line's end
 
     def add(self, text: str) -> str:
         """The lines that `text` ends, each with its line end; of a very long one what is certain of it."""
+        made = ""
+        if self._hiding:
+            _hidden, end, text = text.partition("\n")
+            self._hiding, made = not end, end
         *whole, self._pending = (self._pending + text).split("\n")
-        made = self._fit(whole)
+        made += self._fit(whole)
         while len(self._pending) > LONG + AHEAD:
-            part, self._pending = divided(self._pending)
+            part, rest = divided(self._pending)
             made += part
+            self._pending, self._hiding = rest or "", rest is None
         return made
 
     def end(self) -> str:
         """What is left."""
         pending, self._pending = self._pending, ""
-        return self._fit([pending]) if pending else ""
+        return self._fit([pending]) if pending else "\n" if self._hiding else ""
 
     def _fit(self, lines: list[str]) -> str:
         if all(len(line) <= LONG + AHEAD for line in lines):
@@ -49,18 +55,18 @@ class ShownLines:
         return "".join(map(self._in_parts, lines))
 
     def _in_parts(self, line: str) -> str:
-        made = ""
-        while len(line) > LONG + AHEAD:
-            part, line = divided(line)
+        made, rest = "", line or None
+        while rest is not None and len(rest) > LONG + AHEAD:
+            part, rest = divided(rest)
             made += part
-        return made + shown([line])[0] + "\n"
+        return made + (shown([rest])[0] if rest else "") + "\n"
 
 
-def divided(line: str) -> tuple[str, str]:
+def divided(line: str) -> tuple[str, str | None]:
     """The beginning of a long line, fit to print, and its raw rest.
 
-    The cut is at the first place where the two parts are redacted as the whole is. Where there is none, a stretch of
-    `AHEAD` characters is all secret, or all encoded, and is hidden.
+    The cut is at the first place where the two parts are redacted as the whole is. Where there is none, the line is all
+    secret there, or all encoded: the rest is None, and the whole is hidden.
     """
     head = line[: LONG + AHEAD]
     whole = shown([head])[0]
@@ -68,7 +74,7 @@ def divided(line: str) -> tuple[str, str]:
         first, second = shown([head[:at]])[0], shown([head[at:]])[0]
         if first + second == whole:
             return first, line[at:]
-    return shown([head[:LONG]])[0] + HIDDEN, line[LONG + AHEAD :]
+    return HIDDEN, None
 
 
 class Tail:

@@ -276,7 +276,7 @@ def in_pieces(raw: bytes) -> Any:
     "raw",
     [
         f"token={SECRET}\nend\n",
-        f"a\x1b[31mb \x1b[1m{SECRET[:9]}\x1b[0m{SECRET[9:]}\nend\n",
+        "a\x1b[31mb " + "\x1b[0m".join(SECRET[at : at + 4] for at in range(0, len(SECRET), 4)) + "\nend\n",
         f"{SECRET}",
         f"x\n{SECRET.encode().hex()}\n",
     ],
