@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -174,12 +174,20 @@ def _together(
 def planned_syncs(
     syncs: Sequence[SyncSettings], context: RunContext, last_success: Callable[[str], float | None]
 ) -> tuple[PlannedSync, ...]:
-    """The syncs with real dates; `last_success` gives Unix seconds by sync name. Raises UsageError."""
+    """The syncs with real dates; `last_success` gives Unix seconds by sync name. Raises UsageError.
+
+    One that the profile cannot say has an `error`, and fails alone.
+    """
+    faults: dict[str, str] = {}
     for sync in syncs:
-        parameters.check(context.profile, sync, context.settings.params)
+        try:
+            parameters.check(context.profile, sync, context.settings.params)
+        except UsageError as fault:
+            faults[sync.name] = str(fault)
     time_zone = zone(context.settings.time_zone)
     today = datetime.fromtimestamp(context.clock.time(), UTC).astimezone(time_zone).date()
-    return plan(syncs, today=today, time_zone=time_zone, last_success=last_success)
+    planned = plan(syncs, today=today, time_zone=time_zone, last_success=last_success)
+    return tuple(replace(one, error=faults.get(one.name, one.error)) for one in planned)
 
 
 @dataclass(slots=True)

@@ -307,6 +307,24 @@ def test_a_sync_whose_dates_cannot_be_fails_alone(cli_with: MakeCommandLine) -> 
     assert (told.code, told.outcomes) == (2, ["configuration", "completed"])
 
 
+@pytest.mark.parametrize(
+    ("sync", "told"),
+    [
+        ({"type": "nosuch"}, "no sync type `nosuch` in this profile"),
+        ({"type": "health", "params": {"x": 1}}, "syncs.health.params.x: no such parameter in this profile"),
+        ({"type": "health", "start": "2026-13-01"}, "syncs.health.start: no date `2026-13-01`"),
+    ],
+)
+def test_a_sync_that_the_profile_cannot_say_fails_alone(
+    cli_with: MakeCommandLine, sync: dict[str, Any], told: str
+) -> None:
+    cli = cli_with(mfa="none")
+    ended = run_here(cli.server.base_url, cli.secrets, [sync, {"type": "workouts"}])
+    assert (ended.code, ended.outcomes) == (2, ["configuration", "completed"])
+    assert told in ended.errors
+    assert [job["sync_type"] for job in cli.jobs()] == ["workouts"]
+
+
 def _keyed(cli: CommandLine, key: str | None, **settings: Any) -> Any:
     run: dict[str, Any] = {"run": {"key": key}} if key else {}
     return run_here(cli.server.base_url, cli.secrets, "health,workouts", state=cli.state, **run, **settings)
