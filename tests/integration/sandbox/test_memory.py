@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,9 @@ def test_as_many_passwords_as_come_at_once_are_hashed_two_at_a_time(
     """Each Argon2 hash takes 64 MiB: six at once had the sandbox of the dev overlay killed at its limit of 256 MiB."""
     hasher = CountingHasher()
     monkeypatch.setattr("argon2.PasswordHasher", lambda **_: hasher)
-    accounts = Accounts(SandboxSettings(data=tmp_path), State(tmp_path / "state.sqlite3"), time.time)
-    accounts.put("demo", "right", "", "none")
-
     body = {"username": "demo", "password": "right"}
-    with ThreadPoolExecutor(8) as together:
+    with closing(State(tmp_path / "state.sqlite3")) as state, ThreadPoolExecutor(8) as together:
+        accounts = Accounts(SandboxSettings(data=tmp_path), state, time.time)
+        accounts.put("demo", "right", "", "none")
         assert all("access_token" in one for one in together.map(accounts.login, [body] * 8))
     assert hasher.most == HASHES_AT_ONCE
