@@ -15,7 +15,7 @@ from runner.engine.account import Account, RunContext, open_account, open_client
 from runner.engine.fleet import AccountPlan
 from runner.engine.job_outputs import output_policy
 from runner.engine.selection import last_successes, selected
-from runner.errors import ExitCode, RunnerError, UsageError, defect
+from runner.errors import DeadlineExceeded, ExitCode, RunnerError, Unreachable, UsageError, defect
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http.client import Client
@@ -154,11 +154,30 @@ async def _all_accounts(
         AsyncExitStack() as stack,
     ):
         outputs = output_policy(context, stack)
-        await state.ledger.open(deadline)
-        asyncio.get_running_loop().call_later(LOAD_SECONDS, context.meanwhile)
         with _obeying(interrupt):
+            asyncio.get_running_loop().call_later(LOAD_SECONDS, context.meanwhile)
+            await _open_ledger(state, interrupt, deadline)
             await asyncio.gather(*(one_after_another(client, state) for _ in range(at_once)))
     return [ended[one.name] for one in plans]
+
+
+async def _open_ledger(state: RunState, interrupt: Interrupt, deadline: Deadline) -> None:
+    """Open it, unless a signal came: then nothing begins. Raises what the ledger raises, DeadlineExceeded at the deadline."""
+    if interrupt.code is not None:
+        return
+    opening = asyncio.ensure_future(state.ledger.open(deadline))
+    interrupt.tasks.add(opening)
+    try:
+        await opening
+    except asyncio.CancelledError:
+        if interrupt.code is None:
+            raise
+    except Unreachable as error:
+        if deadline.expired:
+            raise DeadlineExceeded(f"{error}; {deadline.what} is over") from None
+        raise
+    finally:
+        interrupt.tasks.discard(opening)
 
 
 def _together(
