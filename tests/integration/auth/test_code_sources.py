@@ -11,6 +11,7 @@ import pytest
 
 from runner.auth import totp
 from tests.support.command_line import PATIENCE, CommandLine, Finished, sync_runner
+from tests.support.scripted_api import Answers, ScriptedApi
 
 PERSON = ("--set", "code.source=person")
 
@@ -78,6 +79,22 @@ def test_a_run_that_nobody_gives_a_code_gives_up_with_code_3_and_has_sent_none(c
     late = cli.run(*PERSON, "submit-code", "123456")
     assert late.code == 2
     assert "no run waits" in late.errors
+
+
+def test_a_waiting_run_tells_ping_webhook_and_metrics_at_once(cli: CommandLine) -> None:
+    with ScriptedApi({"POST /hook": Answers(), "POST /ping/log": Answers(), "POST /ping/fail": Answers()}) as told:
+        ended = cli.run(
+            *PERSON, "--set", f"notify.webhook.url={told.base_url}/hook", "--set", "notify.webhook.when=code",
+            "--set", f"notify.ping.url={told.base_url}/ping", "--set", "notify.ping.when=code,failure",
+            "--set", f"metrics.textfile={cli.home / 'run.prom'}", "--set", "code.timeout=2s", "run", "health",
+        )  # fmt: skip
+    assert ended.code == 3, ended.stderr
+    text = "account default waits for a one-time code for 2 s; hand it over with `sync-runner submit-code CODE --account default`"
+    assert [one.json for one in told.at("/hook")] == [{"text": f"sync-runner: {text}"}]
+    assert [one.raw.decode() for one in told.at("/ping/log")] == [text]
+    assert told.asked[-1].path == "/ping/fail"
+    metrics = (cli.home / "run.prom").read_text(encoding="utf-8")
+    assert 'sync_runner_code_wanted{account="default"} 0.0' in metrics
 
 
 def test_the_deadline_of_the_run_ends_the_wait_with_code_6(cli: CommandLine) -> None:

@@ -1,6 +1,7 @@
 """Sources of one-time codes without a network: counters, patterns, and who is looked up when."""
 
 import asyncio
+import re
 from importlib import metadata
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from runner.auth.code_sources import hotp, kinds
 from runner.auth.code_sources.found import code_in, without_codes
 from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted
+from runner.auth.codes import Codes
 from runner.clock import Deadline, SystemClock
 from runner.errors import SecretError, UsageError
 from runner.events.observer import Observer
+from runner.outputs.metrics import MetricsListener
 from runner.settings.code_section import CodeSettings
 from runner.state.memory import MemoryStore
 from runner.state.record import Codec
@@ -138,3 +141,22 @@ def test_a_source_of_another_package_is_looked_up_only_when_it_is_named(monkeypa
     theirs: Any = kinds.open_source(options("theirs"))
     assert theirs == ("theirs", "theirs")
     assert asked == ["sync_runner.code_sources theirs"]
+
+
+@pytest.mark.parametrize(
+    ("source", "seconds", "told"), [("person", 90.0, True), ("person", None, False), ("totp", 90.0, False)]
+)
+def test_the_end_of_a_session_is_a_metric_only_where_a_person_must_log_in(
+    source: str, seconds: float | None, told: bool
+) -> None:
+    metrics = MetricsListener()
+    given = options(source)
+    codes = Codes("https://x.example", CLOCK, given.add_secret, kinds.open_source(given))
+    before = CLOCK.time()
+    codes.tell_end(seconds, Observer(CLOCK, [metrics], {"account": "ann"}))
+    found = re.findall(
+        r'^sync_runner_session_end_timestamp_seconds\{account="ann"\} (\S+)$', metrics.text(), re.MULTILINE
+    )
+    assert len(found) == told
+    if told:
+        assert before + 90 <= float(found[0]) <= CLOCK.time() + 90
