@@ -6,6 +6,7 @@ may give each transaction another server connection.
 
 import asyncio
 import logging
+import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 10.0
 GRACE = 0.15  # seconds for a statement after the deadline, which holds within 250 ms
 TRIES = 5
+FULL_SECONDS = 60.0  # for which a server is tried again that has no room for one more connection
+_NO_ROOM = ("too many clients", "connection slots are reserved", "too many connections", "no more connections allowed")
 SCHEMA = 2
 READABLE_BY = 1  # the oldest version of this module that can work with the tables as SCHEMA has them
 _LOCK = 0x53796E63  # of the migration, for its transaction
@@ -42,6 +45,10 @@ _MIGRATIONS = (  # from the version of that number to the next; a column or tabl
 # SQLSTATE classes that a person must mend: authorization, catalog name, syntax or access, object not in that state.
 _CONFIGURATION = ("28", "3D", "3F", "42", "25006")
 _REFUSED = ("authentication failed", "no pg_hba.conf entry", "does not exist", "not permitted", "no password supplied")
+
+
+class _Full(Unreachable):
+    """The server lets nobody else in now: others of this fleet are connected, and leave again."""
 
 
 class Connections:
@@ -79,16 +86,20 @@ class Connections:
 
         Raises StateError for what a person must mend, Unreachable for a database that is away.
         """
-        pause = 0.05
-        for last in [False] * (TRIES - 1) + [True]:
+        pause, tries = 0.05, 0
+        full = Deadline.after(self._clock, FULL_SECONDS, "the patience").min(deadline)
+        while True:
             try:
                 return await self._once(statement, values, deadline)
-            except Unreachable:
-                if last or deadline.expired:
+            except _Full:
+                if full.expired:
                     raise
-            await self._clock.sleep(min(pause, deadline.remaining))
+            except Unreachable:
+                tries += 1
+                if tries >= TRIES or deadline.expired:
+                    raise
+            await self._clock.sleep(min(random.uniform(pause / 2, pause), deadline.remaining))
             pause = min(pause * 2, 1.0)
-        raise AssertionError
 
     async def _once(self, statement: str, values: dict[str, Any], deadline: Deadline) -> list[tuple[Any, ...]]:
         import psycopg
@@ -175,7 +186,8 @@ class Connections:
             return StateError(
                 f"{self.name}: PostgreSQL refuses ({show(told, MAX_WORDS)}); check state.url and the secret `state_password`"
             )
-        return Unreachable(f"{self.name}: PostgreSQL cannot be used ({show(told, MAX_WORDS)})", sent=False)
+        kind = _Full if state == "53300" or any(words in told for words in _NO_ROOM) else Unreachable
+        return kind(f"{self.name}: PostgreSQL cannot be used ({show(told, MAX_WORDS)})", sent=False)
 
     async def close(self) -> None:
         """Close what is kept at rest."""

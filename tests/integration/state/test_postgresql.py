@@ -290,3 +290,21 @@ def test_processes_that_come_at_once_to_an_empty_database_make_its_tables_once()
     with postgresql() as server:
         asyncio.run(work(server))
         assert server.sql("SELECT version, readable_by FROM sync_runner_schema") == "2|1"
+
+
+def test_more_processes_than_the_server_lets_in_take_turns() -> None:
+    async def process(server: Server, number: int) -> None:
+        async with Process(server, "crowd") as store, store.hold(_deadline(60)) as held:
+            held.change(last_step=(held.state.last_step or 0) + 1)
+
+    async def work(server: Server) -> None:
+        await _read_once(server)
+        await asyncio.gather(*(process(server, number) for number in range(24)))
+        async with Process(server, "crowd") as store:
+            assert (await store.read(_deadline())).last_step == 24
+
+    with postgresql() as server:
+        server.stop()
+        server.command = [word.replace("max_connections=300", "max_connections=6") for word in server.command]
+        server.start()
+        asyncio.run(work(server))
