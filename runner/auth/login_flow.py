@@ -155,7 +155,7 @@ class LoginFlow:
         self, step: Step, sending: "_Sending", seed: Seed | None, deadline: Deadline, observer: Observer
     ) -> Response:
         try:
-            answer = await sending.client.repeat(
+            answer = await sending.client.tries.repeat(
                 "login",
                 lambda attempt: sending.once(attempt, seed, deadline, observer),
                 why=sending.why,

@@ -38,7 +38,7 @@ async def renewed(
     values = {**known, **old.carried, "refresh_token": old.refresh_token, "access_token": old.access_token}
     browser = flow.browser(old.carried.get(COOKIES))
     browser.skew = held.state.skew
-    answer = await browser.client(refresh.request, values).repeat(
+    answer = await browser.client(refresh.request, values).tries.repeat(
         "refresh",
         lambda attempt: _sent(browser, "refresh", refresh.request, values, attempt, deadline, observer),
         why=not_looked_at,
@@ -67,7 +67,7 @@ async def revoke(
     """End the session at the API. Raises Unreachable, ContractError, DeadlineExceeded."""
     values = {**known, **session.carried, "access_token": session.access_token, "refresh_token": session.refresh_token}
     browser = flow.browser(session.carried.get(COOKIES))
-    answer = await browser.client(how.request, values).repeat(
+    answer = await browser.client(how.request, values).tries.repeat(
         "revoke",
         lambda attempt: _sent(browser, "revoke", how.request, values, attempt, deadline, observer),
         why=lambda failure: retry.reason(failure, Safety.IDEMPOTENT),

@@ -1,6 +1,6 @@
 """The session of one account: a cached token, else a refresh, else a login; single-flight across tasks and processes.
 
-What is tried in which order, and when no more, is decided here; the steps of a login stand in `walk.py`.
+What is tried in which order, and when no more, is decided here; the steps of a login stand in `login_flow.py`.
 """
 
 import asyncio
@@ -62,23 +62,16 @@ class LoginSessionProvider:
         named: Mapping[str, Client] | None = None,
         codes: CodeSource | None = None,
     ) -> None:
-        """`add_secret` is told each new secret. `named` are the clients of addresses that steps name; `codes`
-        gives one-time codes, else they are made of the seed.
-
-        `constant` are values that templates may use beside the secrets: `account`, `base_url`, `params.NAME`.
-        `reread` reads the secrets again: after a refused login once, for they may have been rotated meanwhile.
-        """
-        self._auth = auth
+        """`add_secret` is told each new secret. `named` are the clients of addresses that steps name. `codes` gives one-time
+        codes, else they are made of the seed. `constant` are values for templates: `account`, `base_url`, `params.NAME`.
+        `reread` reads the secrets again: after a refused login once, for they may have been rotated meanwhile."""
         self._fixed = dict(constant or {})
         self._previous: UserSession | None = None
         self._mounted = Mounted(credentials, reread, clock)
-        self._store = store
-        self._clock = clock
-        self._add_secret = add_secret
+        self._auth, self._store, self._clock, self._add_secret = auth, store, clock, add_secret
         self._mutex = asyncio.Lock()
         self._session: UserSession | None = None
-        self._used_at = 0.0
-        self._stored = AccountState()
+        self._used_at, self._stored = 0.0, AccountState()
         self._named = named or {}
         self._cookies = SessionCookies(str(self._fixed.get("base_url", "")), clock) if auth.cookies else None
         self._steps = LoginFlow(client, auth, Codes(base_url, clock, add_secret, codes), clock, named or {})

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from runner.auth.login_flow import LoginState, shape_of
@@ -12,7 +13,7 @@ from runner.http.messages import Response
 from runner.models import AuthenticationToken, UserSession
 from runner.profile import extraction
 from runner.profile.expressions import shape
-from runner.profile.models import SessionFields, Source
+from runner.profile.models import SessionFields
 
 SHORTEST, LONGEST = 10.0, 366 * 86_400.0  # seconds: lifetimes beyond are more likely of another unit, and not believed
 PREVIOUS = "previous"  # carried with a session: a mark of the session of the login before, of which it was made
@@ -30,21 +31,13 @@ def read_session(
 ) -> UserSession:
     """The session in the last answer of `state`; `kept` are the carried names that go on with it.
 
-    `before` is the session that a refresh renews: it keeps its id, its beginning, and what the answer does not tell.
-    Raises ContractError where there is no token, or a value that does not fit.
+    `before` is the session that a refresh renews. Raises ContractError where there is no token, or a value that does not fit.
     """
     answer = state.answer
     assert answer is not None
-
-    def text(sources: tuple[Source, ...] | None) -> str | None:
-        return extraction.text(answer, sources, state.values)
-
+    text = partial(extraction.text, answer, known=state.values)
     cookies = state.browser.jar.dumped() if state.browser.jar else ""
-    access_token = text(fields.access_token) if fields.access_token else cookies and f"cookies {fingerprint(cookies)}"
-    if not access_token:
-        raise ContractError(
-            f"{endpoint}: no access token at `{extraction.named(fields.access_token) or 'a cookie'}` ({shape_of(answer)})"
-        )
+    access_token = _access_token(endpoint, text(fields.access_token), fields, cookies, answer)
     made_up = token_id(access_token)
     now = answer.sent_at  # the earliest moment it can have been issued
     lifetime = _lifetime(answer, fields, state.values, now)
@@ -61,16 +54,36 @@ def read_session(
         last_used_at=now,
         mfa_verified=state.used_code,
     )
-    return UserSession(
+    session = UserSession(
         token=token,
-        session_id=text(fields.session_id) or (before.session_id if before else "") or made_up,
+        session_id=text(fields.session_id) or made_up,
         user_id=user_id,
-        refresh_token=text(fields.refresh_token) or (before.refresh_token if before else None),
+        refresh_token=text(fields.refresh_token),
         expires_at=None if lifetime is None else now + lifetime,
         mfa_enabled=state.used_code if enabled is None else enabled,
-        created_at=(before.created_at if before else 0.0) or now,
+        created_at=now,
         last_used_at=now,
         carried=_kept(state, kept) | ({COOKIES: cookies} if cookies else {}),
+    )
+    return session if before is None else _renewed(session, before, text(fields.session_id))
+
+
+def _access_token(endpoint: str, told: str | None, fields: SessionFields, cookies: str, answer: Response) -> str:
+    """The token, or a name for the cookies that take its place. Raises ContractError where there is neither."""
+    found = told if fields.access_token else cookies and f"cookies {fingerprint(cookies)}"
+    if not found:
+        place = extraction.named(fields.access_token) or "a cookie"
+        raise ContractError(f"{endpoint}: no access token at `{place}` ({shape_of(answer)})")
+    return found
+
+
+def _renewed(session: UserSession, before: UserSession, session_id: str | None) -> UserSession:
+    """The session with what the answer that renewed it did not tell."""
+    return replace(
+        session,
+        session_id=session_id or before.session_id or session.session_id,
+        refresh_token=session.refresh_token or before.refresh_token,
+        created_at=before.created_at or session.created_at,
     )
 
 

@@ -3,14 +3,14 @@
 import argparse
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner import profile as profiles
 from runner.auth.code_sources.interface import Ask
 from runner.clock import Clock, Deadline, SystemClock
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.event_loop import complete
-from runner.engine.fleet import accounts
+from runner.engine.fleet import AccountPlan, accounts
 from runner.errors import RunnerError
 from runner.events import events
 from runner.events.observer import Observer
@@ -20,6 +20,9 @@ from runner.settings import Loaded, Settings, SyncSettings
 from runner.settings.arguments import loaded
 from runner.state.interface import JobLedger
 from runner.state.opening import RunState
+
+if TYPE_CHECKING:
+    from runner.http.client import Client
 
 
 class Visit(Frozen):
@@ -55,54 +58,58 @@ def visit_each(
 ) -> int:
     """Do `work` with every account that is selected. Returns 0, or the gravest code of what failed.
 
-    An error in `ignore` leaves the account out without a word. `before` is called once, before any account. `on_error` is
-    told of an account's error, which is else logged. `first` has the state before
-    any account. `more` are settings of the command, stronger than all others. `ask` asks a person at a terminal.
+    An error in `ignore` leaves the account out without a word. `before` is called once, before any account, and `first` with
+    the state. `on_error` is told of an account's error, which is else logged. `more` are found.settings, stronger than all others.
     """
-    found = loaded(arguments, more)
-    settings = found.settings
-    clock = SystemClock()
-    codes = [0]
-    with open_outputs(settings, clock) as made:
+    found, clock, codes = loaded(arguments, more), SystemClock(), [0]
+    with open_outputs(found.settings, clock) as made:
         tell_renamed(found, made.observer)
-        profile = profiles.load(settings.profile)
-        context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
-        context = replace(context, ask=ask)
-
-        before(context, made)
+        profile = profiles.load(found.settings.profile)
+        context = RunContext.of(found.settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
+        before(context := replace(context, ask=ask), made)
 
         async def all_accounts() -> None:
-            whole = Deadline.after(clock, settings.deadline.run, "the run's deadline")
+            whole = _whole(context)
             async with open_client(context) as client, opened_state(context, made.observer, whole) as state:
                 if first is not None:
                     await first(state, whole)
-                for plan in accounts(settings, context.environment):
+                for plan in accounts(found.settings, context.environment):
                     observer = made.observer.bind(account=plan.name)
-                    deadline = Deadline.after(clock, settings.deadline.run, "the run's deadline")
                     try:
-                        account = open_account(plan, context, client, state, observer)
-                        await work(
-                            Visit(
-                                account,
-                                context,
-                                settings,
-                                plan.syncs,
-                                deadline,
-                                observer,
-                                clock,
-                                context.redact,
-                                state.ledger,
-                            )
-                        )
-                        await account.provider.record_use(deadline)
+                        await _visit(plan, context, client, state, observer, work)
                     except ignore:
-                        continue
+                        pass
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
-                        if on_error is not None:
-                            on_error(plan.name, error)
-                        else:
-                            observer.emit(events.RunFailed(int(error.exit_code), str(error), error.exit_code.remedy))
+                        (on_error or _told_to(observer))(plan.name, error)
 
         complete(all_accounts())
     return max(codes)
+
+
+def _told_to(observer: Observer) -> Callable[[str, RunnerError], None]:
+    return lambda _name, error: observer.emit(
+        events.RunFailed(int(error.exit_code), str(error), error.exit_code.remedy)
+    )
+
+
+def _whole(context: RunContext) -> Deadline:
+    return Deadline.after(context.clock, context.settings.deadline.run, "the run's deadline")
+
+
+async def _visit(
+    plan: AccountPlan,
+    context: RunContext,
+    client: "Client",
+    state: RunState,
+    observer: Observer,
+    work: Callable[[Visit], Awaitable[None]],
+) -> None:
+    """Do `work` with one account, and keep that its session was used."""
+    account, deadline = open_account(plan, context, client, state, observer), _whole(context)
+    await work(
+        Visit(
+            account, context, context.settings, plan.syncs, deadline, observer, context.clock, context.redact, state.ledger
+        )
+    )  # fmt: skip
+    await account.provider.record_use(deadline)

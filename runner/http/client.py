@@ -6,7 +6,7 @@ decoding, and no error text carries a URL's query, a header or a body.
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from runner.http.messages import PreparedRequest, Response, cookies, headers_of,
 from runner.http.proxies import Proxy
 from runner.http.retry import Policy, Safety
 from runner.http.server_time import ServerTime
+from runner.http.tries import Tries
 from runner.models import JSON
 from runner.profile.models import RateLimit
 from runner.url import is_loopback
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
     from runner.http.connections import Connection
 
 CONNECT_SECONDS = 10.0
-CONNECT_PAUSE = 5.0  # at most, between two tries to reach a server to which there is no way
 ACCEPT = {"Accept": "application/json", "Accept-Encoding": "gzip"}
-Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
 
 
 def check_base_url(base_url: str, *, allow_http: bool) -> None:
@@ -84,22 +83,17 @@ class Client:
         meanwhile: Callable[[], None] = lambda: None,
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
-        """`request_timeout` in seconds bounds one exchange, from connecting to the last byte.
-
-        `retries` is the store that all requests share, see `Budget`. Of `connections` there are never more; a request
-        that finds none free waits, and that is not of its time. `rate_limit` is how the API tells one, if not as HTTP does.
-        `proxy` is what requests go through.
-        `meanwhile` is called once, while the answer to the first request is awaited. `transport` takes the network's place.
+        """`request_timeout` in seconds bounds one exchange. `retries` is the store that all requests share, see `Budget`.
+        Of `connections` there are never more; a request that finds none free waits, and that is not of its time.
+        `rate_limit` is how the API tells one, if not as HTTP does. `meanwhile` is called once, while the answer to the
+        first request is awaited. `transport` takes the network's place.
         """
         from runner.http.connections import Connections
 
-        down_seconds = max(DOWN_SECONDS, policy.connect_patience)
-        self.budget = Budget(retries, clock.monotonic, down_seconds=down_seconds)
+        self.budget = Budget(retries, clock.monotonic, down_seconds=max(DOWN_SECONDS, policy.connect_patience))
+        self.tries = Tries(clock, policy, self.budget)
         self.server_time = ServerTime()
-        self._base_url = base_url
-        self._clock = clock
-        self._policy = policy
-        self._timeout = request_timeout
+        self._base_url, self._clock, self._timeout = base_url, clock, request_timeout
         self._connections = Connections(
             connections,
             tls=tls,
@@ -109,8 +103,7 @@ class Client:
             proxy=proxy.url if proxy else None,
             transport=transport,
         )
-        self._proxy = proxy
-        self._rate_limit = rate_limit
+        self._proxy, self._rate_limit = proxy, rate_limit
         self.on_response: Callable[[str, Response], None] | None = None
         self.others: dict[str, Client] = {}  # clients of further addresses of the run, such as a login's own
         self._meanwhile: Callable[[], None] | None = meanwhile
@@ -126,114 +119,13 @@ class Client:
 
         Raises Unreachable when no answer came or the server kept failing, DeadlineExceeded when time ran out.
         """
-        return await self.repeat(
+        return await self.tries.repeat(
             call.endpoint,
             lambda attempt: self.exchange(call, attempt, deadline, observer),
             why=lambda failure: retry.reason(failure, safety),
             deadline=deadline,
             observer=observer,
         )
-
-    async def repeat(
-        self,
-        endpoint: str,
-        once: Callable[[int], Awaitable[Response]],
-        *,
-        why: Why,
-        deadline: Deadline,
-        observer: Observer,
-    ) -> Response:
-        """Do `once` (it gets the number of the try, from 1) as often as `why` gives a reason and the policy allows.
-
-        For requests that must be made anew for each try; `send` is for all others. Raises as `send` does.
-        """
-        patience = self._policy.connect_patience
-        if patience:
-            once = self._patient(
-                endpoint, once, Deadline.after(self._clock, patience, "the patience").min(deadline), observer
-            )
-        first: Response | Unreachable
-        try:
-            first = await once(1)
-            if why(first.status) is None:
-                return first
-        except Unreachable as error:
-            if why(error) is None or (patience and error.passing):
-                raise
-            first = error
-        return await self._again(endpoint, first, once, why, deadline, observer)
-
-    def _patient(
-        self, endpoint: str, once: Callable[[int], Awaitable[Response]], until: Deadline, observer: Observer
-    ) -> Callable[[int], Awaitable[Response]]:
-        """`once`, repeated `until` there is a way to the server. It costs neither a try nor budget, and is told once."""
-
-        async def patient(attempt: int) -> Response:
-            tries = 0
-            while True:
-                try:
-                    return await once(attempt)
-                except Unreachable as error:
-                    tries += 1
-                    seconds = min(CONNECT_PAUSE, retry.wait(self._policy, tries, None))
-                    if not error.passing or seconds >= until.remaining:
-                        raise
-                    if tries == 1:
-                        observer.emit(events.RetryScheduled(endpoint, "connect", attempt, round(seconds, 3)))
-                await self._clock.sleep(seconds)
-
-        return patient
-
-    async def _again(
-        self,
-        endpoint: str,
-        first: Response | Unreachable,
-        once: Callable[[int], Awaitable[Response]],
-        why: Why,
-        deadline: Deadline,
-        observer: Observer,
-    ) -> Response:
-        """The further tries, after the first ended as told: few requests come so far, and most runs load no tenacity."""
-        import tenacity
-
-        attempt = unasked = 0
-        spent = ""
-
-        async def counted() -> Response:
-            nonlocal attempt
-            attempt += 1
-            if attempt > 1:
-                return await once(attempt)
-            if isinstance(first, Unreachable):
-                raise first
-            return first
-
-        def stop(state: Any) -> bool:
-            """An API that says when to come back is not failing: such an answer costs no try, only budget."""
-            nonlocal unasked, spent
-            unasked += _retry_after(state) is None
-            if unasked < self._policy.attempts and not self.budget.spend():
-                spent = "; the run's retries are spent, the API is down or struggles"
-            return bool(spent) or unasked >= self._policy.attempts
-
-        tries = tenacity.AsyncRetrying(
-            sleep=self._clock.sleep,
-            stop=stop,
-            wait=self._next_wait,
-            before_sleep=lambda state: _announce(state, endpoint, why, deadline, observer),
-            retry=lambda state: _retry_reason(state, why) is not None,
-            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
-        )
-        answer: Response = await tries(counted)
-        if why(answer.status):
-            raise Unreachable(
-                f"{endpoint}: the API kept answering {answer.status} in {attempt} tries{spent}", sent=False
-            )
-        return answer
-
-    def _next_wait(self, state: Any) -> float:
-        """Seconds before the next try, after the server's own word where it gave one."""
-        return retry.wait(self._policy, state.attempt_number, _retry_after(state))
 
     async def exchange(self, call: PreparedRequest, attempt: int, deadline: Deadline, observer: Observer) -> Response:
         """One exchange, observed. Raises Unreachable, DeadlineExceeded or ContractError."""
@@ -362,27 +254,3 @@ class _Progress:
 
 def _nothing() -> None:
     pass
-
-
-def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:
-    """Tell of the wait before the next try; end the tries where the deadline comes first."""
-    seconds = state.upcoming_sleep
-    reason = _retry_reason(state, why) or ""
-    if seconds >= deadline.remaining:
-        raise DeadlineExceeded(
-            f"{endpoint}: {deadline.what} ends in {deadline.remaining:.1f} s, before the next try "
-            f"({reason}; it would come in {seconds:.1f} s)"
-        )
-    observer.emit(events.RetryScheduled(endpoint, reason, state.attempt_number, round(seconds, 3)))
-
-
-def _retry_after(state: Any) -> float | None:
-    """Seconds that the last answer asked to wait; None where none came or it does not say."""
-    return None if state.outcome.failed else state.outcome.result().retry_after
-
-
-def _retry_reason(state: Any, why: Why) -> str | None:
-    if state.outcome.failed:
-        error = state.outcome.exception()
-        return why(error) if isinstance(error, Unreachable) else None
-    return why(state.outcome.result().status)

@@ -40,13 +40,9 @@ class MetricsListener:
         self._total = counter("sync_items", "Items that the last run's syncs had to process.", _SYNC)
         self._skew = gauge("clock_skew_seconds", "The API's clock less ours; 0 within 2 s.", ("account",))
         self._wanted = gauge("code_wanted", "Whether a login waits for a person's one-time code now.", ("account",))
-        self._session_end = gauge(
-            "session_end_timestamp_seconds",
-            "When the session ends and a person must log in, in Unix seconds.",
-            ("account",),
-        )
-        build = gauge("build_info", "The runner's version; always 1.", ("version",))
-        build.labels(__version__).set(1)
+        ends = "When the session ends and a person must log in, in Unix seconds."
+        self._session_end = gauge("session_end_timestamp_seconds", ends, ("account",))
+        gauge("build_info", "The runner's version; always 1.", ("version",)).labels(__version__).set(1)
         self._success = Gauge(LAST_SUCCESS, LAST_SUCCESS_HELP, _SYNC, registry=self.of_success)
         self._syncs = counter("syncs", "Syncs of this run by result.", (*_SYNC, "result"))
         self._logins = counter("logins", "Sessions of this run, by how they were had.", ("account", "method", "result"))

@@ -3,9 +3,12 @@
 import argparse
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.sandbox.settings import SandboxSettings
 
 SECRETS = ("username", "password", "totp_seed")
 
@@ -52,8 +55,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes. Raises UsageError."""
-    from runner.sandbox.faults import parse
     from runner.sandbox.server import serve
+
+    settings = _settings(arguments)
+    if arguments.write_secrets:
+        write_secrets(arguments.write_secrets, {name: getattr(settings, name) for name in SECRETS})
+    try:
+        serve(settings, print_credentials=arguments.print_credentials)
+    except OSError as error:
+        what = error.filename or f"cannot serve at {settings.host}:{settings.port}"
+        raise UsageError(f"sandbox: {what} ({error.strerror})") from None
+    except OverflowError:
+        raise UsageError(f"--port: {settings.port} is no port; give 0 to 65535") from None
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> "SandboxSettings":
+    from runner.sandbox.faults import parse
     from runner.sandbox.settings import SandboxSettings, User
 
     given: dict[str, Any] = {}
@@ -68,7 +86,7 @@ def execute(arguments: argparse.Namespace) -> int:
         faults = tuple(parse(text) for text in arguments.fault)
     except (ValueError, TypeError) as error:
         raise UsageError(f"--fault: {error}") from None
-    settings = SandboxSettings(
+    return SandboxSettings(
         host=arguments.host,
         port=arguments.port,
         state=arguments.sandbox_state,
@@ -84,16 +102,6 @@ def execute(arguments: argparse.Namespace) -> int:
         faults=faults,
         **given,
     )
-    if arguments.write_secrets:
-        write_secrets(arguments.write_secrets, {name: getattr(settings, name) for name in SECRETS})
-    try:
-        serve(settings, print_credentials=arguments.print_credentials)
-    except OSError as error:
-        what = error.filename or f"cannot serve at {settings.host}:{settings.port}"
-        raise UsageError(f"sandbox: {what} ({error.strerror})") from None
-    except OverflowError:
-        raise UsageError(f"--port: {settings.port} is no port; give 0 to 65535") from None
-    return 0
 
 
 def write_secrets(directory: Path, secrets: dict[str, str]) -> None:

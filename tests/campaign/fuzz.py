@@ -388,7 +388,8 @@ def inputs(kind: str, count: int, seed: int) -> dict[str, Any]:
     faults: Counter[str] = Counter()
     longest = 0.0
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as home:
+    # Relative paths are among the inputs: what they make is made in there.
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as home, contextlib.chdir(home):
         bench = Bench(Path(home), seed)
         for _ in range(count):
             began = time.monotonic()

@@ -85,6 +85,21 @@ def test_every_import_points_down() -> None:
     assert wrong == []
 
 
+def test_no_file_is_longer_than_350_lines_and_no_function_than_40() -> None:
+    """`events.py` may be longer: it is one list, with a class for each event, and a reader wants it in one place."""
+    wrong = []
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > 350 and _name(path) != "runner.events.events":
+            wrong.append(f"{_name(path)} has {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > 40:
+                    wrong.append(f"{_name(path)}.{node.name} has {lines} lines")
+    assert wrong == []
+
+
 def test_no_api_has_code_of_its_own() -> None:
     """What is special about an API stands in its profile: only the sandbox, which is one, and its demo name any."""
     apis = [path.stem for path in (ROOT / "profile" / "builtin").glob("*.yaml")]

@@ -69,6 +69,12 @@ LOST = httpx.ReadError("reset")
 UNSENT = httpx.ConnectError("no route")
 
 
+class KeptStore(MemoryStore):
+    """One that the next run finds, as a directory is."""
+
+    kept = True
+
+
 class CommandLine:
     """One process's keeper, with answers that come in their order; time passes where one says so."""
 
@@ -77,7 +83,7 @@ class CommandLine:
     ) -> None:
         self.clock = FakeClock()
         self.clock.now = NOW
-        self.store: MemoryStore = store or MemoryStore()
+        self.store: MemoryStore = store or KeptStore()
         self.answers = list(answers)
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.events: list[Event] = []
@@ -129,7 +135,7 @@ class CommandLine:
 
 def kept(**more: Any) -> MemoryStore:
     """A store that holds a session, and what more."""
-    return MemoryStore(replace(AccountState(STARTED), **more))
+    return KeptStore(replace(AccountState(STARTED), **more))
 
 
 def test_a_login_sends_the_password_then_the_code_and_keeps_the_whole_session() -> None:
@@ -169,7 +175,7 @@ def test_a_kept_session_is_used_until_ten_seconds_before_its_end(remaining: floa
 
 
 def test_a_session_without_an_end_is_used_and_told_as_such() -> None:
-    cli = CommandLine(store=MemoryStore())
+    cli = CommandLine(store=KeptStore())
     cli.store.state = AccountState(session("access"))
     assert cli.ask() == session("access")
     assert cli.told() == [events.SessionReused(None)]
@@ -243,7 +249,7 @@ def test_a_mounted_refresh_token_is_used_once() -> None:
     cli = CommandLine((200, TOKENS), credentials=mounted)
     assert cli.ask().token.mfa_verified is False
     assert cli.sent == [("refresh", {"refresh_token": "mounted"})]
-    used = MemoryStore()
+    used = KeptStore()
     used.state = AccountState(used_refresh_token=hashlib.sha256(b"mounted").hexdigest())
     other = CommandLine((200, TOKENS), credentials=mounted, store=used)
     other.ask()
@@ -644,7 +650,7 @@ def test_a_refusal_of_what_is_mounted_names_every_secret(
     assert str(caught.value) == f"login: the API refuses what is mounted; check the secret {named}"
 
 
-class _FailingStore(MemoryStore):
+class _FailingStore(KeptStore):
     """A store that takes what is kept before a code leaves, and fails when the lock is given back."""
 
     @asynccontextmanager
