@@ -72,7 +72,7 @@ image: ## Build the container image; its times are the commit's, so that a secon
 	docker build --network host -t sync-runner:dev \
 	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --build-arg REVISION=$$(git rev-parse HEAD) .
 
-docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/report.schema.json, docs/images, the profiles' schema, .env.example, failure policies, the PrometheusRule, the address
+docs: $(VENV)/.dev ## Write what is written from code: docs/events.*, docs/report.schema.json, docs/images, the manual page, the profiles' schema, .env.example, failure policies, the PrometheusRule, the address
 	$(BIN)/python -m tools.event_reference docs
 	$(BIN)/python -m tools.report_schema docs
 	$(BIN)/python -m tools.pictures docs/images
@@ -82,6 +82,7 @@ docs: $(VENV)/.runtime ## Write what is written from code: docs/events.*, docs/r
 	$(BIN)/python -m tools.decision_index
 	$(BIN)/python -m tools.machine_tables
 	$(BIN)/python -m tools.messages
+	$(BIN)/python -m tools.manual
 	$(BIN)/python -m tools.address
 	$(BIN)/python k8s/prometheus_rule.py
 

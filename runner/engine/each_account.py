@@ -59,7 +59,7 @@ def visit_each(
     """Do `work` with every account that is selected. Returns 0, or the gravest code of what failed.
 
     An error in `ignore` leaves the account out without a word. `before` is called once, before any account, and `first` with
-    the state. `on_error` is told of an account's error, which is else logged. `more` are found.settings, stronger than all others.
+    the state. `on_error` is told of an account's error, which is else logged. `more` are settings, stronger than all others.
     """
     found, clock, codes = loaded(arguments, more), SystemClock(), [0]
     with open_outputs(found.settings, clock) as made:
