@@ -58,7 +58,7 @@ test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m "not alone" -n auto
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m alone
 
-test-servers: $(VENV)/.dev $(VENV)/.servers $(SERVERS:%=$(VENV)/.%) ## The matrix on real servers: Airflow, allauth, Dagster, Celery with Flower, Keycloak, Prefect; needs redis-server, Maven and a JDK
+test-servers: $(VENV)/.dev $(VENV)/.servers $(SERVERS:%=$(VENV)/.%) ## The matrix on real servers: Airflow, allauth, Dagster, Celery with Flower, Keycloak, Prefect; oauth2-proxy; needs redis-server, Maven, a JDK and Go
 	$(BIN)/python -m pytest tests/servers -m servers -n 2 --dist loadgroup -rxX $(PYTEST_ARGS)
 
 test-cluster: $(VENV)/.dev build/helm ## The tests on a Kubernetes cluster of two nodes, which SYNC_RUNNER_CLUSTER starts and breaks

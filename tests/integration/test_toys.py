@@ -65,6 +65,37 @@ TOYS = {
                 return f"vault:{name}"
         ''',
     ),
+    "sync_runner.code_sources": (
+        "toy_codes:open_source",
+        '''
+        """A source of one-time codes: an authenticator of another make."""
+        import pyotp
+        from runner.auth.code_sources.interface import Code, keep_used
+
+        class Toy:
+            once, stale, by_person = False, True, False
+
+            def __init__(self, options):
+                self._seed = options.reader.require("totp_seed")
+
+            async def begin(self, deadline):
+                pass
+
+            async def next(self, wanted):
+                code = pyotp.TOTP(self._seed).now()
+                await keep_used(wanted.held, code)
+                return Code(code)
+
+            def give_back(self, held, before):
+                pass
+
+            async def check(self, deadline):
+                return "ready"
+
+        def open_source(options):
+            return Toy(options)
+        ''',
+    ),
     "sync_runner.state": (
         "toy_state:open_state",
         '''
@@ -121,7 +152,9 @@ def toys(tmp_path: Path) -> Path:
     return installed
 
 
-def test_an_output_a_metric_a_secret_source_and_a_state_are_one_file_each(cli: CommandLine, toys: Path) -> None:
+def test_an_output_a_metric_a_source_of_secrets_or_codes_and_a_state_are_one_file_each(
+    cli: CommandLine, toys: Path
+) -> None:
     code, metrics, kept, vault = (cli.home / name for name in ("code", "metrics.prom", "kept", "vault.json"))
     kept.mkdir()
     secrets = {path.name: path.read_text().strip()[::-1] for path in cli.secrets.iterdir() if path.is_file()}
@@ -129,6 +162,7 @@ def test_an_output_a_metric_a_secret_source_and_a_state_are_one_file_each(cli: C
     given = {"PYTHONPATH": str(toys), "TOY_VAULT": str(vault), "SYNC_RUNNER_SECRET_SOURCES": '["toy"]'}
     words = ["--base-url", cli.server.base_url, "--secrets-dir", str(cli.home / "nothing"), "--set"]
     words += [f"outputs.toy.path={code}", "--set", f"metrics.textfile={metrics}", "--set", f"state.url=toy://{kept}"]
+    words += ["--set", "code.source=toy"]
     first = sync_runner(*words, "run", "health", **given)
     assert first.code == 0, first.errors
     assert code.read_text() == "0"
