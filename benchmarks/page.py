@@ -30,7 +30,7 @@ dozen runs, before and after.
 | validators of the built-in profile, which its JSON does not need | 12 ms | 0 ms |
 | a regular expression over all of Unicode, for YAML files (now made when one is read) | 5.6 ms | 0 ms |
 | the options of all commands (now of the one that was given) | 5.6 ms | 3.4 ms |
-| the first look at a job | 50 ms after the trigger's answer | 50 ms after the trigger left |
+| the first poll of a job | 50 ms after the trigger's answer | 50 ms after the trigger left |
 | looking for garbage while modules load, and once more at the end of the process | 28 + 80 ms | 10 ms |
 | CPU of each of 200 jobs of 10 s: httpcore's search for `sniffio` with each request where it is not installed; its pool, quadratic in its connections (100, now 10); one look through all stale files for each account (now for each run) | 34 ms | 18 ms |
 | CPU of each of 200 jobs of 4 s, login included, the smallest of three runs in turn on a busy machine: a pool of connections that is looked through with each request (now a client of httpx for each connection), a jar for cookies that nobody keeps, headers looked up one by one, secrets in Base64 twice | 10.0 ms | 6.7 ms |

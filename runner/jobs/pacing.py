@@ -1,8 +1,8 @@
-"""When to look at a running job again. Pure: what was seen in, seconds out; nothing here reads a clock.
+"""When to poll a running job again. Pure: what was seen in, seconds out; nothing here reads a clock.
 
-A job that tells its progress is looked at when it should be over, by a straight line through what was seen; one that works
-steadily and tells it in coarse steps, while its steps allow it to be over. Without progress, each look can only be a share
-of the time already watched away, and the length T of the job decides what is possible: at less than 10 looks for each
+A job that tells its progress is polled when it should be over, by a straight line through what was seen; one that works
+steadily and tells it in coarse steps, while its steps allow it to be over. Without progress, each poll can only be a share
+of the time already watched away, and the length T of the job decides what is possible: at less than 10 polls for each
 doubling of T, it is found over at most 7.5 % late; for 2 % it would take 35.
 """
 
@@ -14,22 +14,22 @@ from math import gcd, inf
 from runner.frozen import Frozen
 from runner.models import JobStatus, SyncJob
 
-BLIND_SHARE = 0.075  # of the time watched, between two looks that nothing guides: less than 10 for each doubling
-BLIND_STEPS = 20  # times the shortest pause: the least between such looks, a second by default
+BLIND_SHARE = 0.075  # of the time watched, between two polls that nothing guides: less than 10 for each doubling
+BLIND_STEPS = 20  # times the shortest pause: the least between such polls, a second by default
 LED_SHARE, LED_STEPS = 0.15, 80  # the same where two predictions agreed
 AGREE = 0.1  # how far they may differ, as a share of the job's length so far
-LATE_SHARE = 0.004  # of the predicted length: looked at so much after the predicted end, for progress told in steps
+LATE_SHARE = 0.004  # of the predicted length: polled so much after the predicted end, for progress told in steps
 LAST_SHARE = 0.03  # of the time watched: a pause shorter than that is for a job that is all but over
 BACK_OFF = 2.0  # and where it was not, each further such pause is at least so many times the one before
-SWEEP_SHARE, SWEEP_STEPS = 0.015, 5  # of the time watched, and times the shortest pause: between looks in a window
-WINDOW_STEPS = 100  # times the shortest pause: no window before, where it would cost more looks than it saves time
-SWEEPS = 10  # looks in a window, at most: a wider one is left to narrow
+SWEEP_SHARE, SWEEP_STEPS = 0.015, 5  # of the time watched, and times the shortest pause: between polls in a window
+WINDOW_STEPS = 100  # times the shortest pause: no window before, where it would cost more polls than it saves time
+SWEEPS = 10  # polls in a window, at most: a wider one is left to narrow
 FINE = 1.0  # per cent: steps up to that need no window, the line is as good
 JITTER = 0.02  # of its latest end: how far a window may be turned inside out by a server that is not quite steady
 
 
 class Pace(Frozen):
-    """Bounds of the time between two looks at a job, in seconds."""
+    """Bounds of the time between two polls of a job, in seconds."""
 
     min: float = 0.05
     max: float = 1800.0
@@ -37,7 +37,7 @@ class Pace(Frozen):
 
 @dataclass(slots=True)
 class PollBudget:
-    """The jobs that a run may watch at once, and how many looks a second it has for them all, about."""
+    """The jobs that a run may watch at once, and how many polls a second it has for them all, about."""
 
     polls_per_second: float = 20.0
     jobs: int = 0
@@ -53,7 +53,7 @@ class PollBudget:
 
     @property
     def least(self) -> float:
-        """Seconds between two looks at one job; up to `looks` jobs need no such bound."""
+        """Seconds between two polls of one job; up to `polls` jobs need no such bound."""
         return self.jobs / self.polls_per_second if self.jobs > self.polls_per_second else 0.0
 
 
@@ -61,7 +61,7 @@ class PollBudget:
 class Window:
     """When a job can end that works steadily, though it tells its progress in coarse steps. Times as in `Pacer`.
 
-    What is told has been done and the next step has not: each look bounds the end from both sides.
+    What is told has been done and the next step has not: each poll bounds the end from both sides.
     """
 
     waited: float = 0.0  # the job had not begun then
@@ -72,7 +72,7 @@ class Window:
     latest: float = inf
 
     def see(self, job: SyncJob, watched: float) -> None:
-        """Narrow it by one look."""
+        """Narrow it by one poll."""
         if job.status is JobStatus.PENDING:
             self.waited = watched
             return
@@ -100,7 +100,7 @@ class Window:
     def next_poll(self, watched: float, least: float) -> float | None:
         """Seconds until it; None where the window says nothing: too wide, over, or not steady.
 
-        `least` is the shortest time between two looks while the job may be over.
+        `least` is the shortest time between two polls while the job may be over.
         """
         left = self.latest * (1 + LATE_SHARE) - watched
         sweep = max(SWEEP_SHARE * watched, least)
@@ -112,20 +112,20 @@ class Window:
 
 @dataclass(slots=True)
 class Pacer:
-    """The looks at one job so far. Times are seconds since its trigger left, or else since watching began."""
+    """The polls of one job so far. Times are seconds since its trigger left, or else since watching began."""
 
     pace: Pace
     looked: bool = False
     first: tuple[float, float] | None = None  # time and progress where the line begins
     last: tuple[float, float] = (0.0, 0.0)
     expected: float | None = None  # when the job should end, by what was seen
-    early: int = 0  # looks in a row at which it should have ended
+    early: int = 0  # polls in a row at which it should have ended
     window: Window = field(default_factory=Window)
 
     def next_poll(self, job: SyncJob, watched: float, least: float = 0.0) -> float:
-        """Seconds from the time `watched` until the next look; `job` is what was seen then.
+        """Seconds from the time `watched` until the next poll; `job` is what was seen then.
 
-        `least` is what a crowd of jobs asks for; the first look and one at a predicted end come when they are due.
+        `least` is what a crowd of jobs asks for; the first poll and one at a predicted end come when they are due.
         """
         if not self.looked:
             self.looked = True

@@ -116,7 +116,7 @@ class Trigger(Part):
         return self.names_job and self.repeat_refused
 
 
-class Look(Part):
+class StatusRead(Part):
     """How one job is looked up."""
 
     request: Request
@@ -153,7 +153,7 @@ class Jobs(Part):
     single: Single | None = None
     lookups: Annotated[tuple[Lookup, ...], Field(strict=False)] = ()
     trigger: Trigger
-    status: Look
+    status: StatusRead
     running: Listing | None = None
     recent: Listing | None = None
     cancel: Cancel | None = None

@@ -78,7 +78,7 @@ def _fill_key(key: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _fill_text(template: str, values: Mapping[str, Any]) -> Any:
-    if "$" not in template:  # most have none, and are filled with every look at a job
+    if "$" not in template:  # most have none, and are filled with every poll of a job
         return template
     whole = _PLACEHOLDER.fullmatch(template)
     if whole and whole[1]:

@@ -166,10 +166,10 @@ class PollSettings(_Section):
     min: Duration = Field(
         default=0.05,
         gt=0,
-        description="Time until the first look at a job, and the shortest between two; where a job tells no progress, looks "
+        description="Time until the first poll of a job, and the shortest between two; where a job tells no progress, polls "
         "are 20 times as far apart at least.",
     )
-    max: Duration = Field(default=1800.0, gt=0, description="Longest time between two looks.")
+    max: Duration = Field(default=1800.0, gt=0, description="Longest time between two polls.")
     patience: Duration = Field(
         default=600.0, gt=0, description="How long a job is polled on without one good answer, within the deadline."
     )

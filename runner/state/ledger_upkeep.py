@@ -12,7 +12,7 @@ from runner.state.private_directory import PrivateDirectory
 KEPT_CORRUPT = 3  # files set aside that are kept for a look; older ones go
 _ASIDE = len("ledger.corrupt-") + 10  # characters of such a name, without what SQLite adds
 PRUNED_FILE = "pruned"  # its time is when old entries were last looked for
-PRUNE_SECONDS = 86400.0  # between two looks
+PRUNE_SECONDS = 86400.0  # between two polls
 
 
 def set_aside(directory: Path, why: LedgerCorrupt, now: float, patience: float) -> str | None:

@@ -26,7 +26,7 @@ LEASE_SECONDS = 10.0  # of a trigger's lock; renewed while it is held
 RENEW_SECONDS = 3.0
 MARGIN = 1.0  # seconds by which a holder gives up before its lease ends: for clocks that run at different rates
 PATIENCE = 60.0  # seconds for which a database that is away in mid-run is tried again
-PRUNE_SECONDS = 86400.0  # between two looks for what is old
+PRUNE_SECONDS = 86400.0  # between two polls for what is old
 _PRUNING = "prune"  # the key of the lock whose end is the next look
 
 

@@ -15,7 +15,7 @@ from runner.events.observer import Observer
 from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
 
-POLL = 1.0  # seconds between two looks at the inbox: each is a request where the state is in a cluster or a database
+POLL = 1.0  # seconds between two polls at the inbox: each is a request where the state is in a cluster or a database
 CLOCKS_APART = 60.0  # seconds by which the clocks of two machines may differ here
 TAKEN_SECONDS = 10.0  # until a waiting run must have taken a code
 ALIVE = 15.0  # seconds: a waiting run says so often at least that it still waits
