@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -313,7 +314,16 @@ class Way:
         self.url = server.url.replace(str(server.port), str(self.port))
         self._open = threading.Event()
         self._open.set()
+        self._ends: list[socket.socket] = [self._listening]
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Close every connection."""
+        for one in self._ends:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)  # wakes who waits in it
+            one.close()
+        self._open.set()
 
     def cut(self) -> None:
         """From now on nothing passes; connections stay, as when a network is parted."""
@@ -321,8 +331,17 @@ class Way:
 
     def _accept(self) -> None:
         while True:
-            near, _ = self._listening.accept()
-            far = socket.create_connection(self._to)
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            self._ends.append(near)
+            try:
+                far = socket.create_connection(self._to)
+            except OSError:  # the database is gone
+                near.close()
+                continue
+            self._ends.append(far)
             for one, other in ((near, far), (far, near)):
                 threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
 
@@ -342,27 +361,28 @@ def test_a_run_that_is_cut_off_does_not_cancel_the_job_that_its_successor_watche
 ) -> None:
     cli = cli_with(mfa="none", job_seconds=600.0)
     (cli.secrets / "state_password").write_text(PASSWORD)
-    way = Way(emptied)
-    first = cli.start("run", "health", "--set", f"state.url={way.url}")
-    cli.until("running")
-    _until_kept(emptied)
-    way.cut()
-    # The first one's minute, without waiting for it: its process believes in what it was given, the database in this.
-    holder = emptied.sql("SELECT holder FROM sync_runner_syncs")
-    second = cli.start("run", "health", *_options(emptied))
-    deadline = time.monotonic() + 60
-    while emptied.sql("SELECT holder FROM sync_runner_syncs") == holder:
-        emptied.sql(f"UPDATE sync_runner_syncs SET lease_until = 0 WHERE holder = '{holder}'")
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert len(cli.jobs()) == 1
-    second.signal(signal.SIGTERM)
-    ended = second.finish()
-    assert ended.code == 143
-    assert [job["status"] for job in cli.jobs()] == ["cancelled"]
-    first.signal(signal.SIGTERM)
-    assert first.finish().code in (4, 143)
-    assert len(cli.jobs()) == 1
+    with closing(Way(emptied)) as way:
+        first = cli.start("run", "health", "--set", f"state.url={way.url}")
+        cli.until("running")
+        _until_kept(emptied)
+        way.cut()
+        # The first one's minute, without waiting for it: its process believes in what it was given, the database in this.
+        holder = emptied.sql("SELECT holder FROM sync_runner_syncs")
+        second = cli.start("run", "health", *_options(emptied))
+        deadline = time.monotonic() + 60
+        while emptied.sql("SELECT holder FROM sync_runner_syncs") == holder:
+            emptied.sql(f"UPDATE sync_runner_syncs SET lease_until = 0 WHERE holder = '{holder}'")
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(cli.jobs()) == 1
+        time.sleep(1.0)  # what the database has written, the second process reads a moment later
+        second.signal(signal.SIGTERM)
+        ended = second.finish()
+        assert ended.code == 143
+        assert [job["status"] for job in cli.jobs()] == ["cancelled"]
+        first.signal(signal.SIGTERM)
+        assert first.finish().code in (4, 143)
+        assert len(cli.jobs()) == 1
 
 
 def test_a_trigger_is_given_up_when_its_turn_runs_out_and_not_begun_after_it() -> None:
