@@ -6,6 +6,7 @@ bin=/opt/sync-runner/bin
 packages=$(echo /opt/sync-runner/lib/python3*/site-packages)
 find "$bin" -type f ! -name sync-runner -delete  # activation and the scripts of dependencies
 find "$packages" \( -name '*.pyi' -o -name py.typed \) -delete  # types, for those who write code
+find "$packages" \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.px[id]' \) -delete  # what extensions were built from
 find "$packages" -type d -empty -delete
 
 # An engine lists the files of a layer by directory or by whole path, as it happens; the digest tells the difference.

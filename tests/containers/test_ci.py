@@ -40,5 +40,5 @@ def test_the_gitlab_job_is_green_in_the_image_and_leaves_its_artifacts(here: Pla
             "\n".join(job["script"]),
         ),
     )
-    kept = {*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]}
+    kept = {*job["artifacts"]["paths"], *job["artifacts"]["reports"].values()}
     assert {path.name for path in builds.iterdir()} == kept
