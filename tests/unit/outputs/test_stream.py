@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -21,6 +22,16 @@ class Pipe:
 
     reading: int
     writing: TextIO
+
+    def fill(self) -> None:
+        """Until not a byte more goes in: how much the runner's thread gets to write does not matter then."""
+        descriptor = self.writing.fileno()
+        os.set_blocking(descriptor, False)
+        for size in (4096, 1):
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(descriptor, b"." * size)
+        os.set_blocking(descriptor, True)
 
     def read_all(self) -> str:
         """To its end, on this thread: the writing end must be closed by then."""
@@ -52,6 +63,7 @@ def test_every_line_comes_whole_and_in_order_where_somebody_reads(pipe: Pipe) ->
 
 
 def test_a_reader_that_never_reads_holds_up_nobody_and_what_is_held_is_bounded(pipe: Pipe) -> None:
+    pipe.fill()
     stream = QueuedStream(pipe.writing, held_bytes=10_000)
     for number in range(100_000):
         stream.write(f"line {number}\n")
