@@ -24,6 +24,7 @@ IMAGES = {
 PUSHGATEWAY = "prom/pushgateway:v1.11.0"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what stands in this directory. A module's tests run in order on one worker; those in fixed namespaces share one."""
     for item in items:
