@@ -124,11 +124,11 @@ class CommandSource:
 async def _bounded(stream: asyncio.StreamReader, process: asyncio.subprocess.Process) -> bytes:
     """To the end, or a little beyond the bound; then the program is killed, which would else wait for who reads on."""
     content = bytearray()
-    while part := await stream.read(4096):
-        content += part
-        if len(content) > MAX_OUTPUT:
-            _kill(process)
-            break
+    while part := await stream.read(4096):  # to the end in any case: asyncio sees none behind what nobody reads
+        if len(content) <= MAX_OUTPUT:
+            content += part
+            if len(content) > MAX_OUTPUT:
+                _kill(process)
     return bytes(content)
 
 
