@@ -36,49 +36,53 @@ class Choice(Frozen):
 
 def parse_seed(text: str) -> Seed:
     """A seed from Base32 (any case, spaces, dashes, padding or none) or an `otpauth://totp` URI. Raises SecretError."""
-    text = text.strip()
-    if text.lower().startswith("otpauth:"):
-        return _from_uri(text)
-    return Seed(_key(text))
+    return read_seed(text, "totp")[0]
 
 
-def _from_uri(text: str) -> Seed:
+def read_seed(text: str, kind: Literal["totp", "hotp"]) -> tuple[Seed, dict[str, str]]:
+    """The seed, and the parameters of an `otpauth:` URI, which must be of that kind. Raises SecretError."""
+    text, name = text.strip(), f"{kind}_seed"
+    if not text.lower().startswith("otpauth:"):
+        return Seed(_key(text, name)), {}
     try:
         parts = urlsplit(text)
-        query = {name.lower(): values[-1] for name, values in parse_qs(parts.query).items()}
+        query = {key.lower(): values[-1] for key, values in parse_qs(parts.query).items()}
     except ValueError:
-        raise SecretError("totp_seed: not a valid otpauth:// URI") from None
-    if parts.netloc.lower() != "totp":
-        raise SecretError(
-            "totp_seed: the otpauth:// URI is not of type totp; counter-based codes (hotp) cannot be used"
-        )
+        raise SecretError(f"{name}: not a valid otpauth:// URI") from None
+    if parts.netloc.lower() != kind:
+        raise SecretError(f"{name}: the otpauth:// URI is not of type {kind}; {_OTHER[kind]}")
+    return _from_query(query, name), query
+
+
+_OTHER = {"totp": "counter-based codes (hotp) cannot be used", "hotp": "a time-based seed is `totp_seed`"}
+
+
+def _from_query(query: dict[str, str], name: str) -> Seed:
     if "secret" not in query:
-        raise SecretError("totp_seed: the otpauth:// URI has no `secret` parameter")
+        raise SecretError(f"{name}: the otpauth:// URI has no `secret` parameter")
     algorithm = query.get("algorithm", "SHA1").upper().replace("-", "")
     if algorithm not in ("SHA1", "SHA256", "SHA512"):
-        raise SecretError("totp_seed: unknown `algorithm` in the otpauth:// URI; SHA1, SHA256 and SHA512 can be used")
+        raise SecretError(f"{name}: unknown `algorithm` in the otpauth:// URI; SHA1, SHA256 and SHA512 can be used")
     digits, period = query.get("digits", "6"), query.get("period", "30")
     if digits not in ("6", "7", "8"):
-        raise SecretError("totp_seed: `digits` in the otpauth:// URI must be 6, 7 or 8")
+        raise SecretError(f"{name}: `digits` in the otpauth:// URI must be 6, 7 or 8")
     if not re.fullmatch(r"[0-9]{1,3}", period) or not 5 <= int(period) <= 300:
-        raise SecretError("totp_seed: `period` in the otpauth:// URI must be 5 to 300 seconds")
-    return Seed(_key(unquote(query["secret"])), int(digits), int(period), algorithm)  # type: ignore[arg-type]
+        raise SecretError(f"{name}: `period` in the otpauth:// URI must be 5 to 300 seconds")
+    return Seed(_key(unquote(query["secret"]), name), int(digits), int(period), algorithm)  # type: ignore[arg-type]
 
 
-def _key(text: str) -> bytes:
+def _key(text: str, name: str) -> bytes:
     bare = re.sub(r"[\s\-]", "", text).rstrip("=")
     if not bare:
-        raise SecretError(
-            "totp_seed: empty; give the Base32 seed that the service shows when an authenticator is set up"
-        )
+        raise SecretError(f"{name}: empty; give the Base32 seed that the service shows when an authenticator is set up")
     try:
         key = base64.b32decode(bare + "=" * (-len(bare) % 8), casefold=True)
     except ValueError:
         raise SecretError(
-            "totp_seed: not Base32 (letters A-Z and digits 2-7); give the seed that the service shows as text, not a code"
+            f"{name}: not Base32 (letters A-Z and digits 2-7); give the seed that the service shows as text, not a code"
         ) from None
     if len(key) < MIN_KEY:
-        raise SecretError("totp_seed: too short; a seed has 16 characters or more (is it a one-time code?)")
+        raise SecretError(f"{name}: too short; a seed has 16 characters or more (is it a one-time code?)")
     return key
 
 

@@ -40,9 +40,8 @@ async def _ask(prompt: str, deadline: Deadline) -> str:
     sys.stderr.flush()
     loop, typed = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), typed.set)
-    remaining = deadline.remaining
     try:
-        async with asyncio.timeout(None if remaining == float("inf") else max(0.0, remaining)):
+        async with asyncio.timeout(deadline.remaining):
             await typed.wait()
     except TimeoutError:
         sys.stderr.write("\n")

@@ -5,11 +5,11 @@ hold up deadline, signal and exit for as long as it likes (`options timeout` tim
 """
 
 import asyncio
-import contextlib
 import socket
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from runner.threads import begun
 
 T = TypeVar("T")
 
@@ -25,20 +25,4 @@ class Loop(asyncio.SelectorEventLoop):
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
         """As `socket.getaddrinfo`."""
-        found: asyncio.Future[Any] = self.create_future()
-
-        def poll() -> None:
-            try:
-                addresses = socket.getaddrinfo(host, port, **options)
-            except (OSError, UnicodeError) as error:
-                self._tell(found, found.set_exception, error)
-            else:
-                self._tell(found, found.set_result, addresses)
-
-        threading.Thread(target=poll, name="resolver", daemon=True).start()
-        return await found
-
-    def _tell(self, found: "asyncio.Future[Any]", settle: Callable[[Any], None], value: object) -> None:
-        """From the thread; nobody may be waiting any more."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self.call_soon_threadsafe(lambda: None if found.done() else settle(value))
+        return await begun(lambda: socket.getaddrinfo(host, port, **options), "resolver")

@@ -130,7 +130,7 @@ class SideClient:
         try:
             async with (
                 self._connections.lent(call.endpoint, deadline) as connection,
-                asyncio.timeout(None if deadline.remaining == float("inf") else deadline.remaining),
+                asyncio.timeout(deadline.remaining),
                 connection.stream(
                     call.method, self._base_url + call.target, headers=dict(call.headers), content=call.body
                 ) as response,
@@ -155,9 +155,7 @@ class SideClient:
         if response.status_code == 407 and self._proxy is not None:
             raise failures.proxy_login_refused(call.endpoint, self._proxy.shown)
         if 300 <= response.status_code < 400:
-            raise StrayAnswer(
-                f"{call.endpoint}: the API redirects ({response.status_code}), which is not followed with credentials"
-            )
+            raise failures.redirected(call.endpoint, response.status_code)
 
     async def fetch(self, call: PreparedRequest, deadline: Deadline, observer: Observer) -> Response:
         """The whole response, of 2 MiB at most, with its JSON. Raises as `stream` does, and StrayAnswer for a larger one."""

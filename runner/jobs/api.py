@@ -296,9 +296,10 @@ class JobApi:
 
         base_path = urlsplit(self._client.address).path
         listed = await read_pages(Reading(self.profile, listing, enough), base_path, ask)
-        for told in (listed.partial, listed.skipped):
-            if told is not None and told.split()[0] not in self._told:
-                self._told.add(told.split()[0])
+        for lack in ("partial", "skipped"):
+            told = getattr(listed, lack)
+            if told is not None and lack not in self._told:
+                self._told.add(lack)
                 observer.emit(events.ListIncomplete(told))
         return listed
 

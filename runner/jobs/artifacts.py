@@ -25,7 +25,7 @@ from runner.profile.output_models import Artifacts
 from runner.state.file_worker import FileWorker
 
 
-class Listed(Frozen):
+class ListedFile(Frozen):
     """One file as the API lists it."""
 
     name: str
@@ -71,14 +71,14 @@ class JobFiles:
     def _warn(self, problem: str) -> None:
         self._observer.emit(events.OutputUnread(self._job.shown_id, "artifacts", problem))
 
-    async def _wanted(self, until: Deadline) -> list[Listed]:
+    async def _wanted(self, until: Deadline) -> list[ListedFile]:
         listed = await self._listed(until)
         return [one for one in listed if any(fnmatchcase(one.name, pattern) for pattern in self._settings.only)]
 
-    async def _listed(self, until: Deadline) -> list[Listed]:
+    async def _listed(self, until: Deadline) -> list[ListedFile]:
         listing = self._artifacts.listing
         if listing is None:
-            return [Listed(name) for name in self._artifacts.names]
+            return [ListedFile(name) for name in self._artifacts.names]
         call = await self._shared.api.signed("artifacts", listing.request, self._job, {}, until, self._observer)
         answer = await self._client.fetch(call, until, self._observer)
         if answer.status in listing.missing:
@@ -88,7 +88,7 @@ class JobFiles:
             raise ContractError(f"artifacts: no list of files came ({answer.status}, shape: {shape(answer.body)})")
         return [self._entry(one) for one in found]
 
-    def _entry(self, entry: JSON) -> Listed:
+    def _entry(self, entry: JSON) -> ListedFile:
         listing = self._artifacts.listing
         assert listing is not None
         name, size, sha256 = (find(entry, place) for place in (listing.name, listing.size, listing.sha256))
@@ -96,9 +96,9 @@ class JobFiles:
             raise ContractError(f"artifacts: no file name at `{listing.name}` (shape: {shape(entry)})")
         carried = {key: find(entry, place) for key, place in listing.carry.items()}
         told = size if isinstance(size, int) and not isinstance(size, bool) else None
-        return Listed(name, told, sha256 if isinstance(sha256, str) and sha256 else None, carried)
+        return ListedFile(name, told, sha256 if isinstance(sha256, str) and sha256 else None, carried)
 
-    async def _one(self, file: Listed, limit: int, until: Deadline) -> Artifact:
+    async def _one(self, file: ListedFile, limit: int, until: Deadline) -> Artifact:
         began = self._shared.clock.monotonic()
         shown = show(file.name, 200)
         try:
@@ -112,7 +112,7 @@ class JobFiles:
         )
         return replace(stored, name=shown)
 
-    async def _downloaded(self, file: Listed, limit: int, until: Deadline) -> Artifact:
+    async def _downloaded(self, file: ListedFile, limit: int, until: Deadline) -> Artifact:
         parts = (safe_name(self._shared.account), safe_name(self._sync), *parts_of(file.name))
         if file.size is not None and file.size > limit:
             raise ContractError(f"the file is larger than {limit} bytes (artifacts.max_bytes, max_total_bytes)")
@@ -128,7 +128,7 @@ class JobFiles:
         finally:
             target.close()
 
-    async def _call(self, file: Listed, until: Deadline) -> PreparedRequest:
+    async def _call(self, file: ListedFile, until: Deadline) -> PreparedRequest:
         """The request for the file. Its path goes in last, since its slashes stay slashes; each part of it was checked."""
         mark = uuid.uuid4().hex
         more: dict[str, Any] = {**file.carried, "file": mark}

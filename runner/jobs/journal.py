@@ -62,10 +62,9 @@ class SyncJournal:
         sending = asyncio.ensure_future(trigger)
         try:
             while not sending.done():
-                left = turn.remaining
-                if left <= 0:
+                if turn.remaining <= 0:
                     raise OutcomeUnknown("trigger: given up, for its lock in the state ran out meanwhile", sent=True)
-                await asyncio.wait({sending}, timeout=None if left == float("inf") else left)
+                await asyncio.wait({sending}, timeout=turn.remaining)
             return sending.result()
         finally:
             sending.cancel()

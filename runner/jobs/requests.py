@@ -172,9 +172,10 @@ class JobRequests:
         self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
     ) -> UserSession:
         """The account's session. A lost answer to the login leaves no doubt about the request that was to follow it."""
-        remaining = None if deadline.remaining == float("inf") else deadline.remaining
         try:
-            async with asyncio.timeout(remaining):  # another sync may be at the login, with more time than this one
+            async with asyncio.timeout(
+                deadline.remaining
+            ):  # another sync may be at the login, with more time than this one
                 session = await self.provider.session(deadline, observer, rejected=rejected)
         except TimeoutError:
             raise DeadlineExceeded(f"login: no session before {deadline.what} ended") from None

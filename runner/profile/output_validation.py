@@ -1,10 +1,10 @@
 """What must fit together in what a profile says of logs, results and files. Pure."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from runner.profile.models import Jobs
-from runner.profile.output_models import Artifacts, Logs, Results
+from runner.profile.output_models import ArtifactListing, Artifacts, Logs, LogSections, Results
 from runner.profile.template_checks import Fault, known_sources, request_faults, text_faults
 from runner.yaml_source import Place
 
@@ -27,11 +27,9 @@ def faults(jobs: Jobs, known: frozenset[str], sometimes: frozenset[str]) -> Iter
 def _logs(place: Place, logs: Logs, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
     carried: frozenset[str] = frozenset()
     if logs.sections:
-        at = (*place, "sections")
         carried = frozenset(logs.sections.carry)
-        yield from request_faults((*at, "request"), logs.sections.request, known, sometimes)
-        yield from _taken((*at, "carry"), carried, known | sometimes)
-        yield from text_faults((*at, "title"), logs.sections.title, carried)
+        yield from _listed((*place, "sections"), logs.sections, known, sometimes)
+        yield from text_faults((*place, "sections", "title"), logs.sections.title, carried)
     cursor = frozenset({"cursor"}) if logs.cursor else frozenset()
     always = cursor if logs.cursor and logs.cursor.start is not None else frozenset()
     yield from request_faults(
@@ -52,11 +50,19 @@ def _results(place: Place, results: Results, known: frozenset[str], sometimes: f
 def _artifacts(place: Place, artifacts: Artifacts, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
     carried: frozenset[str] = frozenset()
     if artifacts.listing:
-        at = (*place, "listing")
         carried = frozenset(artifacts.listing.carry)
-        yield from request_faults((*at, "request"), artifacts.listing.request, known, sometimes)
-        yield from _taken((*at, "carry"), carried, known | sometimes)
+        yield from _listed((*place, "listing"), artifacts.listing, known, sometimes)
     yield from request_faults((*place, "request"), artifacts.request, known | carried | {"file"}, sometimes)
+
+
+def _listed(
+    place: Place, part: LogSections | ArtifactListing, known: frozenset[str], sometimes: frozenset[str]
+) -> Iterator[Fault]:
+    """Of a list whose entries carry values into the request for each."""
+    yield from request_faults((*place, "request"), part.request, known, sometimes)
+    for name in part.carry:
+        if name in known | sometimes | NAMES:
+            yield Fault((*place, "carry", name), f"`{name}` has a meaning already; carry it by another name")
 
 
 def _expressions(place: Place, part: Any) -> Iterator[Fault]:
@@ -68,9 +74,3 @@ def _expressions(place: Place, part: Any) -> Iterator[Fault]:
             yield from _expressions((*place, key), value)
         elif isinstance(value, str) and "${" in value:
             yield Fault((*place, key), "an expression here can name no value; write it without ${}")
-
-
-def _taken(place: Place, carried: Collection[str], known: frozenset[str]) -> Iterator[Fault]:
-    for name in carried:
-        if name in known | NAMES:
-            yield Fault((*place, name), f"`{name}` has a meaning already; carry it by another name")

@@ -1,16 +1,12 @@
 """What all parts of a profile are made of: sources of values, rules for answers, requests."""
 
-import re
-import warnings
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from runner.patterns import bounded
 from runner.profile.expressions import checked
-
-MAX_PATTERN = 200  # characters
-MAX_REPEATS = 2  # without an upper end: the time grows with the length of the text to the power of their number
 
 
 def listed(value: Any) -> Any:
@@ -21,24 +17,6 @@ def _sources(value: Any) -> Any:
     """`user.id`, `{header: X-Token}`, or a list of such: the first that is found counts."""
     given = value if isinstance(value, list | tuple) else [value]
     return [{"body": one} if isinstance(one, str) else one for one in given]
-
-
-def bounded(pattern: str) -> str:
-    """The regular expression itself. Raises ValueError for one that is none, is long, or may take time without end."""
-    if len(pattern) > MAX_PATTERN:
-        raise ValueError(f"a pattern has at most {MAX_PATTERN} characters")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what a later Python reads in another way
-            re.compile(pattern)
-    except (re.error, Warning, OverflowError, RecursionError):
-        raise ValueError("not a regular expression (see docs.python.org/3/library/re)") from None
-    plain = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "x", pattern)
-    if re.search(r"\)[*+{]", plain) or len(re.findall(r"[*+]|,\}", plain)) > MAX_REPEATS:
-        raise ValueError(
-            f"may take time without end; no repeat of a group, and at most {MAX_REPEATS} open repeats (* or +)"
-        )
-    return pattern
 
 
 class Part(BaseModel):

@@ -134,7 +134,7 @@ class LimitSettings(_Section):
     polls_per_second: float = Field(
         default=20.0,
         gt=0,
-        description="Looks at running jobs a second, about; more jobs than that are looked at less often.",
+        description="Polls of running jobs a second, about; more jobs than that are polled less often.",
     )
 
 

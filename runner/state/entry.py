@@ -9,6 +9,7 @@ from runner.external import ExternalText
 from runner.frozen import Frozen
 
 KEPT_EACH = 24  # newest entries of each sync that are kept; with what is open, and the last success
+PRUNE_SECONDS = 86400.0  # once in so long a run forgets what is old
 FAR_FUTURE = 1e11  # Unix seconds, the year 5138: no clock of ours wrote a later time
 
 

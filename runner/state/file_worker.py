@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 from runner.clock import Deadline
 from runner.errors import DeadlineExceeded
+from runner.threads import settle
 
 T = TypeVar("T")
 GRACE = 0.15  # seconds for file work after the deadline: it takes milliseconds, and deadlines hold within 250 ms
 
-_Job = tuple[Callable[[], Any], "asyncio.AbstractEventLoop | None", "asyncio.Future[Any] | None"]
+_Job = tuple[Callable[[], Any], "asyncio.Future[Any] | None"]
 
 
 class FileWorker:
@@ -33,12 +34,10 @@ class FileWorker:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="state files", daemon=True)
             self._thread.start()
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((work, loop, done))
-        remaining = max(deadline.remaining, GRACE)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((work, done))
         try:
-            async with asyncio.timeout(None if remaining == float("inf") else remaining):
+            async with asyncio.timeout(max(deadline.remaining, GRACE)):
                 return await done
         except TimeoutError:
             raise DeadlineExceeded(
@@ -48,7 +47,7 @@ class FileWorker:
     def post(self, work: Callable[[], None]) -> None:
         """Do `work` after all that was asked before, and let nobody wait for it. Its errors are lost."""
         if self._thread is not None:
-            self._jobs.put((work, None, None))
+            self._jobs.put((work, None))
 
     def close(self) -> None:
         """Let the thread end after what it was asked before."""
@@ -56,21 +55,9 @@ class FileWorker:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            work, loop, done = job
-            try:
-                result, error = work(), None
-            except BaseException as caught:  # noqa: BLE001 - whoever waits gets it
-                result, error = None, caught
-            if loop is None or done is None:
+            work, done = job
+            if done is not None:
+                settle(done, work)
                 continue
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(_settle, done, result, error)
-
-
-def _settle(done: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
-    if done.done():  # nobody waits any more
-        return
-    if error is None:
-        done.set_result(result)
-    else:
-        done.set_exception(error)
+            with suppress(Exception):
+                work()

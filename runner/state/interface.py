@@ -213,4 +213,13 @@ class State(Protocol):
 
 def account_key(base_url: str, username: str) -> str:
     """The name under which an account's state is kept: a hash, so that no file name shows a user's name."""
-    return hashlib.sha256(f"{base_url}\n{username}".encode()).hexdigest()[:32]
+    return _hashed(base_url, username)
+
+
+def trigger_key(target: str, name: str) -> str:
+    """The name of the lock of a sync's trigger."""
+    return f"trigger-{_hashed(target, name)}"
+
+
+def _hashed(*words: str) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]

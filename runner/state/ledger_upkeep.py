@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.errors import StateError, UsageError
+from runner.state.entry import PRUNE_SECONDS
 from runner.state.file_lock import try_lock
 from runner.state.ledger import LEDGER_FILE, Ledger, LedgerBusy, LedgerCorrupt, identity_of, opened_alone
 from runner.state.private_directory import PrivateDirectory
@@ -12,7 +13,6 @@ from runner.state.private_directory import PrivateDirectory
 KEPT_CORRUPT = 3  # files set aside that are kept for a look; older ones go
 _ASIDE = len("ledger.corrupt-") + 10  # characters of such a name, without what SQLite adds
 PRUNED_FILE = "pruned"  # its time is when old entries were last looked for
-PRUNE_SECONDS = 86400.0  # between two polls
 
 
 def set_aside(directory: Path, why: LedgerCorrupt, now: float, patience: float) -> str | None:

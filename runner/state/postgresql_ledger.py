@@ -6,7 +6,6 @@ that is cut off, or was stopped, has given up before another begins.
 """
 
 import asyncio
-import hashlib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -17,8 +16,8 @@ from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, RunnerError, StateError, Unreachable
 from runner.external import ExternalText, raw
 from runner.state import postgresql_statements as sql
-from runner.state.entry import KEPT_EACH, Entry
-from runner.state.interface import FINISH_SECONDS, Turn
+from runner.state.entry import KEPT_EACH, PRUNE_SECONDS, Entry
+from runner.state.interface import FINISH_SECONDS, Turn, trigger_key
 from runner.state.postgresql_connections import Connections
 from runner.state.write_behind import WriteBehind
 
@@ -26,8 +25,7 @@ LEASE_SECONDS = 10.0  # of a trigger's lock; renewed while it is held
 RENEW_SECONDS = 3.0
 MARGIN = 1.0  # seconds by which a holder gives up before its lease ends: for clocks that run at different rates
 PATIENCE = 60.0  # seconds for which a database that is away in mid-run is tried again
-PRUNE_SECONDS = 86400.0  # between two polls for what is old
-_PRUNING = "prune"  # the key of the lock whose end is the next look
+_PRUNING = "prune"  # the key of the lock whose end is when it is done again
 
 
 class PostgresqlLedger:
@@ -72,7 +70,7 @@ class PostgresqlLedger:
 
     async def intend(self, entry: Entry, deadline: Deadline) -> None:
         """As in JobLedger. Raises StateError where the lock of the trigger was lost: nothing was sent."""
-        turn = self._turns.get(_lock_key(entry.target, entry.name))
+        turn = self._turns.get(trigger_key(entry.target, entry.name))
         lock = turn.values if turn else {"lock": None, "lock_holder": None, "epoch": None}
         values = dict(zip(sql.NAMES, entry.as_row(), strict=True)) | lock
         # The lease is an end by our clock; the database has its own.
@@ -191,7 +189,7 @@ class PostgresqlLedger:
     @asynccontextmanager
     async def alone(self, target: str, name: str, deadline: Deadline) -> AsyncIterator[Turn]:
         """As in JobLedger: a lease of seconds, renewed while it is held."""
-        key = _lock_key(target, name)
+        key = trigger_key(target, name)
         turn = LeasedTurn(self._clock, {"lock": key, "lock_holder": f"{self._holder}-{uuid4().hex[:8]}", "epoch": 0})
         await self._take(turn, name, deadline)
         self._turns[key] = turn
@@ -254,7 +252,3 @@ class LeasedTurn:
 
 async def _only(work: Any) -> None:
     await work
-
-
-def _lock_key(target: str, name: str) -> str:
-    return "trigger-" + hashlib.sha256(f"{target}\n{name}".encode()).hexdigest()[:32]

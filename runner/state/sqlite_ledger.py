@@ -3,7 +3,6 @@
 Without a directory it is in memory, and needs no thread.
 """
 
-import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +17,7 @@ from runner.limiter import FairLimiter
 from runner.state.entry import Entry
 from runner.state.file_lock import open_lock, try_lock
 from runner.state.file_worker import FileWorker
-from runner.state.interface import FINISH_SECONDS, EndlessTurn, Turn
+from runner.state.interface import FINISH_SECONDS, EndlessTurn, Turn, trigger_key
 from runner.state.ledger import BUSY, Ledger, LedgerBusy, LedgerCorrupt
 from runner.state.ledger_upkeep import retire, set_aside
 from runner.state.write_behind import WriteBehind
@@ -135,8 +134,7 @@ class SqliteLedger:
         if self._directory is None or self._worker is None:
             yield EndlessTurn()
             return
-        digest = hashlib.sha256(f"{target}\n{name}".encode()).hexdigest()[:32]
-        lock = _LockFile(self._directory / f"trigger-{digest}.lock")
+        lock = _LockFile(self._directory / f"{trigger_key(target, name)}.lock")
         async with self._limiter.taken(deadline, "trigger: no turn came"):
             try:
                 pause = 0.005

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -10,7 +10,9 @@ from typing import Any
 
 import httpx
 
-from runner.clock import Deadline
+from runner.clock import Clock, Deadline
+from runner.http.client import Client, tls_context
+from runner.http.retry import Policy
 from runner.state.interface import LoadedState
 from runner.state.record import AccountState, Codec
 
@@ -39,6 +41,14 @@ class FakeClock:
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
         await asyncio.sleep(0)
+
+
+def client_of(address: str, clock: Clock, answer: Callable[[httpx.Request], httpx.Response]) -> Client:
+    """A client whose requests `answer` takes, in the network's place."""
+    return Client(
+        address, clock=clock, policy=Policy(2, 0.0, 0.0), request_timeout=30.0, tls=tls_context(address, None),
+        transport=httpx.MockTransport(answer),
+    )  # fmt: skip
 
 
 class SharedStore:

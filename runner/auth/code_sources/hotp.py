@@ -2,13 +2,12 @@
 
 import hashlib
 import re
-from urllib.parse import parse_qs, urlsplit
 
 from runner.auth import totp
-from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted
+from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted, lasting
 from runner.auth.totp import Seed
 from runner.clock import Deadline
-from runner.errors import SecretError, UsageError
+from runner.errors import SecretError
 from runner.state.interface import HeldState
 from runner.state.record import AccountState
 
@@ -55,11 +54,7 @@ class HotpSource:
 
 def hotp_source(options: CodeOptions) -> HotpSource:
     """The source. Raises SecretError for an unfit seed, UsageError without a state that is kept."""
-    if options.inbox is None:
-        raise UsageError(
-            "code.source: hotp counts its codes, and a counter that is forgotten locks the account; set state.dir, "
-            "state.kubernetes_secret or state.url"
-        )
+    lasting(options, "hotp counts its codes, and a counter that is forgotten locks the account")
     text = options.reader.require(NAME)
     options.add_secret(text)
     seed, first = parse(text)
@@ -68,29 +63,8 @@ def hotp_source(options: CodeOptions) -> HotpSource:
 
 def parse(text: str) -> tuple[Seed, int]:
     """Seed and first counter from Base32 (counter 0) or an `otpauth://hotp` URI. Raises SecretError."""
-    text = text.strip()
-    query: dict[str, list[str]] = {}
-    if text.lower().startswith("otpauth:"):
-        try:
-            parts = urlsplit(text)
-            query = {name.lower(): values for name, values in parse_qs(parts.query).items()}
-        except ValueError:
-            raise SecretError(f"{NAME}: not a valid otpauth:// URI") from None
-        if parts.netloc.lower() != "hotp":
-            raise SecretError(f"{NAME}: the otpauth:// URI is not of type hotp; a time-based seed is `totp_seed`")
-    first = query.get("counter", ["0"])[-1]
+    seed, told = totp.read_seed(text, "hotp")
+    first = told.get("counter", "0")
     if not re.fullmatch(r"[0-9]{1,10}", first) or int(first) >= MAX_COUNTER:
         raise SecretError(f"{NAME}: `counter` in the otpauth:// URI must be 0 to {MAX_COUNTER - 1}")
-    return _seed(text, query), int(first)
-
-
-def _seed(text: str, query: dict[str, list[str]]) -> Seed:
-    """The parameters that both types share are read by the one parser of TOTP seeds."""
-    if query:
-        plain = "&".join(f"{name}={query[name][-1]}" for name in ("secret", "algorithm", "digits") if name in query)
-        text = f"otpauth://totp/x?{plain}"
-    try:
-        seed = totp.parse_seed(text)
-    except SecretError as error:
-        raise SecretError(str(error).replace("totp_seed", NAME)) from None
-    return seed
+    return seed, int(first)

@@ -6,7 +6,6 @@ What came since is told by the mailbox's own numbers (UIDNEXT, RFC 9051, 2.3.1.1
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted, keep_used
@@ -16,6 +15,7 @@ from runner.events import events
 from runner.settings.code_section import CodeSettings
 from runner.state.interface import HeldState
 from runner.state.record import AccountState
+from runner.threads import begun
 
 T = TypeVar("T")
 PASSWORD = "imap_password"
@@ -43,7 +43,7 @@ class ImapSource:
         from runner.auth.code_sources.mailbox import end_of
 
         settings, password = self._settings.imap, self._password
-        return await _aside(lambda stop: end_of(settings, password, OPEN_SECONDS, stop), deadline)
+        return await _aside(lambda _stop: end_of(settings, password, OPEN_SECONDS), deadline)
 
     async def next(self, wanted: CodeWanted) -> Code:
         """Waits for the message. Raises AuthenticationError where none comes within `code.timeout`."""
@@ -68,31 +68,10 @@ class ImapSource:
 
 async def _aside(work: Callable[[threading.Event], T], deadline: Deadline) -> T:
     """What `work` returns or raises, on a daemon thread that is told to stop when nobody waits any more."""
-    loop, stop = asyncio.get_running_loop(), threading.Event()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(result)  # type: ignore[arg-type]
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work(stop)
-        except BaseException as caught:  # noqa: BLE001 - whoever waits gets it
-            error = caught
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name="mailbox", daemon=True).start()
-    remaining = deadline.remaining
+    stop = threading.Event()
     try:
-        async with asyncio.timeout(None if remaining == float("inf") else max(0.0, remaining)):
-            return await done
+        async with asyncio.timeout(deadline.remaining):
+            return await begun(lambda: work(stop), "mailbox")
     except TimeoutError:
         raise DeadlineExceeded(f"login: the mailbox gave no one-time code until {deadline.what} ended") from None
     finally:

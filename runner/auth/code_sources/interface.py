@@ -10,7 +10,7 @@ from typing import Protocol
 
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
-from runner.errors import AuthenticationError
+from runner.errors import AuthenticationError, UsageError
 from runner.events.observer import Observer
 from runner.events.redaction import AddSecret
 from runner.frozen import Frozen
@@ -86,6 +86,13 @@ class CodeSource(Protocol):
     async def check(self, deadline: Deadline) -> str:
         """Try, for the command `check`, what can be tried without using a code. Returns what was found. Raises as `next`."""
         ...
+
+
+def lasting(options: CodeOptions, why: str) -> AccountStore:
+    """The inbox, which a state that outlives the process has. Raises UsageError, with `why` the source needs one."""
+    if options.inbox is None:
+        raise UsageError(f"code.source: {why}; set state.dir, state.kubernetes_secret or state.url")
+    return options.inbox
 
 
 def record_of(code: str) -> str:

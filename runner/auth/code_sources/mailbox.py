@@ -15,6 +15,7 @@ from email.utils import parseaddr
 from runner.auth.code_sources.found import code_in
 from runner.errors import AuthenticationError, RunnerError, Unreachable, UsageError
 from runner.external import show
+from runner.http.certificates import trusting
 from runner.settings.code_section import CodeSettings, ImapSettings
 
 MAX_MESSAGE = 256 * 1024  # bytes of a message that are fetched
@@ -38,9 +39,8 @@ class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
     pass
 
 
-def end_of(settings: ImapSettings, password: str, seconds: float, stop: threading.Event) -> tuple[int, int]:
+def end_of(settings: ImapSettings, password: str, seconds: float) -> tuple[int, int]:
     """UIDVALIDITY and UIDNEXT of the mailbox. Raises AuthenticationError where the server refuses, Unreachable."""
-    del stop
     with _opened(settings, password, min(seconds, TIMEOUT)) as mailbox:
         return _place(mailbox, settings)
 
@@ -114,7 +114,7 @@ def _opened(settings: ImapSettings, password: str, timeout: float) -> Iterator[i
 
 def _connected(settings: ImapSettings, timeout: float) -> imaplib.IMAP4:
     try:
-        tls = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+        tls = trusting(settings.ca_file)
     except OSError as error:
         raise UsageError(
             f"code.imap.ca_file: {settings.ca_file} cannot be used ({error.strerror or 'no PEM'}); give a CA bundle in PEM"

@@ -7,7 +7,7 @@ waiting run holds the account's. So it works for every kind of state, and is enc
 import re
 from contextlib import suppress
 
-from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted, keep_used
+from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted, keep_used, lasting
 from runner.clock import Clock, Deadline
 from runner.errors import AuthenticationError, DeadlineExceeded, RunnerError, UsageError
 from runner.events import events
@@ -15,7 +15,7 @@ from runner.events.observer import Observer
 from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
 
-POLL = 1.0  # seconds between two polls at the inbox: each is a request where the state is in a cluster or a database
+POLL = 1.0  # seconds between two polls of the inbox: each is a request where the state is in a cluster or a database
 CLOCKS_APART = 60.0  # seconds by which the clocks of two machines may differ here
 TAKEN_SECONDS = 10.0  # until a waiting run must have taken a code
 ALIVE = 15.0  # seconds: a waiting run says so often at least that it still waits
@@ -132,9 +132,5 @@ async def submit(inbox: AccountStore, code: str, clock: Clock, deadline: Deadlin
 
 def person_source(options: CodeOptions) -> PersonSource:
     """The source. Raises UsageError without a state that is kept."""
-    if options.inbox is None:
-        raise UsageError(
-            "code.source: person hands a code over through the state, and keeps the session there; set state.dir, "
-            "state.kubernetes_secret or state.url"
-        )
-    return PersonSource(options, options.inbox)
+    why = "person hands a code over through the state, and keeps the session there"
+    return PersonSource(options, lasting(options, why))

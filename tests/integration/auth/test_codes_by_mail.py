@@ -106,6 +106,7 @@ def test_a_mailbox_that_refuses_ends_the_login_before_anything_is_sent(cli: Comm
         ("code.imap.ca_file=/etc/ssl/certs/ca-certificates.crt", 2, "is not trusted"),
         ("code.imap.ca_file=/etc/passwd", 2, "code.imap.ca_file"),
         ("code.imap.ca_file=/no/such/file", 2, "code.imap.ca_file"),
+        ("code.imap.ca_file=/dev/zero", 2, "not a regular file"),
         ("code.imap.mailbox=Other", 3, "has no Other"),
         ('code.imap.mailbox=In"box\\', 3, "code.imap.mailbox"),
         ("code.imap.port=1", 7, "cannot be reached"),

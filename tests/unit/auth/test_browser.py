@@ -16,15 +16,15 @@ from runner.auth.totp import Seed
 from runner.clock import Deadline
 from runner.errors import Cause, ContractError, LoginRefused, StrayAnswer
 from runner.events.observer import Observer
-from runner.http.client import Client, tls_context
+from runner.http.client import Client
 from runner.http.messages import Response
-from runner.http.retry import Policy, Safety
+from runner.http.retry import Safety
 from runner.jobs.requests import JobRequests, Rights
 from runner.models import UserSession
 from runner.profile.loading import load_login
 from runner.profile.models import Request
 from runner.state.memory import MemoryStore
-from tests.support.login_model import FakeClock
+from tests.support.login_model import FakeClock, client_of
 
 ME = Credentials("me", "geheim", Seed(b"0123456789"))
 SSO, API = "https://sso.example.org", "https://api.example.org"
@@ -49,10 +49,7 @@ class Site:
         self.open = True
 
     def client(self, address: str) -> Client:
-        return Client(
-            address, clock=self.clock, policy=Policy(2, 0.0, 0.0), request_timeout=30.0, tls=tls_context(address, None),
-            transport=httpx.MockTransport(self.answer),
-        )  # fmt: skip
+        return client_of(address, self.clock, self.answer)
 
     def login(self, name: str, address: str, **params: Any) -> LoginSessionProvider:
         constant = {f"params.{key}": value for key, value in params.items()} | {"base_url": API}
@@ -271,10 +268,7 @@ def test_the_login_behind_a_gate_goes_through_it() -> None:
             return httpx.Response(200, json={"data": {"id": "u"}}, headers={"Set-Cookie": "n8n-auth=h.e30.s; Path=/"})
         return answer(request)
 
-    own._steps._client = Client(
-        API, clock=site.clock, policy=Policy(2, 0.0, 0.0), request_timeout=30.0, tls=tls_context(API, None),
-        transport=httpx.MockTransport(api),
-    )  # fmt: skip
+    own._steps._client = client_of(API, site.clock, api)
     session = ask(both, site)
     assert through == ["_oauth2_proxy=g0"]
     assert both.headers(session, "/jobs") == {"Cookie": "n8n-auth=h.e30.s; _oauth2_proxy=g0"}

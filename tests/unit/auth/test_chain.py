@@ -16,13 +16,11 @@ from runner.auth.totp import Seed
 from runner.clock import Deadline
 from runner.errors import LoginRefused, UsageError
 from runner.events.observer import Observer
-from runner.http.client import Client, tls_context
 from runner.http.messages import Response
-from runner.http.retry import Policy
 from runner.models import UserSession
 from runner.profile.loading import LOGINS, built_ins, load_login
 from runner.state.memory import MemoryStore
-from tests.support.login_model import FakeClock
+from tests.support.login_model import FakeClock, client_of
 
 ME = Credentials("me", "geheim", Seed(b"0123456789"), client_id="runner", client_secret="100%+x")
 
@@ -48,10 +46,7 @@ class Gate:
     def _provider(
         self, name: str, address: str, credentials: Credentials, constant: dict[str, Any]
     ) -> LoginSessionProvider:
-        client = Client(
-            address, clock=self.clock, policy=Policy(2, 0.0, 0.0), request_timeout=30.0, tls=tls_context(address, None),
-            transport=httpx.MockTransport(self.answer),
-        )  # fmt: skip
+        client = client_of(address, self.clock, self.answer)
         return LoginSessionProvider(
             client=client, auth=load_login(name).auth, base_url=address, credentials=credentials, store=MemoryStore(),
             clock=self.clock, constant=constant,

@@ -15,11 +15,10 @@ from runner.auth.totp import Seed
 from runner.clock import Deadline
 from runner.errors import LoginRefused
 from runner.events.observer import Observer
-from runner.http.client import Client, tls_context
-from runner.http.retry import Policy
+from runner.http.client import Client
 from runner.profile.loading import load_login
 from runner.state.memory import MemoryStore
-from tests.support.login_model import FakeClock
+from tests.support.login_model import FakeClock, client_of
 
 SSO, API = "https://sso.example.org", "https://api.example.org"
 ME = Credentials("me", "geheim", Seed(b"0123456789"), client_id="c", client_secret="s")
@@ -39,10 +38,7 @@ class Servers:
         )  # fmt: skip
 
     def _client(self, address: str) -> Client:
-        return Client(
-            address, clock=self.clock, policy=Policy(2, 0.0, 0.0), request_timeout=30.0, tls=tls_context(address, None),
-            transport=httpx.MockTransport(self._answer),
-        )  # fmt: skip
+        return client_of(address, self.clock, self._answer)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)

@@ -15,12 +15,11 @@ from runner.auth.totp import Seed
 from runner.clock import Deadline
 from runner.errors import Cause, LoginRefused
 from runner.events.observer import Observer
-from runner.http.client import Client, tls_context
-from runner.http.retry import Policy
+from runner.http.client import Client
 from runner.profile import parameters
 from runner.profile.loading import load_login
 from runner.state.memory import MemoryStore
-from tests.support.login_model import FakeClock
+from tests.support.login_model import FakeClock, client_of
 
 AUTH, API = "https://auth.example.org", "https://api.example.org"
 Answer = Callable[[httpx.Request, dict[str, Any], str], httpx.Response]
@@ -43,10 +42,7 @@ class Place:
         )  # fmt: skip
 
     def _client(self, address: str) -> Client:
-        return Client(
-            address, clock=self.clock, policy=Policy(2, 0.0, 0.0), request_timeout=30.0, tls=tls_context(address, None),
-            transport=httpx.MockTransport(self._take),
-        )  # fmt: skip
+        return client_of(address, self.clock, self._take)
 
     def _take(self, request: httpx.Request) -> httpx.Response:
         raw = request.content.decode()

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from runner.errors import ContractError
 from runner.http.messages import Response
+from runner.patterns import bounded
 from runner.profile import extraction
-from runner.profile.parts import Rule, Source, bounded
+from runner.profile.parts import Rule, Source
 
 PAGE = """<html><head><meta name="csrf" content="m1"></head><body><form id="f" method="post" action="go?x=1">
 <input type="hidden" name="token" value="t&amp;1"><input name="user"><p class="said"> wrong <b>code</b></p></form></body></html>"""
