@@ -1,8 +1,8 @@
 """The clock of a server that sends no `Date` (Keycloak): by a token that it made, or by the API that stands beside it."""
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from runner.auth.login_flow import LoginState
 from runner.clock import Deadline
 from runner.errors import ContractError, DeadlineExceeded, Unreachable
 from runner.events import events
@@ -15,12 +15,15 @@ from runner.state.interface import HeldState
 from runner.state.record import MAX_SKEW
 from runner.url import is_loopback
 
+if TYPE_CHECKING:
+    from runner.auth.login_flow import LoginState
+
 NOTED = 2.0  # seconds: less is no skew, since dates are cut to the second
 NEAR = 60.0  # seconds: a code was accepted, so that an `iat` further off is of a token that was made before
 ASK_SECONDS = 5.0
 
 
-def by_token(held: HeldState, state: LoginState, token: str, observer: Observer) -> None:
+def by_token(held: HeldState, state: "LoginState", token: str, observer: Observer) -> None:
     """Learn the skew from `iat` of a token that a login with a code has just given, where its answer has no `Date`."""
     answer = state.answer
     if answer is None or not state.used_code or retry.http_date(answer.headers.get("date")) is not None:
@@ -33,7 +36,7 @@ def by_token(held: HeldState, state: LoginState, token: str, observer: Observer)
     if isinstance(issued, int | float) and not isinstance(issued, bool):
         skew = _offset(float(issued), answer)
         if abs(skew) <= NEAR:
-            _note(held, skew, observer)
+            note(held, skew, observer)
 
 
 async def by_api(held: HeldState, api: Client, deadline: Deadline, observer: Observer) -> float | None:
@@ -41,8 +44,7 @@ async def by_api(held: HeldState, api: Client, deadline: Deadline, observer: Obs
 
     For a login that was refused by a server without `Date`: a clock that is off may be why.
     """
-    parts = urlsplit(api.address)
-    if parts.scheme != "https" and not is_loopback(parts.hostname):
+    if not trusted(api.address):
         return None
     call = PreparedRequest("clock", "GET", "/", {}, takes_redirect=True)
     soon = Deadline.after(deadline.clock, ASK_SECONDS, "the question for the time").min(deadline)
@@ -50,22 +52,32 @@ async def by_api(held: HeldState, api: Client, deadline: Deadline, observer: Obs
         answer = await api.exchange(call, 1, soon, observer)
     except (Unreachable, ContractError, DeadlineExceeded):
         return None
-    date = retry.http_date(answer.headers.get("date"))
-    if date is None or "age" in answer.headers:
+    skew = by_date(answer)
+    if skew is None or abs(skew) > MAX_SKEW or abs(skew - held.state.skew) < NOTED:
         return None
-    skew = _offset(date, answer)
-    if abs(skew) > MAX_SKEW or abs(skew - held.state.skew) < NOTED:
-        return None
-    _note(held, skew, observer)
+    note(held, skew, observer)
     return skew
 
 
+def trusted(address: str) -> bool:
+    """Whether what comes from there is that server's word."""
+    parts = urlsplit(address)
+    return parts.scheme == "https" or is_loopback(parts.hostname)
+
+
+def by_date(answer: Response) -> float | None:
+    """The skew by the answer's `Date`; None where it has none, or came out of a cache."""
+    date = retry.http_date(answer.headers.get("date"))
+    return None if date is None or "age" in answer.headers else _offset(date, answer)
+
+
 def _offset(told: float, answer: Response) -> float:
-    """The server's clock less ours, against the middle of the exchange; what it told is cut to the second."""
+    """The server's clock less ours, against the middle of the exchange (RFC 5905's offset); what it told is cut to the second."""
     return told + 0.5 - (answer.sent_at + answer.received_at) / 2
 
 
-def _note(held: HeldState, skew: float, observer: Observer) -> None:
+def note(held: HeldState, skew: float, observer: Observer) -> None:
+    """Keep the skew, and tell it where there is one."""
     kept = 0.0 if abs(skew) < NOTED else round(skew, 1)
     if abs(held.state.skew - kept) >= 1.0:
         held.change(skew=kept)

@@ -1,8 +1,8 @@
 """One-time codes on the wire: how many in one run, from which source, and the server's clock that they are made for."""
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
+from runner.auth import clocks
 from runner.auth.code_sources.interface import CodeSource, CodeWanted
 from runner.auth.code_sources.totp import TotpSource
 from runner.auth.totp import Seed
@@ -10,11 +10,9 @@ from runner.clock import Clock, Deadline
 from runner.errors import AuthenticationError
 from runner.events import events
 from runner.events.observer import Observer
-from runner.http import retry
 from runner.http.messages import Response
 from runner.state.interface import HeldState
 from runner.state.record import MAX_SKEW, AccountState
-from runner.url import is_loopback
 
 MAX_CODES = 2  # one-time codes in one run: one, and one more where the first met a wrong clock
 
@@ -26,8 +24,7 @@ class Codes:
         self, base_url: str, clock: Clock, add_secret: Callable[[str], None], source: CodeSource | None = None
     ) -> None:
         """`add_secret` is told each code, so that the redactor knows it. Without a `source`: TOTP."""
-        parts = urlsplit(base_url)
-        self._trust_date = parts.scheme == "https" or is_loopback(parts.hostname)
+        self._trust_date = clocks.trusted(base_url)
         self._add_secret = add_secret
         self._source = source or TotpSource(clock)
         self._last = ""
@@ -92,16 +89,10 @@ class Codes:
             observer.emit(events.SessionEnds(seconds))
 
     def measure_skew(self, held: HeldState, answer: Response, observer: Observer) -> None:
-        """Server clock minus ours, from the Date header, against the middle of the exchange (RFC 5905's offset)."""
-        date = retry.http_date(answer.headers.get("date"))
-        if date is None or not self._trust_date or "age" in answer.headers:
+        """Keep what the Date header says of the server's clock."""
+        skew = clocks.by_date(answer) if self._trust_date else None
+        if skew is None:
             return
         self.dated = True
-        skew = date + 0.5 - (answer.sent_at + answer.received_at) / 2  # Date is cut to the second
-        if abs(skew) > MAX_SKEW:
-            return
-        skew = 0.0 if abs(skew) < 2.0 else round(skew, 1)
-        if abs(held.state.skew - skew) >= 1.0:
-            held.change(skew=skew)
-        if skew:
-            observer.emit(events.ClockSkew(skew))
+        if abs(skew) <= MAX_SKEW:
+            clocks.note(held, skew, observer)
