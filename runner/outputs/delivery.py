@@ -1,15 +1,14 @@
 """Delivers one message by POST, tried again within a budget. No failure tells the address: it may be a secret."""
 
 import threading
-import time
+from functools import partial
 from urllib.parse import urlsplit
 
 from runner.frozen import Frozen
 from runner.outputs.interface import OutputContext
-from runner.outputs.sending import Sender, SendFailed
+from runner.outputs.sending import Sender, SendFailed, until_taken, worth_repeating
 from runner.url import is_loopback
 
-FIRST_WAIT = 0.2  # seconds before the second try; doubles
 MAX_BODY = 100_000  # bytes; healthchecks.io keeps 100 kB of a ping
 
 
@@ -23,31 +22,22 @@ class Message(Frozen):
 
 def deliver(message: Message, seconds: float, stop: threading.Event | None = None) -> str | None:
     """Try until it is taken, the time is over or `stop` is set. Returns what went wrong last, or None."""
-    until, pause = time.monotonic() + seconds, FIRST_WAIT
-    problem: str | None = "no time was left for it"
     try:
         sender = Sender(message.url)
     except SendFailed as error:
         return str(error)
     with sender:
-        while (remaining := until - time.monotonic()) > 0:
-            problem, again = _post(sender, message, remaining)
-            if problem is None or not again or pause >= remaining:
-                break
-            if (stop or threading.Event()).wait(pause):
-                break
-            pause *= 2
-    return problem
+        return until_taken(seconds, partial(_post, sender, message), stop)
 
 
-def _post(sender: Sender, message: Message, seconds: float) -> tuple[str | None, bool]:
-    """One try: what went wrong or None, and whether another may help."""
+def _post(sender: Sender, message: Message, seconds: float) -> None:
+    """One try. Raises SendFailed."""
     try:
         status, _body = sender.send("POST", "", seconds, content=message.body, content_type=message.content_type)
     except SendFailed as error:
-        return f"{sender.host}: {error}", error.again
-    again = status >= 500 or status == 429
-    return (None if status < 300 else f"{sender.host} answered {status}"), again
+        raise SendFailed(f"{sender.host}: {error}", again=error.again) from None
+    if status >= 300:
+        raise SendFailed(f"{sender.host} answered {status}", again=worth_repeating(status))
 
 
 def address(context: OutputContext, target: str, url: str | None, url_file: object) -> str | None:

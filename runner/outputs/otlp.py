@@ -5,13 +5,14 @@ Spec: https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from runner import __version__
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.metrics import MetricsListener
-from runner.outputs.sending import Sender, SendFailed, check_address, own_instance
+from runner.outputs.sending import Sender, SendFailed, check_address, own_instance, until_taken, worth_repeating
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -97,9 +98,17 @@ class Otlp(Output):
             return "needs opentelemetry-proto: pip install 'sync-runner[otlp]'"
         try:
             with Sender(self.where, settings.ca_file, headers=self._headers) as sender:
-                return _problem(*sender.send("POST", PATH, seconds, content=body, content_type=_PROTOBUF))
+                return until_taken(seconds, partial(_export, sender, body))
         except SendFailed as error:
             return str(error)
+
+
+def _export(sender: Sender, request: bytes, seconds: float) -> str | None:
+    """One try: what the collector did not take, or None. Raises SendFailed."""
+    status, answer = sender.send("POST", PATH, seconds, content=request, content_type=_PROTOBUF)
+    if worth_repeating(status):
+        raise SendFailed(f"the collector answered {status}")
+    return _problem(status, answer)
 
 
 def _problem(status: int, body: bytes) -> str | None:

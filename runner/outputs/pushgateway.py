@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.metrics import LAST_SUCCESS, LAST_SUCCESS_HELP, MetricsListener, believable, successes_in
-from runner.outputs.sending import Sender, SendFailed, check_address, own_instance
+from runner.outputs.sending import Sender, SendFailed, check_address, own_instance, until_taken, worth_repeating
 from runner.settings import PushgatewaySettings
 
 Labels = dict[str, str]
@@ -78,7 +78,7 @@ def push(
     auth = (settings.username, password or "") if settings.username else None
     try:
         with Sender(settings.url or "", settings.ca_file, auth) as sender:
-            return _Push(sender, time.monotonic() + seconds, settings).push(metrics, set(current))
+            return until_taken(seconds, lambda left: _Push(sender, left, settings).push(metrics, set(current)))
     except SendFailed as error:
         return str(error)
 
@@ -86,8 +86,8 @@ def push(
 class _Push:
     """The requests of one push, all within one time."""
 
-    def __init__(self, sender: Sender, until: float, settings: PushgatewaySettings) -> None:
-        self._sender, self._until, self._settings = sender, until, settings
+    def __init__(self, sender: Sender, seconds: float, settings: PushgatewaySettings) -> None:
+        self._sender, self._until, self._settings = sender, time.monotonic() + seconds, settings
         self._mine: Labels = {"job": settings.job, **({"instance": settings.instance} if settings.instance else {})}
 
     def _send(self, method: str, path: str, content: bytes = b"", content_type: str = "") -> tuple[int, bytes]:
@@ -95,7 +95,10 @@ class _Push:
         seconds = self._until - time.monotonic()
         if seconds <= 0:
             raise SendFailed("no time was left for all of the push")
-        return self._sender.send(method, path, seconds, content=content, content_type=content_type)
+        status, body = self._sender.send(method, path, seconds, content=content, content_type=content_type)
+        if worth_repeating(status):
+            raise SendFailed(f"the Pushgateway answered {status}")
+        return status, body
 
     def push(self, metrics: MetricsListener, current: set[Place]) -> str | None:
         """What went wrong, or None. Raises SendFailed."""

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import ssl
 
 Target = TypeVar("Target", PushgatewaySettings, OtlpSettings)
+FIRST_WAIT = 0.2  # seconds before the second try; doubles
 MOST_BYTES = 16 << 20  # of one response: a Pushgateway's page with 10,000 accounts has 4 MB
 Emit = Callable[[], str | None]  # returns what went wrong, or None
 
@@ -67,6 +69,31 @@ class SendFailed(Exception):
         """`problem` says what happened, without the address."""
         super().__init__(problem)
         self.again = again
+
+
+def worth_repeating(status: int) -> bool:
+    """Whether another try may help after a response with this status."""
+    return status >= 500 or status == 429
+
+
+def until_taken(
+    seconds: float, attempt: Callable[[float], str | None], stop: threading.Event | None = None
+) -> str | None:
+    """Try until it is taken, another try cannot help, the time is over or `stop` is set.
+
+    `attempt` gets the seconds that are left. Returns what it returned, or what its last SendFailed said.
+    """
+    until, pause = time.monotonic() + seconds, FIRST_WAIT
+    problem = "no time was left for it"
+    while (remaining := until - time.monotonic()) > 0:
+        try:
+            return attempt(remaining)
+        except SendFailed as error:
+            problem = str(error)
+            if not error.again or pause >= until - time.monotonic() or (stop or threading.Event()).wait(pause):
+                break
+        pause *= 2
+    return problem
 
 
 class Sender:
@@ -130,21 +157,30 @@ def check_address(url: str, seconds: float, ca_file: Path | None = None) -> str 
 
     Through a proxy nothing is tried: a tunnel is asked for with a request. Returns what is wrong, or None.
     """
+    from runner.http.proxies import Proxies
+
+    try:
+        if Proxies.of().through(url) is not None:
+            return None
+        return until_taken(seconds, partial(_connect, url, ca_file))
+    except ValueError as error:
+        return f"its address cannot be used ({error})"
+
+
+def _connect(url: str, ca_file: Path | None, seconds: float) -> None:
+    """Connect once, and close. Raises SendFailed; ValueError for an address that is none."""
     import socket
 
     from runner.http.certificates import trusting
     from runner.http.failures import cause
-    from runner.http.proxies import Proxies
 
     parts = urlsplit(url)
     host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        if Proxies.of().through(url) is not None:
-            return None
-        port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((host, port), timeout=seconds) as plain:
             if parts.scheme == "https":
                 trusting(ca_file).wrap_socket(plain, server_hostname=host).close()
-    except (OSError, ValueError) as error:
-        return f"{host} cannot be reached ({cause(error)})"
-    return None
+    except OSError as error:
+        again = isinstance(error, ConnectionError)
+        raise SendFailed(f"{host} cannot be reached ({cause(error)})", again=again) from None

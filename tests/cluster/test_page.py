@@ -114,7 +114,7 @@ def test_production_is_green_and_says_how_it_ended(space: Lab, place: Path) -> N
 def push_outlives_its_pod(lab: Lab) -> None:
     """The last success is still there after the Pushgateway's pod was replaced."""
     code = "import time, urllib.request as r; time.sleep(3); print(r.urlopen('http://pushgateway:9091/metrics').read().decode())"
-    available = ("-n", lab.space, "wait", "--for=condition=Available", "--timeout=240s", "deployment/pushgateway")
+    available = ("-n", lab.space, "rollout", "status", "--timeout=240s", "deployment/pushgateway")
     kubectl(*available)
     before = successes(lab.python("before", code))
     kubectl("-n", lab.space, "delete", "pod", "-l", "app.kubernetes.io/name=pushgateway", "--wait")
@@ -150,6 +150,7 @@ def check_logs_in_and_triggers_nothing(lab: Lab, place: Path, jobs: int) -> None
     about["patches"].append({"target": {"kind": "CronJob"}, "patch": args})
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(about), encoding="utf-8")
     shell("kubectl apply --server-side -k k8s/overlays/production", place)
+    shell("kubectl -n sync-runner rollout status --timeout=4m deployment/pushgateway", place)  # `check` looks at it too
     shell("kubectl -n sync-runner create job --from=cronjob/sync-runner checked", place)
     assert "Complete" in lab.ended("checked")
     assert len(lab.judge.cases["page-production"].jobs) == jobs
@@ -227,6 +228,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         "sync-runner-dev",
         "overlays/dev",
         "overlays/production",
+        "sync-runner rollout",
         "sync-runner create",
         "sync-runner wait",
         "sync-runner get pods",

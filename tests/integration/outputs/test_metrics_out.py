@@ -36,6 +36,7 @@ from tests.integration.outputs.conftest import (
 )
 from tests.support.leak_scanner import Eavesdropper
 from tests.support.monitoring import DESIGN
+from tests.support.raw_server import RawServer, http, reset
 
 
 def shape(text: str, *, more: frozenset[str] = frozenset()) -> dict[str, tuple[str, set[str]]]:
@@ -233,6 +234,21 @@ def test_a_pushgateway_that_hangs_adds_its_time_out_and_nothing_else(
     assert 1.7 <= pushed.total_seconds() < 3.5  # 1.8 s by default; the rest is a noisy machine's
     assert spent < ended["duration_seconds"] + 2.0 + 5.0  # and the process does not stay for the thread
     assert '"exit_code": 0' in report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [("metrics__pushgateway__url", b"PUT /metrics/job"), ("metrics__otlp__endpoint", b"POST /v1/metrics")],
+    ids=["pushgateway", "otlp"],
+)
+def test_a_receiver_that_starts_up_or_hiccups_gets_its_metrics_after_all(runner: Runner, key: str, path: bytes) -> None:
+    """A connection that breaks and a 503 are tried again within the time-out."""
+    with RawServer(reset, http(status="503 Service Unavailable"), http(b"")) as server:
+        done = runner.run(
+            "run", "health", *settings(**{key: server.base_url, key.rpartition("__")[0] + "__timeout": "9s"})
+        )
+    assert (done.code, done.events("emit.failed")) == (0, [])
+    assert [one.startswith(path) for one in server.requests[:2]] == [True, True]
 
 
 def test_no_metrics_fault_changes_the_exit_code(runner: Runner, tmp_path: Path) -> None:
