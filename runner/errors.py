@@ -10,6 +10,7 @@
     |   `-- PermissionMissing        the API knows the account, and denies it this one thing
     |-- DeadlineExceeded         6   a request's, sync's or run's time is up
     |-- Unreachable              7   the API could not be reached or kept failing
+    |   `-- LoginUnclear             a login had no clear answer, and this run sends its password no more
     |-- OutcomeUnknown           8   a trigger may or may not have been taken
     `-- ContractError            9   the API broke its contract, or the profile does not fit
         `-- StrayAnswer              what answered is not the API: a page, a redirect, another encoding
@@ -183,6 +184,14 @@ class Unreachable(RunnerError):
         super().__init__(message, sent=sent)
         self.retry_after = retry_after
         self.passing = passing
+
+
+class LoginUnclear(Unreachable):
+    """A login of this run had no clear answer, which may count as a refusal: its password is not sent again."""
+
+    def __init__(self, message: str) -> None:
+        """What was to follow the login was certainly not sent."""
+        super().__init__(message, sent=False)
 
 
 class OutcomeUnknown(RunnerError):

@@ -11,7 +11,7 @@ from runner.auth.refusal_text import not_the_api, refusal
 from runner.auth.refusals import APART
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
-from runner.errors import Cause, ContractError, DeadlineExceeded, LoginRefused, Unreachable
+from runner.errors import Cause, ContractError, DeadlineExceeded, LoginRefused, LoginUnclear, Unreachable
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import retry
@@ -26,7 +26,10 @@ from runner.state.interface import HeldState
 
 TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
 OF_CLIENT = frozenset({"client_id", "client_secret", "client_basic", "client_assertion"})
+PASSWORDS = ("username", "password", "api_token")  # a change of one of these makes another login
 MAX_REPEATS = 3  # further sendings of a password or code in one run that were turned away; most servers lock at five
+
+_Secrets = tuple[Any, ...]  # the values of PASSWORDS
 
 
 @dataclass(slots=True)
@@ -55,6 +58,8 @@ class LoginFlow:
         self.repeats = 0
         self.no_good_until = 0.0  # monotonic: nothing that may be refused is sent before
         self.doubtful = False  # the last walk ended without a clear answer to a password
+        self._unclear: _Secrets | None = None  # of that walk
+        self._proven: _Secrets | None = None  # of the last walk that came to its end
         self.gate: tuple[str, Gate] | None = None
 
     def browser(self, kept: str | None = None) -> Browser:
@@ -72,8 +77,35 @@ class LoginFlow:
     ) -> LoginState:
         """From the first step until one says done; `values` are what the templates may use, `cookies` those of before.
 
-        Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded."""
+        Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded; LoginUnclear for a password that an earlier walk of
+        this run sent without a clear answer, and that no login of this run has proven: it may have been refused."""
         self.doubtful = False
+        secrets = tuple(values.get(name) for name in PASSWORDS)
+        self._check_unclear(secrets)
+        try:
+            state = await self._walk(held, values, seed, deadline, observer, cookies)
+        finally:
+            if self.doubtful:
+                self._unclear = secrets
+        self._proven = secrets
+        return state
+
+    def _check_unclear(self, secrets: _Secrets) -> None:
+        if secrets == self._unclear != self._proven:
+            raise LoginUnclear(
+                "login: this run sent the password once without a clear answer, which may count as refused; it is not sent "
+                "again in this run, so that the account is not locked"
+            )
+
+    async def _walk(
+        self,
+        held: HeldState,
+        values: Mapping[str, Any],
+        seed: Seed | None,
+        deadline: Deadline,
+        observer: Observer,
+        cookies: str | None,
+    ) -> LoginState:
         await self.codes.begin(deadline)
         state = LoginState({**values, **random_values()}, self.browser(cookies))
         name = next(iter(self._auth.steps))

@@ -7,6 +7,7 @@ from runner.clock import Deadline
 from runner.errors import (
     ContractError,
     DeadlineExceeded,
+    LoginUnclear,
     PermissionMissing,
     ProxyRefused,
     RunnerError,
@@ -48,7 +49,10 @@ class Reads:
         """The job that the phase is about. Raises DeadlineExceeded."""
         try:
             return await self._read(self._poll(state, until))
-        except StateError as error:  # the session's store refuses; the job runs on, and is polled on
+        except (
+            StateError,
+            LoginUnclear,
+        ) as error:  # no session just now; the job runs on, and another process may log in
             if state.phase is not Phase.POLL:
                 return s.Broken(self._now, error)
             return s.Unclear(self._now, error)
@@ -57,14 +61,14 @@ class Reads:
         """The job of our trigger, looked for. Raises DeadlineExceeded."""
         try:
             return await self._read(self._list(state, until))
-        except StateError as error:
+        except (StateError, LoginUnclear) as error:
             return s.Broken(self._now, error)
 
     async def _read(self, act: Awaitable[Event]) -> Event:
         """The event of a request that only reads: what is no answer of the API is not its word."""
         try:
             return await act
-        except (DeadlineExceeded, StateError):
+        except (DeadlineExceeded, StateError, LoginUnclear):
             raise
         except Unreachable as error:
             return s.Unclear(self._now, error, min(error.retry_after or 0.0, self.shared.poll_policy.pace.max))

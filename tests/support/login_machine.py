@@ -109,7 +109,8 @@ class LoginMachine(RuleBasedStateMachine):
         """Whether nothing stands in the way of a session."""
         usual = not self.api.faults and self.store.kill_in is None and not run.over and not run.seen.codes
         allowed = self.store.load().cooldown_until <= self.clock.now and self.api.locked_until <= self.api.now()
-        return usual and allowed and run.version == self.api.secrets
+        doubted = run.version in run.seen.unclear - run.seen.proven
+        return usual and allowed and not doubted and run.version == self.api.secrets
 
     def _ended(self, run: Run, error: RunnerError, asked: int) -> None:
         if not isinstance(error, LoginRefused) or run.over:

@@ -95,7 +95,11 @@ class SharedStore:
 class Seen:
     """What the API saw of one run of one process."""
 
-    refused: set[int] = field(default_factory=set)  # versions of the password that it knows to be refused
+    refused: set[int] = field(
+        default_factory=set
+    )  # versions of the password that the API refused, told or lost on the way
+    unclear: set[int] = field(default_factory=set)  # versions that it sent without a clear answer
+    proven: set[int] = field(default_factory=set)  # versions that brought it a session, and were not refused since
     password_refused: int | None = None
     codes: int = 0
     requests: list[str] = field(default_factory=list)
@@ -144,11 +148,22 @@ class Api:
             seen.refused.add(int(body["password"]))
         if fault == "killed after":
             raise Crash
+        if endpoint == "login":
+            self._note(int(body["password"]), made, seen, clear=not fault)
         if fault == "lost":
             raise httpx.ReadError("reset")
         if fault == "failing":
             return self._made(500, {})
         return made
+
+    def _note(self, version: int, made: httpx.Response, seen: Seen, *, clear: bool) -> None:
+        """What the run learns of a password."""
+        if not clear:
+            seen.unclear.add(version)
+        elif made.status_code == 200:
+            seen.proven.add(version)
+        elif version in seen.refused:
+            seen.proven.discard(version)
 
     def _judge(self, version: int) -> None:
         if version == self.cooling and self.store.load().cooldown_until > self.clock.now:
@@ -170,7 +185,7 @@ class Api:
 
     def _login(self, body: dict[str, Any], seen: Seen) -> httpx.Response:
         version = int(body["password"])
-        if version in seen.refused and version != self.secrets:
+        if version in seen.refused - seen.proven and version != self.secrets:
             self.sins.append("a refused password sent again in the same run")
         if self.locked_until > self.now():
             return self._made(423, {})

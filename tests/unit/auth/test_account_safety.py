@@ -16,7 +16,15 @@ from runner.auth.credentials import Credentials
 from runner.auth.static import StaticSessionProvider
 from runner.auth.totp import Seed, code
 from runner.clock import Deadline
-from runner.errors import AuthenticationError, Cause, ContractError, LoginRefused, RunnerError, Unreachable
+from runner.errors import (
+    AuthenticationError,
+    Cause,
+    ContractError,
+    LoginRefused,
+    LoginUnclear,
+    RunnerError,
+    Unreachable,
+)
 from runner.events.observer import Observer
 from runner.models import UserSession
 from runner.profile.loading import load_login
@@ -99,6 +107,31 @@ def test_a_login_without_a_clear_answer_has_a_cool_down_from_the_third_on() -> N
     with pytest.raises(Unreachable, match="3 logins in a row had no clear answer"):
         again.ask()
     assert again.sent == []
+
+
+@pytest.mark.parametrize("answer", [LOST, (500, {}), (504, {})])
+def test_a_password_without_a_clear_answer_is_not_sent_again_in_the_run(answer: Any) -> None:
+    store = kept(session=None, since=1.0)
+    cli = CommandLine(answer, *[WRONG] * 9, store=store)
+    with pytest.raises(Unreachable):
+        cli.ask()
+    for _ in range(3):  # further syncs of the account
+        with pytest.raises(LoginUnclear, match="not sent again in this run"):
+            cli.ask()
+    assert (len(cli.sent), load(store).doubts) == (1, 1)
+    with pytest.raises(LoginRefused):  # the next run tries it
+        CommandLine(WRONG, store=store).ask()
+
+
+def test_a_password_that_this_run_has_proven_survives_a_lost_answer() -> None:
+    cli = CommandLine((200, TOKENS), LOST, (200, {**TOKENS, "access_token": "b"}), store=kept(session=None, since=1.0))
+    first = cli.ask()
+    first = dataclasses.replace(first, refresh_token=None)
+    cli.provider._session = first
+    save(cli.store, dataclasses.replace(load(cli.store), session=first))
+    with pytest.raises(Unreachable):
+        cli.ask(rejected=first)
+    assert cli.ask(rejected=first).access_token == "b"
 
 
 def test_a_mended_secret_is_tried_at_once() -> None:

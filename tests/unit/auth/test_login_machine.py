@@ -46,6 +46,9 @@ BROKEN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a doubtful password is sent again": lambda: mock.patch.object(
         login_flow._Sending, "why", lambda _self, failure: retry.reason(failure, retry.Safety.IDEMPOTENT)
     ),
+    "a doubtful password is sent again by the next sync": lambda: mock.patch.object(
+        login_flow.LoginFlow, "_check_unclear", lambda *_: None
+    ),
     "refusals are not kept": lambda: mock.patch.object(refusals, "note", lambda *_: None),
     "processes do not wait for each other": lambda: mock.patch.object(SharedStore, "hold", _open_to_all),
     "the clock's skew is not measured": lambda: mock.patch.object(Codes, "measure_skew", lambda *_: None),
