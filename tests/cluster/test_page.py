@@ -65,6 +65,9 @@ def lead_to_the_judge(overlay: Path, url: str, **more: object) -> None:
     settings = yaml.safe_load((overlay / "runner.yaml").read_text(encoding="utf-8"))
     settings |= {"base_url": url, "tls": {"allow_http": True}, **more}
     settings["syncs"] = ["activities", "health"]
+    settings["metrics"] = {
+        "pushgateway": {"timeout": "20s"}
+    }  # a node may learn where a new pod stands after it is ready
     (overlay / "runner.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     about: Object = yaml.safe_load((overlay / "kustomization.yaml").read_text(encoding="utf-8"))
     rule = {"to": [{"ipBlock": {"cidr": f"{HOST}/32"}}], "ports": [{"protocol": "TCP", "port": 443, "endPort": 449}]}
