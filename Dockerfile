@@ -1,6 +1,7 @@
 # Two images from one file: `runner` (the default, last) and `sandbox` (the embedded API, for compose.yaml and tests).
 # Two builds of one commit give the same files and times: every file that is not the base's own gets a fixed time, and byte code
 # carries no time at all. Byte code is "unchecked": the interpreter need not compare it with sources that cannot change.
+# Decisions 0010, 0011, 0012, 0048.
 
 # A release gives its base by digest, and writes that into a label.
 ARG BASE=python:3.13-slim-trixie

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Lays out below /rootfs what the image adds to its base: the virtual environment, byte-compiled, and the state directory.
+# Decision 0053.
 set -eu
 
 bin=/opt/sync-runner/bin

@@ -1,4 +1,5 @@
 """Writes what the manifests and the Helm chart take from elsewhere, so that it stands in one place: `python -m k8s.written`."""
+# Decision 0047.
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 """So many at once, the others in the order in which they came, each until its deadline."""
+# Decision 0056.
 
 import asyncio
 from collections.abc import AsyncIterator

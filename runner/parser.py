@@ -1,4 +1,5 @@
 """The command line's words: options, commands, help. Parsing only; each command adds its own options in its module."""
+# Decision 0001.
 
 import argparse
 import importlib

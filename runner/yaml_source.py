@@ -1,4 +1,5 @@
 """A YAML file as plain data that still knows on which line each key stands, for errors that point at the place."""
+# Decision 0005.
 
 import math
 import os

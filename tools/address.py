@@ -3,6 +3,7 @@
 python -m tools.address           # write it
 python -m tools.address --check   # exit 1 and name the files that have another one
 """
+# Decision 0081.
 
 import re
 import sys

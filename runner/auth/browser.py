@@ -1,4 +1,5 @@
 """What a login does as a browser does: cookies, the forms of pages, redirects. Only addresses that are named are spoken to."""
+# Decision 0110.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

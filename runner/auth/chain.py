@@ -1,6 +1,7 @@
 """Logins in a row. A chain: each begins with the session of the one before, whose last goes with the requests. A gate: what
 it gives goes with every request to the API, beside what the logins behind it give.
 """
+# Decision 0111.
 
 from runner.auth.browser import with_cookies
 from runner.auth.interface import SessionProvider

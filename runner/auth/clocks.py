@@ -1,4 +1,5 @@
 """The clock of a server that sends no `Date` (Keycloak): by a token that it made, or by the API that stands beside it."""
+# Decision 0113.
 
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit

@@ -3,6 +3,7 @@
 The refused secrets are kept as a salted scrypt fingerprint: a changed secret is told from the same one, and the
 record does not help to guess it.
 """
+# Decision 0085.
 
 import hashlib
 import hmac

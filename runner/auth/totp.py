@@ -1,4 +1,5 @@
 """One-time codes (RFC 6238): reading seeds, choosing the time step, making the code. Pure; codes come from pyotp."""
+# Decision 0007.
 
 import base64
 import re

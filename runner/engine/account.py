@@ -1,4 +1,5 @@
 """One account ready to work: its secrets read, its client, token store and job API put together, and closed again."""
+# Decision 0033.
 
 import os
 from collections.abc import AsyncIterator, Callable

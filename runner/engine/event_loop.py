@@ -3,6 +3,7 @@
 asyncio looks names up on threads of a pool, and waits for them before the process may end: a resolver that hangs would
 hold up deadline, signal and exit for as long as it likes (`options timeout` times `attempts` times servers).
 """
+# Decision 0027.
 
 import asyncio
 import socket

@@ -1,4 +1,5 @@
 """Which accounts this process works on: those configured, or the folders of a directory, and of them its own shard."""
+# Decision 0045.
 
 import hashlib
 import os

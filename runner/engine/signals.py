@@ -3,6 +3,7 @@
 As PID 1, a process without a handler ignores SIGTERM: so it is noted from the start, and a run that begins later obeys
 it then, with report and metrics. Commands that leave nothing behind end at once.
 """
+# Decision 0026.
 
 import os
 import signal

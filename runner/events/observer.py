@@ -2,6 +2,7 @@
 
 Logs, metrics, progress, timeline and notifications are listeners; the engine knows none of them.
 """
+# Decision 0040.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field

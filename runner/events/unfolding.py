@@ -3,6 +3,7 @@
 Each way of writing gives a child text and the way back: from a span of the child to the span that it came from. A run of
 Base64, hex or Base32 may be cut anywhere and glued to other text, so every alignment of it is a child of its own.
 """
+# Decision 0097.
 
 import re
 from binascii import a2b_base64, unhexlify

@@ -2,6 +2,7 @@
 
 `read` (async) and `read_sync` differ only in how chunks arrive. Knows no API and sends nothing.
 """
+# Decision 0029.
 
 import json
 import time

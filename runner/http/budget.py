@@ -4,6 +4,7 @@ One budget goes with one client, and so for all accounts of a run. A retry takes
 (as in gRPC's retry throttling): an API that fails two requests of three is soon asked no more than once each. At one
 failure in five, as in a rolling restart, the store stays full.
 """
+# Decision 0025.
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 Redirects are never followed (a 307 would send a password elsewhere), answers are bounded in bytes before and after
 decoding, and no error text carries a URL's query, a header or a body.
 """
+# Decision 0052.
 
 import asyncio
 import ssl

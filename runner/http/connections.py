@@ -2,6 +2,7 @@
 
 Loads httpx: to be imported where a client is made.
 """
+# Decisions 0049, 0055.
 
 import ssl
 from collections.abc import AsyncIterator, Mapping

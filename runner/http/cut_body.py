@@ -1,4 +1,5 @@
 """The beginning of a JSON answer that is too large to be read whole, closed so that it is JSON. Pure."""
+# Decision 0100.
 
 import re
 

@@ -168,7 +168,7 @@ def cookies(response: "httpx.Response") -> Mapping[str, str]:
 
 
 def in_http(answer: Response, profile: RateLimit) -> Response:
-    """The answer with a rate limit told as HTTP tells it (429, Retry-After), however the API spells it."""
+    """The answer with a rate limit told as HTTP tells it (429, Retry-After), however the API spells it (decision 0031)."""
     if answer.status not in profile.status or not _fits(answer, profile.when):
         return answer
     retry_after = answer.headers.get(profile.retry_after.lower())

@@ -3,6 +3,7 @@
 The variables are read here and handed to httpx explicitly: what cannot be understood is a usage error that names the
 variable, and a request to this machine never goes through a proxy.
 """
+# Decision 0096.
 
 import os
 import re

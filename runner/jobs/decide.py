@@ -3,6 +3,7 @@
 Two tables of rules: `with_ids` for APIs that give each job an id, `single` for those that show one status alone. The first
 rule of the phase that fits the event decides. `drive` does the actions; docs/architecture.md shows the tables.
 """
+# Decisions 0032, 0060.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,5 @@
 """Which job is that of a trigger whose answer is not known: by its id, or by times on the server's own clock. Pure."""
+# Decision 0063.
 
 from collections.abc import Collection
 from datetime import UTC, datetime

@@ -1,4 +1,5 @@
 """What is fetched of a sync's jobs beside their status: logs, results, files. Nothing of it changes how the sync ended."""
+# Decision 0140.
 
 import asyncio
 from dataclasses import replace

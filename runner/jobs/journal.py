@@ -1,4 +1,5 @@
 """What one sync reads from the ledger and writes into it: the intent, the job, the lease, the end. Knows no API."""
+# Decision 0061.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine

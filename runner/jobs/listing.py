@@ -1,4 +1,5 @@
 """Listings over the wire: page after page as far as it is needed; what cannot be read is left out and told once."""
+# Decision 0101.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field

@@ -3,6 +3,7 @@
 A line is redacted whole, whatever pieces it came in. One that is longer than `LONG` is cut, and only where the cut divides
 nothing that is redacted.
 """
+# Decision 0141.
 
 import re
 from collections.abc import Sequence

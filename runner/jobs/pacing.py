@@ -5,6 +5,7 @@ steadily and tells it in coarse steps, while its steps allow it to be over. With
 of the time already watched away, and the length T of the job decides what is possible: at less than 10 polls for each
 doubling of T, it is found over at most 7.5 % late; for 2 % it would take 35.
 """
+# Decision 0051.
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -17,7 +17,9 @@ from runner.models import Outcome, SyncResult
 if TYPE_CHECKING:
     from runner.jobs.job_outputs import Fetching
 
-CANCEL_SECONDS = 2.0  # of a deadline's end, at most: for cancelling what runs, or looking up what may run
+CANCEL_SECONDS = (
+    2.0  # of a deadline's end, at most: for cancelling what runs, or looking up what may run (decision 0028)
+)
 CANCEL_SHARE = 0.1  # of a short deadline
 DONE_BEFORE = "completed by an earlier try of this run (run.key); nothing was triggered"
 

@@ -1,4 +1,5 @@
 """Style and script of the report's page. Marks have a contrast of 3:1 at least against what they lie on, text of 4.5:1."""
+# Decision 0090.
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--line:#d0d7de;--paper:#fff;--lane:#f3f5f7;--edge:#6e7781;

@@ -1,4 +1,5 @@
 """What the console and the JSON log share: which events become lines, and the structlog pipeline that makes them."""
+# Decision 0054.
 
 import logging
 import sys

@@ -3,6 +3,7 @@
 The wire format is opentelemetry-proto's, from the extra `otlp`; the metrics are those of `metrics.py`, under the same names.
 Spec: https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
+# Decision 0041.
 
 from collections.abc import Iterable, Iterator
 from functools import partial

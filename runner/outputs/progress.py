@@ -2,6 +2,7 @@
 
 What a line shows follows from the width the terminal has at that moment, so that a resize needs no care.
 """
+# Decision 0057.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator

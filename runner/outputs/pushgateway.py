@@ -4,6 +4,7 @@ The run's metrics replace their group (PUT). The last successes of one sync type
 merged, so that a run in which a sync failed leaves its last success as it was. A few requests, however many accounts
 there are: the Pushgateway compares all it holds at each push. What is stale is deleted where a setting asks for it.
 """
+# Decision 0044.
 
 import json
 import re

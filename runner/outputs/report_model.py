@@ -2,6 +2,7 @@
 
 `report_version` goes up when a field goes or changes its meaning; new fields may come within a version.
 """
+# Decision 0092.
 
 from collections import Counter
 from collections.abc import Callable, Mapping

@@ -1,4 +1,5 @@
 """The results of jobs in the forms that others read: workflow outputs, dotenv files, JSON. Pure."""
+# Decision 0142.
 
 import json
 import re

@@ -1,4 +1,5 @@
 """A text stream whose writer never waits: a thread passes the text on, and what nobody reads is dropped and counted."""
+# Decision 0091.
 
 import contextlib
 import os

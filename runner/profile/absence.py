@@ -1,4 +1,5 @@
 """Whether an answer says that there is nothing, or is of another shape than the profile expects. Pure."""
+# Decision 0102.
 
 import re
 

@@ -1,4 +1,5 @@
 """The login side of a profile: steps, what their answers mean, session, refresh, revoke; and a login of its own."""
+# Decision 0086.
 
 from functools import cached_property
 from typing import Annotated, Any, Literal

@@ -5,6 +5,7 @@ the expression means.
 
 Plain paths (`user.id`, `jobs[0]`, `@`) are walked here, so that most runs need not load jmespath; it does all others.
 """
+# Decisions 0006, 0112.
 
 import json
 import re

@@ -1,4 +1,5 @@
 """What all parts of a profile are made of: sources of values, rules for answers, requests."""
+# Decision 0034.
 
 from functools import cached_property
 from typing import Annotated, Any, Literal

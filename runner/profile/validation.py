@@ -2,6 +2,7 @@
 
 Pure: a profile in, faults with their places out.
 """
+# Decision 0030.
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any

@@ -1,4 +1,5 @@
 """The sandbox's HTTP face: the contract's endpoints, the admin's, validation and faults. Starlette; no secret is logged."""
+# Decision 0009.
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
 """Asks the sources of secrets in their order. Nothing here keeps or shows a secret."""
+# Decision 0003.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The settings from command line, environment and file, each value with its place; every fault is told with its own."""
+# Decision 0004.
 
 import os
 import re

@@ -1,4 +1,5 @@
 """What the ledger remembers of one sync: data only, the same for every kind of state."""
+# Decision 0150.
 
 import json
 from collections.abc import Mapping, Sequence

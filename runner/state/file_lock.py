@@ -1,4 +1,5 @@
 """A lock between processes: a permanent file, locked by the kernel, so that a killed holder lets go of it."""
+# Decision 0002.
 
 import errno
 import fcntl

@@ -1,4 +1,5 @@
 """What kind of file system a directory is on."""
+# Decision 0132.
 
 import os
 from pathlib import Path

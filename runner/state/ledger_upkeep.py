@@ -1,4 +1,5 @@
 """What keeps a state directory usable: a broken ledger is set aside, what is old goes. All here blocks."""
+# Decision 0131.
 
 import os
 from contextlib import suppress

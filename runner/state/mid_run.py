@@ -2,6 +2,7 @@
 
 A store that does not answer is another matter: whoever is cut off may have a successor, so that no login begins without it.
 """
+# Decision 0134.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager

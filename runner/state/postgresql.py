@@ -4,6 +4,7 @@ Every act is one short statement or transaction, so that a PgBouncer in transact
 is a lease with an epoch, by the database's clock: a killed holder's ends within seconds, and a holder that was cut off
 cannot save, because each save names the epoch that it belongs to. What must not happen twice is saved before it happens.
 """
+# Decisions 0066, 0133.
 
 import asyncio
 import random

@@ -1,7 +1,7 @@
 """A directory that only this user may change, held open, and the files in it. Links are never followed below it.
 
 Every file is opened relative to the open directory (openat), so that a path that is exchanged meanwhile changes nothing.
-Files are made with mode 0600 and directories with 0700. The rules are in docs/decisions/0065-whose-state-is-believed.md.
+Files are made with mode 0600 and directories with 0700. The rules are in decision 0065.
 """
 
 import errno

@@ -2,6 +2,7 @@
 
 Without a directory it is in memory, and needs no thread.
 """
+# Decisions 0008, 0130.
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping

@@ -3,6 +3,7 @@
 Everything of the command line is real but the clock, which nobody waits for. The API repeats all it is told, in every
 answer and many writings. The scanner is shown to find a leak in each of the places before it is believed.
 """
+# Decision 0021.
 
 import argparse
 import base64

@@ -3,6 +3,7 @@
 Which files are broken, and which tests are asked, stands in pyproject.toml (`tool.mutmut`). What mutmut cannot break
 (module constants, functions with a decorator) is not counted.
 """
+# Decision 0020.
 
 import argparse
 import json

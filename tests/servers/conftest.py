@@ -1,4 +1,5 @@
 """Real servers: each is started once for all tests that want it, on a free port, and ended with the session."""
+# Decisions 0035, 0070.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -1,4 +1,5 @@
 """A server of an API that is not here: it speaks from the API's published description, and holds both sides to it."""
+# Decision 0036.
 
 import http.server
 import json

@@ -2,6 +2,7 @@
 
 What came since is told by the mailbox's own numbers (UIDNEXT, RFC 9051, 2.3.1.1), so that no clock counts.
 """
+# Decision 0121.
 
 import asyncio
 import threading

@@ -3,6 +3,7 @@
 The code goes through an inbox in the state: a record of its own beside the account's, with a lock of its own, since the
 waiting run holds the account's. So it works for every kind of state, and is encrypted as the state is.
 """
+# Decision 0120.
 
 import re
 from contextlib import suppress

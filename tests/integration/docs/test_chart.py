@@ -1,4 +1,5 @@
 """The Helm chart gives the same objects as the kustomizations, and says no to values that it does not know."""
+# Decision 0075.
 
 import json
 import os

@@ -79,5 +79,12 @@ def test_the_index_of_decisions_is_current() -> None:
     assert kept == decision_index.index(), "run `make docs`"
 
 
+def test_every_decision_is_named_by_the_code_that_it_explains() -> None:
+    notes = {path.name[:4] for path in decision_index.NOTES.glob("[0-9]*.md")}
+    named = decision_index.named()
+    assert notes - named.keys() == set(), "name each where it is carried out: `# Decision 0061.`"
+    assert named.keys() - notes == set()
+
+
 def test_the_tables_of_the_machine_are_those_of_the_code() -> None:
     assert machine_tables.PAGE.read_text(encoding="utf-8") == machine_tables.page(), "run `make docs`"
