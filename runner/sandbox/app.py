@@ -1,5 +1,4 @@
-"""The sandbox's HTTP face: the contract's endpoints, the admin's, validation and faults. Starlette; no secret is logged."""
-# Decision 0009.
+"""The sandbox over HTTP: the contract's endpoints, the admin's, validation, faults. Starlette (decision 0009). Logs no secret."""
 
 import asyncio
 import json
