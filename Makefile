@@ -79,12 +79,12 @@ docs: $(VENV)/.dev ## Write what is written from code: docs/events.*, docs/repor
 	$(BIN)/sync-runner profiles schema > docs/profiles/profile.schema.json
 	$(BIN)/sync-runner config init --env > .env.example
 	$(BIN)/python -m k8s.written
-	$(BIN)/python -m tools.decision_index
 	$(BIN)/python -m tools.machine_tables
 	$(BIN)/python -m tools.messages
 	$(BIN)/python -m tools.manual
 	$(BIN)/python -m tools.address
 	$(BIN)/python k8s/prometheus_rule.py
+	$(BIN)/python -m tools.decision_index
 
 bench: $(VENV)/.dev ## Measure the runner beside others, and write docs/performance.md (about an hour; no test)
 	$(BIN)/python -m benchmarks
