@@ -30,8 +30,9 @@ def execute(arguments: argparse.Namespace) -> int:
         asked = SyncJob(ExternalText(arguments.job), JobStatus.RUNNING, sync.sync_type if sync else None)
         if api.profile.cancel is None:
             await api.cancel(asked, visit.deadline, visit.observer)  # says that it cannot
+        ours = await visit.ledger.of_job(visit.account.target, arguments.job, visit.deadline)
         try:
-            now = await api.poll(asked, visit.deadline, visit.observer)
+            now = await api.poll(asked, visit.deadline, visit.observer, sure=ours is not None)
         except JobMissing as error:
             raise UsageError(f"{error}; check the job's id with `status`") from None
         if now.status.terminal:  # some APIs would rewrite its end

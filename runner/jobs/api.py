@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from runner.auth.interface import SessionProvider
 from runner.clock import Deadline
-from runner.errors import ContractError, RunnerError, Unreachable, UsageError
+from runner.errors import ContractError, PermissionMissing, RunnerError, StrayAnswer, Unreachable, UsageError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.external import ExternalText, show
@@ -117,16 +117,16 @@ class JobApi:
                 return self._begun(answer, sync, key, values)
             except ContractError as error:
                 raise ContractError(f"trigger: {error}", sent=True) from None
-        if answer.status in trigger.conflict:
+        if extraction.fits(trigger.conflict, answer):
             named = text(answer, _body_at(trigger.conflict_job_id))
             return Conflict(None if named is None else ExternalText(named), self._requests.words(answer) or "")
-        if answer.status in {*retry.MAYBE_TAKEN, *trigger.accepted}:
+        refused = self._requests.refused("trigger", answer)
+        if answer.status in {*retry.MAYBE_TAKEN, *trigger.accepted} and not self._requests.refused_by_name(answer):
             without = "" if answer.is_json else " without JSON"
             raise Unreachable(f"trigger: the API answered {answer.status}{without}", retry_after=answer.retry_after)
-        if answer.is_page:  # of a gate or firewall, which has let nothing through
+        if answer.is_page and isinstance(refused, StrayAnswer):  # of a gate or firewall, which has let nothing through
             raise Unreachable(f"trigger: {answer.status} came with a page of HTML, not from the API", sent=False)
-        refused = self._requests.refused("trigger", answer)
-        if answer.status in REFUSED_BY_VALUE and answer.is_json:
+        if answer.status in REFUSED_BY_VALUE and answer.is_json and not isinstance(refused, PermissionMissing):
             raise UsageError(f"syncs.{sync.name}: {refused}; check the sync's type, dates and parameters")
         raise refused
 
@@ -145,15 +145,23 @@ class JobApi:
         kept = {name: value for name, value in carried.items() if value is not None}
         return replace(job, sync_type=job.sync_type or sync.sync_type, carried=kept, begun_at=answer.left_at)
 
-    async def poll(self, job: SyncJob, deadline: Deadline, observer: Observer) -> SyncJob:
-        """The job as it is now; asked for once. Raises JobMissing or JobReplaced where the API says so, or RunnerErrors."""
+    async def poll(self, job: SyncJob, deadline: Deadline, observer: Observer, *, sure: bool = True) -> SyncJob:
+        """The job as it is now; asked for once. `sure`: we know that there is, or was, such a job.
+
+        Raises JobMissing or JobReplaced where the API says so, or RunnerErrors.
+        """
         poll = self.profile.status
         values = await self._requests.values(deadline, observer, job)
         answer = await self._requests.read("status", poll.request, values, deadline, observer)
-        if answer.status in poll.missing and answer.is_json:
+        if extraction.tells(poll.missing, answer):
             said = self._requests.words(answer)
             told = f"{answer.status}: {said}" if said else str(answer.status)
             raise self._missing(job, told)
+        if not sure and extraction.tells(poll.unsure, answer):
+            raise JobMissing(
+                f"status: the API answers so of jobs that it never had too, and this runner has started no job "
+                f"{show(job.job_id, 80)}"
+            )
         found = self._shown(self._requests.body("status", answer, poll.accepted))
         if extraction.idle(self.profile, found):
             if job.status is JobStatus.PENDING:  # taken, and not begun
@@ -199,7 +207,7 @@ class JobApi:
         poll = self.profile.status
         values = await self._requests.values(deadline, observer)
         answer = await self._requests.read("status", poll.request, values, deadline, observer)
-        if answer.status in poll.missing and answer.is_json:
+        if extraction.tells(poll.missing, answer):
             return None
         found = self._shown(self._requests.body("status", answer, poll.accepted))
         if found is None or extraction.idle(self.profile, found):
@@ -261,7 +269,7 @@ class JobApi:
         answer = await self._requests.send("cancel", cancel.request, values, Safety.IDEMPOTENT, deadline, observer)
         if answer.status not in cancel.accepted:
             refused = self._requests.refused("cancel", answer)
-            if answer.status in self.profile.status.missing and answer.is_json:
+            if extraction.tells(self.profile.status.missing, answer):
                 raise UsageError(f"{refused}; check the job's id with `status`")
             raise refused
         if cancel.job is None or not answer.is_json:

@@ -14,6 +14,7 @@ from runner.errors import (
     StateError,
     StrayAnswer,
     Unreachable,
+    UsageError,
 )
 from runner.events.observer import Observer
 from runner.external import ExternalText
@@ -80,7 +81,7 @@ class Reads:
             return s.Missing(self._now, error)
         except JobReplaced as error:
             return s.Replaced(self._now, error)
-        except (ContractError, PermissionMissing) as error:
+        except (ContractError, PermissionMissing, UsageError) as error:  # one such answer may be a stray one
             return s.Misfit(self._now, error)
         except RunnerError as error:
             return s.Broken(self._now, error)

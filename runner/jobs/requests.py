@@ -26,7 +26,7 @@ from runner.http.retry import Safety
 from runner.jobs.plan import PlannedSync
 from runner.models import SyncJob, UserSession
 from runner.profile import Profile, extraction, parameters
-from runner.profile.expressions import find, shape
+from runner.profile.expressions import shape
 from runner.profile.models import Lookup, Request
 
 DENIED = 403
@@ -164,7 +164,7 @@ class JobRequests:
 
     def _errorless(self, endpoint: str, answer: Response) -> Response:
         """The answer. Raises ContractError for an error that hides behind a good status."""
-        if answer.status < 400 and find(answer.body, self.profile.errors.when):
+        if answer.status < 400 and extraction.fits(self.profile.errors.when, answer):
             raise self.refused(endpoint, answer)
         return answer
 
@@ -219,12 +219,17 @@ class JobRequests:
         said = self.words(answer)
         told = f"{endpoint}: the API answered {answer.status}{f': {said}' if said else ''}"
         errors = self.profile.errors
-        if answer.is_json and (answer.status == DENIED or find(answer.body, errors.permission)):
+        if extraction.tells(errors.permission, answer) or (answer.is_json and answer.status == DENIED):
             return PermissionMissing(f"{told}; give the account the right to do this")
-        if find(answer.body, errors.settings):
+        if extraction.tells(errors.settings, answer):
             return UsageError(f"{told}; check the sync's type, dates and parameters")
         return ContractError(told) if answer.is_json else StrayAnswer(told)
 
+    def refused_by_name(self, answer: Response) -> bool:
+        """Whether the profile says of this very status that the request was refused: of a failing server only that is certain."""
+        errors = self.profile.errors
+        return extraction.tells(tuple(r for r in (*errors.settings, *errors.permission) if r.status), answer)
+
     def words(self, answer: Response) -> str | None:
         """The API's own words about what went wrong."""
-        return extraction.message(self.profile.errors, answer.body)
+        return extraction.message(self.profile.errors, answer)

@@ -32,6 +32,8 @@ class Seen(Protocol):
     def cookie_ends(self) -> Mapping[str, float]: ...
     @property
     def body(self) -> JSON: ...
+    @property
+    def is_json(self) -> bool: ...
 
 
 Known = Mapping[str, JSON]  # values that are known by name
@@ -93,6 +95,11 @@ def meant(rule: Rule, answer: Seen, known: Known | None = None) -> bool:
     if rule.html is not None and _selected(answer, rule.html, known or {}) is None:
         return False
     return rule.when is None or bool(find(answer.body, rule.when, known))
+
+
+def tells(rules: tuple[Rule, ...], answer: Seen) -> bool:
+    """Whether one of the rules means the answer, and it is the API's word: JSON, or of a kind that the rule names."""
+    return any((answer.is_json or rule.without_json) and meant(rule, answer) for rule in rules)
 
 
 def redirects(rules: tuple[Rule, ...]) -> bool:
@@ -195,9 +202,15 @@ def idle(profile: Jobs, data: JSON) -> bool:
     return profile.single is not None and _is_among(find(data, profile.fields.status), profile.single.idle)
 
 
-def message(errors: Errors, body: JSON) -> str | None:
+def message(errors: Errors, answer: Seen) -> str | None:
     """The API's own words about what went wrong, fit to print; None where it has none."""
-    return said(errors.message, body)
+    try:
+        found = value(answer, errors.message)
+    except ContractError:
+        found = None
+    plain = answer.headers.get("content-type", "").lower().startswith("text/plain") and not answer.is_json
+    words = found if isinstance(found, str) else answer.text.strip() if plain else None
+    return show(words, MAX_MESSAGE) if words else None
 
 
 def said(expression: str, body: JSON) -> str | None:

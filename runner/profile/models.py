@@ -12,7 +12,20 @@ from runner.models import JobStatus
 from runner.profile.auth_models import Answer, Auth, Refresh, SecretName, SessionFields, Step
 from runner.profile.listings import Listing
 from runner.profile.output_models import Artifacts, Logs, Results
-from runner.profile.parts import Carry, Expression, Part, Request, Source, Sources, Status, listed
+from runner.profile.parts import (
+    BodyRules,
+    Carry,
+    Expression,
+    Part,
+    Request,
+    Rule,
+    Rules,
+    RulesOrNone,
+    Source,
+    Sources,
+    Status,
+    listed,
+)
 
 __all__ = [
     "Answer", "Auth", "Carry", "Expression", "Login", "Parameter", "Profile", "Refresh", "Request", "SecretName",
@@ -25,11 +38,6 @@ def _types(value: Any) -> Any:
     return {one: one for one in value} if isinstance(value, list) and all(isinstance(o, str) for o in value) else value
 
 
-NoStatus = Annotated[  # or none at all
-    tuple[Annotated[int, Field(ge=100, le=599)], ...],
-    Field(strict=False),
-    BeforeValidator(listed, json_schema_input_type=int | list[int]),
-]
 Word = str | int
 Words = Annotated[
     tuple[Word, ...], Field(strict=False), BeforeValidator(listed, json_schema_input_type=Word | list[Word])
@@ -93,8 +101,9 @@ class Trigger(Part):
         default=None, description="Where its id stands, if not in the job; `{value: idempotency_key}`: we name it."
     )
     carry: Carry = Field(default={}, description="Values for the status and cancel requests.")
-    conflict: NoStatus = Field(
-        default=(409,), description="Answers that mean: such a job is running already. Empty: the API never says so."
+    conflict: RulesOrNone = Field(
+        default_factory=lambda: (Rule(status=(409,)),),
+        description="Answers that mean: such a job is running already. Empty: the API never says so.",
     )
     conflict_job_id: Expression | None = None
     idempotent: bool = Field(
@@ -122,9 +131,16 @@ class StatusRead(Part):
     request: Request
     accepted: Status = (200,)
     job: Expression = "@"
-    missing: Status = (404,)
+    missing: Rules = Field(
+        default_factory=lambda: (Rule(status=(404,)),),
+        description="Answers in JSON, or of another kind that the rule names, that mean: there is no such job.",
+    )
     missing_is_gone: bool = Field(
         default=True, description="false: the API may not know a job that goes on; it is polled on, then unknown."
+    )
+    unsure: RulesOrNone = Field(
+        default=(),
+        description="Answers that the API gives of jobs that it has, and of any id that it never had, alike.",
     )
 
 
@@ -185,17 +201,15 @@ class RateLimit(Part):
 class Errors(Part):
     """How the API tells of what went wrong."""
 
-    message: Expression = Field(default="error || message || detail", description="Its own words, for messages.")
-    when: Expression | None = Field(
-        default=None, description="True of the body of an answer about jobs that is an error in spite of its status."
+    message: Sources = Field(
+        default_factory=lambda: (Source(body="error || message || detail"),),
+        description="Its own words, for messages; without them a body of plain text is shown.",
     )
-    settings: Expression | None = Field(
-        default=None,
-        description="True of the body of such an error, or of a refusal, that the settings are to blame for.",
+    when: BodyRules = Field(default=(), description="An answer about jobs that is an error in spite of its status.")
+    settings: BodyRules = Field(
+        default=(), description="Of such errors, and of refusals, those that the settings are to blame for."
     )
-    permission: Expression | None = Field(
-        default=None, description="True of the body of such an error, or of a refusal, for want of a right."
-    )
+    permission: BodyRules = Field(default=(), description="Of such errors, and of refusals, those for want of a right.")
     rate_limit: RateLimit = Field(default_factory=RateLimit)
 
 

@@ -129,6 +129,11 @@ class Rule(Part):
         default=None, description="Only if the pattern is found at the beginning of a body that is no JSON."
     )
 
+    @property
+    def without_json(self) -> bool:
+        """Whether it may mean an answer that is no JSON: it names something else than the body that tells the API's own."""
+        return self.text is not None or self.html is not None or self.type is not None or bool(self.header)
+
 
 def _ruled(value: Any) -> Any:
     given = value if isinstance(value, list | tuple) else [value]
@@ -137,8 +142,23 @@ def _ruled(value: Any) -> Any:
     return [{"status": one} if isinstance(one, int) else one for one in given]
 
 
+def _of_bodies(value: Any) -> Any:
+    given = value if isinstance(value, list | tuple) else [value]
+    return [{"when": one} if isinstance(one, str) else one for one in given]
+
+
 Rules = Annotated[
     tuple[Rule, ...],
     Field(min_length=1, strict=False),
     BeforeValidator(_ruled, json_schema_input_type=int | Rule | list[int | Rule]),
+]
+RulesOrNone = Annotated[
+    tuple[Rule, ...],
+    Field(strict=False),
+    BeforeValidator(_ruled, json_schema_input_type=int | Rule | list[int | Rule]),
+]
+BodyRules = Annotated[  # a plain text is an expression of the body
+    tuple[Rule, ...],
+    Field(strict=False),
+    BeforeValidator(_of_bodies, json_schema_input_type=Expression | Rule | list[Expression | Rule]),
 ]
