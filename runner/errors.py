@@ -3,6 +3,7 @@
     RunnerError
     |-- UsageError               2   the command line or the configuration is wrong
     |   `-- StateError                 what is kept between runs cannot be read or written as things are
+    |       `-- StateMoved                 it was moved to another place (`sync-runner state move`)
     |-- AuthenticationError      3   the login cannot succeed as things are
     |   |-- SecretError              a secret is missing or unusable
     |   |-- ProxyRefused             the proxy wants a login
@@ -122,6 +123,10 @@ class UsageError(RunnerError):
 
 class StateError(UsageError):
     """The state directory, Secret or database refuses: a person must change something there."""
+
+
+class StateMoved(StateError):
+    """The state was moved to another place; who works on here would do so beside whoever works there."""
 
 
 class AuthenticationError(RunnerError):

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "status": "show sessions, tokens and recent jobs, from the API or from the state",
     "cancel": "cancel a job",
     "login": "log in and keep the session for the next run",
+    "state": "show, prune, export, import or move what is kept between runs",
     "submit-code": "hand a one-time code to the run that waits for it",
     "logout": "drop the kept session",
     "config": "show the effective settings, the schema, or a commented file to start from",

@@ -60,10 +60,12 @@ def _put(target: dict[str, Any], key: str, value: Any) -> None:
     target[last] = value
 
 
-def loaded(arguments: argparse.Namespace, more: dict[str, Any] | None = None) -> Loaded:
-    """The effective settings. Raises UsageError naming what is wrong and where."""
+def loaded(
+    arguments: argparse.Namespace, more: dict[str, Any] | None = None, weakest: dict[str, Any] | None = None
+) -> Loaded:
+    """The effective settings; `more` is stronger than all else, `weakest` weaker. Raises UsageError."""
     config: Path | None = getattr(arguments, "config", None)
-    return load({**overrides(arguments), **(more or {})}, config)
+    return load({**overrides(arguments), **(more or {})}, config, weakest)
 
 
 def params(given: Sequence[str]) -> dict[str, str]:

@@ -37,13 +37,17 @@ class Loaded(Frozen):
     renamed: tuple[Renamed, ...] = ()
 
 
-def load(overrides: dict[str, Any], config: Path | None = None) -> Loaded:
-    """Merge command line (`overrides`), environment and the YAML file. Raises UsageError naming key and place."""
+def load(overrides: dict[str, Any], config: Path | None = None, weakest: dict[str, Any] | None = None) -> Loaded:
+    """Merge command line (`overrides`), environment, YAML file, and defaults of the caller's own (`weakest`).
+
+    Raises UsageError naming key and place.
+    """
     if config is None and os.environ.get(f"{ENV_PREFIX}CONFIG"):
         config = Path(os.environ[f"{ENV_PREFIX}CONFIG"])
     file = yaml_source.read(config) if config else yaml_source.Document("", {}, {})
     in_file = file.where if config else None
-    layers = [
+    layers: list[tuple[dict[str, Any], Callable[[tuple[str, ...]], str]]] = [
+        (weakest or {}, lambda _place: "default"),
         (file.data, file.where),
         (_from_environment(), lambda place: ENV_PREFIX + "__".join(map(str, place)).upper()),
         (overrides, lambda _place: "command line"),

@@ -5,6 +5,7 @@ The lock file is never removed, so that two processes can never hold locks on tw
 
 import os
 import random
+import re
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +20,7 @@ from runner.state.interface import FINISH_SECONDS, AccountOptions, LoadedState
 from runner.state.private_directory import MAX_BYTES, PrivateDirectory
 from runner.state.record import AccountState
 
+_RECORD = re.compile(r"[0-9a-f]{32}\.json")
 KEPT_CORRUPT = 3  # set-aside files kept for a look; older ones go
 STALE_SECONDS = 3600.0  # a temporary file that old is a killed writer's
 
@@ -31,6 +33,7 @@ class DirectoryState:
     def __init__(self, directory: Path, clock: Clock) -> None:
         """Nothing is opened yet: a directory may hang."""
         self.path = directory
+        self.name = f"directory {directory}"
         self.clock = clock
         self.worker = FileWorker()
         self._sessions: PrivateDirectory | None = None
@@ -50,6 +53,18 @@ class DirectoryState:
             self._remove_stale(opened)
             self._sessions = opened
         return self._sessions
+
+    async def keys(self, deadline: Deadline) -> list[str]:
+        """As in StateInventory."""
+        names = await self.worker.run(lambda: self.sessions().names(), deadline, str(self.path))
+        return [name.removesuffix(".json") for name in names if _RECORD.fullmatch(name)]
+
+    async def prune(self, keep: float, deadline: Deadline) -> int:
+        """As in StateInventory; who used an account wrote its file."""
+        from runner.state.ledger_upkeep import prune_sessions
+
+        before = self.clock.time() - keep
+        return await self.worker.run(partial(prune_sessions, self.path, before), deadline, str(self.path))
 
     def _remove_stale(self, sessions: PrivateDirectory) -> None:
         for name in sessions.names():

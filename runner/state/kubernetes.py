@@ -24,6 +24,7 @@ from runner.errors import DeadlineExceeded, RunnerError, SecretError, StateError
 from runner.external import MAX_WORDS, show
 from runner.frozen import Frozen
 from runner.state.interface import FINISH_SECONDS, AccountOptions, LoadedState
+from runner.state.kubernetes_locks import LOCK, RECORD, lock_of, unlocked, unused
 from runner.state.record import AccountState
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ TIMEOUT = 10.0  # seconds for one request
 GRACE = 0.15  # seconds for a request after the deadline, which holds within 250 ms
 TRIES = 4
 MAX_BYTES = 4 << 20  # a Secret has at most 1 MiB of data, in Base64, beside its metadata
-_LOCK = "sync-runner.io/lock-"
 
 
 class Cluster(Frozen):
@@ -85,8 +85,12 @@ class _Conflict(Exception):
 class KubernetesState:
     """One Secret, which holds every account's state in a key of its own."""
 
-    def __init__(self, cluster: Cluster, secret: str, clock: Clock) -> None:
-        """`secret` is the Secret's name. Nothing is sent yet."""
+    def __init__(self, cluster: Cluster, secret: str, clock: Clock, keep: float | None = None) -> None:
+        """`secret` is the Secret's name. Who gives an account back forgets those that nobody used for `keep` seconds.
+
+        Nothing is sent yet.
+        """
+        self._keep = keep
         self.name = f"secret {cluster.namespace}/{secret}"
         self.clock = clock
         self._cluster = cluster
@@ -96,6 +100,26 @@ class KubernetesState:
     def account(self, key: str, options: AccountOptions) -> "KubernetesStore":
         """The account's store."""
         return KubernetesStore(self, key, options)
+
+    async def keys(self, deadline: Deadline) -> list[str]:
+        """As in StateInventory."""
+        found = await self.get(deadline)
+        return sorted(
+            name.removesuffix(".json") for name, kept in found["data"].items() if kept and RECORD.fullmatch(name)
+        )
+
+    async def prune(self, keep: float, deadline: Deadline) -> int:
+        """As in StateInventory."""
+        for _ in range(TRIES * 4):
+            found = await self.get(deadline)
+            change, count = unused(found, keep, self.clock.time())
+            if not change or await self.patch(found, change, deadline) is not None:
+                return count
+        raise StateError(f"{self.name}: others kept changing it; nothing was forgotten")
+
+    def pruning(self, found: dict[str, Any]) -> dict[str, Any]:
+        """The change to the Secret by which a run forgets what nobody uses, beside its own change: it costs no request."""
+        return {} if self._keep is None else unused(found, self._keep, self.clock.time())[0]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -203,7 +227,7 @@ class KubernetesStore:
         """`place` is the Secret, `key` the account's name in it."""
         self._place = place
         self._key = f"{key}.json"
-        self._annotation = f"{_LOCK}{key}"
+        self._annotation = f"{LOCK}{key}"
         self._codec, self._warn = options.codec, options.warn
         self._holder = f"{socket.gethostname()}-{uuid4().hex}"
         self._found: dict[str, Any] = {}  # the Secret as it was after our last change
@@ -218,12 +242,11 @@ class KubernetesStore:
 
         async def finish(state: AccountState | None) -> None:
             within = Deadline.after(self._place.clock, FINISH_SECONDS, "the time to save").min(deadline)
-            unlock = {"metadata": {"annotations": {self._annotation: None}}}
             if state is not None:
-                await self._change({**self._data(state), **unlock}, within)
+                await self._change(self._unlocking(self._data(state)), within)
             elif self._found:
                 with suppress(RunnerError):  # the lock ends by itself
-                    await self._change(unlock, within)
+                    await self._change(self._unlocking({"data": {}}), within)
 
         try:
             await self._lock(deadline)
@@ -237,6 +260,13 @@ class KubernetesStore:
             raise
         async with held.finished_by(finish, self._warn):
             yield held
+
+    def _unlocking(self, change: dict[str, Any]) -> dict[str, Any]:
+        """The change, with the end of our lock, and of what nobody uses."""
+        pruned = self._place.pruning(self._found)
+        annotations = pruned.get("metadata", {}).get("annotations", {})
+        used = {self._annotation: unlocked(self._place.clock.time())}
+        return {"data": pruned.get("data", {}) | change["data"], "metadata": {"annotations": annotations | used}}
 
     async def _lock(self, deadline: Deadline) -> None:
         pause = 0.05
@@ -291,6 +321,4 @@ class KubernetesStore:
         raise StateError(f"{self._place.name}: others kept changing it; the session could not be kept")
 
     def _held(self, found: dict[str, Any]) -> tuple[str, float]:
-        """Who holds the lock, and until when (Unix seconds); nobody where it was never written, or not by a runner."""
-        holder, _, until = str(found["metadata"]["annotations"].get(self._annotation, "")).partition(" ")
-        return holder, float(until) if until.isdecimal() and len(until) < 16 else 0.0
+        return lock_of(found, self._annotation)

@@ -8,11 +8,12 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from runner.errors import UsageError
+from runner.errors import StateMoved, UsageError
 from runner.external import ExternalText, raw
 from runner.state.entry import COLUMNS, KEPT_EACH
 from runner.state.entry import Entry as Entry  # tests and tools take it from here
@@ -20,6 +21,7 @@ from runner.state.file_lock import open_lock, try_lock
 from runner.state.file_system import on_network
 from runner.state.private_directory import PrivateDirectory
 
+Statements = Sequence[tuple[str, tuple[object, ...]]]
 SCHEMA = 5
 READABLE_BY = 5  # the oldest schema whose programs can use the file: where columns are added, it stays
 LEDGER_FILE = "ledger.sqlite3"
@@ -226,6 +228,25 @@ class Ledger:
         """Forget the syncs that began before that Unix time and have an end. Returns how many."""
         return self._write(_PRUNE, (before,))
 
+    def transaction(
+        self,
+        statements: Statements,
+        then: Callable[[list[tuple[Any, ...]]], Statements] = lambda _rows: [],
+    ) -> list[tuple[Any, ...]]:
+        """Do the statements as one, and after them those that `then` makes of the last one's rows. Returns these rows."""
+        rows: list[tuple[Any, ...]] = []
+        try:
+            self._db.execute("PRAGMA synchronous=FULL")
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                for statement, values in statements:
+                    rows = self._db.execute(statement, values).fetchall()
+                for statement, values in then(rows):
+                    self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise self._problem(error, f"{self._path}: cannot be changed ({error}); check space and rights") from None
+        return rows
+
     def _write(
         self,
         statement: str,
@@ -273,13 +294,14 @@ class Ledger:
 
     def recent(self, limit: int) -> list[Entry]:
         """The newest syncs of all accounts, newest first."""
-        return self._many(_RECENT, (limit,))
+        return self.select(_RECENT, (limit,))
 
     def _one(self, where: str, values: tuple[object, ...]) -> Entry | None:
-        found = self._many(where, values)
+        found = self.select(where, values)
         return found[0] if found else None
 
-    def _many(self, where: str, values: tuple[object, ...]) -> list[Entry]:
+    def select(self, where: str, values: tuple[object, ...]) -> list[Entry]:
+        """The entries for which `where` holds. Raises UsageError, LedgerCorrupt for an entry that is none of ours."""
         try:
             with closing(self._db.execute(f"SELECT {COLUMNS} FROM syncs WHERE {where}", values)) as rows:
                 return [Entry.of_row(row) for row in rows]
@@ -294,6 +316,8 @@ class Ledger:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return LedgerBusy(told)
+        if code == sqlite3.SQLITE_CONSTRAINT:  # the fence of `state move`, whose words it is
+            return StateMoved(f"{self._path}: {error}")
         if code in (
             sqlite3.SQLITE_CORRUPT,
             sqlite3.SQLITE_NOTADB,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from runner.clock import Clock, Deadline
-from runner.errors import RunnerError, StateError
+from runner.errors import RunnerError, StateError, StateMoved
 from runner.state.interface import AccountStore, HeldState, LoadedState
 from runner.state.record import AccountState
 
@@ -70,7 +70,7 @@ class MidRunStore:
             try:
                 return await stack.enter_async_context(self._store.hold(deadline))
             except StateError as error:
-                if self._left is None:
+                if self._left is None or isinstance(error, StateMoved):  # another place has the account now
                     raise
                 if patience.expired:
                     if self._unkept is None:

@@ -42,12 +42,12 @@ class RunState:
 
     def __init__(self, accounts: State, ledger: JobLedger, clock: Clock) -> None:
         """Opened by `open_state`, and closed here."""
-        self._accounts, self.ledger, self._clock = accounts, ledger, clock
+        self.accounts, self.ledger, self._clock = accounts, ledger, clock
         self._stores: list[MidRunStore] = []
 
     def account(self, key: str, options: AccountOptions) -> AccountStore:
         """As in State."""
-        store = MidRunStore(self._accounts.account(key, options), self._clock, options.warn)
+        store = MidRunStore(self.accounts.account(key, options), self._clock, options.warn)
         self._stores = [one for one in self._stores if one.unkept]  # thousands of accounts come and go
         self._stores.append(store)
         return store
@@ -60,7 +60,7 @@ class RunState:
                 await store.settle(within)
             await self.ledger.close(deadline)
         finally:
-            await self._accounts.close()
+            await self.accounts.close()
 
 
 def open_state(options: StateOptions) -> RunState:
@@ -89,7 +89,9 @@ def _accounts(options: StateOptions) -> State:
     if settings.kubernetes_secret is not None:
         from runner.state.kubernetes import Cluster, KubernetesState
 
-        return KubernetesState(Cluster.of_pod(options.environment), settings.kubernetes_secret, options.clock)
+        return KubernetesState(
+            Cluster.of_pod(options.environment), settings.kubernetes_secret, options.clock, settings.keep
+        )
     if settings.dir is not None:
         from runner.state.directory import DirectoryState
 

@@ -19,6 +19,7 @@ from runner.errors import DeadlineExceeded, RunnerError, SecretError, StateError
 from runner.state.interface import FINISH_SECONDS, AccountOptions, LoadedState
 from runner.state.postgresql_connections import Connections
 from runner.state.postgresql_ledger import PostgresqlLedger
+from runner.state.postgresql_statements import PRUNE_ACCOUNTS
 from runner.state.record import AccountState
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ UPDATE sync_runner_accounts SET lease_until = clock_timestamp() + %(lease)s * in
 _FREE = "UPDATE sync_runner_accounts SET holder = NULL, lease_until = NULL"
 _UNLOCK = f"{_FREE} WHERE key = %(key)s AND holder = %(holder)s AND epoch = %(epoch)s RETURNING epoch"
 _SAVE_AND_UNLOCK = f"{_FREE}, state = %(state)s {_MINE} RETURNING epoch"
+_KEYS = "SELECT key FROM sync_runner_accounts WHERE state IS NOT NULL ORDER BY key"
+_PRUNE = f"WITH accounts AS ({PRUNE_ACCOUNTS}) SELECT count(*) FROM accounts"
 _READ = "SELECT state, epoch FROM sync_runner_accounts WHERE key = %(key)s"
 
 
@@ -62,6 +65,15 @@ class PostgresqlState:
         return PostgresqlLedger(
             self.connections, self.clock, redact=options.redact, warn=options.warn, keep=options.settings.keep
         )
+
+    async def keys(self, deadline: Deadline) -> list[str]:
+        """As in StateInventory."""
+        return [row[0] for row in await self.connections.rows(_KEYS, {}, deadline)]
+
+    async def prune(self, keep: float, deadline: Deadline) -> int:
+        """As in StateInventory."""
+        row = await self.connections.one(_PRUNE, {"keep": keep}, deadline)
+        return int(row[0]) if row else 0
 
     async def close(self) -> None:
         """Close the connections."""

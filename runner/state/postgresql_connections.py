@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.clock import Clock, Deadline
-from runner.errors import StateError, Unreachable, UsageError
+from runner.errors import StateError, StateMoved, Unreachable, UsageError
 from runner.external import MAX_WORDS, show
-from runner.state.postgresql_statements import TABLES
+from runner.state.postgresql_statements import FENCE, TABLES
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, Error
@@ -182,11 +182,17 @@ class Connections:
     def _problem(self, error: "Error") -> Exception:
         told = " ".join(str(error).split())
         state = error.sqlstate or ""
+        if state == "23514" and error.diag.constraint_name == FENCE:
+            return StateMoved(
+                f"{self.name}: this state was moved to another place by `sync-runner state move`; set the state to that "
+                "place, or move it back"
+            )
         if state.startswith(_CONFIGURATION) or (not state and any(words in told for words in _REFUSED)):
             return StateError(
                 f"{self.name}: PostgreSQL refuses ({show(told, MAX_WORDS)}); check state.url and the secret `state_password`"
             )
-        kind = _Full if state == "53300" or any(words in told for words in _NO_ROOM) else Unreachable
+        full = state == "53300" or any(words in told for words in _NO_ROOM)
+        kind = _Full if full or "timeout expired" in told else Unreachable  # a server with many logins is slow at each
         return kind(f"{self.name}: PostgreSQL cannot be used ({show(told, MAX_WORDS)})", sent=False)
 
     async def close(self) -> None:

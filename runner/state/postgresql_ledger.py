@@ -9,7 +9,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from runner.clock import Clock, Deadline
@@ -20,6 +20,9 @@ from runner.state.entry import KEPT_EACH, PRUNE_SECONDS, Entry
 from runner.state.interface import FINISH_SECONDS, Turn, trigger_key
 from runner.state.postgresql_connections import Connections
 from runner.state.write_behind import WriteBehind
+
+if TYPE_CHECKING:
+    from runner.state.postgresql_inventory import PostgresqlInventory
 
 LEASE_SECONDS = 10.0  # of a trigger's lock; renewed while it is held
 RENEW_SECONDS = 3.0
@@ -46,6 +49,13 @@ class PostgresqlLedger:
         self._holder = f"{socket.gethostname()}-{uuid4().hex}"
         self._turns: dict[str, LeasedTurn] = {}
         self._used = False
+
+    @property
+    def inventory(self) -> "PostgresqlInventory":
+        """For `sync-runner state`."""
+        from runner.state.postgresql_inventory import PostgresqlInventory
+
+        return PostgresqlInventory(self._connections, self.prune, self._believed)
 
     async def open(self, deadline: Deadline) -> None:
         """As in JobLedger: connects, and makes the tables where there are none."""

@@ -96,12 +96,39 @@ NEWEST = f"{_FIND} {_THIS} {_LAST}"
 OF_JOB = f"{_FIND} target = %(target)s AND job_id = %(job_id)s {_LAST}"
 RECENT = f"{_FIND} true ORDER BY intended_at DESC LIMIT %(limit)s"
 
+TARGETS = """
+SELECT target, account, count(*), count(*) FILTER (WHERE outcome IS NULL), max(intended_at) FROM sync_runner_syncs
+GROUP BY target, account"""
+PAGE = f"{_FIND} key > %(after)s AND (outcome IS NULL OR NOT %(unfinished)s) ORDER BY key LIMIT 1000"
+_KINDS = {"foreign_job": "boolean", "processed_items": "bigint"} | dict.fromkeys(
+    ("intended_at", "ended_at", "lease_until"), "double precision"
+)
+_ROW = ", ".join(f"{name} {_KINDS.get(name, 'text')}" for name in NAMES)
+_CHANGED = ", ".join(f"{name} = excluded.{name}" for name in NAMES if name != "key")
+PUT = f"""
+INSERT INTO sync_runner_syncs AS s ({COLUMNS}) SELECT {COLUMNS} FROM json_to_recordset(%(rows)s) AS r ({_ROW})
+ON CONFLICT (key) DO UPDATE SET {_CHANGED} WHERE s.outcome IS NULL"""
+FENCE = "sync_runner_moved"  # a constraint that no change fulfils; the rows that are there are not asked
+# A run is active while it holds the lease of a job or of a trigger. The tables are locked in the order of INTEND.
+RAISE_FENCE = f"""DO $$ BEGIN
+    LOCK TABLE sync_runner_locks, sync_runner_syncs IN ACCESS EXCLUSIVE MODE;
+    IF NOT EXISTS (SELECT 1 FROM sync_runner_syncs WHERE outcome IS NULL AND holder <> '' AND lease_until > {_NOW})
+    AND NOT EXISTS (SELECT 1 FROM sync_runner_locks WHERE starts_with(key, 'trigger-') AND holder IS NOT NULL
+        AND lease_until > clock_timestamp())
+    AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conname = '{FENCE}' AND conrelid = 'sync_runner_syncs'::regclass)
+    THEN ALTER TABLE sync_runner_syncs ADD CONSTRAINT {FENCE} CHECK (false) NOT VALID; END IF;
+END $$"""
+IS_FENCED = f"""
+SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conname = '{FENCE}' AND conrelid = 'sync_runner_syncs'::regclass)"""
+DROP_FENCE = f"ALTER TABLE sync_runner_syncs DROP CONSTRAINT IF EXISTS {FENCE}"
+
+PRUNE_ACCOUNTS = """
+    DELETE FROM sync_runner_accounts WHERE used_at < clock_timestamp() - %(keep)s * interval '1 second'
+    AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING 1"""
 PRUNE = f"""
 WITH syncs AS (
     DELETE FROM sync_runner_syncs WHERE outcome IS NOT NULL AND intended_at < {_NOW} - %(keep)s RETURNING 1
-), accounts AS (
-    DELETE FROM sync_runner_accounts WHERE used_at < clock_timestamp() - %(keep)s * interval '1 second'
-    AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING 1
+), accounts AS ({PRUNE_ACCOUNTS}
 ), locks AS (
     DELETE FROM sync_runner_locks WHERE holder IS NULL OR lease_until < clock_timestamp() - interval '1 day'
 )

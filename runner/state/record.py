@@ -7,10 +7,15 @@ from dataclasses import asdict, field, fields, replace
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-from runner.errors import SecretError, StateError, UsageError
+from runner.errors import SecretError, StateError, StateMoved, UsageError
+from runner.external import MAX_WORDS, show
 from runner.frozen import Frozen
 from runner.models import AuthenticationToken, UserSession
 
+MOVED_SCHEMA = 2  # of the mark that `state move` leaves: a version that does not know it refuses it as a newer one's
+_MOVED = (
+    "set state.url, state.dir or state.kubernetes_secret to that place, or move it back with `sync-runner state move`"
+)
 SCHEMA = 1  # additions need no other number: keys that a version does not know are kept as they are
 MAX_COOLDOWN = 6 * 3600.0  # seconds; a cool-down that ends later was written by a clock that was ahead
 MAX_SKEW = 3600.0  # seconds; a server's clock that is further off is more likely a wrong Date header
@@ -76,6 +81,8 @@ class Codec:
         data: Any = None
         try:
             data = _json(raw)
+            if isinstance(data, dict) and "moved" in data:
+                raise StateMoved(f"this state was moved to {show(str(data['moved']), MAX_WORDS)}; {_MOVED}")
             if isinstance(data, dict) and "sealed" in data:
                 data = _json(self._unsealed(data["sealed"]))
             return _read(dict(data))
@@ -104,6 +111,11 @@ class Codec:
                 "`state_key` (old keys may follow the new one, with commas), or remove the session"
             ) from None
         return plain
+
+
+def moved_to(place: str) -> bytes:
+    """The record that an account leaves where it was moved from: whoever still uses the old place is refused."""
+    return json.dumps({"schema": MOVED_SCHEMA, "moved": place}).encode()
 
 
 def _cipher(keys: Sequence[str]) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, StateError
@@ -22,6 +22,9 @@ from runner.state.interface import FINISH_SECONDS, EndlessTurn, Turn, trigger_ke
 from runner.state.ledger import BUSY, Ledger, LedgerBusy, LedgerCorrupt
 from runner.state.ledger_upkeep import retire, set_aside
 from runner.state.write_behind import WriteBehind
+
+if TYPE_CHECKING:
+    from runner.state.sqlite_inventory import SqliteInventory
 
 T = TypeVar("T")
 BEGINNING = 100  # syncs between intent and job at once: each has two lock files open, its own and its account's
@@ -45,6 +48,13 @@ class SqliteLedger:
         self._file: Ledger | None = None
         self._limiter = FairLimiter(BEGINNING)
         self._behind = WriteBehind(str(directory), warn)
+
+    @property
+    def inventory(self) -> "SqliteInventory":
+        """For `sync-runner state`."""
+        from runner.state.sqlite_inventory import SqliteInventory
+
+        return SqliteInventory(self._do, self._clock)
 
     async def open(self, deadline: Deadline) -> None:
         """Open the file now. Other processes that open it are waited for there: LedgerBusy tells that it took too long."""

@@ -45,7 +45,9 @@ from tests.support.stores import directory_store, load
 
 CLOCK = SystemClock()
 FORKS = multiprocessing.get_context("forkserver")  # forks without threads, whatever runs in this process
-FORKS.set_forkserver_preload(["tests.campaign.login", "httpx"])
+FORKS.set_forkserver_preload(
+    ["tests.campaign.login", "httpx", "psycopg", "runner.state.postgresql", "tests.support.postgresql"]
+)
 
 
 def _nothing() -> None:
@@ -130,13 +132,17 @@ async def _in_directory(account: Account) -> AsyncIterator[AccountStore]:
 
 
 def refresh(
-    rounds: int = 20, processes: int = 256, opened: OpenStore = _in_directory, prepare: Callable[[], None] = _nothing
+    rounds: int = 20,
+    processes: int = 256,
+    opened: OpenStore = _in_directory,
+    prepare: Callable[[], None] = _nothing,
+    host: str = "127.0.0.1",
 ) -> Figures:
     """Processes that find one expired session at once: one refreshes, the others use what it got; no family revoked.
 
-    `prepare` is called in each process first.
+    `prepare` is called in each process first; the sandbox listens at `host`.
     """
-    with sandbox_of(mfa="none", access_token_seconds=86_400) as cli:
+    with sandbox_of(mfa="none", access_token_seconds=86_400, host=host) as cli:
         account = Account.of(cli)
         assert asyncio.run(_session(account, opened)) is not None
         began = time.monotonic()
@@ -225,7 +231,7 @@ async def _session_in(store: AccountStore, account: Account) -> UserSession:
 
 
 @asynccontextmanager
-async def _in_postgresql(url: str, account: Account) -> AsyncIterator[AccountStore]:
+async def in_postgresql(url: str, account: Account) -> AsyncIterator[AccountStore]:
     from runner.state.postgresql import PostgresqlState
     from tests.support.postgresql import PASSWORD
 
@@ -242,7 +248,7 @@ def refresh_postgresql(rounds: int = 20, processes: int = 256) -> Figures:
 
     with postgresql() as server, pgbouncer(server, connections=20) as bouncer:
         return {
-            name: refresh(rounds, processes, partial(_in_postgresql, url))
+            name: refresh(rounds, processes, partial(in_postgresql, url))
             for name, url in (("PostgreSQL", server.url), ("PgBouncer", bouncer.url))
         }
 

@@ -55,11 +55,12 @@ class Server:
     port: int
     directory: Path
     process: "subprocess.Popen[bytes] | None" = None
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
         """The address for `state.url`."""
-        return f"postgresql://runner@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://runner@{self.host}:{self.port}/postgres"
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
@@ -67,7 +68,7 @@ class Server:
             self.process = subprocess.Popen([*_unprivileged(), *self.command], stdout=log, stderr=log, cwd="/")
         for _ in range(600):
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                if probe.connect_ex((self.host, self.port)) == 0:
                     return
             if self.process.poll() is not None:
                 raise AssertionError((self.directory / f"log-{self.port}").read_text())
@@ -86,7 +87,7 @@ class Server:
         command = [
             program("psql"),
             "-h",
-            "127.0.0.1",
+            self.host,
             "-p",
             str(self.port),
             "-U",
@@ -107,13 +108,13 @@ def _hand_over(directory: Path) -> None:
 
 
 @contextmanager
-def postgresql() -> Iterator[Server]:
-    """A server with the user `runner`, who needs PASSWORD."""
+def postgresql(host: str = "127.0.0.1", connections: int = 300) -> Iterator[Server]:
+    """A server at `host` with the user `runner`, who needs PASSWORD, and room for so many connections."""
     initdb, postgres = program("initdb"), program("postgres")
     with tempfile.TemporaryDirectory(prefix="sync-runner-postgresql-", dir="/tmp") as name:
         directory = Path(name)
         _hand_over(directory)
-        server = _made(directory, initdb, postgres)
+        server = _made(directory, initdb, postgres, host, connections)
         server.start()
         try:
             yield server
@@ -121,7 +122,7 @@ def postgresql() -> Iterator[Server]:
             server.stop()
 
 
-def _made(directory: Path, initdb: str, postgres: str) -> Server:
+def _made(directory: Path, initdb: str, postgres: str, host: str, connections: int) -> Server:
     password = directory / "password"
     password.write_text(PASSWORD)
     password.chmod(0o644)
@@ -129,9 +130,11 @@ def _made(directory: Path, initdb: str, postgres: str) -> Server:
     command = [initdb, "-D", str(data), "-U", "runner", "-A", "scram-sha-256", "--pwfile", str(password), "-N"]
     made = subprocess.run([*_unprivileged(), *command], capture_output=True, text=True, cwd="/")
     assert made.returncode == 0, made.stdout + made.stderr
+    with (data / "pg_hba.conf").open("a") as rules:
+        rules.write("host all all samenet scram-sha-256\n")
     port = free_port()
-    quick = ["-c", "fsync=off", "-c", f"unix_socket_directories={directory}", "-c", "max_connections=300"]
-    return Server([postgres, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", *quick], port, directory)
+    quick = ["-c", "fsync=off", "-c", f"unix_socket_directories={directory}", "-c", f"max_connections={connections}"]
+    return Server([postgres, "-D", str(data), "-p", str(port), "-h", host, *quick], port, directory, host=host)
 
 
 @contextmanager
@@ -140,13 +143,13 @@ def pgbouncer(server: Server, connections: int = 5) -> Iterator[Server]:
     port, directory = free_port(), server.directory
     (directory / "users.txt").write_text(f'"runner" "{PASSWORD}"\n')
     (directory / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
+        f"[databases]\n* = host={server.host} port={server.port}\n[pgbouncer]\nlisten_addr={server.host}\nlisten_port={port}\n"
         f"auth_type=scram-sha-256\nauth_file={directory}/users.txt\npool_mode=transaction\n"
         f"default_pool_size={connections}\nmax_client_conn=1000\nunix_socket_dir=\n"
     )
     for name in ("users.txt", "pgbouncer.ini"):
         (directory / name).chmod(0o644)
-    bouncer = Server([program("pgbouncer"), str(directory / "pgbouncer.ini")], port, directory)
+    bouncer = Server([program("pgbouncer"), str(directory / "pgbouncer.ini")], port, directory, host=server.host)
     bouncer.start()
     try:
         yield bouncer

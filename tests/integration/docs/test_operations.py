@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.outputs.conftest import Runner, sandbox_runner
+from tests.support.postgresql import PASSWORD, postgresql
 
 PAGES = Path(__file__).parents[3] / "docs" / "operations"
 BIN = Path(sys.executable).parent
@@ -209,3 +210,21 @@ def test_every_page_is_in_the_index_and_every_block_is_known() -> None:
     assert pages == {"upgrade.md", "backup.md", "rotate.md"}
     assert all(f"]({page})" in index for page in pages)
     assert [len(blocks(page)) for page in ("upgrade.md", "backup.md", "rotate.md")] == [4, 3, 7]
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_the_state_is_shown_written_to_a_document_and_moved_to_postgresql_and_back(machine: Machine) -> None:
+    show, prune, document, move, go_on, back = blocks("state.md")
+    assert "account default: session_expires_at=" in machine.run(show)
+    assert "forgotten: 0 accounts, 0 syncs" in machine.run(prune)
+    assert "imported: 1 accounts, 1 syncs" in machine.run(document)
+    assert (machine.directory / "backups" / "sync-runner-state.json").stat().st_mode & 0o777 == 0o600
+    machine.secret("state_password", PASSWORD)
+    with postgresql() as server:
+        address = "postgresql://runner@db.example.org/sync"
+        assert "moved: 1 accounts, 1 syncs" in machine.run(move.replace(address, server.url))
+        code, written = machine.try_("sync-runner run")
+        assert code == 2 and "was moved to" in written
+        assert '"method": "login"' not in machine.run(go_on.replace(address, server.url))
+        assert "moved: 1 accounts, 2 syncs" in machine.run(back.replace(address, server.url))
+    assert '"method": "login"' not in machine.run("sync-runner run")

@@ -2,17 +2,11 @@
 
 import asyncio
 import base64
-import http.server
-import json
 import socket
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,9 +16,12 @@ from runner.state import kubernetes as kubernetes_store
 from runner.state import mid_run
 from runner.state.interface import AccountOptions
 from runner.state.kubernetes import LEASE_SECONDS, Cluster, KubernetesState, KubernetesStore
+from runner.state.kubernetes_locks import lock_of
 from runner.state.record import AccountState, Codec
+from tests.support import kubernetes_api
 from tests.support.command_line import CommandLine, sync_runner
 from tests.support.in_process import run_here
+from tests.support.kubernetes_api import ApiServer, api_server
 from tests.support.sessions import session
 from tests.support.stores import OPENED, load, run, save
 
@@ -32,108 +29,16 @@ CLOCK = SystemClock()
 STORED = AccountState(session("token", refresh_token="again"), last_step=7)
 
 
-@dataclass
-class ApiServer:
-    """One Secret, as an API server keeps it."""
-
-    account: Path
-    secret: dict[str, Any] | None = field(default_factory=lambda: {"metadata": {"resourceVersion": "1"}})
-    failures: list[int] = field(default_factory=list)
-    silent: threading.Event | None = None  # no answer before it is set
-    requests: list[tuple[str, int]] = field(default_factory=list)
-    conflicts: int = 0
-    port: int = 0
-    mutex: threading.Lock = field(default_factory=threading.Lock)
-
-    def answer(self, method: str, body: Any, headers: Any) -> tuple[int, Any]:
-        """One request."""
-        with self.mutex:
-            if headers["Authorization"] != f"Bearer {(self.account / 'token').read_text()}":
-                return 401, {}
-            if self.failures:
-                return self.failures.pop(0), {}
-            if self.secret is None:
-                return 404, {}
-            if method == "PATCH":
-                assert headers["Content-Type"] == "application/merge-patch+json"
-                if self.conflicts or body["metadata"]["resourceVersion"] != self.secret["metadata"]["resourceVersion"]:
-                    self.conflicts = max(0, self.conflicts - 1)
-                    return 409, {}
-                _merge(self.secret, body)
-                self.secret["metadata"]["resourceVersion"] += "1"
-            return 200, self.secret
-
-
-def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
-    """RFC 7396."""
-    for key, value in patch.items():
-        if isinstance(value, dict):
-            _merge(target.setdefault(key, {}), value)
-        elif value is None:
-            target.pop(key, None)
-        else:
-            target[key] = value
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 with its key."""
-    path = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=kube"]
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]  # made and used faster than RSA's
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path / "key"), "-out", str(path / "ca.crt")]
-    subprocess.run([*command, *key, *names], check=True, capture_output=True)
-    return path
+    return kubernetes_api.certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def server(tmp_path: Path, certificate: Path) -> Iterator[ApiServer]:
-    """The API server with a pod's service account."""
-    account = tmp_path / "account"
-    account.mkdir()
-    (account / "token").write_text("the-pods-token")
-    (account / "namespace").write_text("syncs\n")
-    (account / "ca.crt").write_bytes((certificate / "ca.crt").read_bytes())
-    made = ApiServer(account)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"null")
-            status: int = 404
-            found: Any = {}
-            if self.path == "/api/v1/namespaces/syncs/secrets/sessions":
-                status, found = made.answer(self.command, body, self.headers)
-            made.requests.append((self.command, status))
-            if made.silent:
-                made.silent.wait(60)
-            content = json.dumps(found).encode() if status == 200 else b"<h1>no</h1>"
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_PATCH = do_GET
-
-        def log_message(self, *values: object) -> None:
-            """Quiet."""
-
-    class Listening(http.server.ThreadingHTTPServer):
-        def handle_error(self, *client: object) -> None:
-            """A client that has gone is none."""
-
-    with Listening(("127.0.0.1", 0), Handler) as listening:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate / "ca.crt", certificate / "key")
-        listening.socket = context.wrap_socket(listening.socket, server_side=True)
-        made.port = listening.server_address[1]
-        thread = threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with api_server(tmp_path, certificate) as made:
         yield made
         OPENED.clear()
-        listening.shutdown()
-        thread.join(5)
 
 
 def _store(
@@ -200,7 +105,7 @@ def test_one_pod_at_a_time_holds_an_account_and_other_accounts_are_free(server: 
 
     run(work())
     assert server.secret is not None
-    assert server.secret["metadata"]["annotations"] == {}
+    assert lock_of(server.secret, "sync-runner.io/lock-account")[0] == "-"  # nobody's, with the time of its last use
 
 
 def test_a_login_costs_few_requests_and_what_must_be_kept_is_kept_before_it_goes_on(server: ApiServer) -> None:
@@ -223,7 +128,7 @@ def test_a_login_costs_few_requests_and_what_must_be_kept_is_kept_before_it_goes
     ]  # GET: the test's
     assert load(_store(server)) == STORED
     assert server.secret is not None
-    assert server.secret["metadata"]["annotations"] == {}
+    assert lock_of(server.secret, "sync-runner.io/lock-account")[0] == "-"  # nobody's, with the time of its last use
 
 
 def test_many_pods_take_turns(server: ApiServer) -> None:

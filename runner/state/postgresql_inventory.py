@@ -1,0 +1,49 @@
+"""The ledger in PostgreSQL as `sync-runner state` sees it: all entries by pages, and a constraint as a fence."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from runner.clock import Deadline
+from runner.state import postgresql_statements as sql
+from runner.state.entry import Entry
+from runner.state.inventory import Target, as_document
+from runner.state.postgresql_connections import Connections
+
+Prune = Callable[[float, Deadline], Awaitable[tuple[int, int]]]
+
+
+class PostgresqlInventory:
+    """As LedgerInventory."""
+
+    def __init__(self, connections: Connections, prune: Prune, believed: Callable[[tuple[Any, ...]], Entry]) -> None:
+        """`prune` forgets old syncs and accounts; `believed` makes an entry of a row, or raises StateError."""
+        self._connections, self._prune, self._believed = connections, prune, believed
+
+    async def targets(self, deadline: Deadline) -> list[Target]:
+        """As in LedgerInventory."""
+        return [Target(*row) for row in await self._connections.rows(sql.TARGETS, {}, deadline)]
+
+    async def page(self, after: str, deadline: Deadline, *, unfinished: bool = False) -> list[Entry]:
+        """As in LedgerInventory."""
+        values = {"after": after, "unfinished": unfinished}
+        return [self._believed(row) for row in await self._connections.rows(sql.PAGE, values, deadline)]
+
+    async def put(self, entries: Sequence[Entry], deadline: Deadline) -> None:
+        """As in LedgerInventory."""
+        rows = json.dumps([as_document(entry) for entry in entries])
+        await self._connections.one(sql.PUT, {"rows": rows}, deadline)
+
+    async def fence(self, deadline: Deadline) -> bool:
+        """As in LedgerInventory."""
+        await self._connections.one(sql.RAISE_FENCE, {}, deadline)
+        row = await self._connections.one(sql.IS_FENCED, {}, deadline)
+        return row is not None and bool(row[0])
+
+    async def unfence(self, deadline: Deadline) -> None:
+        """As in LedgerInventory."""
+        await self._connections.one(sql.DROP_FENCE, {}, deadline)
+
+    async def prune(self, keep: float, deadline: Deadline) -> int:
+        """As in LedgerInventory."""
+        return (await self._prune(keep, deadline))[0]
