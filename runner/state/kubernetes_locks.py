@@ -5,7 +5,7 @@ from typing import Any
 
 LOCK = "sync-runner.io/lock-"
 RECORD = re.compile(r"[0-9a-f]{32}\.json")
-_NOBODY = "-"
+_NOBODY = "-"  # Decision 0182.
 
 
 def lock_of(found: dict[str, Any], annotation: str) -> tuple[str, float]:

@@ -21,6 +21,7 @@ from runner.state.opening import RunState
 from runner.state.record import AccountState, Codec, moved_to
 
 FORMAT, VERSION = "sync-runner state", 1
+# Decision 0181.
 BUSY_SECONDS = 5.0  # for which an account's lock is waited for: a login under way counts as an active run
 _ACTIVE = "a run is active; wait until it has ended (a killed run's leases end after two minutes), then try again"
 _RAW = "raw"
