@@ -91,6 +91,7 @@ class LoginFlow:
         return state
 
     def _check_unclear(self, secrets: _Secrets) -> None:
+        # decision 0162
         if secrets == self._unclear != self._proven:
             raise LoginUnclear(
                 "login: this run sent the password once without a clear answer, which may count as refused; it is not sent "

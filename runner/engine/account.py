@@ -26,7 +26,7 @@ from runner.jobs.api import JobApi
 from runner.profile import Profile
 from runner.secrets.reader import SecretReader
 from runner.settings import Settings
-from runner.state.interface import AccountOptions, AccountStore, account_key
+from runner.state.interface import AccountOptions, AccountStore, account_key, seed_key
 from runner.state.opening import RunState, StateOptions, open_state
 from runner.state.record import Codec
 
@@ -177,6 +177,7 @@ def open_account(
             plan.name,
             open_inbox(plan, context, state, observer) if by_record else None,
             context.ask,
+            lambda seed: state.account(seed_key(seed), _written(reader, context, observer)),
         )
     )
     tools = LoginTools(
@@ -212,7 +213,12 @@ def open_inbox(plan: AccountPlan, context: RunContext, state: RunState, observer
 def _store(
     state: RunState, reader: SecretReader, context: RunContext, key: str, identity: str, observer: Observer
 ) -> AccountStore:
-    """Where the account's session is kept, encrypted where the secret `state_key` is given."""
+    """Where the account's session is kept."""
+    return state.account(account_key(key, identity), _written(reader, context, observer))
+
+
+def _written(reader: SecretReader, context: RunContext, observer: Observer) -> AccountOptions:
+    """How a record is written: encrypted where the secret `state_key` is given."""
     state_key = reader.read("state_key")
     if state_key:
         context.add_secret(state_key)
@@ -221,4 +227,4 @@ def _store(
     def warn(problem: str) -> None:
         observer.emit(events.StoreProblem(problem))
 
-    return state.account(account_key(key, identity), AccountOptions(codec, warn))
+    return AccountOptions(codec, warn)

@@ -203,7 +203,7 @@ class State(Protocol):
     """A place that keeps the state of every account of a run."""
 
     def account(self, key: str, options: AccountOptions) -> AccountStore:
-        """The store of one account. `key` is 32 hexadecimal digits (`account_key`). Raises StateError."""
+        """The store of one account (`account_key`), or of the used steps of a seed (`seed_key`). Raises StateError."""
         ...
 
     async def close(self) -> None:
@@ -214,6 +214,11 @@ class State(Protocol):
 def account_key(base_url: str, username: str) -> str:
     """The name under which an account's state is kept: a hash, so that no file name shows a user's name."""
     return _hashed(base_url, username)
+
+
+def seed_key(fingerprint: str) -> str:
+    """The name under which the used time steps of a TOTP seed are kept, whichever accounts use it."""
+    return f"seed-{fingerprint}"
 
 
 def trigger_key(target: str, name: str) -> str:

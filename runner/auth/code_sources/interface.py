@@ -21,12 +21,14 @@ from runner.state.record import AccountState
 
 Ask = Callable[[str, Deadline], Awaitable[str]]  # shows a prompt at a terminal, and returns the line that was typed
 
+BySeed = Callable[[str], AccountStore]  # what is kept of a seed, by its fingerprint
+
 
 class CodeOptions(Frozen):
     """What a source may need: the section `code`, secrets, the clock, and the ways to a person.
 
     `inbox` is where `submit-code` leaves a code, in a state that outlives the process; None: the state does not. `ask` is
-    there only where a person sits at a terminal.
+    there only where a person sits at a terminal. `by_seed` opens what is kept of a seed.
     """
 
     settings: CodeSettings
@@ -36,6 +38,7 @@ class CodeOptions(Frozen):
     account: str = ""
     inbox: AccountStore | None = None
     ask: Ask | None = None
+    by_seed: BySeed | None = None
 
 
 class CodeWanted(Frozen):

@@ -1,12 +1,18 @@
-"""Codes by time (RFC 6238) from the secret `totp_seed`. Which step is sent when, by the server's clock."""
+"""Codes by time (RFC 6238) from the secret `totp_seed`. Which step is sent when, by the server's clock.
+
+The used step is kept twice: with the account, and by the seed (decision 0161). One user may be an account under several
+spellings of its name or of the API's address, and two accounts may share a seed; a server takes each code once.
+"""
+
+import hashlib
 
 from runner.auth import totp
-from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted
+from runner.auth.code_sources.interface import BySeed, Code, CodeOptions, CodeWanted
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, SecretError
 from runner.events import events
-from runner.state.interface import HeldState
+from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
 
 
@@ -17,9 +23,20 @@ class TotpSource:
     stale = True
     by_person = False
 
-    def __init__(self, clock: Clock) -> None:
-        """The seed comes with each code that is wanted: it is the login's, of which an account may have several."""
+    def __init__(self, clock: Clock, by_seed: BySeed | None = None) -> None:
+        """The seed comes with each code that is wanted: it is the login's, of which an account may have several.
+
+        `by_seed` opens what is kept of a seed; None: only the account's own record counts.
+        """
         self._clock = clock
+        self._by_seed = by_seed
+        self._kept: dict[str, AccountStore] = {}
+        self._unspent: dict[
+            str, tuple[int, int | None]
+        ] = {}  # of a seed: a step that was given back, and the one before it
+        self._last: tuple[str, int, int | None] | None = (
+            None  # the seed's name, the step that was sent, the one before it
+        )
 
     async def begin(self, deadline: Deadline) -> None:
         """Nothing is older."""
@@ -29,15 +46,36 @@ class TotpSource:
 
         With `sure`, and without memory of the current step, the next one is waited for. Raises SecretError without a seed.
         """
-        seed, held = wanted.seed, wanted.held
+        seed = wanted.seed
         if seed is None:
             raise SecretError(
                 "login: the API wants a one-time code; mount the account's TOTP seed (Base32 or otpauth:// URI) "
                 "as the secret `totp_seed`"
             )
+        if self._by_seed is None:
+            return await self._code(wanted, seed, None)
+        name = fingerprint(seed)
+        kept = self._kept.setdefault(name, self._by_seed(name))
+        async with kept.hold(wanted.deadline) as of_seed:
+            used = self._used(name, of_seed.state.last_step)
+            code = await self._code(wanted, seed, used)
+            step = wanted.held.state.last_step
+            assert step is not None
+            of_seed.change(last_step=step)
+            self._last = (name, step, used)
+            return code
+
+    def _used(self, name: str, kept: int | None) -> int | None:
+        """The last used step of the seed; one that this run gave back, and nobody used since, does not count."""
+        step, before = self._unspent.pop(name, (None, None))
+        return before if step is not None and kept == step else kept
+
+    async def _code(self, wanted: CodeWanted, seed: Seed, used: int | None) -> Code:
+        """A code of a step after `used` and after the account's own."""
+        held = wanted.held
         stored = held.state
         now = self._clock.time() + stored.skew
-        choice = totp.choose_step(seed, now, _last_step(seed, stored))
+        choice = totp.choose_step(seed, now, _latest(seed, now, _last_step(seed, stored), used))
         if wanted.sure and not _remembers(seed, stored, choice.step):
             choice = totp.choose_step(seed, now, max(totp.step_at(seed, now), choice.step - 1))
         if choice.wait > 0:
@@ -60,6 +98,9 @@ class TotpSource:
     def give_back(self, held: HeldState, before: AccountState) -> None:
         """The step may be used again."""
         held.change(last_step=before.last_step, answered=before.answered)
+        if self._last is not None:
+            name, step, used = self._last
+            self._unspent[name] = (step, used)
 
     async def check(self, deadline: Deadline) -> str:  # noqa: ARG002 - nothing is waited for
         """The seed is read with the other secrets, and judged there."""
@@ -73,6 +114,18 @@ def _remembers(seed: Seed, stored: AccountState, step: int) -> bool:
     return totp.step_at(seed, stored.since + stored.skew) < step
 
 
+def fingerprint(seed: Seed) -> str:
+    """The name under which a seed's used steps are kept. Of at least 80 bits of chance, so that a hash gives nothing away."""
+    told = f"totp {seed.period} {seed.digits} {seed.algorithm} ".encode()
+    return hashlib.sha256(told + seed.key).hexdigest()[:32]
+
+
+def _latest(seed: Seed, now: float, *steps: int | None) -> int | None:
+    """The latest of the used steps, but for one that a clock far ahead wrote."""
+    far = totp.step_at(seed, now + totp.FAR_AHEAD)
+    return max((step for step in steps if step is not None and step <= far), default=None)
+
+
 def _last_step(seed: Seed, stored: AccountState) -> int | None:
     if not stored.assume_used_until:
         return stored.last_step
@@ -81,4 +134,4 @@ def _last_step(seed: Seed, stored: AccountState) -> int | None:
 
 def totp_source(options: CodeOptions) -> TotpSource:
     """The source."""
-    return TotpSource(options.clock)
+    return TotpSource(options.clock, options.by_seed)

@@ -372,11 +372,11 @@ def test_a_date_header_that_can_not_be_true_is_not_believed(user: User) -> None:
 def test_a_lost_code_record_counts_all_steps_up_to_its_writing_as_used(user: User, tmp_path: Path) -> None:
     user.store = directory_store(tmp_path, user.cli.server.base_url, "demo", user.clock)
     user.log_in()
-    next((tmp_path / "sessions").glob("*.json")).write_text("{")
+    next((tmp_path / "sessions").glob("[0-9a-f]*.json")).write_text("{")
     # The file's time is the machine's, which the linked clock has left behind: bring the record to now.
     import os
 
-    path = next((tmp_path / "sessions").glob("*.json"))
+    path = next((tmp_path / "sessions").glob("[0-9a-f]*.json"))
     os.utime(path, (user.clock.time(), user.clock.time()))
     user.log_in()
     assert user.seen("login") == [401, 200, 401, 200]

@@ -54,7 +54,7 @@ def test_values_are_those_of_the_api(cli: CommandLine) -> None:
 
 def test_no_token_is_shown_not_even_in_part(cli: CommandLine) -> None:
     assert cli.run("run", "health").code == 0
-    (file,) = (cli.state / "sessions").glob("*.json")
+    (file,) = (cli.state / "sessions").glob("[0-9a-f]*.json")
     kept = json.loads(file.read_text())["session"]
     secrets = [kept["token"]["access_token"], kept["refresh_token"]]
     for words in (("status",), ("status", "--json"), ("status", "--offline"), ("status", "--offline", "--json")):

@@ -96,7 +96,7 @@ class Machine:
 
     def sessions(self) -> str:
         """What is kept of the session, as it stands in its file."""
-        [file] = (self.state / "sessions").glob("*.json")
+        [file] = (self.state / "sessions").glob("[0-9a-f]*.json")
         return file.read_text()
 
 

@@ -25,7 +25,9 @@ def test_the_sandbox_passes_schemathesis_with_every_check(cli_with: MakeCommandL
     # Without a lock and a second factor: generated logins are wrong by nature and would lock the account.
     cli = cli_with(mfa="none", lock_after=10**9, access_token_seconds=86_400)
     cli.run("login")
-    token = next((cli.state / "sessions").glob("*.json")).read_text().split('"access_token": "')[1].split('"')[0]
+    token = (
+        next((cli.state / "sessions").glob("[0-9a-f]*.json")).read_text().split('"access_token": "')[1].split('"')[0]
+    )
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", str(CONTRACT), "--url", cli.server.base_url]
     options = [
         "--checks",

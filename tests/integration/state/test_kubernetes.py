@@ -41,15 +41,18 @@ def server(tmp_path: Path, certificate: Path) -> Iterator[ApiServer]:
         OPENED.clear()
 
 
+def _state(server: ApiServer) -> KubernetesState:
+    environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
+    state = KubernetesState(Cluster.of_pod(environment, server.account), "sessions", CLOCK)
+    OPENED.append(state)
+    return state
+
+
 def _store(
     server: ApiServer, key: str = "account", warnings: list[str] | None = None, codec: Codec | None = None
 ) -> KubernetesStore:
-    environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
     told: list[str] = [] if warnings is None else warnings
-    cluster = Cluster.of_pod(environment, server.account)
-    state = KubernetesState(cluster, "sessions", CLOCK)
-    OPENED.append(state)
-    return state.account(key, AccountOptions(codec or Codec(), told.append))
+    return _state(server).account(key, AccountOptions(codec or Codec(), told.append))
 
 
 def _deadline(seconds: float) -> Deadline:
@@ -129,6 +132,33 @@ def test_a_login_costs_few_requests_and_what_must_be_kept_is_kept_before_it_goes
     assert load(_store(server)) == STORED
     assert server.secret is not None
     assert lock_of(server.secret, "sync-runner.io/lock-account")[0] == "-"  # nobody's, with the time of its last use
+
+
+def test_a_login_that_holds_two_records_of_the_secret_reads_it_no_more_than_twice(server: ApiServer) -> None:
+    """The account's record, and that of the seed's used steps: what one changed is no conflict for the other."""
+
+    async def work() -> None:
+        place = _state(server)
+        account, seed = (place.account(key, AccountOptions(Codec(), print)) for key in ("a" * 32, f"seed-{'b' * 32}"))
+        async with account.hold(_deadline(5)) as held:
+            async with seed.hold(_deadline(5)) as of_seed:
+                held.change(last_step=7)
+                await held.keep()
+                of_seed.change(last_step=7)
+            held.change(session=STORED.session)
+
+    run(work())
+    assert [method for method, _status in server.requests] == [
+        "GET",
+        "PATCH",
+        "GET",
+        "PATCH",
+        "PATCH",
+        "PATCH",
+        "PATCH",
+    ]
+    assert server.secret is not None
+    assert server.secret["metadata"]["annotations"] == {}
 
 
 def test_many_pods_take_turns(server: ApiServer) -> None:

@@ -15,6 +15,7 @@ from runner.state.postgresql import PostgresqlState, PostgresqlStore
 from runner.state.record import AccountState, Codec
 from tests.support.postgresql import PASSWORD, Server, pgbouncer, postgresql
 from tests.support.sessions import session
+from tests.unit.auth.test_code_sources import KEY, codes_of
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 CLOCK = SystemClock()
@@ -308,3 +309,28 @@ def test_more_processes_than_the_server_lets_in_take_turns() -> None:
         server.command = [word.replace("max_connections=300", "max_connections=6") for word in server.command]
         server.start()
         asyncio.run(work(server))
+
+
+def test_two_hosts_accounts_with_one_seed_never_send_one_code(server: Server) -> None:
+    """As two runs, one after the other, at one moment of the server's time."""
+    seed = KEY[:16] + ("A" if server.port % 2 else "B") * 16
+    sent = [
+        codes_of(PostgresqlState(server.url, PASSWORD, 2, CLOCK), f"{name}{server.port}", seeds=(seed,))
+        for name in ("User", "user")
+    ]
+    assert sent[0] != sent[1]
+
+
+def test_what_is_kept_of_a_seed_is_no_account(server: Server) -> None:
+    async def work() -> list[str]:
+        async with Process(server, f"seed-{server.port:032}") as store:
+            async with store.hold(_deadline()) as held:
+                held.change(last_step=7)
+            assert (await store.read(_deadline())).last_step == 7
+        state = PostgresqlState(server.url, PASSWORD, 2, CLOCK)
+        try:
+            return await state.keys(_deadline())
+        finally:
+            await state.close()
+
+    assert not any(key.startswith("seed-") for key in asyncio.run(work()))

@@ -3,21 +3,28 @@
 import asyncio
 import re
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.auth import totp
 from runner.auth.code_sources import hotp, kinds
 from runner.auth.code_sources.found import code_in, without_codes
 from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted
+from runner.auth.code_sources.totp import TotpSource
 from runner.auth.codes import Codes
+from runner.auth.totp import parse_seed
 from runner.clock import Deadline, SystemClock
 from runner.errors import SecretError, UsageError
 from runner.events.observer import Observer
 from runner.outputs.metrics import MetricsListener
 from runner.settings.code_section import CodeSettings
-from runner.state.memory import MemoryStore
+from runner.state.directory import DirectoryState
+from runner.state.interface import AccountOptions, State, seed_key
+from runner.state.memory import MemoryState, MemoryStore
 from runner.state.record import Codec
+from tests.support.login_model import FakeClock
 
 KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # RFC 4226, appendix D: 12345678901234567890
 CODES = ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"]
@@ -160,3 +167,59 @@ def test_the_end_of_a_session_is_a_metric_only_where_a_person_must_log_in(
     assert len(found) == told
     if told:
         assert before + 90 <= float(found[0]) <= CLOCK.time() + 90
+
+
+def codes_of(place: State, *names: str, seeds: tuple[str, ...] = (KEY, KEY), back: bool = False) -> list[str]:
+    """The code that each account of that name sends, at one moment of a clock that only sleep moves."""
+    clock = FakeClock()
+
+    async def one(name: str, text: str) -> str:
+        options = AccountOptions(Codec(), print)
+        source = TotpSource(clock, lambda seed: place.account(seed_key(seed), options))
+        deadline = Deadline.after(clock, 300.0, "the test")
+        async with place.account(name, options).hold(deadline) as held:
+            before = held.state
+            code = await source.next(CodeWanted(held, deadline, Observer(clock), parse_seed(text)))
+            if back:
+                source.give_back(held, before)
+                again = await source.next(CodeWanted(held, deadline, Observer(clock), parse_seed(text)))
+                assert again.text == code.text
+        return code.text
+
+    async def all_at_once() -> list[str]:
+        try:
+            return await asyncio.gather(*(one(name, text) for name, text in zip(names, seeds, strict=True)))
+        finally:
+            await place.close()
+
+    return asyncio.run(all_at_once())
+
+
+def _places(home: Path) -> dict[str, State]:
+    return {"memory": MemoryState(), "directory": DirectoryState(home, FakeClock())}
+
+
+@pytest.mark.parametrize("kind", ["memory", "directory"])
+def test_two_accounts_with_one_seed_never_send_one_code(tmp_path: Path, kind: str) -> None:
+    """Other spellings of one user's name, or of the API's address; the seed too may be written otherwise."""
+    spelled = f"otpauth://totp/x?secret={KEY.lower()}&digits=6"
+    codes = codes_of(_places(tmp_path)[kind], "a", "b", "c", seeds=(KEY, spelled, f"{KEY[:4]} {KEY[4:]}"))
+    assert len(set(codes)) == 3
+
+
+def test_accounts_with_seeds_of_their_own_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    place = DirectoryState(tmp_path, FakeClock())
+    first, second = codes_of(place, "a", "b", seeds=(KEY, KEY[::-1]))
+    assert first != second
+    kept = [Codec().decode(path.read_bytes()).last_step for path in (tmp_path / "sessions").glob("seed-*.json")]
+    assert kept == [totp.step_at(parse_seed(KEY), FakeClock().now)] * 2
+
+
+def test_the_record_of_a_seed_shows_neither_seed_nor_code(tmp_path: Path) -> None:
+    codes = codes_of(DirectoryState(tmp_path, FakeClock()), "a", "b")
+    written = "".join(path.name + path.read_text() for path in (tmp_path / "sessions").glob("seed-*"))
+    assert not any(secret in written for secret in (KEY, KEY.lower(), "1234567890", *codes))
+
+
+def test_a_code_that_was_not_looked_at_is_sent_again_by_the_run_that_made_it(tmp_path: Path) -> None:
+    codes_of(DirectoryState(tmp_path, FakeClock()), "a", seeds=(KEY,), back=True)
