@@ -9,6 +9,7 @@ from runner import profile as profiles
 from runner.clock import SystemClock
 from runner.engine import signals
 from runner.engine.account import RunContext
+from runner.engine.account_query import with_accounts
 from runner.engine.each_account import tell_renamed
 from runner.engine.event_loop import complete
 from runner.engine.fleet import shard
@@ -74,7 +75,7 @@ def _result(settings: Settings, made: Outputs) -> RunResult:
     try:
         profile = profiles.load(settings.profile)
         context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact, made.load)
-        return complete(run(context, made.observer, made.run_id, made.deadline))
+        return complete(run(with_accounts(context), made.observer, made.run_id, made.deadline))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
     except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too

@@ -7,6 +7,7 @@ from runner import profile as profiles
 from runner.auth.code_sources.person import submit, waits, well_formed
 from runner.clock import Deadline, SystemClock
 from runner.engine.account import RunContext, open_inbox, opened_state
+from runner.engine.account_query import with_accounts
 from runner.engine.event_loop import complete
 from runner.engine.fleet import accounts
 from runner.errors import UsageError
@@ -34,12 +35,13 @@ def execute(arguments: argparse.Namespace) -> int:
     with open_outputs(settings, clock) as made:
         made.add_secret(code)
         context = RunContext.of(settings, profiles.load(settings.profile), clock, made.add_secret, made.run_id)
+        context = with_accounts(context)
         deadline = Deadline.after(clock, settings.deadline.request, "deadline.request")
 
         async def hand_over() -> str:
             async with opened_state(context, made.observer, deadline) as state:
                 waiting = {}
-                for plan in accounts(settings, context.environment):
+                for plan in accounts(context.settings, context.environment):
                     inbox = open_inbox(plan, context, state, made.observer)
                     if await waits(inbox, clock, deadline):
                         waiting[plan.name] = inbox

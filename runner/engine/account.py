@@ -132,21 +132,28 @@ def _proxy(context: RunContext, address: str) -> Proxy | None:
     return proxy
 
 
+def state_password(context: RunContext) -> str | None:
+    """The database's password (the secret `state_password`), where the state is in one. Raises SecretError."""
+    settings = context.settings
+    if settings.state.url is None:
+        return None
+    reader = SecretReader(
+        settings.secrets_dir,
+        environment=context.environment,
+        named=settings.secret_sources,
+        warn=lambda _secret, _warning: None,
+    )
+    password = reader.read("state_password")
+    if password:
+        context.add_secret(password)
+    return password
+
+
 @asynccontextmanager
 async def opened_state(context: RunContext, observer: Observer, deadline: Deadline) -> AsyncIterator[RunState]:
     """The one state of a run, which all accounts share. Raises UsageError."""
     settings = context.settings
-    password = None
-    if settings.state.url is not None:
-        reader = SecretReader(
-            settings.secrets_dir,
-            environment=context.environment,
-            named=settings.secret_sources,
-            warn=lambda _secret, _warning: None,
-        )
-        password = reader.read("state_password")
-    if password:
-        context.add_secret(password)
+    password = state_password(context)
     most = settings.limits.state_connections
 
     def warn(problem: str) -> None:

@@ -9,6 +9,7 @@ from runner import profile as profiles
 from runner.auth.code_sources.interface import Ask
 from runner.clock import Clock, Deadline, SystemClock
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
+from runner.engine.account_query import with_accounts
 from runner.engine.event_loop import complete
 from runner.engine.fleet import AccountPlan, accounts
 from runner.errors import RunnerError
@@ -66,14 +67,15 @@ def visit_each(
         tell_renamed(found, made.observer)
         profile = profiles.load(found.settings.profile)
         context = RunContext.of(found.settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
-        before(context := replace(context, ask=ask), made)
+        context = with_accounts(replace(context, ask=ask))
+        before(context, made)
 
         async def all_accounts() -> None:
             whole = _whole(context)
             async with open_client(context) as client, opened_state(context, made.observer, whole) as state:
                 if first is not None:
                     await first(state, whole)
-                for plan in accounts(found.settings, context.environment):
+                for plan in accounts(context.settings, context.environment):
                     observer = made.observer.bind(account=plan.name)
                     try:
                         await _visit(plan, context, client, state, observer, work)

@@ -20,6 +20,9 @@ RENAMED: dict[tuple[str, ...], tuple[str, ...]] = {
 }  # each works for one version, with a warning
 
 
+SPELLED: dict[tuple[str, ...], tuple[str, ...]] = {("accounts", "query"): ("accounts_query",)}
+
+
 class Renamed(Frozen):
     """A setting that was given by its old name."""
 
@@ -58,6 +61,7 @@ def load(overrides: dict[str, Any], config: Path | None = None, weakest: dict[st
     renamed: list[Renamed] = []
     for data, where in layers:
         for place, value in _leaves(data):
+            place = SPELLED.get(place, place)
             if place in RENAMED:
                 renamed.append(Renamed(".".join(place), ".".join(RENAMED[place]), where(place)))
             _put(merged, RENAMED.get(place, place), value)
@@ -85,7 +89,7 @@ def _from_environment() -> dict[str, Any]:
 def _check_variable(variable: str) -> None:
     key = variable.upper().removeprefix(ENV_PREFIX).lower()
     secrets = {*SECRET_NAMES, *(f"{name}_file" for name in SECRET_NAMES)}
-    known = {"__".join(place) for place in (*_known_places(Settings), *RENAMED)} | secrets | {"config"}
+    known = {"__".join(place) for place in (*_known_places(Settings), *RENAMED, *SPELLED)} | secrets | {"config"}
     if key not in known and not key.startswith(("params__", "outputs__")):
         near = nearest(key, known)
         hint = f"; did you mean {ENV_PREFIX}{near.upper()}?" if near else "; `sync-runner config schema` lists all"

@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     accounts_dir: Path | None = Field(
         default=None, description="A directory with a folder of secret files for each account, named as the account."
     )
+    accounts_query: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A SELECT on the database of state.url that gives the accounts: `name`, and where needed `secrets_dir` "
+        "(below secrets_dir; default: the name) and `syncs`. Also written accounts.query.",
+    )
     select: SelectSettings = Field(default={}, validate_default=True)
     shard: Shard | None = Field(
         default=None, description="Work on this part of the accounts alone: 0/4 is the first of four, 3/4 the last."

@@ -19,7 +19,7 @@ from runner.state.postgresql_statements import FENCE, TABLES
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, Error
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 9.0  # a server that is asked by hundreds at once takes seconds; less, and its work is in vain
 STATEMENT_SECONDS = 10.0
 GRACE = 0.15  # seconds for a statement after the deadline, which holds within 250 ms
 TRIES = 5
@@ -86,7 +86,7 @@ class Connections:
 
         Raises StateError for what a person must mend, Unreachable for a database that is away.
         """
-        pause, tries = 0.05, 0
+        pause, tries, most = 0.05, 0, 1.0
         full = Deadline.after(self._clock, FULL_SECONDS, "the patience").min(deadline)
         while True:
             try:
@@ -94,12 +94,13 @@ class Connections:
             except _Full:
                 if full.expired:
                     raise
+                most = 5.0
             except Unreachable:
                 tries += 1
                 if tries >= TRIES or deadline.expired:
                     raise
             await self._clock.sleep(min(random.uniform(pause / 2, pause), deadline.remaining))
-            pause = min(pause * 2, 1.0)
+            pause = min(pause * 2, most)
 
     async def _once(self, statement: str, values: dict[str, Any], deadline: Deadline) -> list[tuple[Any, ...]]:
         import psycopg
