@@ -67,8 +67,7 @@ def visit_each(
         tell_renamed(found, made.observer)
         profile = profiles.load(found.settings.profile)
         context = RunContext.of(found.settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact)
-        context = with_accounts(replace(context, ask=ask))
-        before(context, made)
+        before(context := with_accounts(replace(context, ask=ask)), made)
 
         async def all_accounts() -> None:
             whole = _whole(context)
