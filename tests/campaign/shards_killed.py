@@ -8,6 +8,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from tests.campaign.figures import Figures, main
@@ -80,9 +81,7 @@ def _until_done(shards: Shards, count: int, seed: int, outage: Callable[[], None
     for index in range(count):
         shards.start(index)
         for number in range(KILLS):
-            events.append(
-                (rng.uniform(number * pace + 2, number * pace + pace), lambda index=index: shards.kill(index))
-            )
+            events.append((rng.uniform(number * pace + 2, number * pace + pace), partial(shards.kill, index)))
     if outage is not None:
         events += [((number + 0.5) * pace, outage) for number in range(OUTAGES)]
     events.sort(key=lambda one: one[0])
