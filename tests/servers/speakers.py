@@ -136,8 +136,7 @@ class Awx(Jobs):
         if token != "Bearer a-token":
             return 401, {"detail": "Authentication credentials were not provided."}
         if parts[-1] == "job_templates":
-            named = [{"id": 7, "type": "job_template", "name": "nightly"}] if query["name"] == "nightly" else []
-            return 200, _page(named)
+            return 200, _page(self.templates(query["name"], query.get("organization__name")))
         if parts[-1] == "launch":
             return 201, self.shown(self.start(body or {}))
         if parts[-1] == "jobs":
@@ -152,6 +151,12 @@ class Awx(Jobs):
             return 202, None
         job.poll()
         return 200, self.shown(job)
+
+    def templates(self, name: str, organization: str | None) -> list[dict[str, Any]]:
+        """The templates of that name: two organizations have one called "load"."""
+        known = [(7, "nightly", "a"), (8, "load", "a"), (9, "load", "b")]
+        fit = [one for one in known if one[1] == name and organization in (None, one[2])]
+        return [{"id": number, "type": "job_template", "name": called} for number, called, _of in fit]
 
     def shown(self, job: ScriptedJob) -> dict[str, Any]:
         """A job as AWX shows it."""

@@ -308,3 +308,15 @@ def test_the_files_of_a_dbt_run_are_downloaded(at: At, tmp_path: Path) -> None:
     assert ended.named("sync.output_unread") == []
     stored = tmp_path / "files" / "default" / "models" / "run_results.json"
     assert json.loads(stored.read_text()) == {"results": []}
+
+
+def test_a_name_that_two_templates_have_starts_neither_until_the_organization_is_told(at: At) -> None:
+    awx = next(api for api in APIS if api.profile == "awx")
+    place = at(replace(awx, sync={"type": "load"}), awx.walk)
+    ended = place.run()
+    assert ended.code == 2, ended.errors
+    assert "several job templates have this name; give params.organization" in ended.errors
+    assert place.jobs.started == []
+    place.api = replace(awx, sync={"type": "load", "params": {"organization": "b"}})
+    ended = place.run()
+    assert (ended.code, len(place.jobs.started)) == (0, 1), ended.errors
