@@ -1,4 +1,4 @@
-"""What redacting a text of 100 kB costs, by the kind of text and the number of secrets. `python -m benchmarks.redaction`.
+"""What redaction costs: a log line, a job's log, texts of 100 kB, with few secrets and with many. `python -m benchmarks.redaction`.
 
 CPU time, the best of many rounds: other work on the machine does not count.
 """
@@ -15,21 +15,33 @@ from runner.events.redaction import Redactor
 from runner.external import redacting_with, show
 
 SIZE = 100_000  # characters
+COUNTS = (1, 100, 10_000)  # known secrets
+LINE = json.dumps({
+    "timestamp": "2026-11-27T07:00:00Z", "event": "http.request", "endpoint": "status", "code": "200", "error": "x" * 80,
+})  # fmt: skip
+LOG = "".join(
+    f"2026-11-27T07:00:00Z INFO worker wrote row {n} of batch 4711 to /data/{n}.json status=ok\n" for n in range(720)
+)
 
 
 def main() -> None:
-    """Print a table: milliseconds for each text, with one account's secrets and with those of 300."""
+    """Print three tables: whole texts by accounts, and what is shown of them, lines and a log by the number of secrets."""
     random.seed(1)
     one, many = _known(1), _known(300)
-    print("| text of 100 kB | redacted whole, one account, ms | the same, 300 accounts, ms |")
-    print("| --- | --- | --- |")
+    print("| text of 100 kB | redacted whole, one account, ms | the same, 300 accounts, ms |\n| --- | --- | --- |")
     for name, text in texts().items():
         print(f"| {name} | {_best(one.redact, text):.1f} | {_best(many.redact, text):.1f} |")
-    print("\n| text of 100 kB, shown in 200 characters | 1 secret, ms | 100, ms | 10,000, ms |")
-    print("| --- | --- | --- | --- |")
-    known = [_passwords(count).redact for count in (1, 100, 10_000)]
-    for name, text in texts().items():
-        print(f"| {name} | {' | '.join(f'{_best(partial(_shown, redact), text):.2f}' for redact in known)} |")
+    known = [_passwords(count).redact for count in COUNTS]
+    _table("text of 100 kB, shown in 200 characters", [partial(_shown, redact) for redact in known], texts())
+    _table("redacted whole", known, {"a log line": LINE, "a job's log of 64 KiB": LOG})
+
+
+def _table(title: str, works: list[Callable[[str], object]], over: dict[str, str]) -> None:
+    print(
+        f"\n| {title} | {' | '.join(f'{count:,} secrets, ms' for count in COUNTS)} |\n| --- {'| --- ' * len(COUNTS)}|"
+    )
+    for name, text in over.items():
+        print(f"| {name} | {' | '.join(f'{_best(work, text):.2f}' for work in works)} |")
 
 
 def texts() -> dict[str, str]:

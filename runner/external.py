@@ -3,7 +3,7 @@
 `ExternalText` carries such text from the wire to the place that uses it. `show` makes it fit to print: it redacts, then
 escapes, then cuts. A step that came earlier would divide a secret and so hide it from the redactor.
 """
-# Decisions 0095, 0151.
+# Decisions 0095, 0151, 0165.
 
 import re
 from collections.abc import Callable, Iterator, Sequence

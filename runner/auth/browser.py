@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 from runner.clock import Clock, Deadline
 from runner.errors import ContractError, StrayAnswer, UsageError
 from runner.events.observer import Observer
-from runner.external import show
+from runner.external import raw, show
 from runner.http.client import Client
 from runner.http.messages import PreparedRequest, Response, prepare
 from runner.profile import template
@@ -142,7 +142,7 @@ class Browser:
 
     def _next(self, answer: Response, call: PreparedRequest) -> tuple[Client, PreparedRequest]:
         """The request that a redirect asks for: a GET, without what was sent before (RFC 9110, 15.4)."""
-        where = answer.headers.get("location")
+        where = raw(answer.headers.get("location", ""))
         if not where or (answer.status in (307, 308) and call.method != "GET"):
             raise ContractError(f"login: the redirect {answer.status} cannot be followed")
         client, target = self._goes_to(where)

@@ -1,6 +1,7 @@
 """What to tell a person about a login that was refused: by what it was refused for, with the API's own words."""
 
 from runner.errors import Cause
+from runner.external import raw
 from runner.http.messages import Response
 from runner.profile.models import Answer as Rule
 from runner.profile.models import Step
@@ -47,7 +48,7 @@ def not_the_api(rule: Rule, answer: Response) -> str | None:
         return None
     if rule.when or rule.type or rule.header or rule.html or rule.text:
         return None
-    if not answer.headers.get("content-type", "").lower().startswith(("text/html", "application/xhtml")):
+    if not raw(answer.headers.get("content-type", "")).lower().startswith(("text/html", "application/xhtml")):
         return None
     return (
         f"{answer.status} came with a page of HTML, which is not this API's answer (a firewall, proxy or sign-in page?); "

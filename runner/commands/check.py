@@ -170,9 +170,10 @@ def _failed(account: str, part: str, error: RunnerError) -> Row:
 
 def _print(rows: Sequence[Row]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from runner.outputs.tables import table_console
 
     styles = {"ok": "green", "warning": "yellow", "failed": "red", "not tried": "dim"}
     table = Table("account", "part", "result", "what was found", box=box.SIMPLE_HEAD)
@@ -184,7 +185,7 @@ def _print(rows: Sequence[Row]) -> None:
             Text(row.detail),
         ]
         table.add_row(*cells)
-    console = Console(file=sys.stdout, highlight=False, emoji=False)
+    console = table_console(sys.stdout)
     if not console.is_terminal:
         console.width = 240  # a pipe has no width; do not cut
     console.print(table)

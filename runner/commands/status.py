@@ -144,11 +144,12 @@ def _value(name: str, value: Any) -> Any:
 def _print(found: Sequence[Document]) -> None:
     """A block for each account: its session and token in two lines, its jobs as a table."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
+    from runner.outputs.tables import table_console
+
+    console = table_console(sys.stdout, markup=False)
     if not console.is_terminal:
         console.width = 200  # a pipe has no width; do not cut
     for one in found:

@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -57,7 +58,7 @@ def shard(settings: Settings, environment: Mapping[str, str]) -> Shard | None:
     if not settings.shards:
         return None
     given = environment.get(INDEX, "")
-    if not given.isdecimal():
+    if not re.fullmatch(r"[0-9]{1,9}", given):
         raise UsageError(
             f"shards: which of the {settings.shards} this is, is not told; {INDEX} tells it in a Job with "
             "completionMode Indexed, elsewhere give --shard"

@@ -76,15 +76,16 @@ async def _action(ledger: JobLedger, target: str, name: str, settings: Settings,
 
 def _print(rows: Sequence[PreviewRow]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from runner.outputs.tables import table_console
 
     table = Table("account", "sync", "type", "start", "end", "what a run would do", box=box.SIMPLE_HEAD)
     for row in rows:
         cells = (row.account, row.name, row.sync_type, row.start_date or "", row.end_date or "", row.action)
         table.add_row(*map(Text, cells))
-    console = Console(file=sys.stdout, highlight=False, emoji=False)
+    console = table_console(sys.stdout)
     if not console.is_terminal:
         console.width = 200  # a pipe has no width; do not cut
     console.print(table)

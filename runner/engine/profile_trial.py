@@ -57,14 +57,15 @@ def _cleaned(finding: Finding, visit: Visit) -> Finding:
 
 def _show(findings: Sequence[Finding]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from runner.outputs.tables import table_console
 
     table = Table("part", "", "what came", "shape of the answer", "suggested fix", box=box.SIMPLE_HEAD)
     for one in findings:
         table.add_row(*(escape(text) for text in (one.part, one.fits, one.told, one.shape, one.fix)))
-    console = Console(file=sys.stdout)
+    console = table_console(sys.stdout)
     if not console.is_terminal:
         console.width = 240  # a pipe has no width; do not cut
     console.print(table)

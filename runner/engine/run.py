@@ -251,7 +251,8 @@ class AccountRun:
         """Note whose session it was, and keep when it was last used: a store that fails now is only warned of."""
         self.session = account.provider.current
         try:
-            await account.provider.record_use(Deadline.after(self.context.clock, RECORD_SECONDS, "the time to record"))
+            within = Deadline.after(self.context.clock, RECORD_SECONDS, "the time to record").min(self.deadline)
+            await account.provider.record_use(within)
         except RunnerError as error:
             self.observer.emit(events.StoreProblem(str(error)))
 

@@ -59,6 +59,7 @@ class Redactor:
             self._add_word(_raw(secret))
         if parts:
             self._add_parts(in_url or [secret, secret.strip()])
+            self._index.gaps |= any(squeezed(raw)[0] != raw for raw in _unescapings(_raw(secret.strip())))
         return hidden
 
     def _add_parts(self, secrets: Iterable[str]) -> None:
@@ -129,8 +130,10 @@ class _Search:
     def spans(self, text: bytes) -> list[Span]:
         """Where secrets stand. Raises _TooMuchWork."""
         plain, back = squeezed(text)
-        apart = [] if len(plain) == len(text) else map(back, self._index.parts(plain))
-        return [*self._index.spans(text), *apart, *self._unfolded(text, 1)]
+        whole = len(plain) == len(text)
+        apart = [] if whole else map(back, self._index.parts(plain))
+        found = self._index.spans(text) if whole or self._index.gaps else self._index.words(text)
+        return [*found, *apart, *self._unfolded(text, 1)]
 
     def _unfolded(self, text: bytes, depth: int) -> list[Span]:
         found: list[Span] = []

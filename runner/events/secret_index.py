@@ -5,7 +5,7 @@ the search is one operation on sets. What a sample finds is compared in full.
 """
 
 from collections.abc import Iterator
-from sys import byteorder
+from itertools import compress, count
 
 from runner.events.unfolding import PRINTABLE, Span, marks_of
 
@@ -13,7 +13,7 @@ PART = 8  # bytes of a secret that are hidden wherever they stand
 WINDOW = 7  # compared at every second position of a secret: any part of eight bytes holds one
 _MASK = (1 << 8 * WINDOW) - 1
 _SAMPLE = 4
-_FEW = 24  # whole words that are looked for one by one; beyond, by their first four bytes
+_FEW = 24  # whole words that are looked for one by one; beyond, by samples too
 
 
 class SecretIndex:
@@ -23,10 +23,13 @@ class SecretIndex:
         """Nothing known yet."""
         self._samples: set[int] = set()
         self._windows: set[int] = set()
-        self._words: list[bytes] = []
-        self._by_start: dict[int, list[bytes]] = {}
+        self._words: set[bytes] = set()
+        # By a sample: where in the word it stands, and the word. Of a long one each sample of the text finds one of four.
+        self._long: dict[int, list[tuple[int, bytes]]] = {}
+        self._short: dict[int, list[tuple[int, bytes]]] = {}
         self.alphabet: frozenset[int] = frozenset()  # the bytes that occur in them, in either case
         self.spaces = False  # whether one holds a space
+        self.gaps = False  # whether one holds what `squeezed` leaves out
         self.marks = marks_of(PRINTABLE)  # the bytes among which a secret may stand, written as it is or encoded again
 
     def __bool__(self) -> bool:
@@ -47,11 +50,14 @@ class SecretIndex:
     def add_word(self, word: bytes) -> None:
         """Find `word` as a whole; it has at least four bytes."""
         low = word.lower()
-        words = self._by_start.setdefault(_fours(low[:_SAMPLE], 0)[0], [])
-        if low not in words:
-            self._widen(low)
-            words.append(low)
-            self._words.append(low)
+        if low in self._words:
+            return
+        self._widen(low)
+        self._words.add(low)
+        long = len(low) >= 2 * _SAMPLE - 1
+        for offset in range(_SAMPLE if long else 1):
+            sample = _fours(low[: offset + _SAMPLE], offset)[0]
+            (self._long if long else self._short).setdefault(sample, []).append((offset, low))
 
     def _widen(self, low: bytes) -> None:
         if not self.alphabet.issuperset(low):
@@ -67,14 +73,24 @@ class SecretIndex:
         """Where parts stand in `text`; no words, which text whose spaces were left out is full of."""
         return self._parts(text.lower())
 
+    def words(self, text: bytes) -> list[Span]:
+        """Where words stand in `text`, and no parts."""
+        return list(self._whole(text.lower()))
+
     def _parts(self, low: bytes) -> list[Span]:
         sampled = _fours(low, 0)
-        if self._samples.isdisjoint(sampled):
-            return []
         hits = self._samples.intersection(sampled)
+        if not hits:
+            return []
         found: list[Span] = []
         seen = 0  # windows that start before here were compared
-        for at in _positions(low, hits, sampled):
+        before, behind = _fours(low, _SAMPLE - 1), _fours(low, 1)
+        for index in compress(count(), map(hits.__contains__, sampled)):
+            # A window holds the sample and the byte before it or behind it.
+            around = (*before[max(0, index - 1) : index], *behind[index : index + 1])
+            if self._samples.isdisjoint(around):
+                continue
+            at = _SAMPLE * index
             for start in range(max(seen, at - WINDOW + _SAMPLE, 0), min(at, len(low) - WINDOW) + 1):
                 if int.from_bytes(low[start : start + WINDOW], "little") in self._windows:
                     found.append((start, start + WINDOW))
@@ -86,22 +102,19 @@ class SecretIndex:
             for word in self._words:
                 yield from _occurrences(low, word)
             return
-        starts = self._by_start.keys()
-        for start in range(_SAMPLE):
-            samples = _fours(low, start)
-            if not starts.isdisjoint(samples):
-                for index, sample in enumerate(samples):
-                    at = 4 * index + start
-                    for word in self._by_start.get(sample, ()):
-                        if low.startswith(word, at):
-                            yield at, at + len(word)
+        yield from _sampled(low, self._long, 0)
+        for start in range(_SAMPLE if self._short else 0):
+            yield from _sampled(low, self._short, start)
 
 
-def _positions(text: bytes, hits: set[int], sampled: memoryview) -> list[int]:
-    """Where the samples stand; few are looked for one by one, which costs a hundredth."""
-    if len(hits) <= _FEW:
-        return sorted(start for hit in hits for start, _end in _occurrences(text, hit.to_bytes(_SAMPLE, byteorder)))
-    return [_SAMPLE * index for index, sample in enumerate(sampled) if sample in hits]
+def _sampled(text: bytes, words: dict[int, list[tuple[int, bytes]]], start: int) -> Iterator[Span]:
+    """Where words stand that have a sample at each fourth byte from `start` on."""
+    samples = _fours(text, start)
+    for index in compress(count(), map(words.__contains__, samples)):
+        for offset, word in words[samples[index]]:
+            at = _SAMPLE * index + start - offset
+            if at >= 0 and text.startswith(word, at):
+                yield at, at + len(word)
 
 
 def _fours(text: bytes, start: int) -> memoryview:

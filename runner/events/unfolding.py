@@ -80,7 +80,9 @@ _NO_HEX = bytes(value for value in range(256) if value not in b"0123456789abcdef
 _NO_SIGN = bytes(value for value in range(256) if not 32 < value < 127)
 _NUMBERS = bytes(value if value in _DIGITS else 32 for value in range(256))
 _VALUES = {form % value: value for value in range(256) for form in (b"%d", b"%03d")}
-_LISTED = re.compile(rb"[0-9]{2,3}(?:[^0-9A-Za-z%\\]{1,4}[0-9]{2,3}(?![0-9])){6}")
+# Digits as zeros, letters and signs of escapes as letters, all else as spaces: a pattern that begins with a literal is fast.
+_SHAPES = bytes(48 if value in _DIGITS else 97 if value in _UPPER + _LOWER + b"%\\" else 32 for value in range(256))
+_LISTED = re.compile(rb"000?(?: {1,4}000?(?!0)){6}")
 _LEAST = 8  # bytes of a secret that are looked for
 _QUOTED = frozenset(b"\"'\a\b\f\n\r\t\v\0")
 
@@ -238,7 +240,7 @@ def _hex(text: bytes) -> Iterator[Child]:
 
 def _decimal(text: bytes) -> Iterator[Child]:
     """Numbers as the bytes that they stand for, as in `[104, 117]`; one that is no byte is a zero."""
-    if not _LISTED.search(text):
+    if not _LISTED.search(text.translate(_SHAPES)):
         return
 
     def back(span: Span) -> Span:
@@ -280,15 +282,12 @@ def _meaning(written: bytes) -> bytes:
 
 
 def _runs(text: bytes, marks: bytes, least: int) -> list[Span]:
-    marked = text.translate(marks)
-    found: list[Span] = []
-    wanted = _MARK * least
-    start = marked.find(wanted)
-    while start >= 0:
-        end = marked.find(b" ", start + least)
-        found.append((start, len(text) if end < 0 else end))
-        start = -1 if end < 0 else marked.find(wanted, end)
-    return found
+    return [match.span() for match in _run(least).finditer(text.translate(marks))]
+
+
+@lru_cache
+def _run(least: int) -> re.Pattern[bytes]:
+    return re.compile(b"%b+" % (_MARK * least))
 
 
 def _aligned(text: bytes, code: _Code) -> Iterator[Child]:

@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import StrayAnswer
-from runner.external import show
+from runner.external import ExternalText, raw, show
 from runner.models import JSON
 
 if TYPE_CHECKING:
@@ -76,20 +76,32 @@ def _leftovers(response: "httpx.Response") -> bool:
     return found is not None and bool(found.trailing_data[0])
 
 
-def unpacked(raw: bytes, encoding: str, endpoint: str, limit: int = MAX_ANSWER, *, may_be_cut: bool = False) -> bytes:
+def is_plain(encoding: ExternalText | None) -> bool:
+    """Whether a Content-Encoding, or its absence, leaves the body as it is."""
+    return raw(encoding or "").lower() in ("", "identity")
+
+
+def is_gzip(encoding: ExternalText | None) -> bool:
+    """Whether it is the one that is asked for."""
+    return raw(encoding or "").lower() in ("gzip", "x-gzip")
+
+
+def unpacked(
+    packed: bytes, encoding: ExternalText | None, endpoint: str, limit: int = MAX_ANSWER, *, may_be_cut: bool = False
+) -> bytes:
     """The body without its gzip, at most `limit` bytes. A 500-byte body can hold 200 MiB.
 
     Where it is more, one byte more, or StrayAnswer.
     """
-    if encoding.lower() in ("", "identity"):
-        return raw
-    if encoding.lower() not in ("gzip", "x-gzip"):
+    if is_plain(encoding):
+        return packed
+    if not is_gzip(encoding):
         raise StrayAnswer(
-            f"{endpoint}: the answer is encoded as `{show(encoding, 20)}`, which was not asked for", sent=True
+            f"{endpoint}: the answer is encoded as `{show(encoding or '', 20)}`, which was not asked for", sent=True
         )
     inflate = zlib.decompressobj(wbits=31)
     try:
-        content = inflate.decompress(raw, limit + 1)
+        content = inflate.decompress(packed, limit + 1)
     except zlib.error:
         raise StrayAnswer(f"{endpoint}: the answer is not the gzip it claims to be", sent=True) from None
     if len(content) > limit and not may_be_cut:

@@ -17,6 +17,7 @@ from runner.clock import Clock, Deadline
 from runner.errors import ContractError, DeadlineExceeded, RunnerError, Unreachable, UsageError
 from runner.events import events
 from runner.events.observer import Observer
+from runner.external import ExternalText, raw
 from runner.http import body, failures, retry
 from runner.http.budget import DOWN_SECONDS, Budget
 from runner.http.certificates import trusting
@@ -209,14 +210,14 @@ class Client:
         return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
 
     async def _body(
-        self, response: "httpx.Response", headers: Mapping[str, str], call: PreparedRequest
+        self, response: "httpx.Response", headers: Mapping[str, ExternalText], call: PreparedRequest
     ) -> tuple[JSON, bool, str, bool]:
         """Value, whether it is JSON, the text of what is none, whether it was cut. Of a server that fails none is expected."""
         endpoint, may_be_cut = call.endpoint, call.may_be_cut
         try:
-            raw = await body.read(response, endpoint, may_be_cut=may_be_cut)
-            content = body.unpacked(raw, headers.get("content-encoding", ""), endpoint, may_be_cut=may_be_cut)
-            page = headers.get("content-type", "").startswith("text/html")
+            packed = await body.read(response, endpoint, may_be_cut=may_be_cut)
+            content = body.unpacked(packed, headers.get("content-encoding"), endpoint, may_be_cut=may_be_cut)
+            page = raw(headers.get("content-type", "")).startswith("text/html")
             if page and not content.lstrip().startswith((b"{", b"[")):  # some servers call their JSON so
                 return None, False, content.decode(errors="replace"), False
             text = content.decode(errors="replace") if len(content) < 4096 else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.errors import Unreachable
+from runner.external import ExternalText
 from runner.frozen import Frozen
 from runner.http import body, failures
 from runner.http.messages import headers_of
@@ -27,7 +28,7 @@ class Fetched(Frozen):
     """A response: status, headers (lower-case names), the decompressed body."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, ExternalText]
     content: bytes
 
 
@@ -111,5 +112,5 @@ def _fetched(response: "httpx.Response", raw: bytes, endpoint: str, target: Targ
     headers = headers_of(response)
     if response.status_code == 407 and target.proxy is not None:
         raise failures.proxy_login_refused(endpoint, target.proxy.shown)
-    content = body.unpacked(raw, headers.get("content-encoding", ""), endpoint, limit)
+    content = body.unpacked(raw, headers.get("content-encoding"), endpoint, limit)
     return Fetched(response.status_code, headers, content)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode
 
 from runner.errors import ContractError, UsageError
+from runner.external import ExternalText, raw
 from runner.frozen import Frozen
 from runner.http import retry
 from runner.models import JSON
@@ -32,7 +33,7 @@ class Response(Frozen):
     """
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, ExternalText]
     body: JSON
     is_json: bool
     sent_at: float
@@ -47,7 +48,7 @@ class Response(Frozen):
     @property
     def is_page(self) -> bool:
         """Whether it is a page of HTML."""
-        kind = self.headers.get("content-type", "").lower()
+        kind = raw(self.headers.get("content-type", "")).lower()
         return not self.is_json and kind.startswith(("text/html", "application/xhtml"))
 
     @property
@@ -152,12 +153,12 @@ class _Unfit(ValueError):
         self.name = name
 
 
-def headers_of(response: "httpx.Response") -> dict[str, str]:
+def headers_of(response: "httpx.Response") -> dict[str, ExternalText]:
     """The answer's headers by their lower-case names; one that came several times joined by commas (RFC 9110, 5.3)."""
     found: dict[str, str] = {}
     for name, value in response.headers.multi_items():  # looking each up, as `items` does, takes a tenth of a request
         found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
+    return {name: ExternalText(value) for name, value in found.items()}
 
 
 def cookies(response: "httpx.Response") -> Mapping[str, str]:
@@ -172,9 +173,9 @@ def in_http(answer: Response, profile: RateLimit) -> Response:
     if answer.status not in profile.status or not _fits(answer, profile.when):
         return answer
     retry_after = answer.headers.get(profile.retry_after.lower())
-    digits = (retry_after or "").strip()
+    digits = raw(retry_after or "").strip()
     if digits.isascii() and digits.isdigit() and float(digits[:MAX_DIGITS]) > EPOCH:
-        retry_after = str(max(0, round(float(digits[:MAX_DIGITS]) - answer.received_at)))
+        retry_after = ExternalText(str(max(0, round(float(digits[:MAX_DIGITS]) - answer.received_at))))
     headers = {key: value for key, value in answer.headers.items() if key != "retry-after"}
     return replace(
         answer, status=429, headers=headers if retry_after is None else {**headers, "retry-after": retry_after}

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from runner.errors import Unreachable
+from runner.external import ExternalText, raw
 from runner.frozen import Frozen
 
 RATE_LIMITED = frozenset({429})
@@ -72,17 +73,17 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     return min(max(0.0, seconds - now), MAX_RETRY_AFTER)
 
 
-def retry_after(headers: Mapping[str, str], received_at: float) -> float | None:
+def retry_after(headers: Mapping[str, ExternalText], received_at: float) -> float | None:
     """Seconds to wait by an answer's Retry-After (lower-case names), counted from its own Date where it has one."""
     if "retry-after" not in headers:
         return None
-    return parse_retry_after(headers["retry-after"], http_date(headers.get("date")) or received_at)
+    return parse_retry_after(raw(headers["retry-after"]), http_date(headers.get("date")) or received_at)
 
 
-def http_date(value: str | None) -> float | None:
+def http_date(value: ExternalText | str | None) -> float | None:
     """Unix seconds of an HTTP date (RFC 9110, 5.6.7); None for absent or nonsense."""
     try:
-        moment = parsedate_to_datetime(value or "")
+        moment = parsedate_to_datetime(raw(value or ""))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None

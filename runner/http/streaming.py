@@ -48,14 +48,14 @@ class Streamed:
 
         Raises StrayAnswer for another encoding, Unreachable where no byte comes for too long.
         """
-        encoding = self.headers.get("content-encoding", "").lower()
-        if encoding in ("", "identity"):
+        encoding = self.headers.get("content-encoding")
+        if body.is_plain(encoding):
             async for chunk in self._raw():
                 yield chunk
             return
-        if encoding not in ("gzip", "x-gzip"):
+        if not body.is_gzip(encoding):
             raise StrayAnswer(
-                f"{self._endpoint}: the answer is encoded as `{show(encoding, 20)}`, which was not asked for"
+                f"{self._endpoint}: the answer is encoded as `{show(encoding or '', 20)}`, which was not asked for"
             )
         inflate = zlib.decompressobj(wbits=31)
         try:

@@ -10,7 +10,9 @@ from functools import partial
 from runner.clock import Deadline
 from runner.errors import ContractError, Unreachable
 from runner.events.observer import Observer
+from runner.external import raw
 from runner.frozen import Frozen
+from runner.http.body import is_plain
 from runner.http.messages import PreparedRequest
 from runner.http.streaming import SideClient, Streamed
 from runner.jobs.artifact_paths import Target
@@ -20,7 +22,8 @@ BREAKS = 10  # broken connections of one file
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds before it is resumed
 PIECE = 1 << 20  # bytes that are written at once
 BOMB_FROM, BOMB_RATIO = 16 << 20, 200  # inflated bytes from which on more than so many a received byte are refused
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_SIZE = r"[0-9]{1,18}"  # bytes: more digits are nonsense, and int() refuses thousands of them
+_RANGE = re.compile(rf"bytes ({_SIZE})-{_SIZE}/({_SIZE}|\*)")
 
 
 class Wanted(Frozen):
@@ -92,7 +95,7 @@ class Download:
         """Go on, or begin again. The size of the whole file, where it is told."""
         if answer.status >= 500 or answer.status == 429:
             raise Unreachable(f"artifacts: the API answered {answer.status}")
-        part = _RANGE.fullmatch(answer.headers.get("content-range", "")) if answer.status == 206 else None
+        part = _RANGE.fullmatch(raw(answer.headers.get("content-range", ""))) if answer.status == 206 else None
         if part and int(part[1]) == self.size and self.size:
             return None if part[2] == "*" else int(part[2])
         await self._restart()
@@ -100,10 +103,10 @@ class Download:
             raise Unreachable(f"artifacts: the API answered {answer.status} for another part")
         if answer.status != 200:
             raise ContractError(f"the API answered {answer.status}")
-        etag = answer.headers.get("etag", "")
-        self._validator = etag if etag.startswith('"') else answer.headers.get("last-modified")
-        length = answer.headers.get("content-length", "")
-        if answer.headers.get("content-encoding", "identity").lower() != "identity" or not length.isdecimal():
+        etag, modified = (raw(answer.headers.get(name, "")) for name in ("etag", "last-modified"))
+        self._validator = etag if etag.startswith('"') else modified or None
+        length = raw(answer.headers.get("content-length", ""))
+        if not is_plain(answer.headers.get("content-encoding")) or not re.fullmatch(_SIZE, length):
             return None
         self._check(int(length), answer)
         return int(length)
@@ -117,7 +120,7 @@ class Download:
             raise ContractError(
                 f"the file is larger than {self._wanted.limit} bytes (artifacts.max_bytes, max_total_bytes)"
             )
-        packed = answer.headers.get("content-encoding", "identity").lower() != "identity"
+        packed = not is_plain(answer.headers.get("content-encoding"))
         if packed and size > BOMB_FROM and size > BOMB_RATIO * answer.received:
             raise ContractError(f"the file grows to more than {BOMB_RATIO} times what was sent: a decompression bomb")
 

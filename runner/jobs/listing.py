@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from runner.errors import ContractError
-from runner.external import ExternalText
+from runner.external import ExternalText, raw
 from runner.frozen import Frozen
 from runner.http.messages import Response
 from runner.models import JobStatus, SyncJob
@@ -147,7 +147,9 @@ def _next(pages: Pages, answer: Response, page: NextPage, base_path: str, readin
         return NextPage({"offset": reading.entries})
     if pages.by == "page":
         return NextPage({"page": pages.first + reading.pages})
-    found = link_to_next(answer.headers.get("link", "")) if pages.by == "link" else extraction.text(answer, pages.at)
+    found = (
+        link_to_next(raw(answer.headers.get("link", ""))) if pages.by == "link" else extraction.text(answer, pages.at)
+    )
     if not found:
         return None
     if pages.by == "cursor":

@@ -26,10 +26,11 @@ def print_summary(report: Report, stream: Any, *, logs: bool = True) -> None:
 
     `logs`: with the last lines of the logs of failed jobs.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=stream, highlight=False, emoji=False)
+    from runner.outputs.tables import table_console
+
+    console = table_console(stream)
     few = len(report.syncs) <= FEW
     failed = report.failed[:MOST_ROWS]
     shown = [*failed, *(one for one in report.syncs if one.completed and few)]

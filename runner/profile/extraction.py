@@ -23,7 +23,7 @@ class Seen(Protocol):
     @property
     def status(self) -> int: ...
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> Mapping[str, ExternalText]: ...
     @property
     def text(self) -> str: ...
     @property
@@ -52,7 +52,7 @@ def value(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None 
 
 def _one(answer: Seen, source: Source, known: Known) -> JSON:
     if source.header is not None:
-        return answer.headers.get(source.header.lower())
+        return _header(answer, source.header)
     if source.cookie is not None:
         return answer.cookies.get(source.cookie)
     if source.value is not None:
@@ -64,6 +64,11 @@ def _one(answer: Seen, source: Source, known: Known) -> JSON:
     if source.html is not None:
         return _selected(answer, source.html, known)
     return find(answer.body, source.body, known)
+
+
+def _header(answer: Seen, name: str) -> str | None:
+    found = answer.headers.get(name.lower())
+    return None if found is None else found.raw
 
 
 def _selected(answer: Seen, selector: str, known: Known) -> str | None:
@@ -84,11 +89,9 @@ def meant(rule: Rule, answer: Seen, known: Known | None = None) -> bool:
     """Whether the rule means the answer: status, content type, headers and body as far as it names them."""
     if rule.status is not None and answer.status not in rule.status:
         return False
-    if rule.type is not None and not answer.headers.get("content-type", "").lower().startswith(rule.type.lower()):
+    if rule.type is not None and not (_header(answer, "content-type") or "").lower().startswith(rule.type.lower()):
         return False
-    if not all(
-        searched(pattern, answer.headers.get(name.lower())) is not None for name, pattern in rule.header.items()
-    ):
+    if not all(searched(pattern, _header(answer, name)) is not None for name, pattern in rule.header.items()):
         return False
     if rule.text is not None and searched(rule.text, answer.text) is None:
         return False

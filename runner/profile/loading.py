@@ -39,11 +39,10 @@ def load_login(name: str) -> Login:
 
 def locate(name: str, folder: Path = BUILT_IN, kind: str = "profile") -> Path:
     """The file of a profile or login. Raises UsageError naming the built-in ones."""
-    built_in = folder / f"{name}.yaml"
-    if "/" not in name and built_in.is_file():
-        return built_in
-    path = Path(name)
+    built_in, path = folder / f"{name}.yaml", Path(name)
     try:
+        if "/" not in name and built_in.is_file():
+            return built_in
         if path.is_file():
             return path
         why = "not a regular file" if path.exists() else "no such file"

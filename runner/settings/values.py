@@ -96,7 +96,7 @@ def _webhook_body(value: str) -> str:
 
 def _shard(value: str) -> str:
     index, _, count = value.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count) <= 1000):
+    if not (re.fullmatch(r"[0-9]{1,4}/[0-9]{1,4}", value) and int(index) < int(count) <= 1000):
         raise ValueError("give the part and how many there are, such as 0/4; the last of four is 3/4")
     return value
 

@@ -3,10 +3,12 @@
 A directory on a dead NFS server or a FIFO in a file's place blocks a thread for ever. The thread is a daemon, which the
 process does not wait for at its end.
 """
+# Decision 0166.
 
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -28,6 +30,7 @@ class FileWorker:
         """No thread yet."""
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._began: float | None = None  # the work in progress, by the monotonic clock
 
     async def run(self, work: Callable[[], T], deadline: Deadline, what: str) -> T:
         """What `work` returns or raises. Raises DeadlineExceeded, which names `what`, where it takes too long."""
@@ -37,12 +40,18 @@ class FileWorker:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((work, done))
         try:
-            async with asyncio.timeout(max(deadline.remaining, GRACE)):
+            async with asyncio.timeout(max(deadline.remaining, 0.0 if self._hangs else GRACE)):
                 return await done
         except TimeoutError:
             raise DeadlineExceeded(
                 f"{what}: the file system did not answer until {deadline.what} ended; check the volume"
             ) from None
+
+    @property
+    def _hangs(self) -> bool:
+        """Whether earlier work had its grace, and is not done: at the end of a run, one wait for a volume is enough."""
+        began = self._began
+        return began is not None and time.monotonic() - began > GRACE
 
     def post(self, work: Callable[[], None]) -> None:
         """Do `work` after all that was asked before, and let nobody wait for it. Its errors are lost."""
@@ -56,8 +65,10 @@ class FileWorker:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             work, done = job
+            self._began = time.monotonic()
             if done is not None:
                 settle(done, work)
-                continue
-            with suppress(Exception):
-                work()
+            else:
+                with suppress(Exception):
+                    work()
+            self._began = None

@@ -6,7 +6,6 @@ one Secret. A record costs three requests: read, lock (which returns the Secret)
 holds two, the account's and that of the seed's used steps, and keeps the used code in between: seven.
 """
 
-import asyncio
 import base64
 import json
 import random
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from runner.clock import Clock, Deadline
-from runner.errors import DeadlineExceeded, RunnerError, SecretError, StateError, Unreachable, UsageError
+from runner.errors import ContractError, DeadlineExceeded, RunnerError, SecretError, StateError, Unreachable, UsageError
 from runner.external import MAX_WORDS, show
 from runner.frozen import Frozen
 from runner.state.interface import FINISH_SECONDS, AccountOptions, LoadedState
@@ -156,21 +155,25 @@ class KubernetesState:
     async def _once(self, method: str, body: Any, deadline: Deadline) -> dict[str, Any]:
         import httpx
 
+        from runner.http.fetch import Target, fetch_async
+
+        target = Target(self._url, None, self._cluster.tls)
         if self._client is None:
-            self._client = httpx.AsyncClient(verify=self._cluster.tls, timeout=TIMEOUT, trust_env=False)
+            self._client = httpx.AsyncClient(**target.options())
         headers = {"Authorization": f"Bearer {self._cluster.token()}", "Content-Type": "application/merge-patch+json"}
+        content = None if body is None else json.dumps(body).encode()
         try:
-            async with (
-                asyncio.timeout(min(TIMEOUT, max(deadline.remaining, GRACE))),
-                self._client.stream(method, self._url, json=body, headers=headers) as answer,
-            ):
-                content = await _bounded(answer)
-            if answer.status_code == 200:
-                return _secret(content)
-        except (httpx.HTTPError, ValueError, TimeoutError) as error:
-            kind = type(error).__name__
-            raise Unreachable(f"{self.name}: the cluster's API does not answer ({kind})", sent=False) from None
-        raise self._refusal(answer.status_code, content)
+            answer = await fetch_async(
+                self._client, target, method, "",
+                endpoint=self.name, seconds=min(TIMEOUT, max(deadline.remaining, GRACE)), limit=MAX_BYTES,
+                headers={**headers, "Accept-Encoding": "gzip"}, content=content,
+            )  # fmt: skip
+            if answer.status == 200:
+                return _secret(answer.content)
+        except (Unreachable, ContractError, ValueError, RecursionError) as error:
+            why = str(error).removeprefix(f"{self.name}: ") or "no Secret came"
+            raise Unreachable(f"{self.name}: the cluster's API does not answer ({why})", sent=False) from None
+        raise self._refusal(answer.status, answer.content)
 
     def _refusal(self, status: int, content: bytes) -> Exception:
         if status == 409:
@@ -187,16 +190,6 @@ _REMEDY = {
     404: "`kubectl create secret generic` makes it, empty (the runner may not)",
     422: "is it immutable? Delete it and make it anew, empty",
 }
-
-
-async def _bounded(answer: "httpx.Response") -> bytes:
-    """The body. Raises ValueError where it is larger than any Secret."""
-    content = bytearray()
-    async for part in answer.aiter_bytes():
-        content += part
-        if len(content) > MAX_BYTES:
-            raise ValueError
-    return bytes(content)
 
 
 def _secret(content: bytes) -> dict[str, Any]:

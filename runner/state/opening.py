@@ -4,6 +4,7 @@ A kind that this package does not know is looked up among the entry points of th
 of `state.url`, and only when it is named.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -56,8 +57,7 @@ class RunState:
         """Finish what is being written, for a short time, and close everything."""
         try:
             within = Deadline.after(self._clock, FINISH_SECONDS, "the time to save").min(deadline)
-            for store in self._stores:
-                await store.settle(within)
+            await asyncio.gather(*(store.settle(within) for store in self._stores))
             await self.ledger.close(deadline)
         finally:
             await self.accounts.close()

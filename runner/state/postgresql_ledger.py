@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, RunnerError, StateError, Unreachable
-from runner.external import ExternalText, raw
+from runner.external import ExternalText, raw, show
 from runner.state import postgresql_statements as sql
 from runner.state.entry import KEPT_EACH, PRUNE_SECONDS, Entry
 from runner.state.interface import FINISH_SECONDS, Turn, trigger_key
@@ -163,20 +163,31 @@ class PostgresqlLedger:
 
     async def recent(self, limit: int, deadline: Deadline) -> list[Entry]:
         """As in JobLedger."""
-        return [self._believed(row) for row in await self._connections.rows(sql.RECENT, {"limit": limit}, deadline)]
+        found = await self._connections.rows(sql.RECENT, {"limit": limit}, deadline)
+        entries = [await self._believed(row, deadline) for row in found]
+        return [one for one in entries if one is not None]
 
     async def _entry(self, statement: str, deadline: Deadline, **values: Any) -> Entry | None:
-        row = await self._patiently(statement, values, deadline)
-        return None if row is None else self._believed(row)
+        while (row := await self._patiently(statement, values, deadline)) is not None:
+            entry = await self._believed(row, deadline)
+            if entry is not None:
+                return entry
+        return None
 
-    def _believed(self, row: tuple[Any, ...]) -> Entry:
+    async def _believed(self, row: tuple[Any, ...], deadline: Deadline) -> Entry | None:
+        """The entry; None where no runner wrote the row, which is set aside then, with a warning of the process that did it."""
         try:
             return Entry.of_row(row)
         except (ValueError, TypeError, RecursionError):
-            raise StateError(
-                f"{self._connections.name}: sync_runner_syncs holds a row that is none of ours (key {str(row[0])[:40]!r}); "
-                "remove it"
-            ) from None
+            pass
+        named = (
+            f"{self._connections.name}: the row of sync_runner_syncs with key {show(str(row[0]), 60)} is none of ours"
+        )
+        if await self._patiently(sql.SET_ASIDE, {"key": row[0]}, deadline) is not None:
+            self._warn(
+                f"{named}; set aside: its sync is not known any more, and its job is found only where the API lists it"
+            )
+        return None
 
     async def _patiently(self, statement: str, values: dict[str, Any], deadline: Deadline) -> tuple[Any, ...] | None:
         """The first row; a database that goes away in mid-run is tried again for a minute, and told of once."""

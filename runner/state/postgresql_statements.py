@@ -94,7 +94,11 @@ SUCCESS = f"{_FIND} {_THIS} AND {_SUCCEEDED} {_LAST}"
 COMPLETED_UNDER = f"{_FIND} {_THIS} AND run_key = %(run_key)s AND outcome = 'completed' {_LAST}"
 NEWEST = f"{_FIND} {_THIS} {_LAST}"
 OF_JOB = f"{_FIND} target = %(target)s AND job_id = %(job_id)s {_LAST}"
-RECENT = f"{_FIND} true ORDER BY intended_at DESC LIMIT %(limit)s"
+RECENT = f"{_FIND} left(target, 11) <> 'set aside: ' ORDER BY intended_at DESC LIMIT %(limit)s"
+# Decision 0167. Found by nothing any more, kept for a look, and pruned as what has ended now.
+SET_ASIDE = f"""
+UPDATE sync_runner_syncs SET target = 'set aside: ' || target, outcome = coalesce(outcome, 'unknown'), intended_at = {_NOW}
+WHERE key = %(key)s AND left(target, 11) <> 'set aside: ' RETURNING key"""
 
 TARGETS = """
 SELECT target, account, count(*), count(*) FILTER (WHERE outcome IS NULL), max(intended_at) FROM sync_runner_syncs

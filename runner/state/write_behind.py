@@ -28,9 +28,9 @@ class WriteBehind:
         task.add_done_callback(self._finished)
 
     async def settle(self, within: Deadline) -> None:
-        """Wait until all is written, or the time is over."""
+        """Wait until all is written, or the time is over. Each had its grace when it was begun."""
         if self._unfinished:
-            await asyncio.wait(self._unfinished, timeout=max(within.remaining, GRACE))
+            await asyncio.wait(self._unfinished, timeout=within.remaining)
 
     async def finish(self, within: Deadline) -> None:
         """As `settle`; what is not written then is given up and told."""

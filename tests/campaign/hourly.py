@@ -28,6 +28,7 @@ from tests.support.manifests import built
 ROOT = Path(cli.__file__).parent.parent
 LOCK = 5  # refusals
 UNIT = (ROOT / "examples/systemd/sync-runner.service").read_text()
+CI = (ROOT / "docs/deploy/ci.md").read_text()
 Schedule = Callable[["Place", int], None]
 
 
@@ -129,13 +130,38 @@ def of_script(service: Callable[..., int]) -> Schedule:
     return hour
 
 
+def compose(place: Place, number: int) -> None:
+    """The service of compose.run.yaml, which a timer or a line for cron starts: the image's state directory may be a volume."""
+    service = yaml.safe_load((ROOT / "compose.run.yaml").read_text())["services"]["runner"]
+    [variable] = re.findall(r"SYNC_RUNNER_STATE__DIR=(\S+)", (ROOT / "Dockerfile").read_text())
+    kept = any(volume.partition(":")[2] == variable for volume in service["volumes"])
+    for _ in range(1 if service["restart"] == "no" else 6):
+        if place.run(number, "state" if kept else None) == 0:
+            return
+
+
+def github(place: Place, number: int) -> None:
+    """The workflow of docs/deploy/ci.md: no state, and a step that stops the schedule."""
+    [text] = re.findall(r"^   ```yaml\n(   name: sync\n.*?)^   ```$", CI, re.MULTILINE | re.DOTALL)
+    workflow = yaml.safe_load(text)
+    stops = [one for one in workflow["jobs"]["sync"]["steps"] if "gh workflow disable" in one.get("run", "")]
+    stopped = place.home / "disabled"
+    if stopped.exists():
+        return
+    code = place.run(number, None)
+    if any(f"exit_code == '{code}'" in one["if"] for one in stops) and workflow["permissions"]["actions"] == "write":
+        stopped.touch()
+
+
 def schedules() -> dict[str, Schedule]:
-    """Every example, and a plain schedule with a state directory."""
+    """Every example for an API of the user (the overlay `dev` has a sandbox of its own), and a plain schedule with state."""
     overlays = ("production", "fleet", "external-secrets", "secrets-store-csi")
     return {
         "state directory": lambda place, number: void(place.run(number, "state")),
         "README": of_readme(),
         "systemd": systemd,
+        "Compose": compose,
+        "GitHub": github,
         "GitLab": of_script(gitlab),
         "Jenkins": of_script(jenkins),
         **{f"k8s {name}": of_overlay(name) for name in overlays},

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,33 @@ NAMELESS = "import socket, time\nreal = socket.getaddrinfo\n"
 NAMELESS += (
     "socket.getaddrinfo = lambda host, *a, **k: real(host, *a, **k) if host == '127.0.0.1' else time.sleep(600)\n"
 )
+# Each call on a file below the state directory hangs, as on a mount whose server is gone, once a file named `frozen` is there.
+FROZEN = """
+import os, sqlite3, sys, time
+place, mark, exists = {place!r}, {mark!r}, os.path.exists
+def wait(path):
+    told = os.readlink(f"/proc/self/fd/{{path}}") if isinstance(path, int) else os.fsdecode(path)
+    while told.startswith(place) and exists(mark):
+        time.sleep(1)
+def frozen(call):
+    def slow(path, *values, **named):
+        wait(path)
+        return call(path, *values, **named)
+    return slow
+for name in ("stat", "lstat", "fstat", "mkdir", "listdir", "rename", "replace", "unlink", "fsync", "write"):
+    setattr(os, name, frozen(getattr(os, name)))
+opened = os.open
+def slow_open(path, flags, mode=0o777, *, dir_fd=None):
+    wait(path if dir_fd is None else dir_fd)
+    return opened(path, flags, mode, dir_fd=dir_fd)
+os.open = slow_open
+class Connection(sqlite3.Connection):
+    def execute(self, *values):
+        wait(place)
+        return super().execute(*values)
+connect = sqlite3.connect
+sqlite3.connect = lambda *values, **named: (wait(place), connect(*values, **{{"factory": Connection, **named}}))[1]
+"""
 
 
 @contextlib.contextmanager
@@ -80,6 +107,7 @@ class Case:
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     begun: str = "sync.started"  # the event after which it stalls
+    freeze: Path | None = None  # what makes it stall, put there at that event
 
 
 @contextlib.contextmanager
@@ -95,10 +123,45 @@ def case(name: str, home: Path) -> Iterator[Case]:
         elif what == "DNS":
             (home / "sitecustomize.py").write_text(NAMELESS)
             yield Case("https://sync.example.org", environment={"PYTHONPATH": str(home)})
+        elif what == "state directory":
+            yield _frozen(home, phase)
+        elif what == "Kubernetes":
+            yield _cluster(home, port)
         elif what == "PostgreSQL":
             yield Case(settings={"state.url": f"postgresql://me@127.0.0.1:{port}/x"}, begun="run.started")
         else:
             yield Case(settings={OUTPUTS[what]: url}, begun="sync.triggered")
+
+
+def _frozen(home: Path, phase: str) -> Case:
+    """A state directory that hangs from the start, or once a job was triggered."""
+    state, mark = home / "state", home / "frozen"
+    state.mkdir(mode=0o700)
+    (home / "sitecustomize.py").write_text(FROZEN.format(place=str(state), mark=str(mark)))
+    chosen = {"state.dir": str(state)}
+    environment = {"PYTHONPATH": str(home)}
+    if phase == "from the start":
+        mark.touch()
+        return Case(settings=chosen, environment=environment, begun="run.started")
+    return Case(settings=chosen, environment=environment, begun="sync.triggered", freeze=mark)
+
+
+def _cluster(home: Path, port: int) -> Case:
+    """A pod whose API server hangs."""
+    import certifi
+
+    account = home / "account"
+    account.mkdir()
+    for name, text in (("token", "the-token"), ("namespace", "syncs"), ("ca.crt", Path(certifi.where()).read_text())):
+        (account / name).write_text(text)
+    told = f"import pathlib\nfrom runner.state import kubernetes\nkubernetes.Cluster.of_pod.__func__.__defaults__ = (pathlib.Path({str(account)!r}),)\n"
+    (home / "sitecustomize.py").write_text(told)
+    environment = {
+        "PYTHONPATH": str(home),
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": str(port),
+    }
+    return Case(settings={"state.kubernetes_secret": "sessions"}, environment=environment, begun="run.started")
 
 
 OUTPUTS = {
@@ -112,6 +175,8 @@ CASES = (
     *(f"proxy: {phase}" for phase in ("connect", "headers", "dripping headers")),
     "DNS: headers",
     *(f"PostgreSQL: {phase}" for phase in ("connect", "headers")),
+    *(f"Kubernetes: {phase}" for phase in ("connect", "TLS")),
+    *(f"state directory: {phase}" for phase in ("from the start", "in mid-run")),
     *(f"{what}: {phase}" for what in OUTPUTS for phase in PHASES if phase != "TLS"),
 )
 
@@ -147,14 +212,14 @@ def ended(name: str, by: str) -> Ended:
             "json",
         ]
         words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        told = _run([*words, "run", "health"], made.environment, by, made.begun)
+        told = _run([*words, "run", "health"], made, by)
         return Ended(*told, report.exists() and json.loads(report.read_text())["exit_code"] == told[0])
 
 
-def _run(words: list[str], environment: Mapping[str, str], by: str, begun: str) -> tuple[int, float]:
+def _run(words: list[str], made: Case, by: str) -> tuple[int, float]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
     command = [sys.executable, "-m", "runner", *words]
-    with subprocess.Popen(command, env={**kept, **environment}, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env={**kept, **made.environment}, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         lines, since = [], None
         killer = threading.Timer(HANGS, process.kill)
@@ -162,9 +227,11 @@ def _run(words: list[str], environment: Mapping[str, str], by: str, begun: str) 
         for line in process.stderr:
             lines.append(line)
             event = json.loads(line) if line.startswith("{") else {}
+            if made.freeze and event.get("event") == made.begun:
+                made.freeze.touch()
             if by == "deadline" and event.get("event") == "run.started":
                 since = datetime.fromisoformat(event["timestamp"]).timestamp() + DEADLINE
-            elif by == "SIGTERM" and since is None and event.get("event") == begun:
+            elif by == "SIGTERM" and since is None and event.get("event") == made.begun:
                 time.sleep(0.3)  # until it waits
                 since = time.time()
                 process.send_signal(signal.SIGTERM)

@@ -3,16 +3,20 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from runner.engine.fleet import configured
 from runner.errors import UsageError
 from runner.http.client import tls_context
-from runner.settings import load
+from runner.settings import Settings, load
 from runner.state.ledger import LedgerCorrupt
 from tests.support.command_line import CommandLine
+from tests.support.in_process import command_here
 from tests.support.ledgers import open_ledger
 
 RUNNER = [sys.executable, "-m", "runner", "--base-url", "https://sync.example.org"]
@@ -44,6 +48,27 @@ def test_a_fifo_in_a_files_place_is_refused_and_hangs_nothing(fifo: Path) -> Non
         assert told.returncode == 2 and "not a regular file" in told.stderr, words
     with pytest.raises(UsageError, match="tls.ca_file: .*not a regular file"):
         tls_context("https://sync.example.org", fifo)
+
+
+def paths(model: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
+    """The names of all settings that are a path."""
+    for name, field in model.model_fields.items():
+        for kind in get_args(field.annotation) or (field.annotation,):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from paths(kind, f"{before}{name}.")
+            elif "Path" in repr(kind):
+                yield f"{before}{name}"
+
+
+@pytest.mark.parametrize("name", sorted({*paths(), "profile", "--config"}))
+def test_a_path_that_cannot_be_is_no_defect(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for path in ("a" * 300, "/" + "b" * 5000, f"{tmp_path}/file/x", f"{tmp_path}/loop/x", "/dev/null/x", "\ud800"):
+        given = ["--config", path] if name == "--config" else ["--set", f"{name}={path}"]
+        for words in (["config", "show"], ["check", "--no-login"]):
+            code, out, err = command_here(["--base-url", "https://127.0.0.1:1", "--log-format", "json", *given, *words])
+            assert code != 1 and "defect" not in out + err, (path, err)
 
 
 @pytest.mark.parametrize("shell", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", "| true"])

@@ -19,6 +19,8 @@ class ApiServer:
     account: Path
     secret: dict[str, Any] | None = field(default_factory=lambda: {"metadata": {"resourceVersion": "1"}})
     failures: list[int] = field(default_factory=list)
+    words: dict[str, str] = field(default_factory=dict)  # the body of a failure
+    raw: tuple[bytes, str] | None = None  # instead of any answer: a body, and its encoding
     silent: threading.Event | None = None  # no answer before it is set
     requests: list[tuple[str, int]] = field(default_factory=list)
     conflicts: int = 0
@@ -31,7 +33,7 @@ class ApiServer:
             if headers["Authorization"] != f"Bearer {(self.account / 'token').read_text()}":
                 return 401, {}
             if self.failures:
-                return self.failures.pop(0), {}
+                return self.failures.pop(0), self.words
             if self.secret is None:
                 return 404, {}
             if method == "PATCH":
@@ -86,9 +88,16 @@ def api_server(place: Path, certificate: Path) -> Iterator[ApiServer]:
             made.requests.append((self.command, status))
             if made.silent:
                 made.silent.wait(60)
-            content = json.dumps(found).encode() if status == 200 else b"<h1>no</h1>"
+            if made.raw:
+                self._send(200, *made.raw)
+                return
+            content = json.dumps(found).encode() if status == 200 or found else b"<h1>no</h1>"
+            self._send(status, content, "identity")
+
+        def _send(self, status: int, content: bytes, encoding: str) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Encoding", encoding)
             self.end_headers()
             self.wfile.write(content)
 

@@ -170,7 +170,9 @@ def _look(mailbox: imaplib.IMAP4, settings: CodeSettings, since: tuple[int, int]
     mailbox.noop()
     _kind, found = mailbox.uid("SEARCH", f"UID {first}:*")
     # `n:*` always holds the last message, also where its number is lower (RFC 9051, 9: seq-range).
-    numbers = {int(word) for word in (found[0] or b"").split() if word.isdigit()} if found else set()
+    numbers = (
+        {int(word) for word in (found[0] or b"").split() if word.isdigit() and len(word) <= 10} if found else set()
+    )
     for number in sorted((one for one in numbers - seen if one >= first), reverse=True)[:MAX_NEW]:
         code = _code_of(_message(mailbox, number), settings)
         if code is not None:

@@ -15,6 +15,7 @@ CODES = {"deadline": 6, "SIGTERM": 143}
 # Of each thing one phase; the campaign has them all.
 SOME = (
     "API: TLS", "API: dripping body", "proxy: headers", "DNS: headers", "PostgreSQL: headers",
+    "Kubernetes: TLS", "state directory: from the start", "state directory: in mid-run",
     "Pushgateway: dripping headers", "OTLP: body", "ping: headers", "webhook: connect",
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import socket
 import threading
 import time
@@ -12,6 +13,8 @@ import pytest
 
 from runner.clock import Deadline, SystemClock
 from runner.errors import DeadlineExceeded, SecretError, StateError, Unreachable, UsageError
+from runner.events.redaction import Redactor
+from runner.external import redacting_with
 from runner.state import kubernetes as kubernetes_store
 from runner.state import mid_run
 from runner.state.interface import AccountOptions
@@ -216,7 +219,7 @@ def test_an_api_server_that_is_silent_is_given_up(server: ApiServer, monkeypatch
     monkeypatch.setattr(kubernetes_store, "TIMEOUT", 0.2)
     server.silent = threading.Event()
     with pytest.raises(
-        Unreachable, match=r"secret syncs/sessions: the cluster's API does not answer \(\w*Timeout\w*\)"
+        Unreachable, match=r"secret syncs/sessions: the cluster's API does not answer \(no whole answer within"
     ) as caught:
         load(_store(server))
     server.silent.set()
@@ -244,6 +247,35 @@ def test_a_refusal_says_what_is_missing(server: ApiServer, status: int, told: st
     server.failures = [status]
     with pytest.raises(StateError, match=told):
         load(_store(server))
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b"[" * 100_000, "identity"), (b"", "identity"), (b"null", "identity"), (b'{"metadata": []}', "identity"),
+        (b"\xff\xfe", "identity"), (b"{}", "br"), (b"not gzip", "gzip"), (gzip.compress(b" " * (64 << 20)), "gzip"),
+        (b" " * (5 << 20), "identity"),
+    ],
+    ids=["brackets", "empty", "null", "list", "bytes", "brotli", "no gzip", "bomb", "large"],
+)  # fmt: skip
+def test_an_answer_that_is_no_secret_counts_as_none(
+    server: ApiServer, body: bytes, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes_store, "TRIES", 1)
+    server.raw = body, encoding
+    with pytest.raises(Unreachable, match="the cluster's API does not answer"):
+        load(_store(server))
+
+
+def test_the_words_of_the_api_server_are_redacted_and_steer_no_terminal(server: ApiServer) -> None:
+    redactor = Redactor()
+    redactor.add("Vq7-mango-Tz19-lantern")
+    server.failures = [403]
+    server.words = {"message": "E" * 290 + "Vq7-mango-Tz19-lantern \x1b]52;c;QUFB\x07\n::error::x"}
+    with redacting_with(redactor.redact), pytest.raises(StateError) as caught:
+        load(_store(server))
+    told = str(caught.value)
+    assert "EEE" in told and "Vq7-mang" not in told and told.isprintable()
 
 
 def test_the_lock_names_its_pod_and_one_that_no_runner_wrote_does_not_count(server: ApiServer) -> None:

@@ -1,6 +1,7 @@
 """The ledger in a real PostgreSQL: what the file promises, over hosts, with holders that are cut off, and with outages."""
 
 import asyncio
+import random
 import signal
 import socket
 import threading
@@ -270,6 +271,47 @@ def test_what_is_old_is_forgotten_once_a_day_by_one_process(emptied: Server) -> 
     assert keys() == "open young"
     work(lambda: of_process(emptied, keep=10 * day), nothing)  # not twice a day
     assert keys() == "open young"
+
+
+ODD = {
+    "intended_at": ("'NaN'", "'Infinity'", "-1", "1e300", "5"), "ended_at": ("'NaN'", "-1e20", "1e18", "7"),
+    "lease_until": ("'Infinity'", "-5", "0"), "carried": ("'{'", "'[]'", "'null'", "''", "repeat('[', 100000)", "'{}'"),
+    "job_id": ("E'\\x1b]0;x\\x07'", "repeat('x', 100000)", "''", "'job-1'"), "holder": ("E'\\n'", "''"),
+    "outcome": ("'no such outcome'", "NULL", "''"), "run_id": ("''", "E'\\u202e'"),
+}  # fmt: skip
+
+
+def test_a_thousand_rows_that_no_runner_wrote_are_set_aside_with_one_warning_each(emptied: Server) -> None:
+    chosen, told = random.Random(7), list[str]()
+
+    def row(number: int) -> str:
+        given = {
+            "key": f"'k{number}'", "target": f"'{TARGET}'", "account": "'a'", "name": f"'sync {number}'", "sync_type": "'t'",
+            "run_id": "'r'", "intended_at": "1", "job_id": "NULL", "outcome": "NULL", "ended_at": "NULL", "carried": "'{}'",
+            "holder": "''", "lease_until": "0",
+        }  # fmt: skip
+        for name in chosen.sample(sorted(ODD), chosen.randrange(1, 4)):
+            given[name] = chosen.choice(ODD[name])
+        return f"({', '.join(given.values())})"
+
+    async def nothing(ledger: JobLedger) -> None:
+        await ledger.open(within())
+
+    async def read(ledger: JobLedger) -> None:
+        for number in range(1000):
+            for _ in range(2):
+                for find in (ledger.open_entry, ledger.newest, ledger.last_success):
+                    await find(TARGET, f"sync {number}", within(60))
+        assert all(one.target == TARGET for one in await ledger.recent(2000, within()))
+
+    work(lambda: of_process(emptied), nothing)
+    columns = "key, target, account, name, sync_type, run_id, intended_at, job_id, outcome, ended_at, carried, holder, lease_until"
+    for start in range(0, 1000, 50):
+        emptied.sql(f"INSERT INTO sync_runner_syncs ({columns}) VALUES {', '.join(map(row, range(start, start + 50)))}")
+    work(lambda: of_process(emptied, told), read)
+    aside = int(emptied.sql("SELECT count(*) FROM sync_runner_syncs WHERE left(target, 11) = 'set aside: '"))
+    assert len(told) == len(set(told)) == aside and 300 < aside < 1000
+    assert all("is none of ours; set aside" in one and one.isprintable() for one in told)
 
 
 def _options(server: Server) -> list[str]:

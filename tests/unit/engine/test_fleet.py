@@ -54,7 +54,13 @@ def test_a_pod_of_an_indexed_job_takes_the_shard_of_its_index() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"), [({}, "give --shard"), ({"JOB_COMPLETION_INDEX": "4"}, "no shard of 4 (0 to 3)")]
+    ("environment", "told"),
+    [
+        ({}, "give --shard"),
+        ({"JOB_COMPLETION_INDEX": "9" * 5000}, "give --shard"),
+        ({"JOB_COMPLETION_INDEX": "²"}, "give --shard"),
+        ({"JOB_COMPLETION_INDEX": "4"}, "no shard of 4 (0 to 3)"),
+    ],
 )
 def test_a_pod_that_can_not_tell_its_shard_says_what_to_do(environment: dict[str, str], told: str) -> None:
     with pytest.raises(UsageError) as caught:
