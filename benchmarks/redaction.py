@@ -8,7 +8,7 @@ import json
 import random
 import string
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from runner.events.redaction import Redactor
@@ -36,7 +36,7 @@ def main() -> None:
     _table("redacted whole", known, {"a log line": LINE, "a job's log of 64 KiB": LOG})
 
 
-def _table(title: str, works: list[Callable[[str], object]], over: dict[str, str]) -> None:
+def _table(title: str, works: Sequence[Callable[[str], object]], over: dict[str, str]) -> None:
     print(
         f"\n| {title} | {' | '.join(f'{count:,} secrets, ms' for count in COUNTS)} |\n| --- {'| --- ' * len(COUNTS)}|"
     )

@@ -211,7 +211,7 @@ def message(errors: Errors, answer: Seen) -> str | None:
         found = value(answer, errors.message)
     except ContractError:
         found = None
-    plain = answer.headers.get("content-type", "").lower().startswith("text/plain") and not answer.is_json
+    plain = (_header(answer, "content-type") or "").lower().startswith("text/plain") and not answer.is_json
     words = found if isinstance(found, str) else answer.text.strip() if plain else None
     return show(words, MAX_MESSAGE) if words else None
 

@@ -17,7 +17,7 @@ from runner.clock import Deadline
 from runner.errors import Cause, ContractError, LoginRefused, StrayAnswer
 from runner.events.observer import Observer
 from runner.http.client import Client
-from runner.http.messages import Response
+from runner.http.messages import Response, from_outside
 from runner.http.retry import Safety
 from runner.jobs.requests import JobRequests, Rights
 from runner.models import UserSession
@@ -224,7 +224,7 @@ def test_a_cookie_that_an_answer_sets_anew_is_used_and_kept_before_the_next_requ
 )  # fmt: skip
 def test_each_way_of_a_gate_to_say_that_a_session_ended_is_known(status: int, kind: str, over: bool) -> None:
     login = Site().login("oauth2-proxy", API, prefix="oauth2")
-    assert login.expired(Response(status, {"content-type": kind}, None, False, 0.0, 0.0, 0.0)) is over
+    assert login.expired(Response(status, from_outside({"content-type": kind}), None, False, 0.0, 0.0, 0.0)) is over
     assert login.takes_redirect
 
 
@@ -247,7 +247,7 @@ def test_a_gate_that_ended_its_session_costs_the_apis_own_login_nothing() -> Non
     site = Site()
     both, _gate = behind(site)
     session = ask(both, site)
-    over = Response(401, {"content-type": "application/json"}, {}, True, 0.0, 0.0, 0.0)
+    over = Response(401, from_outside({"content-type": "application/json"}), {}, True, 0.0, 0.0, 0.0)
     assert both.expired(over)
     asked = len(site.asked)
     assert ask(both, site, rejected=session).token.token_id == session.token.token_id  # the mounted secrets, as before

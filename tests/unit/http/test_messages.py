@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ContractError, RunnerError, UsageError
-from runner.http.messages import Response, in_http, prepare
+from runner.http.messages import Response, from_outside, in_http, prepare
 from runner.http.retry import http_date, parse_retry_after
 from runner.profile.models import RateLimit, Request
 
@@ -81,5 +81,5 @@ def test_a_retry_after_of_any_shape_is_a_bounded_wait_or_none(value: str) -> Non
     assert 0 <= (parse_retry_after(value, 1e9) or 0) <= 86_400
     http_date(value)
     limit = RateLimit(status=(403,), retry_after="x-wait")
-    answer = in_http(Response(403, {"x-wait": value}, None, False, 0.0, 1e9, 0.0), limit)
+    answer = in_http(Response(403, from_outside({"x-wait": value}), None, False, 0.0, 1e9, 0.0), limit)
     assert answer.status == 429 and 0 <= (answer.retry_after or 0) <= 86_400

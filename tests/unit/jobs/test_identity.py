@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.external import ExternalText
-from runner.http.messages import Response
+from runner.http.messages import Response, from_outside
 from runner.http.server_time import ServerTime
 from runner.jobs.identity import match, started
 from runner.models import JobStatus, SyncJob
@@ -69,7 +69,7 @@ def test_no_start_time_breaks_anything(start: str) -> None:
 
 
 def _answer(date: float, at: float, **headers: str) -> Response:
-    return Response(200, {"date": formatdate(date, usegmt=True), **headers}, None, False, at, at, 0.0)
+    return Response(200, from_outside({"date": formatdate(date, usegmt=True), **headers}), None, False, at, at, 0.0)
 
 
 def test_the_servers_clock_is_believed_when_answers_of_different_dates_agree() -> None:

@@ -24,6 +24,7 @@ from runner.errors import (
     UsageError,
 )
 from runner.http import retry
+from runner.http.messages import from_outside
 from runner.http.retry import Policy, Safety
 from runner.jobs.outcome import FINAL, exit_code, of_error
 from runner.jobs.plan import plan, zone
@@ -148,10 +149,10 @@ def test_retry_after_is_seconds_or_a_date_by_the_servers_clock(value: str | None
 def test_what_is_asked_is_counted_from_the_answers_own_date() -> None:
     at = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC).timestamp()
     later = "Sun, 06 Nov 1994 08:49:47 GMT"
-    assert retry.retry_after({"retry-after": later, "date": "Sun, 06 Nov 1994 08:49:40 GMT"}, at) == 7.0
-    assert retry.retry_after({"retry-after": later}, at) == 10.0
-    assert retry.retry_after({"retry-after": later, "date": "nonsense"}, at) == 10.0
-    assert retry.retry_after({"retry-after": "3"}, at) == 3.0
+    assert retry.retry_after(from_outside({"retry-after": later, "date": "Sun, 06 Nov 1994 08:49:40 GMT"}), at) == 7.0
+    assert retry.retry_after(from_outside({"retry-after": later}), at) == 10.0
+    assert retry.retry_after(from_outside({"retry-after": later, "date": "nonsense"}), at) == 10.0
+    assert retry.retry_after(from_outside({"retry-after": "3"}), at) == 3.0
     assert retry.retry_after({}, at) is None
 
 

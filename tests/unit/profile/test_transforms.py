@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ContractError
-from runner.http.messages import Response
+from runner.http.messages import Response, from_outside
 from runner.patterns import bounded
 from runner.profile import extraction
 from runner.profile.parts import Rule, Source
@@ -21,7 +21,7 @@ PAGE = """<html><head><meta name="csrf" content="m1"></head><body><form id="f" m
 
 def response(status: int = 200, body: Any = None, *, text: str = "", **headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(status, named, body, body is not None, 0.0, 0.0, 0.0, {"sid": "c1"}, text)
+    return Response(status, from_outside(named), body, body is not None, 0.0, 0.0, 0.0, {"sid": "c1"}, text)
 
 
 def jwt(**claims: Any) -> str:
