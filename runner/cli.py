@@ -13,6 +13,7 @@ from runner.external import escape
 from runner.parser import build, parse
 
 OBEYING = ("run", "demo")  # these obey a signal with report and metrics, however early it came
+PRINTING = frozenset({"-h", "--help", "--version"})  # the parser prints, perhaps to a reader that does not read
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -27,6 +28,8 @@ def _run(arguments: Sequence[str]) -> int:
         if not arguments and not any(os.environ.get(f"SYNC_RUNNER_{name}") for name in ("BASE_URL", "CONFIG")):
             sys.stdout.write(build(None).format_help())
             raise UsageError("nothing to do: give a command, or settings (--base-url, --config) for `run`")
+        if PRINTING.intersection(arguments):
+            signals.unwind()
         parsed = parse(arguments)
         log_format = parsed.log_format or log_format
         if parsed.command not in OBEYING:

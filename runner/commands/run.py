@@ -47,6 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         from runner.engine.preview import preview
 
+        signals.unwind()
         return preview(arguments, _asked(arguments), as_json=arguments.json)
     found, clock = loaded(arguments, _asked(arguments)), SystemClock()
     settings = found.settings

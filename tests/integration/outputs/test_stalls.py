@@ -83,6 +83,22 @@ def test_a_stream_that_nobody_reads_holds_up_neither_the_deadline_nor_a_signal(
 
 
 @pytest.mark.parametrize("ended_by", ["deadline", "SIGTERM", "its end"])
+@pytest.mark.parametrize("words", [["run", "--help"], ["run", "health", "--dry-run"], ["config", "init"]], ids=" ".join)
+def test_a_command_that_prints_ends_by_a_signal_though_nobody_reads(runner: Runner, words: list[str]) -> None:
+    reader, writer = full_pipe()
+    process = subprocess.Popen(runner.command(*words), env=runner.env, stdout=writer, stderr=subprocess.DEVNULL)
+    os.close(writer)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+
+
 def test_pipes_in_the_place_of_files_hold_up_nothing_and_each_is_told(
     runner: Runner, tmp_path: Path, ended_by: str
 ) -> None:
