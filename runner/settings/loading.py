@@ -1,6 +1,7 @@
 """The settings from command line, environment and file, each value with its place; every fault is told with its own."""
 # Decision 0004.
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,6 +65,7 @@ def load(overrides: dict[str, Any], config: Path | None = None, weakest: dict[st
             place = SPELLED.get(place, place)
             if place in RENAMED:
                 renamed.append(Renamed(".".join(place), ".".join(RENAMED[place]), where(place)))
+            _check_text(where(place), place, value)
             _put(merged, RENAMED.get(place, place), value)
             sources[RENAMED.get(place, place)], given[RENAMED.get(place, place)] = where(place), value
     try:
@@ -112,6 +114,15 @@ def _leaves(data: dict[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple
             continue  # an empty YAML list
         else:
             yield at, value
+
+
+def _check_text(source: str, place: tuple[str, ...], value: Any) -> None:
+    """Raises UsageError for half a character, which YAML can write (`"\\ud800"`) and no file system or request holds."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    try:
+        text.encode("utf-8", "surrogateescape")  # bytes of a command line that are no UTF-8 come as such
+    except UnicodeEncodeError:
+        raise UsageError(f"{source}: {'.'.join(place)}: holds half a character (a surrogate); write it whole") from None
 
 
 def _put(target: dict[str, Any], place: tuple[str, ...], value: Any) -> None:

@@ -83,22 +83,6 @@ def test_a_stream_that_nobody_reads_holds_up_neither_the_deadline_nor_a_signal(
 
 
 @pytest.mark.parametrize("ended_by", ["deadline", "SIGTERM", "its end"])
-@pytest.mark.parametrize("words", [["run", "--help"], ["run", "health", "--dry-run"], ["config", "init"]], ids=" ".join)
-def test_a_command_that_prints_ends_by_a_signal_though_nobody_reads(runner: Runner, words: list[str]) -> None:
-    reader, writer = full_pipe()
-    process = subprocess.Popen(runner.command(*words), env=runner.env, stdout=writer, stderr=subprocess.DEVNULL)
-    os.close(writer)
-    try:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(3)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 143
-    finally:
-        process.kill()
-        process.wait()
-        os.close(reader)
-
-
 def test_pipes_in_the_place_of_files_hold_up_nothing_and_each_is_told(
     runner: Runner, tmp_path: Path, ended_by: str
 ) -> None:
@@ -191,3 +175,19 @@ def test_a_device_is_written_into_and_standard_output_is_the_stream(runner: Runn
         process.communicate(timeout=HANGS)
     first, _newline, report = kept.read_text().partition("\n")
     assert first == "before" and json.loads(report)["exit_code"] == 0
+
+
+@pytest.mark.parametrize("words", [["run", "--help"], ["run", "health", "--dry-run"], ["config", "init"]], ids=" ".join)
+def test_a_command_that_prints_ends_by_a_signal_though_nobody_reads(runner: Runner, words: list[str]) -> None:
+    reader, writer = full_pipe()
+    process = subprocess.Popen(runner.command(*words), env=runner.env, stdout=writer, stderr=subprocess.DEVNULL)
+    os.close(writer)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
