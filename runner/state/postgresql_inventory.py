@@ -11,13 +11,14 @@ from runner.state.inventory import Target, as_document
 from runner.state.postgresql_connections import Connections
 
 Prune = Callable[[float, Deadline], Awaitable[tuple[int, int]]]
+Believed = Callable[[tuple[Any, ...], Deadline], Awaitable[Entry | None]]
 
 
 class PostgresqlInventory:
     """As LedgerInventory."""
 
-    def __init__(self, connections: Connections, prune: Prune, believed: Callable[[tuple[Any, ...]], Entry]) -> None:
-        """`prune` forgets old syncs and accounts; `believed` makes an entry of a row, or raises StateError."""
+    def __init__(self, connections: Connections, prune: Prune, believed: Believed) -> None:
+        """`prune` forgets old syncs and accounts; `believed` makes an entry of a row, or sets it aside."""
         self._connections, self._prune, self._believed = connections, prune, believed
 
     async def targets(self, deadline: Deadline) -> list[Target]:
@@ -26,8 +27,10 @@ class PostgresqlInventory:
 
     async def page(self, after: str, deadline: Deadline, *, unfinished: bool = False) -> list[Entry]:
         """As in LedgerInventory."""
-        values = {"after": after, "unfinished": unfinished}
-        return [self._believed(row) for row in await self._connections.rows(sql.PAGE, values, deadline)]
+        rows = await self._connections.rows(sql.PAGE, {"after": after, "unfinished": unfinished}, deadline)
+        entries = [await self._believed(row, deadline) for row in rows]
+        found = [one for one in entries if one is not None]
+        return found if found or not rows else await self.page(str(rows[-1][0]), deadline, unfinished=unfinished)
 
     async def put(self, entries: Sequence[Entry], deadline: Deadline) -> None:
         """As in LedgerInventory."""

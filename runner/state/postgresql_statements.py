@@ -102,8 +102,10 @@ WHERE key = %(key)s AND left(target, 11) <> 'set aside: ' RETURNING key"""
 
 TARGETS = """
 SELECT target, account, count(*), count(*) FILTER (WHERE outcome IS NULL), max(intended_at) FROM sync_runner_syncs
-GROUP BY target, account"""
-PAGE = f"{_FIND} key > %(after)s AND (outcome IS NULL OR NOT %(unfinished)s) ORDER BY key LIMIT 1000"
+WHERE left(target, 11) <> 'set aside: ' GROUP BY target, account"""
+PAGE = f"""
+{_FIND} key > %(after)s AND (outcome IS NULL OR NOT %(unfinished)s) AND left(target, 11) <> 'set aside: '
+ORDER BY key LIMIT 1000"""
 _KINDS = {"foreign_job": "boolean", "processed_items": "bigint"} | dict.fromkeys(
     ("intended_at", "ended_at", "lease_until"), "double precision"
 )
