@@ -74,7 +74,19 @@ def test_components_add_to_the_pods_environment_and_take_nothing_from_each_other
         "SYNC_RUNNER_RUN__KEY",
         "SYNC_RUNNER_STATE__DIR",
         "SYNC_RUNNER_STATE__KUBERNETES_SECRET",
+        "SYNC_RUNNER_STATE__URL",
+        "SYNC_RUNNER_STATE_PASSWORD_FILE",
     }
+
+
+def test_the_fleet_on_postgresql_shares_no_volume_and_reaches_its_database() -> None:
+    root = "overlays/fleet-postgresql"
+    volumes = {one["name"]: one for one in pod_of(root)["volumes"]}
+    assert volumes["state"] == {"name": "state", "emptyDir": {"sizeLimit": "64Mi"}}
+    assert volumes["database"]["secret"]["optional"] is True
+    assert "sync-runner-state" not in {one["metadata"]["name"] for one in of_kind(root, "PersistentVolumeClaim")}
+    (policy,) = [one for one in of_kind(root, "NetworkPolicy") if one["metadata"]["name"] == "sync-runner"]
+    assert any({"protocol": "TCP", "port": 5432} in rule["ports"] for rule in policy["spec"]["egress"])
 
 
 def test_the_pods_token_may_read_and_change_the_one_secret_of_sessions_and_no_other() -> None:
