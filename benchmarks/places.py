@@ -30,19 +30,27 @@ def interpreter() -> str:
     return system if system and subprocess.run(recent, check=False).returncode == 0 else sys.executable
 
 
-def environment(name: str, *packages: str) -> Path:
+def environment(name: str, *packages: str, python: str | None = None) -> Path:
     """The Python of an environment with these packages, their byte-code compiled; made where it is not there."""
-    python = BUILD / name / "bin" / "python"
-    if not python.exists():
-        subprocess.run([*UV, "venv", "-q", "-p", interpreter(), str(BUILD / name)], check=True)
-    subprocess.run([*UV, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *packages], check=True)
-    return python
+    made = BUILD / name / "bin" / "python"
+    if not made.exists():
+        subprocess.run([*UV, "venv", "-q", "-p", python or interpreter(), str(BUILD / name)], check=True)
+    subprocess.run([*UV, "pip", "install", "-q", "--compile-bytecode", "--python", str(made), *packages], check=True)
+    return made
 
 
 @functools.cache
 def runner() -> Path:
     """The runner as users install it: a wheel of this tree and its locked requirements."""
-    return environment("runner", "-r", str(ROOT / "requirements.lock"), "--reinstall-package", "sync-runner", str(ROOT))
+    return installed(interpreter())
+
+
+@functools.cache
+def installed(python: str) -> Path:
+    """The same with an interpreter given by its path or version."""
+    name = f"runner-{python.strip('/').replace('/', '-')}"
+    tree = ("-r", str(ROOT / "requirements.lock"), "--reinstall-package", "sync-runner", str(ROOT))
+    return environment(name, *tree, python=python)
 
 
 @functools.cache

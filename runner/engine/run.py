@@ -21,6 +21,7 @@ from runner.events.observer import Observer
 from runner.http.client import Client
 from runner.jobs import outcome
 from runner.jobs.context import OutputPolicy, PollPolicy, SyncContext
+from runner.jobs.leases import Leases
 from runner.jobs.pacing import Pace, PollBudget
 from runner.jobs.plan import PlannedSync, plan, zone
 from runner.jobs.sync_run import execute, working
@@ -131,14 +132,13 @@ async def _all_accounts(
     ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
     begin_until = working(deadline)
     waiting = iter(plans)
-    poll_budget = PollBudget(context.settings.limits.polls_per_second)
+    poll_budget, leases = PollBudget(context.settings.limits.polls_per_second), Leases()
 
     async def one_after_another(client: Client, state: RunState) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
-            work = AccountRun(
-                one, context, client, state, deadline, begin_until, bound, run_id, interrupt, poll_budget, outputs
-            )
+            at = one, context, client, state, deadline, begin_until
+            work = AccountRun(*at, bound, run_id, interrupt, poll_budget, outputs, leases)
             with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
                 results = await work.run()
             account = _together(one.name, results, interrupt, work.session)
@@ -224,6 +224,7 @@ class AccountRun:
     interrupt: Interrupt
     poll_budget: PollBudget
     outputs: OutputPolicy
+    leases: Leases
     results: dict[str, SyncResult] = field(default_factory=dict)
     session: UserSession | None = None
 
@@ -284,6 +285,7 @@ class AccountRun:
             interruptible=self.interrupt.tasks,
             run_key=settings.run.key,
             outputs=self.outputs,
+            leases=self.leases,
         )
         free = asyncio.Semaphore(settings.concurrency)
         ended = {sync.name: asyncio.Event() for sync in planned}

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from runner.clock import Deadline
+from runner.http.direct import DirectTransport
 from runner.limiter import FairLimiter
 
 
@@ -73,7 +74,7 @@ class Connections:
             limits=httpx.Limits(max_connections=1),
             trust_env=False,  # `proxies` reads the environment
             proxy=self._proxy,
-            transport=self._transport,
+            transport=self._transport or (None if self._proxy else DirectTransport(self._tls)),
         )
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runner.clock import Clock
 from runner.frozen import Frozen
 from runner.jobs.api import JobApi
+from runner.jobs.leases import Leases
 from runner.jobs.pacing import Pace, PollBudget
 from runner.settings.output_sections import ArtifactsSettings, LogsSettings
 from runner.state.interface import JobLedger
@@ -62,4 +63,5 @@ class SyncContext(Frozen):
     interruptible: "set[asyncio.Task[Any]]" = field(default_factory=set)
     run_key: str | None = None
     outputs: OutputPolicy | None = None
+    leases: Leases = field(default_factory=Leases)  # of the whole run
     holder: str = field(default_factory=lambda: uuid.uuid4().hex)  # who polls the jobs, in the ledger's leases

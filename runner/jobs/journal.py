@@ -11,6 +11,7 @@ from runner.errors import OutcomeUnknown, RunnerError, StateError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.jobs.context import SyncContext
+from runner.jobs.leases import LEASE_SECONDS, RENEW_SECONDS
 from runner.jobs.plan import PlannedSync
 from runner.models import Outcome, SyncJob
 from runner.state.entry import Entry
@@ -20,8 +21,6 @@ T = TypeVar("T")
 
 PATIENCE = 0.05  # seconds for an entry that is told and not insisted on: deadlines hold for it too
 ASK_SECONDS = 2.0  # for a question that polls wait for
-LEASE_SECONDS = 60.0  # without a renewal for so long, whoever polled a job counts as dead
-RENEW_SECONDS = 20.0
 MARGIN = 1.0  # seconds by which a lease counts as over before it is: for clocks that run at different rates
 RETRY_SECONDS = 5.0  # between two tries to take the lease of another
 
@@ -35,9 +34,10 @@ class SyncJournal:
         self._ledger, self._clock = shared.ledger, shared.clock
         self._leased: bool | None = None
         self._troubled = False
-        self._renew_at = self._sure_until = 0.0
+        self._sure_until = 0.0
         self._turn: Turn = EndlessTurn()
         self.key: str | None = None
+        self.holder, self.renew_at = shared.holder, 0.0
 
     @asynccontextmanager
     async def alone(self, deadline: Deadline) -> AsyncIterator[None]:
@@ -74,7 +74,7 @@ class SyncJournal:
         """Whether the job may be cancelled: nobody can have taken its lease over, by our own clock or as the ledger says."""
         if self.key is None or self._clock.monotonic() < self._sure_until:
             return True
-        self._renew_at = 0.0
+        self.renew_at = 0.0
         return await self.lease(until) is True and self._clock.monotonic() < self._sure_until
 
     async def completed(self, deadline: Deadline) -> Entry | None:
@@ -91,7 +91,8 @@ class SyncJournal:
         return found
 
     def _take(self, key: str | None) -> None:
-        self.key, self._leased, self._renew_at, self._sure_until = key, None, 0.0, 0.0
+        self._shared.leases.drop(self)
+        self.key, self._leased, self.renew_at, self._sure_until = key, None, 0.0, 0.0
 
     async def intend(self, key: str, at: float, deadline: Deadline) -> None:
         """Before the trigger leaves: that it is about to, at Unix time `at`. Raises UsageError or DeadlineExceeded."""
@@ -103,26 +104,34 @@ class SyncJournal:
         began = self._clock.monotonic()
         await self._ledger.intend(entry, deadline)
         self._take(key)
-        self._sure_until = began + LEASE_SECONDS - MARGIN
+        self.renewed(leased=True, began=began)  # the entry was written with its lease
 
     async def lease(self, until: Deadline) -> bool | None:
         """Take or renew the lease of the current entry, when it is time; whether it is ours, None where nobody knows."""
-        key, now, began = self.key, self._clock.time(), self._clock.monotonic()
-        if key is None or now < self._renew_at:
+        if self.key is None or self._clock.time() < self.renew_at:
             return self._leased
         try:
-            leased = await self._ledger.lease(
-                key, self._shared.holder, now=now, until=now + LEASE_SECONDS, deadline=self._while(until)
-            )
+            await self._shared.leases.renew(self, self._ledger, self._clock, self._while(until))
         except RunnerError as problem:
             if not self._troubled:  # the first of several is told
                 self._observer.emit(events.StoreProblem(str(problem)))
-            leased, self._troubled = bool(self._leased), True
+            self._troubled = True
         else:
             self._troubled = False
-            self._sure_until = began + LEASE_SECONDS - MARGIN if leased else 0.0
-        self._leased, self._renew_at = leased, now + (RENEW_SECONDS if leased else RETRY_SECONDS)
-        return leased
+        return self._leased
+
+    def renewed(self, leased: bool | None, began: float) -> None:
+        """As `Leased` says."""
+        if leased is None:
+            self._leased = bool(self._leased)
+        else:
+            self._leased, self._sure_until = leased, began + LEASE_SECONDS - MARGIN if leased else 0.0
+        self.renew_at = self._clock.time() + (RENEW_SECONDS if self._leased else RETRY_SECONDS)
+        (self._shared.leases.add if self._leased else self._shared.leases.drop)(self)
+
+    def leave(self) -> None:
+        """Nobody polls the job any more: its lease is not renewed again."""
+        self._shared.leases.drop(self)
 
     async def give_up(self) -> None:
         """The run leaves a job that goes on: end the lease, so that the next run need not wait to take the job over."""

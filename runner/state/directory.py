@@ -102,9 +102,10 @@ class DirectoryStore:
             within = Deadline.after(clock, FINISH_SECONDS, "the time to save").min(deadline)
             await run(partial(self._finish, descriptor, state), within, path)
 
-        descriptor = await run(self._open_lock, deadline, path)
+        descriptor, loaded = await run(self._first_try, deadline, path)
         try:
-            held = LoadedState(await self._locked(descriptor, deadline), clock.time(), self._saver(deadline))
+            state = await self._locked(descriptor, deadline) if loaded is None else self._told(loaded)
+            held = LoadedState(state, clock.time(), self._saver(deadline))
         except BaseException:
             await finish(None)
             raise
@@ -133,6 +134,15 @@ class DirectoryStore:
 
     def _open_lock(self) -> int:
         return self._place.sessions().open_file(self._lock, os.O_RDWR | os.O_CREAT)
+
+    def _first_try(self) -> tuple[int, _Loaded | None]:
+        """The open lock file, and the state where nobody else holds the lock: mostly all in one errand of the thread."""
+        descriptor = self._open_lock()
+        try:
+            return descriptor, self._load_locked(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def _load_locked(self, descriptor: int) -> _Loaded | None:
         return self._load() if try_lock(descriptor) else None

@@ -142,6 +142,12 @@ class JobLedger(Protocol):
         """Take or renew the lease of an entry until Unix time `until`; false where another holder's has not run out."""
         ...
 
+    async def renew(
+        self, holders: Mapping[str, str], *, now: float, until: float, deadline: Deadline
+    ) -> frozenset[str]:
+        """As `lease`, of several entries in one write: the holder of each key. The keys whose lease was given."""
+        ...
+
     async def triggered(
         self,
         key: str,

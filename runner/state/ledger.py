@@ -206,6 +206,18 @@ class Ledger:
         """Take or renew the lease of an entry until Unix time `until`; false where another holder's has not run out."""
         return self._write(_LEASE, (holder, until, key, holder, now)) == 1
 
+    def renew(self, holders: Mapping[str, str], *, now: float, until: float) -> frozenset[str]:
+        """As `lease` for each key with its holder, in one transaction; the keys whose lease was given."""
+        try:
+            with self._db:
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.execute("BEGIN IMMEDIATE")
+                lease = ((key, self._db.execute(_LEASE, (of, until, key, of, now))) for key, of in holders.items())
+                return frozenset(key for key, done in lease if done.rowcount == 1)
+        except sqlite3.Error as error:
+            told = f"{self._path}: cannot be written ({error}); check space and rights of state.dir"
+            raise self._problem(error, told) from None
+
     def triggered(
         self, key: str, job_id: ExternalText | str, *, external: bool = False, carried: Mapping[str, str] | None = None
     ) -> None:

@@ -100,6 +100,13 @@ class PostgresqlLedger:
         values = {"key": key, "holder": holder, "seconds": until - now}
         return await self._connections.one(sql.LEASE, values, deadline) is not None
 
+    async def renew(
+        self, holders: Mapping[str, str], *, now: float, until: float, deadline: Deadline
+    ) -> frozenset[str]:
+        """As in JobLedger; see `lease`."""
+        values = {"keys": [*holders], "holders": [*holders.values()], "seconds": until - now}
+        return frozenset(row[0] for row in await self._connections.rows(sql.RENEW, values, deadline))
+
     async def triggered(
         self,
         key: str,

@@ -80,6 +80,10 @@ ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, lease_until = excluded
 LEASE = f"""
 UPDATE sync_runner_syncs SET holder = %(holder)s, lease_until = {_NOW} + %(seconds)s
 WHERE key = %(key)s AND (holder = %(holder)s OR lease_until <= {_NOW}) RETURNING key"""
+RENEW = f"""
+UPDATE sync_runner_syncs AS s SET holder = asked.holder, lease_until = {_NOW} + %(seconds)s
+FROM unnest(%(keys)s::text[], %(holders)s::text[]) AS asked (key, holder)
+WHERE s.key = asked.key AND (s.holder = asked.holder OR s.lease_until <= {_NOW}) RETURNING s.key"""
 TRIGGERED = """
 UPDATE sync_runner_syncs SET job_id = %(job_id)s, shown_id = %(shown)s, foreign_job = %(external)s, carried = %(carried)s
 WHERE key = %(key)s RETURNING key"""

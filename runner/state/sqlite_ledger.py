@@ -89,6 +89,12 @@ class SqliteLedger:
         """As in JobLedger."""
         return await self._do(lambda ledger: ledger.lease(key, holder, now=now, until=until), deadline)
 
+    async def renew(
+        self, holders: Mapping[str, str], *, now: float, until: float, deadline: Deadline
+    ) -> frozenset[str]:
+        """As in JobLedger."""
+        return await self._do(lambda ledger: ledger.renew(holders, now=now, until=until), deadline)
+
     async def triggered(
         self,
         key: str,
