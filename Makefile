@@ -58,7 +58,20 @@ test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m "not alone" -n auto
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m alone
 
-test-servers: $(VENV)/.dev $(VENV)/.servers $(SERVERS:%=$(VENV)/.%) ## The matrix on real servers: Airflow, allauth, Dagster, Celery with Flower, Keycloak, Prefect; oauth2-proxy; needs redis-server, Maven, a JDK and Go
+# Home Assistant wants Python 3.13; the servers of npm want Node.js 20. Only sqlite3 is compiled.
+HOME_ASSISTANT_PYTHON ?= 3.13
+$(VENV)/.home-assistant: $(VENV)/.dev tests/servers/locks/home-assistant.lock
+	$(BIN)/uv venv --quiet --clear --python $(HOME_ASSISTANT_PYTHON) $(VENV)/home-assistant
+	$(BIN)/uv pip install --quiet --python $(VENV)/home-assistant/bin/python --require-hashes -r tests/servers/locks/home-assistant.lock
+	@touch $@
+
+NPM_SERVERS := directus n8n
+$(NPM_SERVERS:%=$(VENV)/.%): $(VENV)/.%: tests/servers/npm/%/package-lock.json
+	rm -rf $(VENV)/$* && cp -r tests/servers/npm/$* $(VENV)/$*
+	cd $(VENV)/$* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm rebuild --loglevel=error sqlite3
+	@touch $@
+
+test-servers: $(VENV)/.dev $(VENV)/.servers $(SERVERS:%=$(VENV)/.%) $(VENV)/.home-assistant $(NPM_SERVERS:%=$(VENV)/.%) ## The matrix on real servers: Airflow, allauth, Dagster, Celery with Flower, Directus, Home Assistant, Keycloak, n8n, Prefect; oauth2-proxy; needs redis-server, Maven, a JDK, Go, Python 3.13 and Node.js 20
 	$(BIN)/python -m pytest tests/servers -m servers -n 2 --dist loadgroup -rxX $(PYTEST_ARGS)
 
 test-cluster: $(VENV)/.dev build/helm ## The tests on a Kubernetes cluster of two nodes, which SYNC_RUNNER_CLUSTER starts and breaks

@@ -151,7 +151,7 @@ class SyncJob(Frozen):
     """How many are done; None: not told."""
     poll_after: float | None = None
     """Seconds after which the API asks to be polled again (Retry-After)."""
-    carried: dict[str, str] = field(default_factory=dict)
+    carried: dict[str, JSON] = field(default_factory=dict)
     """What the trigger's response gave for later requests, by the profile's names."""
     begun_at: float | None = None
     """When the trigger left that began it, by the monotonic clock; None: it ran already."""

@@ -13,12 +13,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
     parser.add_argument(
         "what",
-        choices=("list", "show", "validate", "schema", "test"),
-        help="list all, print one, check a file, print the JSON Schema, or try one at the API (needs --base-url and secrets)",
+        choices=("list", "show", "validate", "schema", "new", "test"),
+        help="list all, print one, check a file, print the JSON Schema, draft one from an OpenAPI "
+        "document or a recording (HAR), or try one at the API (needs --base-url and secrets)",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="a built-in profile's name or a YAML file")
+    parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="a built-in profile's name or a file")
     parser.add_argument(
         "--sync", metavar="TYPE", help="with test: a harmless sync to trigger and cancel; none: not tried"
+    )
+    parser.add_argument(
+        "--run",
+        action="store_true",
+        help="with test --sync: follow the job to its end, and show every value with its unit",
     )
     parser.add_argument(
         "--param", action="append", default=[], metavar="KEY=VALUE", help="with test: a parameter for that sync"
@@ -39,10 +45,27 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.what == "show":
         sys.stdout.write(yaml_source.text(profiles.locate(arguments.name)))
         return 0
+    if arguments.what == "new":
+        return _new(arguments.name)
     if arguments.what == "test":
         from runner.engine import profile_trial as trial
 
         return trial.test(arguments)
     profiles.load(arguments.name)
     sys.stdout.write(f"{arguments.name}: valid\n")
+    return 0
+
+
+def _new(name: str) -> int:
+    """Print a draft; what it leaves open goes to standard error."""
+    from pathlib import Path
+
+    from runner.profile.drafts import draft
+
+    text = draft(Path(name))
+    sys.stdout.write(text)
+    try:
+        profiles.parse(yaml_source.parse(text.encode(), "draft"))
+    except UsageError as left:
+        sys.stderr.write(f"{left}\n")
     return 0

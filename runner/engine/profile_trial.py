@@ -27,11 +27,11 @@ def test(arguments: argparse.Namespace) -> int:
         if sync is not None:
             sys.stdout.write(
                 f"{visit.account.name}: a sync of type {sync.sync_type} will be triggered at {visit.settings.base_url}, "
-                "and cancelled where the API can\n"
+                f"{'and followed to its end' if arguments.run else 'and cancelled where the API can'}\n"
             )
             sys.stdout.flush()
         trial = Trial(profile, visit.account.provider, visit.account.api, SystemClock(), visit.observer)
-        await trial.run(sync, str(uuid.uuid4()), visit.deadline)
+        await trial.run(sync, str(uuid.uuid4()), visit.deadline, to_end=arguments.run)
         _show([_cleaned(one, visit) for one in trial.findings])
         codes.extend(one.code for one in trial.findings if one.code)
 

@@ -71,6 +71,7 @@ class PreparedRequest(Frozen):
     body: bytes | None = None
     takes_redirect: bool = False
     may_be_cut: bool = False
+    values: Mapping[str, Any] = field(default_factory=dict)  # that filled it, for expressions about its answer
 
     def __repr__(self) -> str:
         """Only what holds no secret."""
@@ -110,7 +111,7 @@ def _filled(endpoint: str, request: Request, values: Mapping[str, Any]) -> Prepa
     elif payload is not None:
         headers["Content-Type"] = "application/json"
         body = json.dumps(payload).encode()
-    return PreparedRequest(endpoint, request.method, target, headers, body)
+    return PreparedRequest(endpoint, request.method, target, headers, body, values=values)
 
 
 def _remedy(name: str) -> str:

@@ -26,9 +26,9 @@ from runner.models import JSON, JobStatus, SyncJob
 from runner.profile import Profile, extraction
 from runner.profile.absence import says_nothing
 from runner.profile.expressions import find, shape
-from runner.profile.extraction import text
+from runner.profile.extraction import structure, text
 from runner.profile.listings import Listing
-from runner.profile.models import Jobs, Request, Source
+from runner.profile.models import Jobs, Request
 
 OLDER_SECONDS = 3600.0  # listings are read until they show jobs that are older than a trigger by so much
 REFUSED_BY_VALUE = frozenset({400, 404, 422})  # what the settings name is unknown to the API, or not to its liking
@@ -99,6 +99,17 @@ class JobApi:
         values = {**await self._requests.values(deadline, observer, job), **more}
         return await self._requests.signed(endpoint, request, values, deadline, observer)
 
+    async def values(self, job: SyncJob, deadline: Deadline, observer: Observer) -> Mapping[str, Any]:
+        """What requests and expressions about `job` may name."""
+        return await self._requests.values(deadline, observer, job)
+
+    async def ask(
+        self, endpoint: str, request: Request, job: SyncJob, deadline: Deadline, observer: Observer
+    ) -> Response:
+        """The answer to another request about `job`, sent once."""
+        values = await self._requests.values(deadline, observer, job)
+        return await self._requests.read(endpoint, request, values, deadline, observer)
+
     async def trigger(self, sync: PlannedSync, key: str, deadline: Deadline, observer: Observer) -> SyncJob | Conflict:
         """Ask for a job. Where the answer was lost or cannot be read, the error's `sent` says that it may be taken."""
         trigger = self.profile.trigger
@@ -110,18 +121,26 @@ class JobApi:
         }
         # Even with a key only what was certainly not taken is sent again here; `decide` says what comes of the rest.
         answer = await self._requests.send(
-            "trigger", trigger.request, values, Safety.NON_IDEMPOTENT, deadline, observer
+            "trigger",
+            trigger.request,
+            values,
+            Safety.NON_IDEMPOTENT,
+            deadline,
+            observer,
+            trigger.conflict,
+            trigger.accepted,
         )
-        if answer.status in trigger.accepted and (answer.is_json or self._id_beside_body):
+        if extraction.fits(trigger.conflict, answer, values):
+            named = text(answer, trigger.conflict_job_id, values)
+            return Conflict(None if named is None else ExternalText(named), self._requests.words(answer) or "")
+        taken = extraction.fits(trigger.accepted, answer, values)
+        if taken and (answer.is_json or self._id_beside_body):
             try:
                 return self._begun(answer, sync, key, values)
             except ContractError as error:
                 raise ContractError(f"trigger: {error}", sent=True) from None
-        if extraction.fits(trigger.conflict, answer):
-            named = text(answer, _body_at(trigger.conflict_job_id))
-            return Conflict(None if named is None else ExternalText(named), self._requests.words(answer) or "")
         refused = self._requests.refused("trigger", answer)
-        if answer.status in {*retry.MAYBE_TAKEN, *trigger.accepted} and not self._requests.refused_by_name(answer):
+        if (taken or answer.status in retry.MAYBE_TAKEN) and not self._requests.refused_by_name(answer):
             without = "" if answer.is_json else " without JSON"
             raise Unreachable(f"trigger: the API answered {answer.status}{without}", retry_after=answer.retry_after)
         if answer.is_page and isinstance(refused, StrayAnswer):  # of a gate or firewall, which has let nothing through
@@ -140,8 +159,10 @@ class JobApi:
         """The job that an accepted trigger has begun."""
         trigger = self.profile.trigger
         found = key if self.profile.single else text(answer, trigger.job_id, values)
-        job = extraction.job(self.profile, find(answer.body, trigger.job), job_id=found, begun=True)
-        carried = {name: text(answer, sources) for name, sources in trigger.carry.items()}
+        shown = find(answer.body, trigger.job, values)
+        job = extraction.job(self.profile, shown, job_id=found, begun=True)
+        known = {**values, "job_id": job.job_id.raw}
+        carried = {name: structure(answer, sources, known) for name, sources in trigger.carry.items()}
         kept = {name: value for name, value in carried.items() if value is not None}
         return replace(job, sync_type=job.sync_type or sync.sync_type, carried=kept, begun_at=answer.left_at)
 
@@ -152,17 +173,17 @@ class JobApi:
         """
         poll = self.profile.status
         values = await self._requests.values(deadline, observer, job)
-        answer = await self._requests.read("status", poll.request, values, deadline, observer)
-        if extraction.tells(poll.missing, answer):
+        answer = await self._requests.read("status", poll.request, values, deadline, observer, poll.missing)
+        if extraction.tells(poll.missing, answer, values):
             said = self._requests.words(answer)
             told = f"{answer.status}: {said}" if said else str(answer.status)
             raise self._missing(job, told)
-        if not sure and extraction.tells(poll.unsure, answer):
+        if not sure and extraction.tells(poll.unsure, answer, values):
             raise JobMissing(
                 f"status: the API answers so of jobs that it never had too, and this runner has started no job "
                 f"{show(job.job_id, 80)}"
             )
-        found = self._shown(self._requests.body("status", answer, poll.accepted))
+        found = self._shown(self._requests.body("status", answer, poll.accepted, values), values)
         if extraction.idle(self.profile, found):
             if job.status is JobStatus.PENDING:  # taken, and not begun
                 return replace(job, poll_after=answer.retry_after)
@@ -178,10 +199,10 @@ class JobApi:
             poll_after=answer.retry_after,
         )  # fmt: skip
 
-    def _shown(self, body: JSON) -> JSON:
+    def _shown(self, body: JSON, values: Mapping[str, Any]) -> JSON:
         """The job's own object; None where the answer says that there is none. Raises ContractError for another shape."""
         place = self.profile.status.job
-        found = find(body, place)
+        found = find(body, place, values)
         if found is None and not says_nothing(body, place):
             raise ContractError(f"status: nothing at `{place}` (shape: {shape(body)})")
         return found
@@ -206,10 +227,10 @@ class JobApi:
         """What an API of one job at a time shows, called `name`; None where it shows that there is no job."""
         poll = self.profile.status
         values = await self._requests.values(deadline, observer)
-        answer = await self._requests.read("status", poll.request, values, deadline, observer)
-        if extraction.tells(poll.missing, answer):
+        answer = await self._requests.read("status", poll.request, values, deadline, observer, poll.missing)
+        if extraction.tells(poll.missing, answer, values):
             return None
-        found = self._shown(self._requests.body("status", answer, poll.accepted))
+        found = self._shown(self._requests.body("status", answer, poll.accepted, values), values)
         if found is None or extraction.idle(self.profile, found):
             return None
         return replace(extraction.job(self.profile, found, job_id=name), poll_after=answer.retry_after)
@@ -232,6 +253,14 @@ class JobApi:
 
         listed = await self._read_list(listing, values, None, older, deadline, observer)
         return listed.only(lambda job: job.sync_type in (sync_type, None) and self._mine(job))
+
+    async def with_key(self, key: str, deadline: Deadline, observer: Observer) -> Listed | None:
+        """The jobs that hold our key, whoever is told as their user; None where the API cannot tell."""
+        listing = self.profile.by_key
+        if listing is None:
+            return None
+        values = {**await self._requests.values(deadline, observer), "idempotency_key": key}
+        return await self._read_list(listing, values, None, bool, deadline, observer)
 
     def _mine(self, job: SyncJob) -> bool:
         """Whether the job is this user's, as far as both are told."""
@@ -266,16 +295,20 @@ class JobApi:
         if cancel is None:
             raise ContractError("cancel: this profile has no way to cancel a job")
         values = await self._requests.values(deadline, observer, job)
-        answer = await self._requests.send("cancel", cancel.request, values, Safety.IDEMPOTENT, deadline, observer)
-        if answer.status not in cancel.accepted:
+        for lookup in cancel.lookups:
+            values |= await self._requests.look_up(lookup, values, deadline, observer)
+        answer = await self._requests.send(
+            "cancel", cancel.request, values, Safety.IDEMPOTENT, deadline, observer, accepted=cancel.accepted
+        )
+        if not extraction.fits(cancel.accepted, answer, values):
             refused = self._requests.refused("cancel", answer)
-            if extraction.tells(self.profile.status.missing, answer):
+            if extraction.tells(self.profile.status.missing, answer, values):
                 raise UsageError(f"{refused}; check the job's id with `status`")
             raise refused
         if cancel.job is None or not answer.is_json:
             return None
         with suppress(ContractError):  # it was taken: the poll that follows tells what came of it
-            return extraction.job(self.profile, find(answer.body, cancel.job), job_id=job.job_id.raw)
+            return extraction.job(self.profile, find(answer.body, cancel.job, values), job_id=job.job_id.raw)
         return None
 
     async def _read_list(
@@ -299,18 +332,14 @@ class JobApi:
                 answer = await self._requests.read(LIST, request, filled, deadline, observer)
             else:
                 answer = await self._requests.send(LIST, request, filled, safety, deadline, observer)
-            self._requests.body(LIST, answer, listing.accepted)
+            self._requests.body(LIST, answer, listing.accepted, filled)
             return page, answer
 
         base_path = urlsplit(self._client.address).path
-        listed = await read_pages(Reading(self.profile, listing, enough), base_path, ask)
+        listed = await read_pages(Reading(self.profile, listing, enough, values), base_path, ask)
         for lack in ("partial", "skipped"):
             told = getattr(listed, lack)
             if told is not None and lack not in self._told:
                 self._told.add(lack)
                 observer.emit(events.ListIncomplete(told))
         return listed
-
-
-def _body_at(expression: str | None) -> tuple[Source, ...]:
-    return () if expression is None else (Source(body=expression),)

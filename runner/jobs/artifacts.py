@@ -83,18 +83,18 @@ class JobFiles:
         answer = await self._client.fetch(call, until, self._observer)
         if answer.status in listing.missing:
             return []
-        found = find(answer.body, listing.list_) if answer.status in listing.accepted else None
+        found = find(answer.body, listing.list_, call.values) if answer.status in listing.accepted else None
         if not isinstance(found, list):
             raise ContractError(f"artifacts: no list of files came ({answer.status}, shape: {shape(answer.body)})")
-        return [self._entry(one) for one in found]
+        return [self._entry(one, call.values) for one in found]
 
-    def _entry(self, entry: JSON) -> ListedFile:
+    def _entry(self, entry: JSON, values: Mapping[str, Any]) -> ListedFile:
         listing = self._artifacts.listing
         assert listing is not None
-        name, size, sha256 = (find(entry, place) for place in (listing.name, listing.size, listing.sha256))
+        name, size, sha256 = (find(entry, place, values) for place in (listing.name, listing.size, listing.sha256))
         if not isinstance(name, str):
             raise ContractError(f"artifacts: no file name at `{listing.name}` (shape: {shape(entry)})")
-        carried = {key: find(entry, place) for key, place in listing.carry.items()}
+        carried = {key: find(entry, place, values) for key, place in listing.carry.items()}
         told = size if isinstance(size, int) and not isinstance(size, bool) else None
         return ListedFile(name, told, sha256 if isinstance(sha256, str) and sha256 else None, carried)
 

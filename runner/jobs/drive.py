@@ -46,7 +46,7 @@ def facts_of(shared: SyncContext, sync: PlannedSync) -> Facts:
         sync_type=sync.sync_type,
         key_seconds=float("inf") if trigger.names_once else KEY_SECONDS if trigger.idempotent else 0.0,
         names_job=trigger.names_job,
-        lists=trigger.names_job or profile.running is not None or profile.single is not None,
+        lists=trigger.names_job or any((profile.running, profile.by_key, profile.single)),
         cancels=profile.cancel is not None,
         job_attempts=policy.job_attempts,
         patience=policy.patience,

@@ -1,7 +1,7 @@
 """Listings over the wire: page after page as far as it is needed; what cannot be read is left out and told once."""
 # Decision 0101.
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -53,6 +53,7 @@ class Reading:
     profile: Jobs
     listing: Listing
     enough: Callable[[list[SyncJob]], bool]
+    values: Mapping[str, Any] = field(default_factory=dict)  # that its expressions may name
     jobs: list[SyncJob] = field(default_factory=list)
     unread: list[SyncJob] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -63,7 +64,7 @@ class Reading:
 
     def take(self, answer: Response) -> bool:
         """Read one page; whether there may be another that is needed."""
-        items = _entries(answer.body, self.listing.jobs)
+        items = _entries(answer.body, self.listing.jobs, self.values)
         self.pages += 1
         self.entries += len(items)
         found = [job for job in map(self._read, items) if job is not None]
@@ -117,8 +118,8 @@ async def read_pages(reading: Reading, base_path: str, ask: Ask) -> Listed:
     return reading.listed()
 
 
-def _entries(body: Any, expression: str) -> list[Any]:
-    found = find(body, expression)
+def _entries(body: Any, expression: str, values: Mapping[str, Any]) -> list[Any]:
+    found = find(body, expression, values)
     if not isinstance(found, list):
         raise ContractError(f"list: `{expression}` should be a list of jobs (shape: {shape(body)})")
     return found

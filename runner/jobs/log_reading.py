@@ -8,6 +8,7 @@ from typing import Any
 from runner.clock import Deadline
 from runner.errors import ContractError, RunnerError
 from runner.events.observer import Observer
+from runner.http.body import decoded
 from runner.http.messages import PreparedRequest, Response
 from runner.http.streaming import SideClient, Streamed
 from runner.models import JSON
@@ -68,10 +69,11 @@ class LogReader:
         answer = await self._client.fetch(call, deadline, observer)
         if answer.status not in sections.accepted:
             raise ContractError(f"logs: the API answered {answer.status} to the list of sections")
-        found = find(answer.body, sections.list_)
+        found = find(answer.body, sections.list_, call.values)
         if not isinstance(found, list):
             raise ContractError(f"logs: `{sections.list_}` should be a list (shape: {shape(answer.body)})")
-        return [{name: find(one, place) for name, place in sections.carry.items()} for one in found[-MOST_SECTIONS:]]
+        carry = sections.carry.items()
+        return [{name: find(one, place, call.values) for name, place in carry} for one in found[-MOST_SECTIONS:]]
 
     async def _section(
         self, section: _Section, carried: Mapping[str, JSON], deadline: Deadline, observer: Observer
@@ -91,7 +93,8 @@ class LogReader:
         answer = await self._client.fetch(call, deadline, observer)
         if part.is_there(answer):
             part.answer = answer
-            yield part.counted(_text_of(find(answer.body, self._logs.text), part))
+            body = _nested(answer.body, self._logs.nested) if self._logs.nested else answer.body
+            yield part.counted(_text_of(find(body, self._logs.text, call.values), part))
 
     async def _streamed(
         self, part: "_Part", call: PreparedRequest, deadline: Deadline, observer: Observer
@@ -100,7 +103,9 @@ class LogReader:
             if not part.is_there(answer):
                 return
             part.answer = Response(answer.status, answer.headers, None, False, 0.0, 0.0, 0.0)
-            async for chunk in _lines(answer, self._logs.text, part) if self._logs.text else answer.chunks():
+            async for chunk in (
+                _lines(answer, self._logs.text, part, call.values) if self._logs.text else answer.chunks()
+            ):
                 if new := part.counted(chunk):
                     yield new
 
@@ -151,6 +156,12 @@ class _Part:
         return {"bytes": self.bytes, "lines": self.lines, "items": self.items}
 
 
+def _nested(data: JSON, place: str) -> JSON:
+    """What the JSON says that stands as a text in the body; None where it is none."""
+    found = find(data, place)
+    return decoded(found.encode(errors="replace"), "logs")[0] if isinstance(found, str) else None
+
+
 def _text_of(found: JSON, part: _Part) -> bytes:
     """What stands at the place of the text, as UTF-8: a text as it is, of a list each item as a line."""
     if isinstance(found, list):
@@ -163,24 +174,24 @@ def _line_of(found: JSON) -> str:
     return "" if found is None else found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
 
-async def _lines(answer: Streamed, place: str, part: _Part) -> AsyncIterator[bytes]:
+async def _lines(answer: Streamed, place: str, part: _Part, values: Mapping[str, Any]) -> AsyncIterator[bytes]:
     """The text of each line that is a JSON object; a line that is none as it is."""
     pending = b""
     async for chunk in answer.chunks():
         *whole, pending = (pending + chunk).split(b"\n")
         for line in whole:
-            yield _of_line(line, place, part)
+            yield _of_line(line, place, part, values)
         if len(pending) > LONGEST:
             yield pending
             pending = b""
     if pending:
-        yield _of_line(pending, place, part)
+        yield _of_line(pending, place, part, values)
 
 
-def _of_line(line: bytes, place: str, part: _Part) -> bytes:
+def _of_line(line: bytes, place: str, part: _Part, values: Mapping[str, Any]) -> bytes:
     part.items += 1
     try:
-        found = find(json.loads(line), place)
+        found = find(json.loads(line), place, values)
     except (ValueError, RecursionError, RunnerError):
         return line + b"\n"
     return (_line_of(found) + "\n").encode(errors="replace")

@@ -130,12 +130,17 @@ class Reads:
                 )
             except (JobMissing, JobForgotten):
                 return s.Found(self._now)
+        keyed = await self.api.with_key(state.key, until, self.observer) if state.key else None
+        if keyed and keyed.jobs:
+            return s.Found(self._now, ours=keyed.jobs[0])
         since = None if state.phase is Phase.MATCH else self.intended_at
         listed = await self.api.listed(self.sync.sync_type, until, self.observer, since) or Listed()
         mine, unread = [
             [job for job in jobs if not await self.journal.anothers(job, until)]
             for jobs in (listed.jobs, listed.unread)
         ]
-        found = match(mine, self.intended_at, self.api.skew, unread, whole=listed.partial is None)
         running = next((job for job in listed.jobs if not job.status.terminal), None)
+        if keyed is not None:  # a job without our key is not our trigger's
+            return s.Found(self._now, running=running, doubtful=bool(keyed.unread))
+        found = match(mine, self.intended_at, self.api.skew, unread, whole=listed.partial is None)
         return s.Found(self._now, found.ours, running, found.doubtful)

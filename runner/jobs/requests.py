@@ -1,7 +1,7 @@
 """Requests about jobs, filled in and sent with a session that is kept good. Knows no job."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from runner.models import SyncJob, UserSession
 from runner.profile import Profile, extraction, parameters
 from runner.profile.expressions import shape
 from runner.profile.models import Lookup, Request
+from runner.profile.parts import Rule
 
 DENIED = 403
 NOT_FOUND = 404
@@ -79,14 +80,15 @@ class JobRequests:
         if self._found is None:
             found: dict[str, Any] = {}
             for lookup in self.profile.jobs.lookups:
-                found |= await self._look_up(lookup, values | found, deadline, observer)
+                found |= await self.look_up(lookup, values | found, deadline, observer)
             self._found = found
         values |= self._found
         return values if job is None else {**values, **job.carried, "job_id": job.job_id.raw}
 
-    async def _look_up(
+    async def look_up(
         self, lookup: Lookup, values: Mapping[str, Any], deadline: Deadline, observer: Observer
     ) -> dict[str, Any]:
+        """What the lookup carries. Raises UsageError where the API has no such thing, or what a request can."""
         try:
             answer = await self.send("lookup", lookup.request, values, Safety.IDEMPOTENT, deadline, observer)
         except RunnerError as error:  # what is to follow was certainly not sent
@@ -96,7 +98,7 @@ class JobRequests:
             raise UsageError(
                 f"{self.refused('lookup', answer)} (asked for `{values.get('sync_type')}`); check the sync's type and parameters"
             )
-        body = self.body("lookup", answer, lookup.accepted)
+        body = self.body("lookup", answer, lookup.accepted, values)
         found = {}
         for name, sources in lookup.carry.items():
             value = extraction.structure(answer, sources, values)
@@ -112,11 +114,17 @@ class JobRequests:
         return ContractError(f"lookup: nothing at `{place}` (shape: {shape(body)})")
 
     async def read(
-        self, endpoint: str, request: Request, values: Mapping[str, Any], deadline: Deadline, observer: Observer
+        self,
+        endpoint: str,
+        request: Request,
+        values: Mapping[str, Any],
+        deadline: Deadline,
+        observer: Observer,
+        meant: tuple[Rule, ...] = (),
     ) -> Response:
         """Send a request that only reads, once: who polls goes on by himself. Raises Unreachable where a server fails."""
-        answer = await self.send(endpoint, request, values, None, deadline, observer)
-        if answer.status in retry.NOT_TAKEN | retry.MAYBE_TAKEN:
+        answer = await self.send(endpoint, request, values, None, deadline, observer, meant)
+        if answer.status in retry.NOT_TAKEN | retry.MAYBE_TAKEN and not extraction.tells(meant, answer, values):
             raise Unreachable(f"{endpoint}: the API answered {answer.status}", retry_after=answer.retry_after)
         return answer
 
@@ -128,17 +136,24 @@ class JobRequests:
         safety: Safety | None,
         deadline: Deadline,
         observer: Observer,
+        meant: tuple[Rule, ...] = (),
+        accepted: tuple[Rule, ...] = (),
     ) -> Response:
-        """Send with the session; where the API says it expired, once more with a new one. `safety` None: no other retry."""
+        """Send with the session; where the API says it expired, once more with a new one. `safety` None: no other retry.
+
+        `meant` are rules of answers that the caller understands, so that `errors.when` does not count for them. What they
+        or `accepted` say of redirects makes these answers like others.
+        """
         session = await self._session(deadline, observer)
         call = replace(prepare(endpoint, request, values), may_be_cut=endpoint == LIST)
-        answer = await self._signed(call, session, safety, deadline, observer)
+        redirects = tuple(rule for rule in (*meant, *accepted) if extraction.redirects((rule,)))
+        answer = await self._signed(call, session, safety, deadline, observer, redirects)
         if not self._expired(answer):
-            return self._errorless(endpoint, answer)
+            return self._errorless(endpoint, answer, values, meant)
         session = await self._session(deadline, observer, rejected=session)
-        answer = await self._signed(call, session, safety, deadline, observer)
+        answer = await self._signed(call, session, safety, deadline, observer, redirects)
         if not self.provider.expired(answer):
-            return self._errorless(endpoint, answer)
+            return self._errorless(endpoint, answer, values, meant)
         if answer.status == DENIED:
             self._rights.denied = True
             raise self.refused(endpoint, answer)
@@ -162,9 +177,17 @@ class JobRequests:
         """Whether a new session may help: 403 may mean a missing right, which a session that has just begun lacks too."""
         return self.provider.expired(answer) and not (answer.status == DENIED and self._rights.denied)
 
-    def _errorless(self, endpoint: str, answer: Response) -> Response:
+    def _errorless(
+        self, endpoint: str, answer: Response, values: Mapping[str, Any], meant: tuple[Rule, ...]
+    ) -> Response:
         """The answer. Raises ContractError for an error that hides behind a good status."""
-        if answer.status < 400 and extraction.fits(self.profile.errors.when, answer):
+        when = self.profile.errors.when
+        if (
+            when
+            and answer.status < 400
+            and extraction.fits(when, answer)
+            and not extraction.tells(meant, answer, values)
+        ):
             raise self.refused(endpoint, answer)
         return answer
 
@@ -192,22 +215,26 @@ class JobRequests:
         safety: Safety | None,
         deadline: Deadline,
         observer: Observer,
+        redirects: tuple[Rule, ...],
     ) -> Response:
         headers = {**call.headers, **self.provider.headers(session, call.target)}
-        signed = replace(call, headers=headers, takes_redirect=self.provider.takes_redirect)
+        signed = replace(call, headers=headers, takes_redirect=bool(redirects) or self.provider.takes_redirect)
         if safety is None:
             answer = await self.client.exchange(signed, 1, deadline, observer)
         else:
             answer = await self.client.send(signed, safety=safety, deadline=deadline, observer=observer)
         if answer.set_cookies:
             await self.provider.answered(session, answer, call.target, deadline)
-        if 300 <= answer.status < 400 and not self.provider.expired(answer):
+        is_redirect = 300 <= answer.status < 400 and not self.provider.expired(answer)
+        if is_redirect and not extraction.fits(redirects, answer):
             raise failures.redirected(call.endpoint, answer.status)
         return answer
 
-    def body(self, endpoint: str, answer: Response, accepted: Collection[int]) -> Any:
+    def body(
+        self, endpoint: str, answer: Response, accepted: tuple[Rule, ...], values: Mapping[str, Any] | None = None
+    ) -> Any:
         """The JSON of an accepted answer. Raises ContractError, or StrayAnswer for what is no JSON."""
-        if answer.status not in accepted:
+        if not extraction.fits(accepted, answer, values):
             raise self.refused(endpoint, answer)
         if not answer.is_json:
             kind = show(answer.headers.get("content-type", "no content type"), 60)

@@ -1,6 +1,8 @@
 """The named values that a job gives: read, held against their types, bounded. A value that does not fit is left out."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from runner.clock import Deadline
 from runner.errors import ContractError, RunnerError
@@ -24,14 +26,14 @@ async def read(
 ) -> dict[str, JSON]:
     """The values by their names. One that is not told is left out; of one that does not fit a warning tells."""
     try:
-        answer = await _answer(results, api, client, job, deadline, observer)
+        answer, values = await _answer(results, api, client, job, deadline, observer)
     except RunnerError as error:
         observer.emit(events.OutputUnread(job.shown_id, "results", str(error)))
         return {}
     found: dict[str, JSON] = {}
     for name, result in results.values.items():
         try:
-            one = fitting(answer, result)
+            one = fitting(answer, result, values)
         except (ContractError, Misfit):
             observer.emit(events.FieldUnreadable(job.shown_id, f"results.{name}"))
         else:
@@ -41,25 +43,26 @@ async def read(
 
 async def _answer(
     results: Results, api: JobApi, client: SideClient, job: SyncJob, deadline: Deadline, observer: Observer
-) -> Response:
+) -> tuple[Response, Mapping[str, Any]]:
+    """The answer, and the values that expressions about it may name."""
     if results.request is None:
         if api.last is None:
             raise ContractError("results: no response showed the job's end")
-        return api.last
+        return api.last, await api.values(job, deadline, observer)
     call = await api.signed("results", results.request, job, {}, deadline, observer)
     answer = await client.fetch(call, deadline, observer)
     if answer.status not in results.accepted:
         raise ContractError(f"results: the API answered {answer.status}")
-    return answer
+    return answer, call.values
 
 
 class Misfit(ValueError):
     """The value is not of its type, or too long."""
 
 
-def fitting(answer: Response, result: Result) -> JSON:
+def fitting(answer: Response, result: Result, values: Mapping[str, Any] | None = None) -> JSON:
     """The value; None where it is not told. Raises Misfit, or ContractError."""
-    found = value(answer, result.at)
+    found = value(answer, result.at, values)
     if found is None:
         return None
     if isinstance(found, str) and result.type != "string":  # from a header

@@ -1,6 +1,6 @@
 """The trial of a profile: each thing it says is done once at the real API, and judged. What came is told without values."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from runner.auth.interface import SessionProvider
@@ -10,13 +10,16 @@ from runner.events.observer import Observer, Record
 from runner.external import show
 from runner.frozen import Frozen
 from runner.http.messages import Response
+from runner.jobs import trial_values
 from runner.jobs.api import Conflict, JobApi
 from runner.jobs.plan import PlannedSync
-from runner.models import SyncJob, UserSession
+from runner.models import JobStatus, SyncJob, UserSession
 from runner.profile import Profile, extraction
 from runner.profile import suggestions as suggest
 from runner.profile.expressions import find, shape
 
+POLL_SECONDS = 1.0
+CANCEL_SECONDS = 15.0  # within which a cancelled job should have ended
 FITS, NOT, ABSENT, SKIPPED = "fits", "does not fit", "absent", "not tried"
 
 
@@ -42,6 +45,7 @@ class Trial:
         self._events: list[Any] = []
         self._observer = Observer(clock, [*observer.listeners, self._note], observer.context)
         self._answer: Response | None = None
+        self._seen: list[str] = []
         self.findings: list[Finding] = []
         api.listen(self._heard)
 
@@ -51,8 +55,8 @@ class Trial:
     def _heard(self, _endpoint: str, answer: Response) -> None:
         self._answer = answer
 
-    async def run(self, sync: PlannedSync | None, key: str, deadline: Deadline) -> None:
-        """Login, refresh and listings, and with a `sync` also trigger, status and cancel."""
+    async def run(self, sync: PlannedSync | None, key: str, deadline: Deadline, *, to_end: bool = False) -> None:
+        """Login, refresh and listings, and with a `sync` also trigger, status and cancel; `to_end`: its end in place of that."""
         session = await self._login(deadline)
         if session is None:
             return
@@ -67,7 +71,7 @@ class Trial:
         job = await self._trigger(api, sync, key, deadline)
         if job is not None:
             job = await self._status(api, job, deadline) or job
-            await self._cancel(api, job, deadline)
+            await (self._to_end if to_end else self._cancel)(api, job, deadline)
 
     async def _login(self, deadline: Deadline) -> UserSession | None:
         if self._profile.auth.static:
@@ -84,9 +88,11 @@ class Trial:
         told = "logged in" + (" with a one-time code" if session.token.mfa_verified else "")
         self._add("auth.steps", FITS, told)
         fields = self._profile.auth.session
+        if fields is not None and self._answer is not None:
+            self._rows(trial_values.of_session(fields, self._answer, session.carried))
         for name, value in (("refresh_token", session.refresh_token), ("expires_in", session.expires_at)):
             wanted = fields is not None and getattr(fields, name) is not None
-            if wanted and value is None:
+            if wanted and value is None and not any(row.part == f"auth.session.{name}" for row in self.findings):
                 self._missing(f"auth.session.{name}", name)
         return session
 
@@ -146,7 +152,11 @@ class Trial:
             return None
         self._add("jobs.status", FITS, f"job {show(now.job_id, 40)} is {now.status}")
         optional = ("sync_type", "progress", "start_time", "total_items", "processed_items")
-        body = find(self._answer.body, self._api.profile.status.job) if self._answer else None
+        body = (
+            find(self._answer.body, self._api.profile.status.job, await self._api.values(job, deadline, self._observer))
+            if self._answer
+            else None
+        )
         for name in optional:
             profile = getattr(self._api.profile.fields, name)
             if profile is not None and find(body, profile) is None:
@@ -160,19 +170,70 @@ class Trial:
         asked = await self._judged("jobs.cancel", lambda: self._asked_to_cancel(api, job, deadline))
         if asked is None:
             return
-        try:
-            after = await api.poll(job, deadline, self._observer)
-        except RunnerError:  # told by the row of jobs.status already
-            self._add("jobs.cancel", FITS, "accepted")
+        until = Deadline.after(self._clock, CANCEL_SECONDS, "the trial's patience").min(deadline)
+        after = await self._ended(api, job, until)
+        if after is None:
+            return
+        if after.status is JobStatus.CANCELLED:
+            self._add("jobs.cancel", FITS, "the job is cancelled")
+        elif after.status.terminal:
+            self._add(
+                "jobs.cancel", FITS, f"the job is {after.status}", fix="see jobs.words, if that should say cancelled"
+            )
         else:
-            self._add("jobs.cancel", FITS, f"the job is {after.status}")
+            told = f"accepted, and {CANCEL_SECONDS:.0f} s later the job is {after.status}"
+            self._add(
+                "jobs.cancel", NOT, told, fix="see `path` and `accepted`: does it cancel?", code=ExitCode.CONTRACT
+            )
+
+    async def _ended(self, api: JobApi, job: SyncJob, until: Deadline) -> SyncJob | None:
+        """The job when it has ended, or at the deadline; None where a poll does not fit, which is told."""
+        words: list[str] = []
+        while True:
+            now: SyncJob | None = await self._judged("jobs.status", lambda: api.poll(job, until, self._observer))
+            if now is None:
+                return None
+            if not words or words[-1] != now.status:
+                words.append(now.status)
+            if now.status.terminal or until.remaining <= POLL_SECONDS:
+                self._seen = words
+                return now
+            await self._clock.sleep(POLL_SECONDS)
+
+    async def _to_end(self, api: JobApi, job: SyncJob, deadline: Deadline) -> None:
+        """Follow the job to its end, and show every value that was read."""
+        began = self._clock.monotonic()
+        now = await self._ended(api, job, deadline)
+        if now is None:
+            return
+        told = f"{', '.join(self._seen)} within {self._clock.monotonic() - began:.0f} s"
+        ended = now.status.terminal
+        self._add("jobs.status", FITS if ended else NOT, told, code=0 if ended else ExitCode.DEADLINE)
+        self._rows(trial_values.of_job(self._profile, now))
+        results = self._profile.jobs.results
+        if results is None or not ended:
+            return
+        values = await api.values(now, deadline, self._observer)
+        answer = self._answer
+        if results.request is not None:
+            request = results.request
+            answer = await self._judged(
+                "jobs.results", lambda: api.ask("results", request, now, deadline, self._observer)
+            )
+        if answer is not None:
+            self._rows(trial_values.of_results(results, answer, values))
+
+    def _rows(self, rows: Iterable[trial_values.Row]) -> None:
+        for part, fits, told, fix in rows:
+            self._add(part, FITS if fits else NOT, told, fix=fix, code=0 if fits else ExitCode.CONTRACT)
 
     async def _asked_to_cancel(self, api: JobApi, job: SyncJob, deadline: Deadline) -> bool:
         """Raises ContractError where the profile misreads what came: a run would go on, and poll."""
         await api.cancel(job, deadline, self._observer)
         cancel, answer = self._api.profile.cancel, self._answer
         if cancel is not None and cancel.job is not None and answer is not None and answer.is_json:
-            extraction.job(self._api.profile, find(answer.body, cancel.job), job_id=job.job_id.raw)
+            values = await self._api.values(job, deadline, self._observer)
+            extraction.job(self._api.profile, find(answer.body, cancel.job, values), job_id=job.job_id.raw)
         return True
 
     async def _judged(self, part: str, ask: Callable[[], Awaitable[Any]]) -> Any:

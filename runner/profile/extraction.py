@@ -12,6 +12,7 @@ from runner.profile.expressions import find, shape
 from runner.profile.informing import Informing
 from runner.profile.models import Errors, Jobs, Source
 from runner.profile.parts import Rule
+from runner.profile.template import PathText
 from runner.profile.transforms import searched, transformed
 
 MAX_MESSAGE = 200  # characters that are shown of the API's own words
@@ -100,9 +101,9 @@ def meant(rule: Rule, answer: Seen, known: Known | None = None) -> bool:
     return rule.when is None or bool(find(answer.body, rule.when, known))
 
 
-def tells(rules: tuple[Rule, ...], answer: Seen) -> bool:
+def tells(rules: tuple[Rule, ...], answer: Seen, known: Known | None = None) -> bool:
     """Whether one of the rules means the answer, and it is the API's word: JSON, or of a kind that the rule names."""
-    return any((answer.is_json or rule.without_json) and meant(rule, answer) for rule in rules)
+    return any((answer.is_json or rule.without_json) and meant(rule, answer, known) for rule in rules)
 
 
 def redirects(rules: tuple[Rule, ...]) -> bool:
@@ -123,7 +124,10 @@ def text(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None =
 def structure(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> JSON:
     """A value of any kind, to be carried: an object or list as it is, all else as `text` has it, but for true and false."""
     found = value(answer, sources, known)
-    return found if isinstance(found, dict | list | bool) else _as_text(found, named(sources))
+    if isinstance(found, dict | list | bool):
+        return found
+    written = _as_text(found, named(sources))
+    return PathText(written) if written is not None and any(one.path for one in sources or ()) else written
 
 
 def flag(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> bool | None:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from runner.profile.parts import Expression, Part, Request, Sources, Status
+from runner.profile.parts import Expression, Part, Request, Rules, Sources, statuses
 
 
 class Pages(Part):
@@ -25,6 +25,6 @@ class Listing(Part):
     """How jobs are listed, newest first."""
 
     request: Request
-    accepted: Status = (200,)
+    accepted: Rules = statuses(200)
     jobs: Expression = "@"
     pages: Pages | None = Field(default=None, description="Absent: the first answer holds all that counts.")

@@ -18,13 +18,13 @@ from runner.profile.parts import (
     Expression,
     Part,
     Request,
-    Rule,
     Rules,
     RulesOrNone,
     Source,
     Sources,
     Status,
     listed,
+    statuses,
 )
 
 __all__ = [
@@ -38,7 +38,7 @@ def _types(value: Any) -> Any:
     return {one: one for one in value} if isinstance(value, list) and all(isinstance(o, str) for o in value) else value
 
 
-Word = str | int
+Word = bool | str | int
 Words = Annotated[
     tuple[Word, ...], Field(strict=False), BeforeValidator(listed, json_schema_input_type=Word | list[Word])
 ]
@@ -87,7 +87,7 @@ class Lookup(Part):
     """A question before the first request about a sync, such as for the id behind a name."""
 
     request: Request
-    accepted: Status = (200,)
+    accepted: Rules = statuses(200)
     carry: Carry = Field(min_length=1, description="Values for all later requests about the sync.")
 
 
@@ -95,17 +95,17 @@ class Trigger(Part):
     """How a sync is started, and what the answers mean."""
 
     request: Request
-    accepted: Status = (200, 201, 202)
+    accepted: Rules = statuses(200, 201, 202)
     job: Expression = Field(default="@", description="Where the job stands; one without a status counts as pending.")
     job_id: Sources | None = Field(
         default=None, description="Where its id stands, if not in the job; `{value: idempotency_key}`: we name it."
     )
     carry: Carry = Field(default={}, description="Values for the status and cancel requests.")
     conflict: RulesOrNone = Field(
-        default_factory=lambda: (Rule(status=(409,)),),
+        default_factory=lambda: statuses(409),
         description="Answers that mean: such a job is running already. Empty: the API never says so.",
     )
-    conflict_job_id: Expression | None = None
+    conflict_job_id: Sources | None = None
     idempotent: bool = Field(
         default=False, description="A repeat with the same ${idempotency_key} returns the first answer."
     )
@@ -129,10 +129,10 @@ class StatusRead(Part):
     """How one job is looked up."""
 
     request: Request
-    accepted: Status = (200,)
+    accepted: Rules = statuses(200)
     job: Expression = "@"
     missing: Rules = Field(
-        default_factory=lambda: (Rule(status=(404,)),),
+        default_factory=lambda: statuses(404),
         description="Answers in JSON, or of another kind that the rule names, that mean: there is no such job.",
     )
     missing_is_gone: bool = Field(
@@ -147,8 +147,11 @@ class StatusRead(Part):
 class Cancel(Part):
     """How a job is cancelled."""
 
+    lookups: Annotated[tuple[Lookup, ...], Field(strict=False)] = Field(
+        default=(), description="Questions before it, whose values the request uses."
+    )
     request: Request
-    accepted: Status = (200, 202, 204)
+    accepted: Rules = statuses(200, 202, 204)
     job: Expression | None = Field(default="@", description="Where the job stands in the answer; null: nowhere.")
 
 
@@ -171,6 +174,10 @@ class Jobs(Part):
     trigger: Trigger
     status: StatusRead
     running: Listing | None = None
+    by_key: Listing | None = Field(
+        default=None,
+        description="The jobs that hold our ${idempotency_key}, such as by a tag: each is our trigger's, and no other.",
+    )
     recent: Listing | None = None
     cancel: Cancel | None = None
     logs: Logs | None = None

@@ -50,6 +50,9 @@ class Logs(Part):
         default="text",
         description="text: the body itself; json: `text` in the body; lines: `text` in each line's JSON.",
     )
+    nested: Expression | None = Field(
+        default=None, description="Where the body holds JSON as a text; `text` is then about what that says."
+    )
     text: Expression | None = Field(
         default=None, description="Where the text stands in JSON: a text, or a list of lines (JMESPath)."
     )
@@ -60,6 +63,8 @@ class Logs(Part):
     def _where(self) -> "Logs":
         if (self.form == "text") != (self.text is None):
             raise ValueError("give `text`, the place of the text, with `form: json` and `form: lines`, and only there")
+        if self.nested is not None and self.form != "json":
+            raise ValueError("`nested` goes with `form: json`")
         if self.cursor is not None and self.cursor.count == "items" and self.form == "text":
             raise ValueError("`count: items` goes with `form: json` or `lines`; count bytes or lines")
         return self

@@ -5,7 +5,7 @@ from typing import Any
 
 from runner.profile.models import Jobs
 from runner.profile.output_models import ArtifactListing, Artifacts, Logs, LogSections, Results
-from runner.profile.template_checks import Fault, known_sources, request_faults, text_faults
+from runner.profile.template_checks import Fault, known_sources, named_faults, request_faults, text_faults
 from runner.yaml_source import Place
 
 NAMES = frozenset({"cursor", "file"})
@@ -21,7 +21,8 @@ def faults(jobs: Jobs, known: frozenset[str], sometimes: frozenset[str]) -> Iter
         yield from _artifacts(("jobs", "artifacts"), jobs.artifacts, known, sometimes)
     for key, part in (("logs", jobs.logs), ("results", jobs.results), ("artifacts", jobs.artifacts)):
         if part:
-            yield from _expressions(("jobs", key), part.model_dump(by_alias=True, exclude_none=True))
+            own = known | frozenset(part.sections.carry if isinstance(part, Logs) and part.sections else ())
+            yield from _expressions(("jobs", key), part.model_dump(by_alias=True, exclude_none=True), own, sometimes)
 
 
 def _logs(place: Place, logs: Logs, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
@@ -44,7 +45,7 @@ def _results(place: Place, results: Results, known: frozenset[str], sometimes: f
     if results.request:
         yield from request_faults((*place, "request"), results.request, known, sometimes)
     for name, result in results.values.items():
-        yield from known_sources((*place, "values", name), result.at, frozenset())
+        yield from known_sources((*place, "values", name), result.at, known)
 
 
 def _artifacts(place: Place, artifacts: Artifacts, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
@@ -65,12 +66,12 @@ def _listed(
             yield Fault((*place, "carry", name), f"`{name}` has a meaning already; carry it by another name")
 
 
-def _expressions(place: Place, part: Any) -> Iterator[Fault]:
-    """Values that an expression names: here there are none."""
+def _expressions(place: Place, part: Any, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
+    """Faults of the values that expressions name."""
     for key, value in part.items() if isinstance(part, dict) else enumerate(part):
         if key in ("request", "title"):  # templates
             continue
         if isinstance(value, dict | list | tuple):
-            yield from _expressions((*place, key), value)
+            yield from _expressions((*place, key), value, known, sometimes)
         elif isinstance(value, str) and "${" in value:
-            yield Fault((*place, key), "an expression here can name no value; write it without ${}")
+            yield from named_faults((*place, key), value, known, sometimes)

@@ -61,6 +61,7 @@ class Source(Part):
         default=None,
         description="Regular expression; its first group counts, else the whole. At most two open repeats.",
     )
+    path: bool = Field(default=False, description="Its slashes stay slashes in the path of a request.")
     unit: Literal["s", "ms"] = Field(default="s", description="Of a time or lifetime that is a number.")
 
     @model_validator(mode="after")
@@ -136,6 +137,7 @@ class Rule(Part):
 
 
 def _ruled(value: Any) -> Any:
+    """A status, a rule, or a list of both, as a list of rules."""
     given = value if isinstance(value, list | tuple) else [value]
     if given and all(isinstance(one, int) for one in given):
         return [{"status": list(given)}]
@@ -149,7 +151,7 @@ def _of_bodies(value: Any) -> Any:
 
 Rules = Annotated[
     tuple[Rule, ...],
-    Field(min_length=1, strict=False),
+    Field(strict=False),
     BeforeValidator(_ruled, json_schema_input_type=int | Rule | list[int | Rule]),
 ]
 RulesOrNone = Annotated[
@@ -162,3 +164,8 @@ BodyRules = Annotated[  # a plain text is an expression of the body
     Field(strict=False),
     BeforeValidator(_of_bodies, json_schema_input_type=Expression | Rule | list[Expression | Rule]),
 ]
+
+
+def statuses(*numbers: int) -> tuple[Rule, ...]:
+    """The rule that an answer has one of these statuses."""
+    return (Rule(status=numbers),)

@@ -33,7 +33,8 @@ def text(path: Path, profile: Profile) -> str:
 
 def _fingerprint(path: Path) -> str:
     models = [
-        Path(__file__).with_name(name) for name in ("models.py", "auth_models.py", "output_models.py", "parts.py")
+        Path(__file__).with_name(name)
+        for name in ("models.py", "auth_models.py", "output_models.py", "listings.py", "parts.py")
     ]
     return hashlib.sha256(b"".join(one.read_bytes() for one in (path, *models))).hexdigest()
 

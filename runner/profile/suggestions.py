@@ -16,8 +16,17 @@ _ALSO = {
     "processed_items": ("processed_items", "processed", "done", "completed_items", "rowsSynced"),
     "total_items": ("total_items", "total", "count"),
     "error_message": ("error_message", "error", "message", "failure_reason", "job_explanation", "status_message"),
-    "start_time": ("start_time", "started_at", "start_date", "started", "startTime"),
-    "end_time": ("end_time", "ended_at", "finished_at", "finished", "end_date", "endTime"),
+    "start_time": (
+        "start_time",
+        "started_at",
+        "start_date",
+        "started",
+        "startTime",
+        "startedAt",
+        "created_at",
+        "createdAt",
+    ),
+    "end_time": ("end_time", "ended_at", "finished_at", "finished", "end_date", "endTime", "stoppedAt", "finishedAt"),
     "sync_type": ("sync_type", "type", "kind", "jobType", "name"),
 }
 
@@ -37,6 +46,14 @@ def _below(body: JSON, place: str, deep: int) -> Iterator[tuple[str, JSON]]:
         yield from _below(body[0], f"{place}[0]", deep - 1)
     else:
         yield place or "@", body
+
+
+def named(field: str, body: JSON, *, deep: int = 4) -> str | None:
+    """The path in `body` whose last name is one that APIs have for the `field` of a profile, the shallowest first; or None."""
+    found: dict[str, str] = {}
+    for path, _value in sorted(paths(body, deep=deep), key=lambda one: one[0].count(".")):
+        found.setdefault(path.rpartition(".")[2], path)
+    return next((found[name] for name in _ALSO.get(field, (field,)) if name in found and "[" not in found[name]), None)
 
 
 def where(field: str, body: JSON) -> str | None:

@@ -7,9 +7,7 @@ from runner.profile import expressions, template
 from runner.profile.parts import Request, Source
 from runner.yaml_source import Place
 
-EXPRESSIONS = frozenset(
-    {"when", "body", "jwt", "job", "jobs", "conflict_job_id"}
-)  # keys whose expressions may name values
+EXPRESSIONS = frozenset({"when", "body", "jwt", "job", "jobs"})  # keys whose expressions may name values
 
 
 class Fault(NamedTuple):
@@ -41,12 +39,17 @@ def expression_faults(
             continue
         if (key not in EXPRESSIONS and (place[-1:] != ("fields",))) or "${" not in value:
             continue
-        for name, may_be_absent in expressions.names(value):
-            if name in optional and not may_be_absent:
-                yield Fault((*place, key), f"`{name}` may be absent; write ${{{name}?}}")
-            elif name not in known | optional:
-                listed = ", ".join(sorted(known | optional)) or "none"
-                yield Fault((*place, key), f"no value named `{name[:60]}`; known here: {listed}")
+        yield from named_faults((*place, key), value, known, optional)
+
+
+def named_faults(place: Place, expression: str, known: frozenset[str], optional: frozenset[str]) -> Iterator[Fault]:
+    """Faults of the values that one expression names."""
+    for name, may_be_absent in expressions.names(expression):
+        if name in optional and not may_be_absent:
+            yield Fault(place, f"`{name}` may be absent; write ${{{name}?}}")
+        elif name not in known | optional:
+            listed = ", ".join(sorted(known | optional)) or "none"
+            yield Fault(place, f"no value named `{name[:60]}`; known here: {listed}")
 
 
 def parts(request: Request) -> dict[str, Any]:

@@ -10,25 +10,36 @@ from typing import Any
 from runner.models import JobStatus
 from runner.profile import auth_validation, output_validation, template
 from runner.profile.listings import Listing
-from runner.profile.models import Jobs, Login, Parameter, Profile
+from runner.profile.models import Cancel, Jobs, Login, Lookup, Parameter, Profile, StatusRead
 from runner.profile.template_checks import Fault, expression_faults, known_sources, parts, request_faults
 from runner.yaml_source import Place
 
 SYNC = frozenset({"sync_type", "account"})
-TRIGGER = SYNC | {"start_date", "end_date", "force_full", "idempotency_key"}
+DATES = frozenset({"start_date", "end_date"})  # which not every sync has
+TRIGGER = SYNC | DATES | {"force_full", "idempotency_key"}
+
+
+LEFT_OPEN = "__FILL_IN"  # `profiles new` marks so what it could not tell
 
 
 def faults(profile: Profile | Login) -> Iterator[Fault]:
     """Everything that does not fit together."""
+    yield from _left_open((), profile.model_dump(mode="json", by_alias=True, exclude_none=True))
     always = frozenset(f"params.{name}" for name, one in profile.parameters.items() if _always(one))
     sometimes = frozenset(f"params.{name}" for name in profile.parameters) - always
     yield from auth_validation.faults(profile.auth, always, sometimes)
     yield from _parameters(profile.parameters, () if isinstance(profile, Login) else profile.jobs.sync_types)
     if isinstance(profile, Profile):
         yield from _jobs(profile)
-        others = profile.jobs.model_dump(exclude={"lookups"}, exclude_none=True)
-        yield from expression_faults(("jobs",), others, frozenset())
         yield from expression_faults(("errors",), profile.errors.model_dump(exclude_none=True), frozenset())
+
+
+def _left_open(place: Place, part: Any) -> Iterator[Fault]:
+    """What a draft left open."""
+    if isinstance(part, str) and LEFT_OPEN in part:
+        yield Fault(place, f"`{part[:60]}` is for you to fill in: `profiles new` could not tell it")
+    for key, inner in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ():
+        yield from _left_open((*place, key), inner)
 
 
 def _parameters(parameters: Mapping[str, Parameter], types: Collection[str]) -> Iterator[Fault]:
@@ -47,32 +58,58 @@ def _jobs(profile: Profile) -> Iterator[Fault]:
     jobs = profile.jobs
     always = frozenset(f"params.{name}" for name, one in profile.parameters.items() if _always(one))
     sometimes = frozenset(f"params.{name}" for name in profile.parameters) - always
-    every = SYNC | always
-    known = every | jobs.carried
-    carried = known | frozenset(jobs.trigger.carry) | (frozenset() if jobs.single else {"job_id"})
-    place: Place = ("jobs",)
-    seen: frozenset[str] = frozenset()
-    for index, lookup in enumerate(jobs.lookups):
-        yield from request_faults((*place, "lookups", index, "request"), lookup.request, every | seen, sometimes)
-        yield from _carried((*place, "lookups", index), lookup.carry, TRIGGER | {"job_id", "limit"})
-        carry = {key: [one.model_dump(exclude_none=True) for one in sources] for key, sources in lookup.carry.items()}
-        yield from expression_faults((*place, "lookups", index, "carry"), carry, every | seen, sometimes)
-        seen |= frozenset(lookup.carry)
-    yield from _carried((*place, "trigger"), jobs.trigger.carry, TRIGGER | jobs.carried | {"job_id", "limit"})
-    yield from request_faults((*place, "trigger", "request"), jobs.trigger.request, TRIGGER | known, sometimes)
-    yield from request_faults((*place, "status", "request"), jobs.status.request, carried, sometimes)
+    known = SYNC | always | jobs.carried
+    of_job = known | frozenset(jobs.trigger.carry) | (frozenset() if jobs.single else {"job_id"})
+    yield from _lookups(("jobs",), jobs.lookups, SYNC | always, sometimes)
+    yield from _trigger(jobs, TRIGGER | known, sometimes)
+    yield from _part(("jobs", "status"), jobs.status, of_job, sometimes)
     yield from _carried_by_trigger(jobs)
-    if jobs.running:
-        yield from _listing((*place, "running"), jobs.running, known, sometimes)
-    if jobs.recent:
-        yield from _listing((*place, "recent"), jobs.recent, frozenset({"limit", "account"}) | always, sometimes)
+    for key, listing, names, absent in (
+        ("running", jobs.running, known, sometimes),
+        ("by_key", jobs.by_key, known | {"idempotency_key"}, sometimes),
+        ("recent", jobs.recent, frozenset({"limit", "account"}) | always, sometimes),
+    ):
+        if listing:
+            yield from _listing(("jobs", key), listing, names, absent)
     if jobs.cancel:
-        yield from request_faults((*place, "cancel", "request"), jobs.cancel.request, carried, sometimes)
-    yield from output_validation.faults(jobs, carried, sometimes)
-    yield from known_sources((*place, "trigger", "job_id"), jobs.trigger.job_id or (), TRIGGER | known)
+        yield from _lookups(("jobs", "cancel"), jobs.cancel.lookups, of_job, sometimes)
+        found = frozenset(name for lookup in jobs.cancel.lookups for name in lookup.carry)
+        yield from _part(("jobs", "cancel"), jobs.cancel, of_job | found, sometimes)
+    yield from output_validation.faults(jobs, of_job, sometimes)
+    yield from expression_faults(("jobs", "fields"), jobs.fields.model_dump(exclude_none=True), frozenset())
     yield from _key(jobs)
     yield from _words(jobs)
     yield from _single(jobs)
+
+
+def _lookups(
+    place: Place, lookups: tuple[Lookup, ...], known: frozenset[str], sometimes: frozenset[str]
+) -> Iterator[Fault]:
+    """Each lookup may use what those before it carry."""
+    for index, lookup in enumerate(lookups):
+        at: Place = (*place, "lookups", index)
+        yield from _part(at, lookup, known, sometimes)
+        yield from _carried(at, lookup.carry, TRIGGER | {"job_id", "limit"}, known)
+        known |= frozenset(lookup.carry)
+
+
+def _trigger(jobs: Jobs, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
+    place, trigger = ("jobs", "trigger"), jobs.trigger
+    yield from request_faults((*place, "request"), trigger.request, known, sometimes)
+    expressions = trigger.model_dump(exclude_none=True)
+    yield from expression_faults(place, expressions, (known - DATES) | {"job_id"}, sometimes | DATES)
+    yield from _carried(place, trigger.carry, TRIGGER | jobs.carried | {"job_id", "limit"}, known | {"job_id"})
+    for key, sources in (("job_id", trigger.job_id), ("conflict_job_id", trigger.conflict_job_id)):
+        yield from known_sources((*place, key), sources or (), known)
+
+
+def _part(
+    place: Place, part: Lookup | StatusRead | Cancel, known: frozenset[str], sometimes: frozenset[str]
+) -> Iterator[Fault]:
+    """A request, and the expressions about its answer."""
+    yield from request_faults((*place, "request"), part.request, known, sometimes)
+    dumped = part.model_dump(exclude={"lookups"}, exclude_none=True)
+    yield from expression_faults(place, dumped, known, sometimes)
 
 
 def _listing(place: Place, listing: Listing, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
@@ -82,6 +119,7 @@ def _listing(place: Place, listing: Listing, known: frozenset[str], sometimes: f
     counted = frozenset({by}) if by in ("offset", "page") else frozenset[str]()
     later = frozenset({by}) if by == "cursor" else frozenset[str]()
     yield from request_faults((*place, "request"), listing.request, known | counted, sometimes | later)
+    yield from expression_faults(place, listing.model_dump(exclude_none=True), known, sometimes)
     if pages is None:
         return
     used = {name for name, _optional, _at in template.names(parts(listing.request))}
@@ -104,11 +142,11 @@ def _always(parameter: Parameter) -> bool:
     return (parameter.required or parameter.default is not None) and not parameter.sync_types
 
 
-def _carried(place: Place, carry: dict[str, Any], taken: frozenset[str]) -> Iterator[Fault]:
+def _carried(place: Place, carry: dict[str, Any], taken: frozenset[str], known: frozenset[str]) -> Iterator[Fault]:
     for name, sources in carry.items():
         if name in taken:
             yield Fault((*place, "carry", name), f"`{name}` has a meaning already; carry it by another name")
-        yield from known_sources((*place, "carry", name), sources, frozenset())
+        yield from known_sources((*place, "carry", name), sources, known)
 
 
 def _carried_by_trigger(jobs: Jobs) -> Iterator[Fault]:
@@ -137,7 +175,8 @@ def _words(jobs: Jobs) -> Iterator[Fault]:
             before = owner.setdefault((type(word), word), state)
             if before != state:
                 yield Fault(("jobs", "words", state), f"the word `{word}` stands for {before} already")
-    for state in (JobStatus.RUNNING, JobStatus.COMPLETED, JobStatus.FAILED):
+    never_told = jobs.words.get(JobStatus.FAILED) == ()  # written so: the API never tells of failures
+    for state in (JobStatus.RUNNING, JobStatus.COMPLETED, *([] if never_told else [JobStatus.FAILED])):
         if not jobs.words.get(state):
             yield Fault(("jobs", "words"), f"no word for `{state.value}`: such a job would break the contract")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.external import ExternalText
 from runner.frozen import Frozen
+from runner.models import JSON
 
 KEPT_EACH = 24  # newest entries of each sync that are kept; with what is open, and the last success
 PRUNE_SECONDS = 86400.0  # once in so long a run forgets what is old
@@ -30,7 +31,7 @@ class Entry(Frozen):
     processed_items: int | None = None
     error: str | None = None
     external: bool = False
-    carried: Mapping[str, str] = field(default_factory=dict)
+    carried: Mapping[str, JSON] = field(default_factory=dict)
     run_key: str | None = None
     holder: str = ""
     lease_until: float = 0.0

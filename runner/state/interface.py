@@ -14,6 +14,7 @@ from runner.clock import Deadline
 from runner.errors import RunnerError
 from runner.external import ExternalText
 from runner.frozen import Frozen
+from runner.models import JSON
 from runner.state.entry import Entry
 from runner.state.record import AccountState, Codec
 
@@ -155,7 +156,7 @@ class JobLedger(Protocol):
         deadline: Deadline,
         *,
         external: bool = False,
-        carried: Mapping[str, str] | None = None,
+        carried: Mapping[str, JSON] | None = None,
     ) -> None:
         """Remember the job, and what its trigger's answer carried; `external`: another's, adopted because it runs.
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from runner.errors import StateMoved, UsageError
 from runner.external import ExternalText, raw
+from runner.models import JSON
 from runner.state.entry import COLUMNS, KEPT_EACH
 from runner.state.entry import Entry as Entry  # tests and tools take it from here
 from runner.state.file_lock import open_lock, try_lock
@@ -219,7 +220,7 @@ class Ledger:
             raise self._problem(error, told) from None
 
     def triggered(
-        self, key: str, job_id: ExternalText | str, *, external: bool = False, carried: Mapping[str, str] | None = None
+        self, key: str, job_id: ExternalText | str, *, external: bool = False, carried: Mapping[str, JSON] | None = None
     ) -> None:
         """Remember the job that the API gave, and what it `carried`; `foreign`: another's, adopted because it runs."""
         self._write(

@@ -15,6 +15,7 @@ from uuid import uuid4
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, RunnerError, StateError, Unreachable
 from runner.external import ExternalText, raw, show
+from runner.models import JSON
 from runner.state import postgresql_statements as sql
 from runner.state.entry import KEPT_EACH, PRUNE_SECONDS, Entry
 from runner.state.interface import FINISH_SECONDS, Turn, trigger_key
@@ -114,7 +115,7 @@ class PostgresqlLedger:
         deadline: Deadline,
         *,
         external: bool = False,
-        carried: Mapping[str, str] | None = None,
+        carried: Mapping[str, JSON] | None = None,
     ) -> None:
         """As in JobLedger."""
         values = {

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+from runner.models import JSON
 from runner.state.entry import COLUMNS
 
 NAMES = tuple(name.strip() for name in COLUMNS.split(","))
@@ -145,6 +146,6 @@ WITH syncs AS (
 SELECT (SELECT count(*) FROM syncs), (SELECT count(*) FROM accounts)"""
 
 
-def as_json(carried: Mapping[str, str]) -> str:
+def as_json(carried: Mapping[str, JSON]) -> str:
     """What a trigger's answer carried, as text."""
     return json.dumps(dict(carried))

@@ -15,6 +15,7 @@ from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, StateError
 from runner.external import ExternalText
 from runner.limiter import FairLimiter
+from runner.models import JSON
 from runner.state.entry import Entry
 from runner.state.file_lock import open_lock, try_lock
 from runner.state.file_worker import FileWorker
@@ -102,7 +103,7 @@ class SqliteLedger:
         deadline: Deadline,
         *,
         external: bool = False,
-        carried: Mapping[str, str] | None = None,
+        carried: Mapping[str, JSON] | None = None,
     ) -> None:
         """As in JobLedger."""
         await self._write(lambda ledger: ledger.triggered(key, job_id, external=external, carried=carried), deadline)

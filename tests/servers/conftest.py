@@ -11,15 +11,21 @@ import pytest
 from tests.servers.airflow_server import Airflow
 from tests.servers.allauth_server import Allauth
 from tests.servers.dagster_server import Dagster
+from tests.servers.directus_server import Directus
 from tests.servers.flower_server import Flower
+from tests.servers.home_assistant_server import HomeAssistant
 from tests.servers.interface import Place, RealServer
+from tests.servers.n8n_server import N8n
 from tests.servers.prefect_server import Prefect
 
 SERVERS: dict[str, Callable[[Path, ExitStack], Any]] = {
     "airflow": Airflow,
     "allauth": Allauth,
     "dagster": Dagster,
+    "directus": Directus,
     "flower": Flower,
+    "home-assistant": HomeAssistant,
+    "n8n": N8n,
     "prefect": Prefect,
 }
 

@@ -1,6 +1,7 @@
 """Processes in an environment of their own: started, waited for until they answer, stopped, started again."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from types import TracebackType
 import httpx
 import pytest
 
+NPM = {"directus": "cli.js", "n8n": "bin/n8n"}  # where each has its program
 ENVIRONMENTS = Path(__file__).parents[2] / ".venv"
 PATIENCE = 300.0  # seconds until a server counts as never starting: two cores may be busy with other tests
 _FOREIGN = ("AIRFLOW_", "CELERY_", "COV", "DAGSTER_", "DJANGO_", "FLOWER_", "PREFECT_")
@@ -48,15 +50,22 @@ def tool(environment: str, name: str = "python") -> Path:
     return program
 
 
-def answers(url: str) -> Callable[[], bool]:
-    """Tells whether somebody answers there, with any status."""
+def npm_program(name: str) -> list[str | Path]:
+    """Node.js with a program that the Makefile installs by npm. Fails the test where either is missing."""
+    node, file = shutil.which("node"), ENVIRONMENTS / name / "node_modules" / name / NPM[name]
+    if node is None or not file.exists():
+        pytest.fail(f"{file} or node is missing: install Node.js 20, then make .venv/.{name}")
+    return [node, file]
+
+
+def answers(url: str, word: str = "") -> Callable[[], bool]:
+    """Tells whether somebody answers there, with any status, and with that word."""
 
     def asked() -> bool:
         try:
-            httpx.get(url, timeout=5)
+            return word in httpx.get(url, timeout=5).text
         except httpx.HTTPError:
             return False
-        return True
 
     return asked
 

@@ -18,6 +18,7 @@ import yaml
 from runner import profile as profiles
 from tests.servers.airflow_speaker import VIEWER, Airflow
 from tests.servers.described import DescribedServer, description
+from tests.servers.github_speaker import GitHub
 from tests.servers.speakers import CLIENT, LOGIN, Airbyte, Awx, DbtCloud, Jobs
 from tests.support.command_line import PATIENCE, Running
 from tests.support.in_process import RunOutput, run_here
@@ -61,6 +62,11 @@ APIS = [
     Api(
         "awx", Awx, {"api_token": "a-token"}, {"type": "nightly", "params": {"extra_vars": {"day": 1}}},
         ("new", "pending", "waiting", "running", "successful"), ("failed", "error"), "canceled", "/launch/", {},
+    ),
+    Api(
+        "github-workflow", GitHub, {"api_token": "a-token"}, {"type": "nightly.yml", "params": {"inputs": {"mode": "full"}}},
+        ("queued", "waiting", "in_progress", "success"), ("timed_out", "failure"), "cancelled", "/dispatches", {},
+        {"repository": "example/orders"},
     ),
 ]  # fmt: skip
 every_api = pytest.mark.parametrize("api", APIS, ids=str)
@@ -164,7 +170,11 @@ def test_every_word_of_the_description_is_known_to_the_profile(api: Api) -> None
 
 def _words(described: dict[str, Any]) -> set[Any]:
     """The enumeration of a job's states in the description; empty where it has none."""
-    schemas = described["components"]["schemas"]
+    components = described["components"]
+    filtered = components.get("parameters", {}).get("workflow-run-status")
+    if filtered:  # as GitHub has it; a run that is completed has one of the others as its conclusion
+        return set(filtered["schema"]["enum"]) - {"completed"}
+    schemas = components["schemas"]
     for schema in (schemas.get("DagRunState"), schemas.get("JobStatusEnum")):
         if schema:
             return set(schema["enum"])
@@ -282,6 +292,7 @@ LOGS = {
         "=== load, try 1", "load begins", "Task failed RuntimeError no data",
     ],
     "awx": ["TASK [load] ***", "fatal: [db]: FAILED! => the table is locked"],
+    "github-workflow": ["=== load", "failure: Process completed with exit code 1."],
     "dbt-cloud": ["dbt build", "1 of 2 OK", "2 of 2 ERROR"],
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import Finished, sync_runner
-from tests.support.scripted_api import Answers, Asked, ScriptedApi
+from tests.support.scripted_api import Answers, Asked, Route, ScriptedApi
 
 Say = Callable[[Asked], Answers]
 KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -133,6 +133,50 @@ class _Argo(ScriptedApi):
         return Answers(self.workflow(name))
 
 
+class _Jenkins(ScriptedApi):
+    """A build waits in the queue for its first poll, and keeps its number there."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, place = service, "/job/data/job/nightly"
+        super().__init__(
+            {
+                f"GET {place}/api/json": lambda _asked: Answers(self.builds(), headers=(("X-Jenkins", "2.500"),)),
+                f"POST {place}/build": self.build,
+                f"POST {place}/7/stop": lambda _asked: self.stop(),
+                f"GET {place}/7/logText/progressiveText": self.console,
+            }
+        )
+
+    def build(self, asked: Asked) -> Answers:
+        assert asked.headers["Authorization"].startswith("Basic ")
+        assert asked.form["json"] == '{"parameter": [{"name": "MODE", "value": "full"}]}'
+        self.service.start("12")
+        return Answers(None, 201, (("Location", f"{self.base_url}/queue/item/12/"),))
+
+    def builds(self) -> dict[str, Any]:
+        word = self.service.word("12") if self.service.jobs else None
+        if word == "QUEUED":
+            waits = {"id": 12, "why": "Waiting for next available executor", "inQueueSince": 1_767_225_600_000}
+            return {"name": "nightly", "builds": [], "queueItem": waits}
+        build = {
+            "number": 7, "queueId": 12, "building": word == "BUILDING", "result": None if word == "BUILDING" else word,
+            "timestamp": 1_767_225_600_000, "duration": 0, "description": None,
+        }  # fmt: skip
+        return {"name": "nightly", "builds": [build] if word else [], "queueItem": None}
+
+    def stop(self) -> Answers:
+        self.service.cancelled.append("12")
+        self.service.jobs["12"] = ["ABORTED"]
+        return Answers(None, 302, (("Location", "/job/data/job/nightly/7/"),))
+
+    def console(self, asked: Asked) -> Answers:
+        text = "Started by user op\nERROR: the disk is full\n"
+        start = int(asked.query["start"][0])
+        return Answers(
+            raw=text[start:].encode(), headers=(("X-Text-Size", str(len(text))), ("Content-Type", "text/plain"))
+        )
+
+
 # Profile, stand-in, parameters, then the words of a run that succeeds, fails, and goes on.
 CASES = {
     "databricks": (
@@ -142,6 +186,10 @@ CASES = {
     "gitlab-pipeline": (
         _gitlab, ["project='42'"],
         ["created", "pending", "running", "success"], ["running", "failed"], ["running"],
+    ),
+    "jenkins": (
+        _Jenkins, ["job=job/data/job/nightly", 'parameters=[{"name": "MODE", "value": "full"}]'],
+        ["QUEUED", "QUEUED", "BUILDING", "SUCCESS"], ["BUILDING", "FAILURE"], ["BUILDING"],
     ),
     "argo-workflows": (
         _Argo, ["namespace=data"],
@@ -154,7 +202,8 @@ every_profile = pytest.mark.parametrize("name", CASES)
 def _run(name: str, api: ScriptedApi, home: Path, *more: str) -> Finished:
     secrets = home / "secrets"
     secrets.mkdir(exist_ok=True)
-    (secrets / "api_token").write_text("tok-123", encoding="utf-8")
+    for secret in ("api_token", "username", "password"):
+        (secrets / secret).write_text("tok-123", encoding="utf-8")
     params = [word for one in CASES[name][1] for word in ("--set", f"params.{one}".replace("'", ""))]
     return sync_runner(
         "--base-url", api.base_url, "--profile", name, "--secrets-dir", str(secrets), "--state-dir", str(home / "state"),
@@ -194,8 +243,58 @@ def test_a_job_is_cancelled_at_the_deadline(name: str, tmp_path: Path) -> None:
 def test_a_refused_token_is_code_3(name: str, tmp_path: Path) -> None:
     refused = Answers({"message": "401 Unauthorized"}, 401)
     paths = {"databricks": "/api/2.1/jobs/run-now", "gitlab-pipeline": "/api/v4/projects/42/pipeline",
-             "argo-workflows": "/api/v1/workflows/data/submit"}  # fmt: skip
-    with ScriptedApi({f"POST {paths[name]}": refused}) as api:
+             "argo-workflows": "/api/v1/workflows/data/submit", "jenkins": "/job/data/job/nightly/build"}  # fmt: skip
+    routes: dict[str, Route] = {f"POST {paths[name]}": refused, "GET /job/data/job/nightly/api/json": refused}
+    with ScriptedApi(routes) as api:
         ended = _run(name, api, tmp_path)
     assert ended.code == 3, ended.stderr
-    assert "api_token" in ended.errors
+    assert ("password" if name == "jenkins" else "api_token") in ended.errors
+
+
+LOGS = {
+    "jenkins": ["Started by user op", "ERROR: the disk is full"],
+    "gitlab-pipeline": ["=== load", "ERROR: Job failed: exit code 1"],
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_the_log_of_a_failed_job_is_read(name: str, tmp_path: Path) -> None:
+    service = Service(CASES[name][3])
+    with CASES[name][0](service) as api:
+        if name == "gitlab-pipeline":
+            jobs = [{"id": 5, "name": "load", "status": "failed"}, {"id": 4, "name": "check", "status": "success"}]
+            api.routes["GET /api/v4/projects/42/pipelines/9/jobs"] = Answers(jobs)
+            api.routes["GET /api/v4/projects/42/jobs/4/trace"] = Answers(raw=b"")
+            api.routes["GET /api/v4/projects/42/jobs/5/trace"] = Answers(
+                raw=b"\x1b[31mERROR: Job failed: exit code 1\x1b[0m\n"
+            )
+        ended = _run(name, api, tmp_path)
+    assert ended.code == 4, ended.stderr
+    assert ended.report["syncs"][0]["log"] == LOGS[name]
+
+
+def test_a_build_that_waits_is_taken_out_of_the_queue_of_jenkins(tmp_path: Path) -> None:
+    service = Service(["QUEUED"])
+    with CASES["jenkins"][0](service) as api:
+
+        def out(asked: Asked) -> Answers:
+            assert asked.query["id"] == ["12"]
+            service.cancelled.append("12")
+            service.jobs.clear()
+            return Answers(None, 204)
+
+        api.routes["POST /queue/cancelItem"] = out
+        ended = _run("jenkins", api, tmp_path, "--set", "deadline.sync=2s")
+    assert ended.code == 6, ended.stderr
+    assert service.cancelled == ["12"]
+
+
+def test_a_job_that_jenkins_does_not_know_is_a_fault_of_the_settings(tmp_path: Path) -> None:
+    page = Answers(
+        raw=b"<html><h1>Not Found</h1></html>",
+        status=404,
+        headers=(("X-Jenkins", "2.500"), ("Content-Type", "text/html")),
+    )
+    with ScriptedApi({"GET /job/data/job/nightly/api/json": page}) as api:
+        ended = _run("jenkins", api, tmp_path)
+    assert ended.code == 2, ended.stderr

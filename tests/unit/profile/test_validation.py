@@ -78,7 +78,7 @@ def _mutations(good: dict[str, Any]) -> Iterator[Mutation]:
             yield "nowhere", place, _set(place, "nowhere")
         if place[-1] == "method":
             yield "method", place, _set(place, "FETCH")
-        if place[-1] == "path":
+        if place[-1] == "path" and isinstance(value, str):
             yield "path", place, _set(place, value.removeprefix("/"))
             yield "optional in path", place, _set(place, value + "/${sync_type?}")
         if place[-1] == "request":

@@ -1,0 +1,17 @@
+"""A first draft of a profile, from an API's description or from recorded exchanges. Pure, but for the file that is read."""
+
+from pathlib import Path
+
+from runner.profile.drafts import har, openapi
+from runner.profile.drafts.exchanges import MARK, Api
+from runner.profile.drafts.reading import read
+from runner.profile.drafts.writing import written
+
+__all__ = ["MARK", "draft"]
+
+
+def draft(path: Path) -> str:
+    """The draft as YAML, where what could not be told is marked. Raises UsageError for a file that is neither."""
+    data = read(path)
+    api: Api = har.api(data) if "log" in data else openapi.api(data, str(path))
+    return written(api)

@@ -1,0 +1,94 @@
+"""What a draft is made of: the exchanges that an API knows, each with a sample of what goes out and what comes back."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.profile.validation import LEFT_OPEN
+
+MARK = LEFT_OPEN  # begins what a person must fill in; `validate` refuses it
+
+NAMES: dict[str, tuple[str, ...]] = {  # how APIs call what the runner has a value for
+    "${username}": ("username", "user", "email", "login", "user_name", "identifier", "emailorldaploginid"),
+    "${password}": ("password", "pass", "passwd", "secret", "pwd"),
+    "${code?}": (
+        "otp",
+        "code",
+        "totp",
+        "mfa_code",
+        "mfacode",
+        "totp_code",
+        "otp_code",
+        "two_factor_code",
+        "token_code",
+    ),
+    "${client_id}": ("client_id", "clientid"),
+    "${client_secret}": ("client_secret", "clientsecret"),
+    "${refresh_token}": ("refresh_token", "refreshtoken", "refresh"),
+}
+SYNC: dict[str, tuple[str, ...]] = {
+    "${sync_type}": ("sync_type", "synctype", "job_type", "jobtype", "type", "kind", "job_name", "task", "task_name"),
+    "${start_date?}": ("start_date", "startdate", "start", "from", "since", "date_from"),
+    "${end_date?}": ("end_date", "enddate", "end", "to", "until", "date_to"),
+    "${force_full}": ("force_full", "forcefull", "full", "force", "full_refresh"),
+    "${idempotency_key}": (
+        "idempotency_key",
+        "idempotencykey",
+        "idempotency_token",
+        "client_token",
+        "request_id",
+        "dedup_key",
+    ),
+}
+
+
+class Word(str):
+    """A sample text that may be one of several."""
+
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request that the API knows, and a sample of its good answer. Segments of the path that vary are `{name}`."""
+
+    method: str
+    path: str
+    asks: Any = None  # a sample of the body that goes out
+    form: bool = False
+    status: int = 200
+    answer: Any = None  # a sample of the body that comes back
+    refusals: tuple[int, ...] = ()
+    headers: tuple[str, ...] = ()  # names of those that go out
+    needs: frozenset[str] = frozenset()  # keys of the body that must be there
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the path, in lower case."""
+        return [word for word in re.split(r"[^a-z0-9]+", snake(re.sub(r"\{[^}]*\}", "", self.path))) if word]
+
+
+@dataclass
+class Api:
+    """What is known of an API. `auth` is a part of the profile where the description itself says it."""
+
+    title: str
+    exchanges: list[Exchange]
+    base_path: str = ""
+    auth: dict[str, Any] = field(default_factory=dict)
+
+
+def snake(name: str) -> str:
+    """`jobType` as `job_type`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def plain(name: str) -> str:
+    """A name as parameters of a profile have it."""
+    bare = re.sub(r"[^a-z0-9_]+", "_", snake(name)).strip("_")
+    return bare if bare[:1].isalpha() else f"p_{bare}"
+
+
+def known_as(key: str, table: dict[str, tuple[str, ...]]) -> str | None:
+    """The runner's value for a key of that name."""
+    return next((value for value, names in table.items() if snake(key).replace("-", "_") in names), None)

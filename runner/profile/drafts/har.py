@@ -1,0 +1,116 @@
+"""Exchanges out of a recording (HAR 1.2). Of what was recorded only names and status words go into a draft, no other value."""
+
+import base64
+import json
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from runner.profile.drafts.exchanges import Api, Exchange, Word
+
+
+def api(document: dict[str, Any]) -> Api:
+    """What was recorded. What is not an exchange of JSON or a form is left out."""
+    log = document.get("log")
+    entries = log.get("entries") if isinstance(log, dict) else None
+    given = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+    read = [found for found in map(_exchange, given) if found is not None]
+    host = next((urlsplit(str(_part(one, "request").get("url", ""))).netloc for one in given), "")
+    return Api(f"An API, recorded at {host}" if host else "An API, recorded", _joined(_with_ids(read)))
+
+
+def _part(entry: dict[str, Any], name: str) -> dict[str, Any]:
+    found = entry.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _exchange(entry: dict[str, Any]) -> Exchange | None:
+    request, response = _part(entry, "request"), _part(entry, "response")
+    address = urlsplit(str(request.get("url", "")))
+    answer = _decoded(_part(response, "content"))
+    status = response.get("status")
+    if not address.path.startswith("/") or not isinstance(status, int) or (answer is None and status != 204):
+        return None
+    asks, form = _asks(_part(request, "postData"))
+    headers = request.get("headers")
+    names = tuple(str(one.get("name")) for one in headers if isinstance(one, dict)) if isinstance(headers, list) else ()
+    method = str(request.get("method", "GET")).upper()
+    return Exchange(method, address.path, asks, form, status, answer, headers=names)
+
+
+def _asks(data: dict[str, Any]) -> tuple[Any, bool]:
+    text = str(data.get("text") or "")
+    try:
+        return json.loads(text), False
+    except (ValueError, RecursionError):
+        fields = dict(parse_qsl(text, keep_blank_values=True))
+    listed = data.get("params")
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict):
+            fields.setdefault(str(one.get("name")), str(one.get("value")))
+    return fields or None, bool(fields)
+
+
+def _decoded(content: dict[str, Any]) -> Any:
+    text = str(content.get("text") or "")
+    try:
+        raw = base64.b64decode(text) if content.get("encoding") == "base64" else text.encode()
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _with_ids(exchanges: list[Exchange]) -> list[Exchange]:
+    """Segments of paths that an earlier answer gave as the id of something become `{id}`."""
+    ids: set[str] = set()
+    found = []
+    for one in exchanges:
+        path = "/".join("{id}" if segment in ids else segment for segment in one.path.split("/"))
+        found.append(Exchange(**{**vars(one), "path": path}))
+        if one.status < 300:
+            ids |= set(_ids(one.answer))
+    return found
+
+
+def _ids(answer: Any, deep: int = 4) -> list[str]:
+    if isinstance(answer, dict) and deep:
+        own = [
+            str(value)
+            for key, value in answer.items()
+            if key.lower().endswith(("id", "key", "number")) and _is_id(value)
+        ]
+        return own + [one for value in answer.values() for one in _ids(value, deep - 1)]
+    if isinstance(answer, list) and deep:
+        return [one for value in answer[:50] for one in _ids(value, deep - 1)]
+    return []
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and 0 < len(str(value)) <= 100
+
+
+def _joined(exchanges: list[Exchange]) -> list[Exchange]:
+    """One for each method and path: the last good one, with every word that was seen and every refusal."""
+    found: dict[tuple[str, str], Exchange] = {}
+    for one in exchanges:
+        before = found.get((one.method, one.path))
+        good = one if before is None or one.status < 300 else before
+        refused = {seen.status for seen in (before, one) if seen and seen.status >= 400}
+        refusals = tuple(sorted({*(before.refusals if before else ()), *refused}))
+        answer = _merged(before.answer if before and before.status < 300 else None, good.answer)
+        found[one.method, one.path] = Exchange(**{**vars(good), "refusals": refusals, "answer": answer})
+    return list(found.values())
+
+
+def _merged(before: Any, now: Any) -> Any:
+    """The later answer, whose texts know what stood there before."""
+    if isinstance(now, dict):
+        return {
+            key: _merged(before.get(key) if isinstance(before, dict) else None, value) for key, value in now.items()
+        }
+    if isinstance(now, list):
+        return [_merged(before[0] if isinstance(before, list) and before else None, one) for one in now[:1]]
+    if not isinstance(now, str):
+        return now
+    word = Word(now)
+    word.choices = tuple(dict.fromkeys([*getattr(before, "choices", ()), now]))
+    return word
