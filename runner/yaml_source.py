@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Document(Frozen):
     name: str
     data: dict[str, Any]
     lines: dict[Place, int]
+    spelled: dict[Place, str] = field(default_factory=dict)  # true and false that were written as on, off, yes or no
 
     def where(self, place: Iterable[str | int]) -> str:
         """`file:line` of the nearest known ancestor of `place`."""
@@ -76,7 +78,8 @@ def parse(raw: bytes, name: str) -> Document:
             if node is None:
                 return Document(name, {}, {})
             lines: dict[Place, int] = {}
-            _collect(node, (), lines, name, instance.construct_object)
+            spelled: dict[Place, str] = {}
+            _collect(node, (), lines, spelled, name, instance.construct_object)
             data = instance.construct_document(node)
         finally:
             instance.dispose()
@@ -88,7 +91,7 @@ def parse(raw: bytes, name: str) -> Document:
         raise UsageError(f"{name}: not valid YAML ({type(error).__name__})") from None
     if not isinstance(data, dict):
         raise UsageError(f"{name}:1: the file must hold keys and values, such as `base_url: https://sync.example.org`")
-    return Document(name, data, lines)
+    return Document(name, data, lines, spelled)
 
 
 def _check_text(raw: bytes, name: str) -> None:
@@ -121,7 +124,14 @@ def not_json(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
         yield place, f"a {type(data).__name__}, which JSON has not; write it in quotes"
 
 
-def _collect(node: Any, place: Place, lines: dict[Place, int], name: str, construct: Callable[[Any], object]) -> None:
+def _collect(
+    node: Any,
+    place: Place,
+    lines: dict[Place, int],
+    spelled: dict[Place, str],
+    name: str,
+    construct: Callable[[Any], object],
+) -> None:
     """Note each key's line; refuse a key that stands twice, which YAML would silently drop, and what no line would tell.
 
     Aliases are followed, and bounded with all else: a few lines of them can stand for millions of values.
@@ -137,13 +147,15 @@ def _collect(node: Any, place: Place, lines: dict[Place, int], name: str, constr
             if at in lines:
                 raise UsageError(f"{name}:{key.start_mark.line + 1}: the key `{at[-1]}` stands twice; keep one")
             lines[at] = key.start_mark.line + 1
-            _collect(value, at, lines, name, construct)
+            _collect(value, at, lines, spelled, name, construct)
     elif node.id == "sequence":
         for index, item in enumerate(node.value):
             at = (*place, index)
             lines[at] = item.start_mark.line + 1
-            _collect(item, at, lines, name, construct)
+            _collect(item, at, lines, spelled, name, construct)
     else:
+        if node.tag.endswith(":bool") and node.value.lower() not in ("true", "false"):
+            spelled[place] = node.value
         try:
             construct(node)
         except (ValueError, OverflowError):

@@ -21,6 +21,7 @@ _PLAIN = re.compile(r"@|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*", re.ASCII)
 _STEP = re.compile(r"\w+", re.ASCII)
 _VALUE = re.compile(r"\$\{([a-z_][a-z0-9_.]*)(\?)?\}")
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`""", re.DOTALL)
+_KEY_AS_TEXT = re.compile(r"""[=!<>]=\s*"[^"]*"(?!\s*[.\[(])""")
 
 
 def checked(expression: str) -> str:
@@ -29,6 +30,8 @@ def checked(expression: str) -> str:
         return expression
     if any("${" in quoted for quoted in _QUOTED.findall(expression)):
         raise ValueError("a value in an expression goes without quotes: [?name == ${sync_type}]")
+    if _KEY_AS_TEXT.search(expression):
+        raise ValueError("in JMESPath \"x\" is the name of a key; write a text as 'x'")
     _check(_VALUE.sub('`"x"`', expression))
     return expression
 

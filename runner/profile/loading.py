@@ -97,8 +97,19 @@ def _parsed(kind: type[Kind], doc: Document) -> Kind:
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         raise UsageError("\n".join(_line(doc, fault["loc"], _said(fault)) for fault in faults)) from None
+    _refuse(doc, _booleans(doc))
     _refuse(doc, validation.faults(found))
     return found
+
+
+def _booleans(doc: Document) -> Iterator[tuple[Place, str]]:
+    """Status words that were written as text, and that YAML reads as true or false."""
+    for place, text in doc.spelled.items():
+        if place[:2] in (("jobs", "words"), ("jobs", "single")):
+            yield (
+                place,
+                f"YAML reads `{text}` as true or false; write '{text}' in quotes for the text, or true or false",
+            )
 
 
 def _refuse(doc: Document, faults: Iterator[tuple[Place, str]]) -> None:

@@ -182,8 +182,8 @@ def test_a_schema_that_holds_itself_ends(tmp_path: Path) -> None:
 def test_the_command_prints_the_draft_and_tells_what_is_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["profiles", "new", "tests/servers/described/airbyte.yaml"]) == 0
+    assert cli.run(["profiles", "new", "tests/servers/described/airbyte.yaml"]) == 0
     said = capsys.readouterr()
     assert yaml.safe_load(said.out)["version"] == 1
     assert "jobs.words.pending" in said.err
-    assert cli.main(["profiles", "new", str(tmp_path / "none")]) == 2
+    assert cli.run(["profiles", "new", str(tmp_path / "none")]) == 2

@@ -18,11 +18,11 @@ WHOLE: dict[str, Any] = {
     "parameters": {"realm": {"type": "string", "default": "main"}},
     "auth": {
         "secrets": ["username", "password"],
-        "steps": {"one": {"request": {"path": "/login"}, "answers": [{"status": 200, "then": "done"}]}},
+        "steps": {"one": {"request": {"method": "POST", "path": "/login", "json": {"by": "${basic}"}}, "answers": [{"status": 200, "then": "done"}]}},
         "session": {"access_token": "token"},
     },
     "jobs": {
-        "trigger": {"request": {"method": "POST", "path": "/jobs"}},
+        "trigger": {"request": {"method": "POST", "path": "/jobs", "headers": {"X-Realm": "${params.realm}"}}},
         "status": {"request": {"path": "/jobs/${job_id}"}},
     },
 }

@@ -1,0 +1,190 @@
+"""Mistakes that are well-formed: what is never reached, never used, or never what it seems. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runner.profile import expressions, template
+from runner.profile.auth_models import Auth, Step
+from runner.profile.models import Login, Profile
+from runner.profile.parts import Request, Rule
+from runner.profile.template_checks import Fault, parts
+from runner.yaml_source import Place
+
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\$\$")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_BY_OTHERS = {
+    "basic": {"username", "password"}, "client_basic": {"client_id", "client_secret"},
+    "client_assertion": {"client_id", "client_key"}, "code": {"totp_seed"},
+}  # fmt: skip
+_ODD_PATHS = (
+    (re.compile(r"^//"), "begins with two slashes: that is another host; name hosts in `at`"),
+    (re.compile(r"\?"), "has a question mark; what follows it stands in `query`"),
+    (re.compile(r"[\s\\#]"), "has a space, a backslash or a #, which no path has"),
+    (re.compile(r"(^|/)\.\.?(/|$)"), "has a segment of dots, which clients take away"),
+    (re.compile(r"[{}]|/:[A-Za-z]"), "has a placeholder of another language; write ${name}"),
+)
+
+
+def faults(profile: Profile | Login) -> Iterator[Fault]:
+    """Everything of the kind."""
+    for place, request in _requests((), profile):
+        yield from _request(place, request)
+    yield from _steps(profile.auth)
+    yield from _refresh(profile.auth)
+    yield from _unused(profile)
+    if isinstance(profile, Profile):
+        yield from _about_jobs(profile)
+
+
+def _requests(place: Place, part: Any) -> Iterator[tuple[Place, Request]]:
+    """Every request, with its place."""
+    if isinstance(part, Request):
+        yield place, part
+    elif hasattr(type(part), "model_fields"):
+        for name in type(part).model_fields:
+            yield from _requests((*place, name), getattr(part, name))
+    elif isinstance(part, Mapping):
+        for key, one in part.items():
+            yield from _requests((*place, key), one)
+    elif isinstance(part, tuple):
+        for index, one in enumerate(part):
+            yield from _requests((*place, index), one)
+
+
+def _request(place: Place, request: Request) -> Iterator[Fault]:
+    path = _PLACEHOLDER.sub("x", request.path or "")
+    for odd, why in _ODD_PATHS:
+        if odd.search(path):
+            yield Fault((*place, "path"), why)
+            break
+    has_body = request.json_ is not None or request.form is not None
+    if has_body and request.path is not None and "method" not in request.model_fields_set:
+        yield Fault(place, "has a body and no `method`: it would be a GET; say POST, PUT or PATCH")
+    yield from _headers((*place, "headers"), request.headers)
+
+
+def _headers(place: Place, headers: Mapping[str, str]) -> Iterator[Fault]:
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            yield Fault((*place, name), "no name of a header (RFC 9110)")
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+            yield Fault((*place, name), "has a line break or control character, which no header may have")
+
+
+def _plain(rules: tuple[Rule, ...]) -> frozenset[int]:
+    """The statuses that mean it whatever else the answer has."""
+    return frozenset(status for rule in rules if _by_status_alone(rule) for status in rule.status or ())
+
+
+def _by_status_alone(rule: Rule) -> bool:
+    return not any((rule.when, rule.header, rule.type, rule.html, rule.text))
+
+
+def _steps(auth: Auth) -> Iterator[Fault]:
+    """Steps that are not reached, answers that an earlier one takes, values that come too late."""
+    yield from _headers(("auth", "headers"), auth.headers)
+    after = {name: _after(auth, name) for name in auth.steps}
+    first = next(iter(auth.steps), None)
+    for name, step in auth.steps.items():
+        place: Place = ("auth", "steps", name)
+        if first is not None and name != first and name not in after[first]:
+            yield Fault(place, "no answer leads to this step")
+        yield from _shadowed((*place, "answers"), step)
+        for wanted in step.sends & auth.carried:
+            if not _carried_before(auth, wanted, name, after):
+                yield Fault((*place, "request"), f"`{wanted}` is carried by no step before this one")
+
+
+def _after(auth: Auth, name: str) -> set[str]:
+    """The steps that may follow the one of that name."""
+    reached, left = set[str](), {answer.then for answer in auth.steps[name].answers}
+    while left:
+        one = left.pop()
+        if one in auth.steps and one not in reached:
+            reached.add(one)
+            left |= {answer.then for answer in auth.steps[one].answers}
+    return reached
+
+
+def _shadowed(place: Place, step: Step) -> Iterator[Fault]:
+    taken: set[int] = set()
+    for index, answer in enumerate(step.answers):
+        if answer.status and set(answer.status) <= taken:
+            yield Fault((*place, index), "never fits: an answer before it takes its status, whatever else it has")
+        if _by_status_alone(answer) and not answer.match:
+            taken |= set(answer.status or ())
+
+
+def _carried_before(auth: Auth, wanted: str, name: str, after: Mapping[str, set[str]]) -> bool:
+    targets = {answer.then for step in auth.steps.values() for answer in step.answers if wanted in answer.carry}
+    return name in targets or any(name in after[one] for one in targets if one in after)
+
+
+def _refresh(auth: Auth) -> Iterator[Fault]:
+    if auth.refresh is None or auth.cookies or "refresh_token" in auth.secrets:
+        return
+    sends = {name for name, _optional, _at in template.names(parts(auth.refresh.request))}
+    told = [one for one in (auth.session, auth.refresh.session) if one is not None and one.refresh_token is not None]
+    if "refresh_token" in sends and not told:
+        yield Fault(
+            ("auth", "refresh", "request"), "sends ${refresh_token}, and `session` does not say where that stands"
+        )
+
+
+def _used(part: Any) -> set[str]:
+    """Every name that a template, an expression or a source of the dumped part uses."""
+    if isinstance(part, str):
+        return {name for name, _optional, _at in template.names(part)} | {
+            name for name, _optional in expressions.names(part)
+        }
+    found: set[str] = set()
+    for key, one in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ():
+        found |= {one} if key == "value" and isinstance(one, str) else set()
+        found |= _used(str(key)) | _used(one)
+    return found
+
+
+def _unused(profile: Profile | Login) -> Iterator[Fault]:
+    used = _used(profile.model_dump(mode="json", by_alias=True, exclude_none=True))
+    for name in profile.parameters:
+        if f"params.{name}" not in used:
+            yield Fault(("parameters", name), "is used nowhere: write ${params." + name + "}, or take it away")
+    secrets = profile.auth.secrets if "secrets" in profile.auth.model_fields_set else ()
+    with_others = set().union(*(names for word, names in _BY_OTHERS.items() if word in used))
+    for secret in secrets:
+        if secret not in used | with_others | {"totp_seed", "refresh_token"}:
+            yield Fault(("auth", "secrets"), f"`{secret}` is used nowhere, and would be missed where it is not mounted")
+
+
+def _about_jobs(profile: Profile) -> Iterator[Fault]:
+    jobs, expired = profile.jobs, _plain(profile.auth.expired)
+    pairs = (
+        (("jobs", "trigger", "conflict"), jobs.trigger.conflict, jobs.trigger.accepted, "`accepted`"),
+        (("jobs", "status", "missing"), jobs.status.missing, jobs.status.accepted, "`accepted`"),
+    )
+    for place, rules, others, name in pairs:
+        for status in sorted(_plain(rules) & _plain(others)):
+            yield Fault(place, f"{status} stands in {name} too; say which by a rule with `when`, `header` or `text`")
+    for place, rules in (
+        (("jobs", "trigger", "accepted"), jobs.trigger.accepted), (("jobs", "status", "accepted"), jobs.status.accepted),
+        (("jobs", "trigger", "conflict"), jobs.trigger.conflict), (("jobs", "status", "missing"), jobs.status.missing),
+    ):  # fmt: skip
+        for status in sorted(_plain(rules) & expired):
+            yield Fault(place, f"{status} means that the session ended (`auth.expired`): it would never mean this")
+    if jobs.trigger.conflict_job_id and not jobs.trigger.conflict:
+        yield Fault(("jobs", "trigger", "conflict_job_id"), "`conflict` is empty: no answer would be looked at for it")
+    if jobs.single is None:
+        yield from _which_job(profile)
+
+
+def _which_job(profile: Profile) -> Iterator[Fault]:
+    """The status and the cancel must say which job they are about."""
+    jobs = profile.jobs
+    telling = {"job_id", "sync_type", *jobs.trigger.carry, *jobs.carried}
+    for key, part in (("status", jobs.status), ("cancel", jobs.cancel)):
+        if part is None:
+            continue
+        used = _used(part.model_dump(mode="json", by_alias=True, exclude_none=True))
+        if not used & telling:
+            yield Fault(("jobs", key, "request"), "does not say which job it is about: it uses no ${job_id}")
