@@ -151,7 +151,7 @@ def _of_bodies(value: Any) -> Any:
 
 Rules = Annotated[
     tuple[Rule, ...],
-    Field(strict=False),
+    Field(min_length=1, strict=False),
     BeforeValidator(_ruled, json_schema_input_type=int | Rule | list[int | Rule]),
 ]
 RulesOrNone = Annotated[
