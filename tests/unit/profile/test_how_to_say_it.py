@@ -18,7 +18,12 @@ WHOLE: dict[str, Any] = {
     "parameters": {"realm": {"type": "string", "default": "main"}},
     "auth": {
         "secrets": ["username", "password"],
-        "steps": {"one": {"request": {"method": "POST", "path": "/login", "json": {"by": "${basic}"}}, "answers": [{"status": 200, "then": "done"}]}},
+        "steps": {
+            "one": {
+                "request": {"method": "POST", "path": "/login", "json": {"by": "${basic}"}},
+                "answers": [{"status": 200, "then": "done"}],
+            }
+        },
         "session": {"access_token": "token"},
     },
     "jobs": {

@@ -15,7 +15,14 @@ from runner import profile as profiles
 from runner.yaml_source import Place
 
 FREE = {"json", "query", "form", "default"}  # below these stands what the API wants: any key and value may be right
-NAMES = {"headers", "header", "carry", "steps", "parameters", "sync_types"}  # below these the next key is a name of the author's
+NAMES = {
+    "headers",
+    "header",
+    "carry",
+    "steps",
+    "parameters",
+    "sync_types",
+}  # below these the next key is a name of the author's
 TEMPLATES = {"path", "query", "headers", "json", "form"}
 EXPRESSIONS = {"when", "job", "jobs", "message", "conflict_job_id"}
 REQUIRED: set[str | Place] = {
