@@ -1,4 +1,5 @@
 """Requests about jobs, filled in and sent with a session that is kept good. Knows no job."""
+# Decision 0173.
 
 import asyncio
 from collections.abc import Mapping

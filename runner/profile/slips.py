@@ -88,7 +88,7 @@ def _steps(auth: Auth) -> Iterator[Fault]:
     first = next(iter(auth.steps), None)
     for name, step in auth.steps.items():
         place: Place = ("auth", "steps", name)
-        if first is not None and name != first and name not in after[first]:
+        if name != first and not any(name in reached for reached in after.values()) and not after[name]:
             yield Fault(place, "no answer leads to this step")
         yield from _shadowed((*place, "answers"), step)
         for wanted in step.sends & auth.carried:
@@ -147,9 +147,6 @@ def _used(part: Any) -> set[str]:
 
 def _unused(profile: Profile | Login) -> Iterator[Fault]:
     used = _used(profile.model_dump(mode="json", by_alias=True, exclude_none=True))
-    for name in profile.parameters:
-        if f"params.{name}" not in used:
-            yield Fault(("parameters", name), "is used nowhere: write ${params." + name + "}, or take it away")
     secrets = profile.auth.secrets if "secrets" in profile.auth.model_fields_set else ()
     with_others = set().union(*(names for word, names in _BY_OTHERS.items() if word in used))
     for secret in secrets:

@@ -1,4 +1,5 @@
 """Directus with a one-time code, and a flow that works on the rows of a collection. Its own database is the judge."""
+# Decision 0175.
 
 import json
 import sqlite3

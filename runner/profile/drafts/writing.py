@@ -1,4 +1,5 @@
 """Writes a draft: what could be told in place, what could not marked with what it should say."""
+# Decision 0174.
 
 import re
 from typing import Any

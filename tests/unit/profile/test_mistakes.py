@@ -63,7 +63,6 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "method lower": ("method: DELETE", "method: delete"),
     "param not known": ("${params.team}", "${params.teem}"),
     "param may be absent": ("${params.team}", "${params.day}"),
-    "param never used": ("{day: {type: string}, ", "{day: {type: string}, unused: {type: string}, "),
     "template typo": ('${job_id}"}}\n  running', '${jobid}"}}\n  running'),
     "shell style": ('"/jobs/${job_id}"}}\n  running', '"/jobs/$job_id"}}\n  running'),
     "mustache": ('"/jobs/${job_id}"}}\n  running', '"/jobs/{{job_id}}"}}\n  running'),
