@@ -141,7 +141,10 @@ def _made(directory: Path, initdb: str, postgres: str, host: str, connections: i
 def pgbouncer(server: Server, connections: int = 5) -> Iterator[Server]:
     """A PgBouncer in transaction mode before the server."""
     port, directory = free_port(), server.directory
-    (directory / "users.txt").write_text(f'"runner" "{PASSWORD}"\n')
+    verifier = server.sql(
+        "SELECT rolpassword FROM pg_authid WHERE rolname = 'runner'"
+    )  # as its auth_query would have it
+    (directory / "users.txt").write_text(f'"runner" "{verifier}"\n')
     (directory / "pgbouncer.ini").write_text(
         f"[databases]\n* = host={server.host} port={server.port}\n[pgbouncer]\nlisten_addr={server.host}\nlisten_port={port}\n"
         f"auth_type=scram-sha-256\nauth_file={directory}/users.txt\npool_mode=transaction\n"
