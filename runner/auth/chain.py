@@ -25,6 +25,21 @@ class _Both:
         self._ended: UserSession | None = None  # the first's session that the API told to be over
 
     @property
+    def name(self) -> str:
+        """The last login's."""
+        return self._last.name
+
+    @property
+    def parts(self) -> tuple[SessionProvider, ...]:
+        """The logins, in their order."""
+        return (*self._first.parts, *self._last.parts)
+
+    @property
+    def ends(self) -> bool:
+        """Whether one of the logins began a session that nothing keeps."""
+        return self._first.ends or self._last.ends
+
+    @property
     def stored(self) -> AccountState:
         """What is kept of the last login."""
         return self._last.stored
@@ -54,14 +69,18 @@ class _Both:
         return await self._last.read_state(deadline)
 
     async def revoke(self, deadline: Deadline, observer: Observer) -> None:
-        """End both, the last one first."""
-        await self._last.revoke(deadline, observer)
-        await self._first.revoke(deadline, observer)
+        """End both, the last one first. What one server refuses keeps no session open at the other."""
+        try:
+            await self._last.revoke(deadline, observer)
+        finally:
+            await self._first.revoke(deadline, observer)
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Drop what is kept of both."""
-        await self._last.forget(deadline, cooldown=cooldown)
-        await self._first.forget(deadline, cooldown=cooldown)
+        try:
+            await self._last.forget(deadline, cooldown=cooldown)
+        finally:
+            await self._first.forget(deadline, cooldown=cooldown)
 
 
 class ChainedSessionProvider(_Both):
@@ -79,16 +98,25 @@ class ChainedSessionProvider(_Both):
         ended, self._ended = self._ended, None
         now = self._maker.current
         stale = rejected is None or (now is not None and now.access_token != rejected.access_token)
+        began = deadline.clock.time()
         first = await self._first.session(deadline, observer, rejected=None if stale else ended)
         self._maker.after(first)
         try:
             return await self._maker.session(deadline, observer, rejected=rejected)
         except LoginRefused as error:
-            if error.cause is not Cause.TOKEN:
+            # A token that was made a moment ago is not over: another one would be refused too, and may cost a code.
+            if error.cause is not Cause.TOKEN or first.token.created_at >= began:
                 raise
             renewed = await self._first.session(deadline, observer, rejected=first)
             self._maker.after(renewed)
             return await self._maker.session(deadline, observer, rejected=rejected)
+
+    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
+        """End both, the last one first."""
+        kept = (await self._first.read_state(deadline)).session
+        if kept is not None:
+            self._maker.after(kept)
+        await super().revoke(deadline, observer)
 
     def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
         """The headers that carry the last session."""
@@ -137,6 +165,11 @@ class GatedSessionProvider(_Both):
         if over is not None and not self._last_over:
             rejected = None
         return await self._last.session(deadline, observer, rejected=rejected)
+
+    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
+        """End both, the last one first, through the gate."""
+        self._open = self._open or (await self._first.read_state(deadline)).session
+        await super().revoke(deadline, observer)
 
     def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
         """The headers that carry both sessions."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runner.clock import Deadline
-from runner.errors import ContractError, DeadlineExceeded, Unreachable
+from runner.errors import Cause, ContractError, DeadlineExceeded, LoginRefused, Unreachable
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http import retry
@@ -17,6 +17,7 @@ from runner.state.record import MAX_SKEW
 from runner.url import is_loopback
 
 if TYPE_CHECKING:
+    from runner.auth.codes import Codes
     from runner.auth.login_flow import LoginState
 
 NOTED = 2.0  # seconds: less is no skew, since dates are cut to the second
@@ -58,6 +59,20 @@ async def by_api(held: HeldState, api: Client, deadline: Deadline, observer: Obs
         return None
     note(held, skew, observer)
     return skew
+
+
+async def judged(
+    held: HeldState, error: LoginRefused, api: Client | None, codes: "Codes", deadline: Deadline, observer: Observer
+) -> LoginRefused:
+    """The refusal; where a code may be to blame and the server has no `Date`, with what the API says of the clock."""
+    if error.cause not in (Cause.CODE, Cause.CREDENTIALS) or codes.dated or api is None:
+        return error
+    skew = await by_api(held, api, deadline, observer)
+    if skew is None:
+        return error
+    way = "behind" if skew > 0 else "ahead of"
+    told = f"{error}. This machine's clock is {abs(skew):.0f} s {way} the API's; later codes are made for its time"
+    return LoginRefused(told, cause=error.cause)
 
 
 def trusted(address: str) -> bool:

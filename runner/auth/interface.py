@@ -15,6 +15,21 @@ class SessionProvider(Protocol):
     static: bool
 
     @property
+    def name(self) -> str:
+        """The login's name in the settings; `profile` for the profile's own."""
+        ...
+
+    @property
+    def parts(self) -> "tuple[SessionProvider, ...]":
+        """Each login of it, in their order; itself where it is one."""
+        ...
+
+    @property
+    def ends(self) -> bool:
+        """Whether a login here began a session that nothing keeps and that can be ended at its server."""
+        ...
+
+    @property
     def stored(self) -> AccountState:
         """What the store held when it was last read or held."""
         ...

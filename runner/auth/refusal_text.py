@@ -22,7 +22,8 @@ def refusal(cause: Cause, step: Step, told: str) -> str:
         case Cause.CREDENTIALS:
             return (
                 f"login: the password or the one-time code was refused ({told}), the API does not say which; check the "
-                f"secrets {listed} and `totp_seed`, whether the account is locked, and the clocks of both machines"
+                f"secrets {listed} and `totp_seed`, whether the account is locked, whether another login of this user went on at "
+                "the same moment, and the clocks of both machines"
             )
         case Cause.CLIENT:
             return (

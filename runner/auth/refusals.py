@@ -52,11 +52,20 @@ NOT_KEPT = (
 )
 
 
-def with_advice(error: LoginRefused, *, kept: bool) -> LoginRefused:
+def with_advice(error: LoginRefused, credentials: Credentials, *, kept: bool) -> LoginRefused:
     """The refusal; where nothing is `kept` between runs it says what is missing. One that is about no secret stays as it is."""
-    if kept or error.cause in (Cause.TOKEN, Cause.ACCOUNT):
+    if kept or error.cause is Cause.ACCOUNT or not counts(error.cause, credentials):
         return error
     return LoginRefused(f"{error}; {NOT_KEPT}", cause=error.cause)
+
+
+def counts(cause: Cause, credentials: Credentials) -> bool:
+    """Whether a refusal may count against the account, and so starts a cool-down.
+
+    That of a client does not, where a user logs in through it: servers look at the client first (RFC 6749, 3.2.1), and what
+    is wrong may be mended at the server.
+    """
+    return cause is not Cause.TOKEN and not (cause is Cause.CLIENT and credentials.username is not None)
 
 
 def after_refusal(stored: AccountState, cause: Cause, credentials: Credentials, now: float) -> dict[str, Any]:
@@ -112,9 +121,10 @@ def objection(stored: AccountState, credentials: Credentials, now: float) -> Run
             f"for another {remaining:.0f} s, or `sync-runner login --force`",
             sent=False,
         )
+    mend = "once the account is open again" if cause is Cause.ACCOUNT else "mend the credentials, then"
     return LoginRefused(
         f"no login is tried for another {remaining:.0f} s, after {stored.failures} refused in a row, so that the "
-        "account is not locked; mend the credentials, then `sync-runner login --force`"
+        f"account is not locked; {mend} `sync-runner login --force`"
     )
 
 
@@ -137,9 +147,9 @@ def check(held: HeldState, credentials: Credentials, now: float) -> None:
 
 
 def note(held: HeldState, credentials: Credentials, now: float, error: LoginRefused, observer: Observer) -> None:
-    """Keep and tell a refused login. Of a refused token nothing is kept: no secret was refused."""
+    """Keep and tell a refused login. Of one that does not count against the account nothing is kept."""
     observer.emit(events.LoginFailed("login", str(error)))
-    if error.cause is Cause.TOKEN:
+    if not counts(error.cause, credentials):
         return
     held.change(**after_refusal(held.state, error.cause, credentials, now))
     observer.emit(events.CooldownStarted(held.state.cooldown_until - now, held.state.failures))

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from runner.auth import refusals, renewal
+from runner.auth import clocks, refusals, renewal
 from runner.auth.browser import API, Gate
 from runner.auth.code_sources.interface import CodeSource
 from runner.auth.codes import Codes
 from runner.auth.credentials import Credentials
+from runner.auth.interface import SessionProvider
 from runner.auth.login_flow import LoginFlow, LoginState
 from runner.auth.mounted import Mounted
 from runner.auth.session_cookies import SessionCookies
@@ -61,10 +62,13 @@ class LoginSessionProvider:
         constant: Mapping[str, Any] | None = None,
         named: Mapping[str, Client] | None = None,
         codes: CodeSource | None = None,
+        name: str = "profile",
     ) -> None:
-        """`add_secret` is told each new secret. `named` are the clients of addresses that steps name. `codes` gives one-time
-        codes, else they are made of the seed. `constant` are values for templates: `account`, `base_url`, `params.NAME`.
-        `reread` reads the secrets again: after a refused login once, for they may have been rotated meanwhile."""
+        """`name` tells the login from others of the account. `add_secret` is told each new secret. `named` are the clients of
+        addresses that steps name. `codes` gives one-time codes, else they are made of the seed. `constant` are values for
+        templates: `account`, `base_url`, `params.NAME`. `reread` reads the secrets again: after a refused login once, for they
+        may have been rotated meanwhile."""
+        self.name, self._began = name, False
         self._fixed = dict(constant or {})
         self._previous: UserSession | None = None
         self._mounted = Mounted(credentials, reread, clock)
@@ -76,6 +80,16 @@ class LoginSessionProvider:
         self._cookies = SessionCookies(str(self._fixed.get("base_url", "")), clock) if auth.cookies else None
         self._steps = LoginFlow(client, auth, Codes(base_url, clock, add_secret, codes), clock, named or {})
         self._refused: AuthenticationError | None = None
+
+    @property
+    def parts(self) -> tuple[SessionProvider, ...]:
+        """This one login."""
+        return (self,)
+
+    @property
+    def ends(self) -> bool:
+        """Whether a login here began a session that nothing keeps and that can be ended."""
+        return self._began and self._auth.revoke is not None and not getattr(self._store, "kept", True)
 
     @property
     def stored(self) -> AccountState:
@@ -290,9 +304,8 @@ class LoginSessionProvider:
         assert self._auth.session is not None
         session = read_session("login", self._auth.session, state, self._auth.kept)
         if state.used_code:
-            from runner.auth import clocks
-
             clocks.by_token(held, state, session.access_token, observer)
+        self._began = True
         return self._started(held, session, "login", began, observer)
 
     async def _walk(self, held: HeldState, deadline: Deadline, observer: Observer, cookies: str | None) -> LoginState:
@@ -303,8 +316,8 @@ class LoginSessionProvider:
         except LoginRefused as error:
             if error.cause is not Cause.TOKEN and self._mounted.rotated(held, error, observer):
                 return await self._walk(held, deadline, observer, cookies)
-            error = await self._with_clock(held, error, deadline, observer)
-            told = refusals.with_advice(error, kept=getattr(self._store, "kept", True))
+            error = await clocks.judged(held, error, self._named.get(API), self._steps.codes, deadline, observer)
+            told = refusals.with_advice(error, self._mounted.credentials, kept=getattr(self._store, "kept", True))
             refusals.note(held, self._mounted.credentials, self._clock.time(), told, observer)
             raise told from None
         finally:
@@ -312,27 +325,12 @@ class LoginSessionProvider:
                 doubt = refusals.after_doubt(held.state, self._mounted.credentials, self._clock.time())
                 held.change(**doubt)
 
-    async def _with_clock(
-        self, held: HeldState, error: LoginRefused, deadline: Deadline, observer: Observer
-    ) -> LoginRefused:
-        """The refusal; where the server has no `Date` and a code may be to blame, with what the API says of the clock."""
-        api = self._named.get(API)
-        if error.cause not in (Cause.CODE, Cause.CREDENTIALS) or self._steps.codes.dated or api is None:
-            return error
-        from runner.auth import clocks
-
-        skew = await clocks.by_api(held, api, deadline, observer)
-        if skew is None:
-            return error
-        way = "behind" if skew > 0 else "ahead of"
-        told = f"{error}. This machine's clock is {abs(skew):.0f} s {way} the API's; later codes are made for its time"
-        return LoginRefused(told, cause=error.cause)
-
     async def revoke(self, deadline: Deadline, observer: Observer) -> None:
-        """End the kept session at the API, where the login says how. Raises Unreachable, ContractError, DeadlineExceeded."""
+        """End the kept session at its server, where the login says how. Raises Unreachable, ContractError, DeadlineExceeded."""
         session = (await self.read_state(deadline)).session
         if self._auth.revoke is None or session is None:
             return
+        self._began = False
         self._keep(session)
         await renewal.revoke(self._steps, self._auth.revoke, session, self._constant, deadline, observer)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from runner.auth import refusals
 from runner.auth.credentials import Credentials
+from runner.auth.interface import SessionProvider
 from runner.clock import Clock, Deadline, SystemClock
 from runner.errors import Cause, LoginRefused, SecretError
 from runner.events import events
@@ -22,6 +23,7 @@ class StaticSessionProvider:
     """Hands out the mounted secrets; after a refusal reads them again once, for they may have been rotated."""
 
     static = True
+    ends = False
 
     def __init__(
         self,
@@ -32,11 +34,13 @@ class StaticSessionProvider:
         reread: Callable[[], Credentials],
         store: AccountStore | None = None,
         clock: Clock | None = None,
+        name: str = "profile",
     ) -> None:
         """`constant` are values that templates may use beside the secrets: `account`, `base_url`, `params.NAME`.
 
         `store` is where a refused password is remembered; None for secrets that lock no account.
         """
+        self.name = name
         self._auth = auth
         self._credentials = credentials
         self._fixed = constant
@@ -45,6 +49,11 @@ class StaticSessionProvider:
         self._clock = clock or SystemClock()
         self._checked = store is None
         self._readings = 1
+
+    @property
+    def parts(self) -> tuple[SessionProvider, ...]:
+        """These secrets."""
+        return (self,)
 
     @property
     def stored(self) -> AccountState:

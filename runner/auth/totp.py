@@ -55,7 +55,10 @@ def read_seed(text: str, kind: Literal["totp", "hotp"]) -> tuple[Seed, dict[str,
     return _from_query(query, name), query
 
 
-_OTHER = {"totp": "counter-based codes (hotp) cannot be used", "hotp": "a time-based seed is `totp_seed`"}
+_OTHER = {
+    "totp": "for a counter-based one (hotp) set `code.source: hotp` and mount it as the secret `hotp_seed`",
+    "hotp": "a time-based seed is `totp_seed`",
+}
 
 
 def _from_query(query: dict[str, str], name: str) -> Seed:

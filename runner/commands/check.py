@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
+from runner.auth.interface import SessionProvider
+from runner.auth.refusals import cooldown
 from runner.engine.account import RunContext
 from runner.engine.each_account import Visit, visit_each
 from runner.engine.run import check_plan
@@ -108,19 +110,20 @@ async def _account(visit: Visit, rows: list[Row], *, login: bool) -> None:
 
     if not await tried("state", lambda: _state(visit)):
         return
-    before = provider.stored
-    if before.cooldown_until > visit.clock.time():
-        remaining = before.cooldown_until - visit.clock.time()
-        detail = f"no login for another {remaining:.0f} s, after {before.failures} refused in a row"
-        rows.append(Row(name, "cool-down", "warning", detail))
+    before = [one.stored for one in provider.parts]
+    for one, stored in zip(provider.parts, before, strict=True):
+        remaining = cooldown(stored, visit.clock.time())
+        if remaining > 0:
+            detail = f"no login for another {remaining:.0f} s, after {stored.failures} refused in a row"
+            rows.append(Row(name, _part("cool-down", one, provider), "warning", detail))
     if not login:
-        rows.append(Row(name, "login", "not tried", "--no-login"))
+        rows += [Row(name, _part("login", one, provider), "not tried", "--no-login") for one in provider.parts]
         return
     if visit.settings.code.source != "totp" and not await tried(
         "codes", lambda: visit.account.codes.check(visit.deadline)
     ):
         return
-    if not await tried("login", lambda: _login(visit, before)):
+    if not await _logins(visit, before, rows):
         return
     if visit.account.api.profile.recent is None:
         detail = "the profile has no listing of jobs, by which a session could be proved without a trigger"
@@ -139,12 +142,37 @@ async def _state(visit: Visit) -> str:
     return f"locked and written: {where}" if where else "in memory only: the next run logs in again and adopts nothing"
 
 
-async def _login(visit: Visit, before: AccountState) -> str:
-    provider = visit.account.provider
-    if provider.static:
-        return "none needed: the secrets go with each request"
-    session = await provider.session(visit.deadline, visit.observer)
-    skew = provider.stored.skew
+def _part(what: str, one: SessionProvider, all_of_them: SessionProvider) -> str:
+    """What the row is about; of several logins with the login's name."""
+    return f"{what} {one.name}" if len(all_of_them.parts) > 1 else what
+
+
+async def _logins(visit: Visit, before: Sequence[AccountState], rows: list[Row]) -> bool:
+    """A row for each login; whether each has a session. `before` is what was kept of each."""
+    provider, name = visit.account.provider, visit.account.name
+    problem: RunnerError | None = None
+    if not provider.static:
+        try:
+            await provider.session(visit.deadline, visit.observer)
+        except RunnerError as error:
+            problem = error
+    good = problem is None
+    for one, stored in zip(provider.parts, before, strict=True):
+        part = _part("login", one, provider)
+        if one.static:
+            rows.append(Row(name, part, "ok", "none needed: the secrets go with each request"))
+        elif one.current is not None:
+            rows.append(Row(name, part, "ok", _login(one, one.current, stored)))
+        elif problem is not None:
+            rows.append(_failed(name, part, problem))
+            problem = None
+        else:
+            rows.append(Row(name, part, "not tried", "the login before it failed"))
+    return good
+
+
+def _login(one: SessionProvider, session: UserSession, before: AccountState) -> str:
+    skew = one.stored.skew
     clock = f"; the API's clock differs from ours by {skew:+.1f} s" if skew else ""
     return f"{_how(session, before.session)}{clock}"
 

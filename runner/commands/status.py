@@ -67,9 +67,14 @@ async def _asked(visit: Visit, limit: int) -> Document:
     else:
         jobs = await visit.account.api.recent(limit, visit.deadline, visit.observer)
         session = await visit.account.provider.session(visit.deadline, visit.observer)  # a request may have renewed it
-    static = visit.account.provider.static
+    provider = visit.account.provider
+    sessions = [(one.name, one.current) for one in provider.parts]
     return _document(
-        visit.account.name, None if static else session, [_values(asdict(job), _JOB) for job in jobs], note
+        visit.account.name,
+        None if provider.static else session,
+        [_values(asdict(job), _JOB) for job in jobs],
+        note,
+        sessions,
     )
 
 
@@ -83,9 +88,10 @@ def _remembered(arguments: argparse.Namespace, found: list[Document]) -> int:
         entries.extend(await state.ledger.recent(arguments.limit, deadline))
 
     async def work(visit: Visit) -> None:
-        state = await visit.account.provider.read_state(visit.deadline)
+        parts = visit.account.provider.parts
+        sessions = [(one.name, (await one.read_state(visit.deadline)).session) for one in parts]
         mine = [_of_entry(entry) for entry in entries if entry.account == visit.account.name]
-        found.append(_document(visit.account.name, state.session, mine, None))
+        found.append(_document(visit.account.name, sessions[-1][1], mine, None, sessions))
 
     code = visit_each(arguments, work, ignore=(SecretError, ContractError), first=read)
     for name in dict.fromkeys(
@@ -96,14 +102,26 @@ def _remembered(arguments: argparse.Namespace, found: list[Document]) -> int:
     return code
 
 
-def _document(account: str, session: UserSession | None, jobs: list[Document], note: str | None) -> Document:
-    """One account. Tokens are in it neither whole nor in part."""
+def _document(
+    account: str,
+    session: UserSession | None,
+    jobs: list[Document],
+    note: str | None,
+    logins: Sequence[tuple[str, UserSession | None]] = (),
+) -> Document:
+    """One account, with each of its `logins` where it has several. Tokens are in it neither whole nor in part."""
+    several = [
+        {"login": name, "user_session": None if one is None else _values(_of_session(one), _SESSION)}
+        for name, one in logins
+        if len(logins) > 1
+    ]
     return {
         "account": show(account, _SHOWN),
         "user_session": None if session is None else _values(_of_session(session), _SESSION),
         "authentication_token": None if session is None else _values(_of_token(session.token), _TOKEN),
         "sync_jobs": jobs,
         "note": note,
+        **({"logins": several} if several else {}),
     }
 
 
@@ -155,12 +173,9 @@ def _print(found: Sequence[Document]) -> None:
     for one in found:
         console.print(Text(f"account {one['account']}", style="bold"))
         for title, part in (("session", one["user_session"]), ("token", one["authentication_token"])):
-            told = (
-                "none"
-                if part is None
-                else ", ".join(f"{key}={_cell(part[key])}" for key in part if part[key] is not None)
-            )
-            console.print(Text(f"  {title}: {told}"))
+            console.print(Text(f"  {title}: {_line(part)}"))
+        for login in one.get("logins", ()):
+            console.print(Text(f"  login {login['login']}: {_line(login['user_session'])}"))
         if one["note"]:
             console.print(Text(f"  {one['note']}"))
         table = Table(
@@ -173,6 +188,10 @@ def _print(found: Sequence[Document]) -> None:
             table.add_row(*(Text(_cell(cell)) for cell in cells))
         if one["sync_jobs"]:
             console.print(table)
+
+
+def _line(part: Document | None) -> str:
+    return "none" if part is None else ", ".join(f"{key}={_cell(part[key])}" for key in part if part[key] is not None)
 
 
 def _cell(value: Any) -> str:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from runner import profile as profiles
 from runner.auth.code_sources.interface import Ask
+from runner.auth.interface import SessionProvider
 from runner.clock import Clock, Deadline, SystemClock
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.account_query import with_accounts
 from runner.engine.event_loop import complete
 from runner.engine.fleet import AccountPlan, accounts
+from runner.engine.logins import end_sessions
 from runner.errors import RunnerError
 from runner.events import events
 from runner.events.observer import Observer
@@ -71,18 +73,20 @@ def visit_each(
 
         async def all_accounts() -> None:
             whole = _whole(context)
+            opened: list[SessionProvider] = []
             async with open_client(context) as client, opened_state(context, made.observer, whole) as state:
                 if first is not None:
                     await first(state, whole)
                 for plan in accounts(context.settings, context.environment):
                     observer = made.observer.bind(account=plan.name)
                     try:
-                        await _visit(plan, context, client, state, observer, work)
+                        await _visit(plan, context, client, state, observer, work, opened)
                     except ignore:
                         pass
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
                         (on_error or _told_to(observer))(plan.name, error)
+                await end_sessions(opened, clock, made.observer)
 
         complete(all_accounts())
     return max(codes)
@@ -105,9 +109,11 @@ async def _visit(
     state: RunState,
     observer: Observer,
     work: Callable[[Visit], Awaitable[None]],
+    opened: list[SessionProvider],
 ) -> None:
-    """Do `work` with one account, and keep that its session was used."""
+    """Do `work` with one account, and keep that its session was used. Its provider is added to those that are `opened`."""
     account, deadline = open_account(plan, context, client, state, observer), _whole(context)
+    opened.append(account.provider)
     await work(
         Visit(
             account, context, context.settings, plan.syncs, deadline, observer, context.clock, context.redact, state.ledger

@@ -1,6 +1,7 @@
 """The logins of an account: the profile's own, or those that the setting `login` names, one after another."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from runner.auth.credentials import Credentials, read_credentials
 from runner.auth.interface import SessionProvider
 from runner.auth.session import LoginSessionProvider
 from runner.auth.static import StaticSessionProvider
-from runner.clock import Clock
-from runner.errors import UsageError
+from runner.clock import Clock, Deadline
+from runner.errors import RunnerError, UsageError
+from runner.events import events
+from runner.events.observer import Observer
 from runner.events.redaction import AddSecret
 from runner.frozen import Frozen
 from runner.http.client import Client
@@ -24,6 +27,7 @@ from runner.settings import Settings
 from runner.settings.sections import LoginSettings
 from runner.state.interface import AccountStore
 
+LOGOUT_SECONDS = 5.0  # at the end of a run, for all sessions together
 OWN = "profile"  # the name of the profile's own login among several
 
 
@@ -37,6 +41,7 @@ class OneLogin(Frozen):
     addresses: dict[str, str]
     key: str
     gate: bool = False
+    name: str = OWN
 
 
 class LoginTools(Frozen):
@@ -79,8 +84,10 @@ def _named(given: LoginSettings, settings: Settings, profile: Profile, place: st
     address = given.address or settings.base_url
     for name in sorted(login.auth.addresses - {API, *given.addresses}):
         raise UsageError(f"{place}.addresses.{name}: this login has a request to it; give its address")
-    key = f"{address} {Path(given.use).stem}"
-    return OneLogin(login.auth, address, params, given.secrets, dict(given.addresses), key, given.gate)
+    name = Path(given.use).stem
+    return OneLogin(
+        login.auth, address, params, given.secrets, dict(given.addresses), f"{address} {name}", given.gate, name
+    )
 
 
 def addresses(settings: Settings) -> Iterator[tuple[str, Path | None]]:
@@ -103,8 +110,9 @@ def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> t
         if one.auth.static:
             store = tools.store(one.key, identity) if "password" in one.auth.secrets else None
             static = StaticSessionProvider(
-                auth=one.auth, credentials=credentials, constant=constant, reread=read, store=store, clock=tools.clock
-            )
+                auth=one.auth, credentials=credentials, constant=constant, reread=read, store=store, clock=tools.clock,
+                name=one.name,
+            )  # fmt: skip
             made.append(static)
             continue
         login = LoginSessionProvider(
@@ -119,6 +127,7 @@ def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> t
             constant=constant,
             named=_named_clients(one, tools.client),
             codes=tools.codes,
+            name=one.name,
         )
         made.append(login)
     return _in_a_row(made, gate=found[0].gate), identity
@@ -138,6 +147,21 @@ def _in_a_row(made: list[SessionProvider], *, gate: bool) -> SessionProvider:
     if not gate or len(made) == 1:
         return chain
     return GatedSessionProvider(made[0], chain, [one for one in made[1:] if isinstance(one, LoginSessionProvider)])
+
+
+async def end_sessions(providers: Sequence[SessionProvider], clock: Clock, observer: Observer) -> None:
+    """End the sessions that logins of this run began and nothing keeps, so that none pile up at a server."""
+    deadline = Deadline.after(clock, LOGOUT_SECONDS, "the time to log out")
+
+    async def end(one: SessionProvider) -> None:
+        for part in reversed(one.parts):
+            if part.ends:
+                try:
+                    await part.revoke(deadline, observer)
+                except RunnerError as error:
+                    observer.emit(events.LoginFailed("logout", str(error)))
+
+    await asyncio.gather(*(end(one) for one in providers))
 
 
 def _reading(one: OneLogin, tools: LoginTools) -> Callable[[], Credentials]:

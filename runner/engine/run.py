@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runner import __version__
+from runner.auth.interface import SessionProvider
 from runner.clock import Clock, Deadline
 from runner.engine import fleet, signals
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.fleet import AccountPlan
 from runner.engine.job_outputs import output_policy
+from runner.engine.logins import end_sessions
 from runner.engine.selection import last_successes, selected
 from runner.errors import DeadlineExceeded, ExitCode, RunnerError, Unreachable, UsageError, defect
 from runner.events import events
@@ -133,6 +135,7 @@ async def _all_accounts(
     begin_until = working(deadline)
     waiting = iter(plans)
     poll_budget, leases = PollBudget(context.settings.limits.polls_per_second), Leases()
+    ending: list[SessionProvider] = []
 
     async def one_after_another(client: Client, state: RunState) -> None:
         for one in waiting:
@@ -141,6 +144,7 @@ async def _all_accounts(
             work = AccountRun(*at, bound, run_id, interrupt, poll_budget, outputs, leases)
             with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
                 results = await work.run()
+            ending.extend([work.ends] if work.ends else [])
             account = _together(one.name, results, interrupt, work.session)
             ended[one.name] = account, results
             if len(plans) > 1:
@@ -158,6 +162,7 @@ async def _all_accounts(
             asyncio.get_running_loop().call_later(LOAD_SECONDS, context.meanwhile)
             await _open_ledger(state, interrupt, deadline)
             await asyncio.gather(*(one_after_another(client, state) for _ in range(at_once)))
+            await end_sessions(ending, context.clock, observer)
     return [ended[one.name] for one in plans]
 
 
@@ -227,6 +232,7 @@ class AccountRun:
     leases: Leases
     results: dict[str, SyncResult] = field(default_factory=dict)
     session: UserSession | None = None
+    ends: SessionProvider | None = None  # whose session nothing keeps
 
     async def run(self) -> list[SyncResult]:
         """Every sync's result, in the plan's order. What fails here never touches another account."""
@@ -251,6 +257,7 @@ class AccountRun:
     async def _end(self, account: Account) -> None:
         """Note whose session it was, and keep when it was last used: a store that fails now is only warned of."""
         self.session = account.provider.current
+        self.ends = account.provider if any(one.ends for one in account.provider.parts) else None
         try:
             within = Deadline.after(self.context.clock, RECORD_SECONDS, "the time to record").min(self.deadline)
             await account.provider.record_use(within)

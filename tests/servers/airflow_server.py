@@ -33,9 +33,6 @@ class Airflow:
         self.home = home
         port, internal = free_port(), free_port()
         self.base_url = f"http://127.0.0.1:{port}"
-        (home / "passwords.json").write_text(
-            json.dumps({each["username"]: each["password"] for each in (OPERATOR, VIEWER)})
-        )
         self._environment = {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__API__WORKERS": "1",
@@ -47,17 +44,12 @@ class Airflow:
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{internal}/execution/",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "4",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{OPERATOR['username']}:op,{VIEWER['username']}:viewer",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
             "PYTHONDONTWRITEBYTECODE": "1",
+            **self.auth_manager(),
         }
         airflow = tool("airflow", "airflow")
-        subprocess.run(
-            [airflow, "db", "migrate"],
-            env={"PATH": "/usr/bin:/bin", **self._environment},
-            check=True,
-            capture_output=True,
-        )
+        self.command("db", "migrate")
+        self.prepare()
 
         def program(name: str, *words: str, ready: Any) -> Program:
             return stack.enter_context(
@@ -77,6 +69,23 @@ class Airflow:
         self._api.wait()
         tasks.wait()
         wait_until(lambda: self._rows("select dag_id from serialized_dag") >= [("fails",), ("nap",)], "the DAGs", 120)
+
+    def auth_manager(self) -> dict[str, str]:
+        """The settings of who may do what: here Airflow's own simple manager."""
+        users = {each["username"]: each["password"] for each in (OPERATOR, VIEWER)}
+        (self.home / "passwords.json").write_text(json.dumps(users))
+        return {
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{OPERATOR['username']}:op,{VIEWER['username']}:viewer",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
+        }
+
+    def prepare(self) -> None:
+        """What comes between the database and the start: here nothing."""
+
+    def command(self, *words: str) -> None:
+        """Run a command of Airflow to its end."""
+        environment = {"PATH": "/usr/bin:/bin", **self._environment}
+        subprocess.run([tool("airflow", "airflow"), *words], env=environment, check=True, capture_output=True)
 
     def sync(self, job: str, **given: Any) -> dict[str, Any]:
         """A run of the DAG of that name; what is given becomes its configuration."""

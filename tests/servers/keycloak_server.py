@@ -88,7 +88,7 @@ def _realm() -> dict[str, Any]:
             },
         ],
         "users": [
-            *(user(name, otp) for name in ("athlete", "wrong", "twice", "visitor", "shared", "moved", "reader", "typist", "guest")), user("plain"),
+            *(user(name, otp) for name in ("athlete", "wrong", "twice", "visitor", "shared", "moved", "reader", "typist", "guest", "pilot", "watcher", "courier")), user("plain"),
             user("leaver", otp, enabled=False), user("novice", requiredActions=["CONFIGURE_TOTP"]),
         ],
     }  # fmt: skip
@@ -130,6 +130,11 @@ class Keycloak:
     def user_id(self, name: str) -> str:
         """Keycloak's id of the user."""
         found: str = self.ask("GET", f"/admin/realms/sync/users?exact=true&username={name}")[0]["id"]
+        return found
+
+    def client_id(self, name: str) -> str:
+        """Keycloak's id of the client."""
+        found: str = self.ask("GET", f"/admin/realms/sync/clients?clientId={name}")[0]["id"]
         return found
 
     def events(self, name: str, *kinds: str) -> list[str]:

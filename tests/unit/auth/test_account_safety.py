@@ -83,9 +83,11 @@ def test_a_refusal_without_kept_state_says_what_the_next_run_will_do() -> None:
     ):
         cli.ask()
     locked = LoginRefused("locked", cause=Cause.ACCOUNT)
-    assert refusals.with_advice(locked, kept=False) is locked
+    assert refusals.with_advice(locked, ME, kept=False) is locked
     refused = LoginRefused("refused", cause=Cause.CODE)
-    assert refusals.with_advice(refused, kept=True) is refused
+    assert refusals.with_advice(refused, ME, kept=True) is refused
+    client = LoginRefused("client", cause=Cause.CLIENT)
+    assert refusals.with_advice(client, ME, kept=False) is client
 
 
 def test_a_password_or_code_refused_in_one_answer_is_sent_twice_in_a_day_and_never_twice_in_a_run() -> None:
@@ -167,6 +169,18 @@ def test_by_force_a_refused_password_is_sent_again() -> None:
         CommandLine(WRONG, store=store).ask()
     save(store, dataclasses.replace(load(store), **refusals.FORGIVEN))
     CommandLine((200, TOKENS), store=store).ask()
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"), [("locked", "once the account is open again `"), ("refused", "mend the cred")]
+)
+def test_a_cool_down_says_what_to_mend(rule: str, told: str) -> None:
+    store = kept(session=None, since=1.0)
+    profile = in_one_step(Answer(status=(401,), then=rule))
+    with pytest.raises(LoginRefused):
+        CommandLine(WRONG, store=store, profile=profile).ask()
+    with pytest.raises(LoginRefused, match=told):
+        CommandLine(store=store, profile=profile).ask()
 
 
 @pytest.mark.parametrize("ahead", [3600.0, 86_400.0 * 365, 1e15])
@@ -277,8 +291,22 @@ def test_each_cause_has_its_words(rule: dict[str, Any], kind: type[RunnerError],
     with pytest.raises(kind) as caught:
         cli.ask()
     assert told in str(caught.value)
-    assert cli.stored.refused_cause == ("" if cause == "token" else cause)  # no secret was refused
+    assert cli.stored.refused_cause == (
+        "" if cause in ("token", "client") else cause
+    )  # no secret of the user was refused
     assert len(cli.sent) == (2 if rule["then"] == "later" else 1)
+
+
+def test_a_refused_client_holds_up_no_user_and_is_sent_again_by_the_next_run() -> None:
+    profile = in_one_step(Answer(status=(401,), then="refused", cause="client"))
+    assert hours(WRONG, kept(session=None, since=1.0), profile=profile) == [1] * DAY
+
+
+def test_a_refused_client_that_is_the_account_itself_has_a_cool_down() -> None:
+    itself = Credentials(client_id="machine", client_secret="not this")
+    assert refusals.counts(Cause.CLIENT, itself)
+    stored = dataclasses.replace(AccountState(), **refusals.after_refusal(AccountState(), Cause.CLIENT, itself, NOW))
+    assert isinstance(refusals.objection(stored, itself, NOW + DAY * 3600), LoginRefused)
 
 
 def test_again_in_a_moment_is_two_seconds_later_and_no_failure() -> None:

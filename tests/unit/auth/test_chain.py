@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import json
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,7 +15,8 @@ from runner.auth.credentials import Credentials
 from runner.auth.session import LoginSessionProvider
 from runner.auth.totp import Seed
 from runner.clock import Deadline
-from runner.errors import LoginRefused, UsageError
+from runner.engine.logins import end_sessions
+from runner.errors import ContractError, LoginRefused, UsageError
 from runner.events.observer import Observer
 from runner.http.messages import Response
 from runner.models import UserSession
@@ -105,17 +107,22 @@ def test_only_what_is_over_is_made_again() -> None:
     assert not gate.chain.expired(Response(403, {}, {"detail": "other"}, True, 0.0, 0.0, 0.0))
 
 
-def test_a_refused_exchange_renews_the_first_session_once_and_starts_no_cool_down() -> None:
+def test_a_refused_exchange_renews_a_kept_session_once() -> None:
     gate = Gate()
+    session = gate.ask()
+    gate.clock.now += 20
     gate.refuse_exchange = 1
-    gate.ask()
-    assert gate.asked == ["password", "exchange", "refresh_token", "exchange"]
-    other = Gate()
-    other.refuse_exchange = 9
+    gate.ask(rejected=session)
+    assert gate.asked == ["password", "exchange", "exchange", "refresh_token", "exchange"]
+
+
+def test_a_refused_exchange_of_a_new_token_costs_no_second_code_and_no_cool_down() -> None:
+    gate = Gate()
+    gate.refuse_exchange = 9
     with pytest.raises(LoginRefused, match="password and code were right"):
-        other.ask()
-    assert other.asked == ["password", "exchange", "refresh_token", "exchange"]
-    assert other.first.stored.failures == 0
+        gate.ask()
+    assert gate.asked == ["password", "exchange"]
+    assert gate.first.stored.failures == 0
 
 
 def test_the_client_goes_by_basic_with_its_characters_encoded_first() -> None:
@@ -139,6 +146,39 @@ def test_logout_ends_the_session_at_the_server() -> None:
     asyncio.run(gate.chain.revoke(Deadline(gate.clock), Observer(gate.clock)))
     assert gate.asked[-1] == "logout"
     assert gate.forms[-1] == {"refresh_token": ["r1"]}
+
+
+def test_a_session_is_ended_at_one_server_though_the_other_refuses() -> None:
+    gate = Gate()
+    gate.ask()
+    last = gate.chain.parts[1]
+
+    async def refuse(_deadline: Deadline, _observer: Observer) -> None:
+        raise ContractError("refused")
+
+    last.revoke = refuse  # type: ignore[method-assign]
+    with pytest.raises(ContractError):
+        asyncio.run(gate.chain.revoke(Deadline(gate.clock), Observer(gate.clock)))
+    assert gate.asked[-1] == "logout"
+
+
+def test_a_session_that_nothing_keeps_is_ended_once_and_only_where_a_login_began_it() -> None:
+    gate = Gate()
+    assert not gate.chain.ends
+    gate.ask()
+    assert [one.ends for one in gate.chain.parts] == [True, False]
+    for _ in range(2):
+        asyncio.run(end_sessions([gate.chain], gate.clock, Observer(gate.clock)))
+    assert gate.asked.count("logout") == 1
+    mounted = Gate()
+    mounted.first._mounted.credentials = dataclasses.replace(ME, refresh_token="mounted")
+    mounted.ask()
+    assert mounted.asked == ["refresh_token", "exchange"]
+    assert not mounted.chain.ends
+    kept = Gate()
+    kept.ask()
+    kept.first._store.kept = True  # type: ignore[attr-defined]
+    assert not kept.chain.ends
 
 
 @pytest.mark.parametrize(
@@ -165,7 +205,7 @@ def test_keycloaks_refusals_are_told_apart_and_shown_in_its_words(answer: tuple[
         asyncio.run(provider.session(Deadline(gate.clock), Observer(gate.clock)))
     assert caught.value.cause == cause
     assert said in str(caught.value)
-    assert provider.stored.refused_cause == cause
+    assert provider.stored.refused_cause == ("" if cause == "client" else cause)
 
 
 def test_every_built_in_login_is_valid_and_an_unknown_one_is_named() -> None:

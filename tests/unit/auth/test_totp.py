@@ -83,7 +83,10 @@ NO_BASE32 = (
 ODD_ALGORITHM = "totp_seed: unknown `algorithm` in the otpauth:// URI; SHA1, SHA256 and SHA512 can be used"
 ODD_DIGITS = "totp_seed: `digits` in the otpauth:// URI must be 6, 7 or 8"
 ODD_PERIOD = "totp_seed: `period` in the otpauth:// URI must be 5 to 300 seconds"
-OTHER_TYPE = "totp_seed: the otpauth:// URI is not of type totp; counter-based codes (hotp) cannot be used"
+OTHER_TYPE = (
+    "totp_seed: the otpauth:// URI is not of type totp; for a counter-based one (hotp) set "
+    "`code.source: hotp` and mount it as the secret `hotp_seed`"
+)
 
 
 @pytest.mark.parametrize(
