@@ -46,6 +46,7 @@ class Browser:
         self.skew = 0.0  # seconds that the server's clock is ahead, as far as it is known
         self.jar = _jar(kept) if auth.cookies else None
         self._page: Response | None = None
+        self._forms: dict[str, Form] = {}  # of the page, by selector: each is read once
         self._url = ""  # of the last answer
 
     def client(self, request: Request, values: Mapping[str, Any]) -> Client:
@@ -92,10 +93,12 @@ class Browser:
         from runner.profile import html
 
         selector = html.selector(submit, values)
-        form = html.form(self._page.text, selector) if self._page and self._page.text else None
-        if form is None:
-            raise ContractError(f"login: the page has no form with `{selector}`; has the sign-in page changed?")
-        return form
+        if selector not in self._forms:
+            form = html.form(self._page.text, selector) if self._page and self._page.text else None
+            if form is None:
+                raise ContractError(f"login: the page has no form with `{selector}`; has the sign-in page changed?")
+            self._forms[selector] = form
+        return self._forms[selector]
 
     def _goes_to(self, url: str) -> tuple[Client, str]:
         """The client that speaks to that address, seen from where we are, and the target there.
@@ -160,7 +163,7 @@ class Browser:
         answer = await client.exchange(call, attempt, deadline, observer)
         if self.jar is not None:
             answer = self._remembered(self.jar, answer, url)
-        self._page, self._url = answer, url
+        self._page, self._url, self._forms = answer, url, {}
         return answer
 
     def _remembered(self, jar: "Jar", answer: Response, url: str) -> Response:

@@ -1,5 +1,6 @@
 """The walk through the profile's login steps: send one, find what its answer means, carry values on, until the end."""
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,10 +24,12 @@ from runner.profile.expressions import shape
 from runner.profile.models import Answer as Rule
 from runner.profile.models import Auth, Step
 from runner.state.interface import HeldState
+from runner.state.record import AccountState
 
 TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
 OF_CLIENT = frozenset({"client_id", "client_secret", "client_basic", "client_assertion"})
 PASSWORDS = ("username", "password", "api_token")  # a change of one of these makes another login
+SPREAD = 5.0  # seconds: Keycloak refuses one of two logins of a user that go on at the same time
 MAX_REPEATS = 3  # further sendings of a password or code in one run that were turned away; most servers lock at five
 
 _Secrets = tuple[Any, ...]  # the values of PASSWORDS
@@ -132,8 +135,10 @@ class LoginFlow:
         """The rule for the answer. Raises ContractError where there is none, Unreachable where it is not the API's."""
         rule = meaning(step, answer, state.values)
         if rule is None:
+            said = extraction.said(self._auth.message, answer.body)
             raise ContractError(
                 f"login: the profile has no meaning for the answer {answer.status} ({shape_of(answer)})"
+                f"{f': {said}' if said else ''}"
             )
         foreign = not_the_api(rule, answer)
         if foreign:
@@ -168,7 +173,7 @@ class LoginFlow:
         told = f"{answer.status}: {said}" if said else str(answer.status)
         if rule.then == "refused":
             cause = _cause(rule, step, state)
-            raise LoginRefused(refusal(cause, step, told), cause=cause)
+            raise LoginRefused(refusal(cause, step, told, with_code="code" in state.values), cause=cause)
         if rule.then == "locked":
             raise LoginRefused(
                 f"login: the account is locked at the API or disabled ({told}); unlock it there, or wait until it is open again",
@@ -203,14 +208,17 @@ class LoginFlow:
             raise
         return answer
 
-    async def keep_apart(self, refused_at: float, deadline: Deadline) -> None:
+    async def keep_apart(self, stored: AccountState, deadline: Deadline) -> None:
         """Wait until a request that may be refused is far enough from the last one that was, in this run or another.
 
-        `refused_at` is when another run was refused. Raises DeadlineExceeded.
+        Raises DeadlineExceeded.
         """
         here = self.no_good_until - self._clock.monotonic()
-        elsewhere = refused_at + APART - self._clock.time()
+        elsewhere = stored.refused_at + APART - self._clock.time()
         wait = max(here, elsewhere if elsewhere <= APART else 0.0)
+        if stored.refused_cause == Cause.CREDENTIALS and not self.repeats:
+            # Another runner's login at the same moment may have been why, and both may have one schedule.
+            wait = max(wait, random.uniform(0, SPREAD))
         if wait <= 0:
             return
         if wait >= deadline.remaining:
@@ -246,7 +254,7 @@ class _Sending:
         flow, held, step, values = self._flow, self._held, self._step, self._state.values
         before = held.state
         if self._careful:
-            await flow.keep_apart(before.refused_at, deadline)
+            await flow.keep_apart(before, deadline)
         with_code = step.wants_code and (flow.codes.available(seed) or not step.may_lack_code)
         if with_code:
             unproven = step.sends_password and not self._state.proven
@@ -307,8 +315,6 @@ def _takes_redirect(step: Step) -> bool:
 
 def _cause(rule: Rule, step: Step, state: LoginState) -> Cause:
     """What a refusal is about: what the profile says, else what the request sent that nothing has proven yet."""
-    if rule.cause == "credentials" and "code" not in state.values:
-        return Cause.PASSWORD
     if rule.cause:
         return Cause(rule.cause)
     unproven = step.sends_password and not state.proven

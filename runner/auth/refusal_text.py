@@ -9,7 +9,7 @@ from runner.profile.models import Step
 _SECRETS = ("username", "password", "api_token", "client_id", "client_secret")
 
 
-def refusal(cause: Cause, step: Step, told: str) -> str:
+def refusal(cause: Cause, step: Step, told: str, *, with_code: bool) -> str:
     """The message for a refused login; `told` is the status with the API's own words."""
     sent = [name for name in _SECRETS if name in step.sends or ("basic" in step.sends and name in _SECRETS[:2])]
     listed = " and ".join(f"`{name}`" for name in sent)
@@ -20,10 +20,12 @@ def refusal(cause: Cause, step: Step, told: str) -> str:
                 "(is it this account's, are digits, period and algorithm right?) and the clocks of both machines"
             )
         case Cause.CREDENTIALS:
+            what = "password or the one-time code" if with_code else " or ".join(sent) or "login"
+            secrets, clocks = (" and `totp_seed`", ", and the clocks of both machines") if with_code else ("", "")
             return (
-                f"login: the password or the one-time code was refused ({told}), the API does not say which; check the "
-                f"secrets {listed} and `totp_seed`, whether the account is locked, whether another login of this user went on at "
-                "the same moment, and the clocks of both machines"
+                f"login: the {what} was refused ({told}), the API does not say which or why; check the secrets "
+                f"{listed}{secrets}, whether the account is locked, whether another login of this user went on at the same moment"
+                f"{clocks}"
             )
         case Cause.CLIENT:
             return (

@@ -3,7 +3,7 @@
 The refused secrets are kept as a salted scrypt fingerprint: a changed secret is told from the same one, and the
 record does not help to guess it.
 """
-# Decision 0085.
+# Decisions 0085, 0177 and 0179.
 
 import hashlib
 import hmac
@@ -110,8 +110,9 @@ def objection(stored: AccountState, credentials: Credentials, now: float) -> Run
     if cause is not None and not _same(stored, cause, credentials):
         return None  # the secrets were changed: a mended one is tried at once
     if stored.blocked and cause is not None:
+        what = "`password`" if cause is Cause.CREDENTIALS and not credentials.seed else _NAMES.get(cause, "login")
         return LoginRefused(
-            f"login: the API refused this {_NAMES.get(cause, 'login')} {_since(stored.refused_at)}; it is not sent again "
+            f"login: the API refused this {what} {_since(stored.refused_at)}; it is not sent again "
             "until it changes, so that the account is not locked. Mount the right one, or `sync-runner login --force`",
             cause=cause,
         )

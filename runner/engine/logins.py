@@ -1,4 +1,5 @@
 """The logins of an account: the profile's own, or those that the setting `login` names, one after another."""
+# Decision 0178.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence

@@ -160,7 +160,10 @@ class JobRequests:
             raise self.refused(endpoint, answer)
         if 300 <= answer.status < 400:  # with a new session too: no gate that wants another
             raise failures.redirected(endpoint, answer.status)
-        raise AuthenticationError(f"{endpoint}: the API refuses a token it has just given ({answer.status})")
+        raise AuthenticationError(
+            f"{endpoint}: the API refuses a token it has just given ({answer.status}); the login was right, so check for what "
+            "the token is (audience, issuer, scope)"
+        )
 
     async def signed(
         self, endpoint: str, request: Request, values: Mapping[str, Any], deadline: Deadline, observer: Observer

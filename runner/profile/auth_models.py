@@ -51,7 +51,7 @@ class Answer(Rule):
     cause: Literal["password", "code", "credentials", "client", "account", "token"] | None = Field(
         default=None,
         description="What `refused` is about; if not given, what the request sends: a password that no step before has "
-        "proven, a code, or (`credentials`) both.",
+        "proven, a code, or both. `credentials`: the answer does not tell a wrong password from a wrong code or a locked user.",
     )
     carry: Carry = Field(default={}, description="Values for later steps, the session, its headers and its refresh.")
     match: dict[str, Sources] = Field(

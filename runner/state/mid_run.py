@@ -50,6 +50,11 @@ class MidRunStore:
         self._unkept = None
 
     @property
+    def kept(self) -> bool:
+        """Whether the store keeps anything between runs."""
+        return getattr(self._store, "kept", True)
+
+    @property
     def unkept(self) -> bool:
         """Whether the memory has what the store has not."""
         return self._unkept is not None

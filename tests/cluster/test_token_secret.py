@@ -3,11 +3,13 @@
 import base64
 import copy
 import json
+import time
 
 import pytest
 
-from tests.cluster.judge import Judge, none_twice
-from tests.cluster.kube import apply, get, kubectl
+from runner.auth.totp import code, parse_seed, step_at
+from tests.cluster.judge import SEED, Judge, none_twice
+from tests.cluster.kube import apply, awaited, get, kubectl
 from tests.cluster.lab import Lab
 from tests.support.manifests import Object, with_components
 
@@ -60,6 +62,22 @@ def test_two_pods_at_once_log_in_once(lab: Lab, judge: Judge) -> None:
     assert all("Complete" in lab.ended(name) for name in ("at-once-1", "at-once-2"))
     assert case.results() == ["good"]
     none_twice([case])
+
+
+def test_a_code_from_a_person_goes_through_the_secret_to_the_pod_that_waits(lab: Lab, judge: Judge) -> None:
+    case = judge.case("person")
+    lab.start("person", case, env={**ENV, "SYNC_RUNNER_CODE__SOURCE": "person"}, pod=POD)
+    pod, seed = lab.runs("person"), parse_seed(SEED)
+
+    def handed_over() -> bool:
+        number = code(seed, step_at(seed, time.time()))
+        said = kubectl("-n", lab.space, "exec", pod.name, "--", "sync-runner", "submit-code", number, check=False)
+        return said.returncode == 0
+
+    awaited("a code that is taken", handed_over)
+    assert "Complete" in lab.ended("person")
+    assert case.results() == ["good"]
+    assert [line["received"] for line in lab.log(pod.name) if line["event"] == "login.code_wait_ended"] == [True]
 
 
 def test_its_rights_are_two_verbs_on_one_secret(lab: Lab) -> None:

@@ -1,12 +1,14 @@
 """The runner as `docker run` starts it: users, mounts, exit codes, signals, shared state."""
 
 import json
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from runner.auth.totp import code, parse_seed, step_at
 from tests.containers.engine import (
     HARDENED,
     RUNNER,
@@ -48,6 +50,28 @@ def test_two_containers_on_one_volume_use_no_code_twice(here: Place, volume: str
         ended = [run.result() for run in runs]
     assert [one.code for one in ended] == [0, 0], [one.told for one in ended]
     assert not [line for one in ended for line in one.events("session.failed")]
+
+
+def test_a_code_is_handed_by_docker_exec_to_a_run_that_waits(here: Place, volume: str) -> None:
+    name = f"sync-runner-test-{uuid.uuid4().hex[:8]}"
+    person = ["--env", "SYNC_RUNNER_CODE__SOURCE=person", "--volume", f"{volume}:{STATE}"]
+    docker("run", "--detach", "--name", name, *HARDENED, *here.options(), *person, RUNNER, "run", "health")
+    seed = parse_seed(here.credentials["totp_seed"])
+
+    def handed_over() -> bool:
+        number = code(seed, step_at(seed, time.time()))
+        return docker("exec", name, "sync-runner", "submit-code", number, check=False).returncode == 0
+
+    try:
+        awaited("a run that waits", lambda: "login.code_wanted" in docker("logs", name).stderr)
+        awaited("a code that is taken", handed_over)
+        assert docker("wait", name).stdout.strip() == "0", docker("logs", name).stderr
+        lines = json_lines(docker("logs", name).stderr)
+    finally:
+        docker("rm", "--force", "--volumes", name)
+    assert [line["mfa"] for line in lines if line["event"] == "session.started"] == [True]
+    again = here.run("run", "health", options=person)
+    assert again.code == 0 and again.events("session.reused")
 
 
 def test_secrets_are_read_through_the_links_of_a_kubernetes_volume(here: Place, tmp_path: Path) -> None:

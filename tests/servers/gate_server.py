@@ -21,6 +21,7 @@ MODES = {
     "page": ["--skip-jwt-bearer-tokens"],
     "strict": [*BEARER, "--bearer-token-login-fallback=false"],
     "json": ["--skip-jwt-bearer-tokens", "--force-json-errors"],
+    "api": [*BEARER, "--api-route=^/jobs"],
 }
 PROFILE = {
     "version": 1, "description": "the API behind the gate", "parameters": {"seconds": {"type": "number", "default": 1}},

@@ -73,6 +73,7 @@ def _realm() -> dict[str, Any]:
         "revokeRefreshToken": True, "refreshTokenMaxReuse": 0, "bruteForceProtected": True, "failureFactor": 5,
         "quickLoginCheckMilliSeconds": 1000, "minimumQuickLoginWaitSeconds": 60, "waitIncrementSeconds": 60,
         "otpPolicyLookAheadWindow": 1, "otpPolicyCodeReusable": False, "eventsEnabled": True,
+        "enabledEventTypes": ["LOGIN", "LOGIN_ERROR", "LOGOUT", "REFRESH_TOKEN", "REFRESH_TOKEN_ERROR"],
         "clients": [
             client("runner", directAccessGrantsEnabled=True, protocolMappers=[audience]),
             client("gate", standardFlowEnabled=True, redirectUris=["*"]),
@@ -88,7 +89,8 @@ def _realm() -> dict[str, Any]:
             },
         ],
         "users": [
-            *(user(name, otp) for name in ("athlete", "wrong", "twice", "visitor", "shared", "moved", "reader", "typist", "guest", "pilot", "watcher", "courier")), user("plain"),
+            *(user(name, otp) for name in ("athlete", "wrong", "twice", "visitor", "shared", "moved", "reader", "typist", "guest", "pilot", "watcher", "courier", "outsider",
+                "seed", "crowd", "boot", "down", "waiter", "stranger", "absent")), user("plain"),
             user("leaver", otp, enabled=False), user("novice", requiredActions=["CONFIGURE_TOTP"]),
         ],
     }  # fmt: skip
@@ -106,13 +108,22 @@ class Keycloak:
             "JAVA_OPTS_KC_HEAP": "-Xms128m -Xmx768m",
         }  # fmt: skip
         command: list[str | Path] = [
-            _home() / "bin/kc.sh", "start-dev", "--db=dev-mem", "--http-host=127.0.0.1", f"--http-port={port}",
-            f"--http-management-port={free_port()}",
+            _home() / "bin/kc.sh", "start-dev", "--db=dev-file", f"--db-url=jdbc:h2:file:{home}/h2/keycloak;NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE", "--http-host=127.0.0.1",
+            f"--http-port={port}", f"--http-management-port={free_port()}",
         ]  # fmt: skip
         ready = answers(f"{self.base_url}/realms/master")
         self.program = stack.enter_context(Program(command, environment, home / "keycloak.log", ready, cwd=home))
         self.program.wait()
         self.ask("POST", "/admin/realms", _realm())
+
+    def stop(self) -> None:
+        """Stop it. What it keeps is in a file."""
+        self.program.stop()
+
+    def start(self) -> None:
+        """Start it again."""
+        self.program.start()
+        self.program.wait()
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """A request of the administrator."""

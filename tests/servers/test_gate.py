@@ -1,6 +1,7 @@
 """An API behind oauth2-proxy with Keycloak: by its cookie and by bearer tokens, judged by Keycloak's events and the API's record."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.servers.gate_server import PROFILE, Gate, JobsApi
-from tests.servers.keycloak_server import PASSWORD, SEED, Keycloak
+from tests.servers.keycloak_server import PASSWORD, SEED, TOKEN_SECONDS, Keycloak
+from tests.servers.processes import wait_until
 from tests.support.command_line import Finished, Running
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
@@ -33,11 +35,23 @@ def api(stack: ExitStack) -> JobsApi:
 
 
 @pytest.fixture
-def run_at(keycloak: Keycloak, api: JobsApi, tmp_path: Path) -> Iterator[Run]:
-    """Runs a command as a user, behind a gate of that mode."""
+def run_at(start_at: Any) -> Run:
+    """Runs a command as a user, behind a gate of that mode, to its end."""
+
+    def run(*words: Any, **options: Any) -> Finished:
+        ended: Finished = start_at(*words, **options).finish(patience=240.0)
+        return ended
+
+    run.gate = start_at.gate  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture
+def start_at(keycloak: Keycloak, api: JobsApi, tmp_path: Path) -> Iterator[Any]:
+    """Starts it."""
     with ExitStack() as gates:
 
-        def run(mode: str, user: str, login: Any, *words: str, gate: Gate | None = None, **secrets: str) -> Finished:
+        def start(mode: str, user: str, login: Any, *words: str, gate: Gate | None = None, **secrets: str) -> Running:
             gate = gate or Gate(tmp_path, mode, keycloak, api, gates)
             known = {
                 "username": user, "password": PASSWORD, "totp_seed": SEED, "client_id": "runner",
@@ -55,10 +69,10 @@ def run_at(keycloak: Keycloak, api: JobsApi, tmp_path: Path) -> Iterator[Run]:
             }  # fmt: skip
             config = tmp_path / "config.yaml"
             config.write_text(json.dumps(settings))
-            return Running(["--config", str(config), *words], {}).finish(patience=240.0)
+            return Running(["--config", str(config), *words], {})
 
-        run.gate = lambda mode: Gate(tmp_path, mode, keycloak, api, gates)  # type: ignore[attr-defined]
-        yield run
+        start.gate = lambda mode: Gate(tmp_path, mode, keycloak, api, gates)  # type: ignore[attr-defined]
+        yield start
 
 
 def by_cookie(keycloak: Keycloak) -> dict[str, Any]:
@@ -84,7 +98,7 @@ def test_a_job_behind_the_gates_cookie_outlives_its_renewals_with_one_login(
     assert len(cookies) >= 3, "the gate renewed its cookie, and each newer one was used"
 
 
-@pytest.mark.parametrize("mode", ["bearer", "page", "strict", "json"])
+@pytest.mark.parametrize("mode", ["bearer", "page", "strict", "json", "api"])
 def test_a_token_opens_the_gate_in_each_of_its_modes(keycloak: Keycloak, api: JobsApi, run_at: Any, mode: str) -> None:
     before = len(api.jobs)
     ended = run_at(mode, "reader", by_token(keycloak), "run", "x")
@@ -92,7 +106,7 @@ def test_a_token_opens_the_gate_in_each_of_its_modes(keycloak: Keycloak, api: Jo
     assert len(api.jobs) == before + 1
 
 
-@pytest.mark.parametrize("mode", ["bearer", "page", "strict", "json"])
+@pytest.mark.parametrize("mode", ["bearer", "page", "strict", "json", "api"])
 def test_a_token_that_the_gate_finds_no_longer_good_is_made_anew(
     keycloak: Keycloak, api: JobsApi, run_at: Any, tmp_path: Path, mode: str
 ) -> None:
@@ -120,3 +134,25 @@ def test_the_apis_own_secrets_go_through_the_gate_beside_its_cookie(
 def test_a_wrong_password_at_the_gate_is_sent_once(keycloak: Keycloak, run_at: Any) -> None:
     ended = run_at("cookie", "typist", by_cookie(keycloak), "login", password="not this")
     assert (ended.code, keycloak.events("typist")) == (3, ["LOGIN_ERROR:invalid_user_credentials"])
+
+
+def test_a_wrong_seed_at_the_gate_is_told_as_such_and_locks_nobody(keycloak: Keycloak, run_at: Any) -> None:
+    ended = run_at("cookie", "stranger", by_cookie(keycloak), "login", totp_seed="JBSWY3DPEHPK3PXP")
+    assert ended.code == 3
+    assert "the one-time code was refused (200)" in ended.errors
+    assert not keycloak.locked("stranger")
+
+
+def test_a_watch_outlives_a_keycloak_that_is_away_when_the_token_ends(
+    keycloak: Keycloak, api: JobsApi, start_at: Any
+) -> None:
+    running = start_at("bearer", "absent", by_token(keycloak), "run", "x", "--param", "seconds=80")
+    wait_until(lambda: keycloak.events("absent", "LOGIN"), "the login")
+    time.sleep(TOKEN_SECONDS - 20)
+    keycloak.stop()
+    time.sleep(25)
+    keycloak.start()
+    ended = running.finish(patience=240.0)
+    assert ended.code == 0, ended.stderr
+    assert keycloak.events("absent", "LOGIN", "LOGIN_ERROR") == ["LOGIN"]
+    assert [one["method"] for one in ended.events("session.failed")][:1] == ["refresh"]

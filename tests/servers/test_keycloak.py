@@ -13,6 +13,7 @@ from tests.support.command_line import Finished, Running
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
 RunAs = Callable[..., Finished]
+OTHER_SEED = "JBSWY3DPEHPK3PXP"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
 
 @pytest.fixture
 def start_as(keycloak: Keycloak, tmp_path: Path) -> Callable[..., Running]:
-    """Starts a command as one user, with `state` as the name of its state directory."""
+    """Starts a command as one user, with `state` as the name of its state directory, "" for none."""
 
     def start(user: str, *words: str, state: str = "state", use: str = "keycloak", **secrets: str) -> Running:
         folder = tmp_path / f"secrets-{time.monotonic_ns()}"
@@ -46,9 +47,8 @@ def start_as(keycloak: Keycloak, tmp_path: Path) -> Callable[..., Running]:
         if use == "keycloak-browser":
             login["params"] = {"realm": "sync", "client_id": "page"}
         config = folder / "config.yaml"
-        settings = {
-            "base_url": address, "login": login, "secrets_dir": str(folder), "state": {"dir": str(tmp_path / state)}
-        }  # fmt: skip
+        kept = {"state": {"dir": str(tmp_path / state)}} if state else {}
+        settings = {"base_url": address, "login": login, "secrets_dir": str(folder), **kept}
         config.write_text(json.dumps(settings))
         return Running(["--config", str(config), *words], {})
 
@@ -107,6 +107,59 @@ def test_a_session_that_an_administrator_ended_is_followed_by_a_login(keycloak: 
     assert keycloak.events("moved", "LOGIN") == ["LOGIN", "LOGIN"]
 
 
+def test_a_wrong_seed_is_refused_once_a_run_locks_nobody_and_is_mended_at_once(
+    keycloak: Keycloak, run_as: RunAs
+) -> None:
+    for _ in range(2):
+        ended = run_as("seed", "login", totp_seed=OTHER_SEED)
+        assert ended.code == 3
+    assert keycloak.events("seed") == ["LOGIN_ERROR:invalid_user_credentials"]
+    assert not keycloak.locked("seed")
+    assert run_as("seed", "login").code == 0
+
+
+def test_two_runners_without_a_common_state_lock_nobody(keycloak: Keycloak, start_as: Callable[..., Running]) -> None:
+    """Keycloak refuses one of two logins of a user at the same moment, in the words for a wrong password."""
+    both = [start_as("crowd", "login", state=state) for state in ("one", "other")]
+    ended = [one.finish(patience=180.0) for one in both]
+    assert sorted(one.code for one in ended) in ([0, 0], [0, 3])
+    for one in ended:
+        assert one.code == 0 or "whether another login of this user went on at the same moment" in one.errors
+    assert keycloak.events("crowd", "LOGIN").count("LOGIN") == len([one for one in ended if one.code == 0])
+    assert not keycloak.locked("crowd")
+
+
+def test_a_server_that_is_away_costs_neither_a_code_nor_a_session(keycloak: Keycloak, run_as: RunAs) -> None:
+    assert run_as("boot", "login", state="boot").code == 0
+    keycloak.stop()
+    try:
+        ended = run_as("down", "login", state="down")
+        time.sleep(TOKEN_SECONDS)
+        over = run_as("boot", "login", state="boot")
+    finally:
+        keycloak.start()
+    assert (ended.code, over.code) == (7, 7), ended.errors + over.errors
+    assert run_as("down", "login", state="down").code == 0
+    assert keycloak.events("down", "LOGIN", "LOGIN_ERROR") == ["LOGIN"]
+    again = run_as("boot", "login", state="boot")
+    assert [one["method"] for one in again.events("session.started")] == ["refresh"]
+    assert (keycloak.events("boot", "LOGIN"), keycloak.sessions("boot")) == (["LOGIN"], 1)
+
+
+def test_the_end_of_a_session_that_is_over_already_is_no_error(keycloak: Keycloak, run_as: RunAs) -> None:
+    assert run_as("visitor", "login", state="over").code == 0
+    keycloak.end_sessions("visitor")
+    ended = run_as("visitor", "logout", state="over")
+    assert ended.code == 0, ended.errors
+
+
+def test_a_command_that_keeps_nothing_leaves_no_session_open(keycloak: Keycloak, run_as: RunAs) -> None:
+    ended = run_as("waiter", "check", state="")
+    assert [one["method"] for one in ended.events("session.started")] == ["login"]
+    assert keycloak.sessions("waiter") == 0
+    assert keycloak.events("waiter", "LOGOUT") == ["LOGOUT"]
+
+
 @pytest.mark.parametrize(
     ("user", "secrets", "told"),
     [
@@ -127,7 +180,8 @@ def test_a_refusal_is_told_by_its_cause(
     assert ended.code == 3
     assert told in ended.errors
     if user == "visitor":
-        assert keycloak.events(user) == []  # nothing was counted against the user
+        assert keycloak.events(user, "LOGIN_ERROR") == []  # nothing was counted against the user
+        assert not ended.events("login.cooldown")
 
 
 def test_a_user_without_a_second_factor_needs_no_seed(keycloak: Keycloak, run_as: RunAs, tmp_path: Path) -> None:
@@ -163,7 +217,7 @@ def test_what_the_sign_in_page_refuses_is_told_by_its_cause_and_sent_once(keyclo
     assert (ended.code, keycloak.events("typist")) == (3, ["LOGIN_ERROR:invalid_user_credentials"])
     assert "the username or password was refused (200)" in ended.errors
     time.sleep(2)
-    ended = run_as("typist", "login", use="keycloak-browser", totp_seed="JBSWY3DPEHPK3PXP", state="other")
+    ended = run_as("typist", "login", use="keycloak-browser", totp_seed=OTHER_SEED, state="other")
     assert ended.code == 3
     assert "the one-time code was refused (200)" in ended.errors
     assert not keycloak.locked("typist")

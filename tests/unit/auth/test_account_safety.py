@@ -95,6 +95,20 @@ def test_a_password_or_code_refused_in_one_answer_is_sent_twice_in_a_day_and_nev
     assert hours(WRONG, lambda: kept(session=None), profile=in_one_step()) == [1] * 24
 
 
+def test_the_login_after_one_that_another_runner_may_have_spoiled_comes_at_another_moment() -> None:
+    waits = set()
+    for _ in range(9):
+        store = kept(session=None, since=1.0)
+        with pytest.raises(LoginRefused, match="whether another login of this user went on at the same moment"):
+            CommandLine(WRONG, store=store, profile=in_one_step()).ask()
+        later = CommandLine((200, TOKENS), store=store, profile=in_one_step())
+        later.clock.now = NOW + 301
+        later.ask()
+        waits.add(later.clock.now - (NOW + 301))
+    assert len(waits) == 9
+    assert max(waits) <= 5
+
+
 def test_a_login_without_a_clear_answer_has_a_cool_down_from_the_third_on() -> None:
     answers: list[Any] = [LOST, (500, {}), (504, {})]
     for answer in answers:

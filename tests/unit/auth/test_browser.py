@@ -21,6 +21,7 @@ from runner.http.messages import Response, from_outside
 from runner.http.retry import Safety
 from runner.jobs.requests import JobRequests, Rights
 from runner.models import UserSession
+from runner.profile import html
 from runner.profile.loading import load_login
 from runner.profile.models import Request
 from runner.state.memory import MemoryStore
@@ -122,12 +123,21 @@ def test_the_forms_of_the_pages_are_sent_with_their_hidden_fields_and_cookies() 
     assert site.forms[2]["code_verifier"]
 
 
+def test_each_page_is_read_once_for_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    found = html.form
+    monkeypatch.setattr(html, "form", lambda text, selector: read.append(selector) or found(text, selector))  # type: ignore[func-returns-value]
+    site = Site()
+    ask(by_page(site), site)
+    assert read == ["input[name=password]", "input[name=otp]"]
+
+
 def test_a_refused_password_is_told_by_the_page_and_sent_once() -> None:
     site = Site()
     site.password = "another"
     with pytest.raises(LoginRefused) as caught:
         ask(by_page(site), site)
-    assert caught.value.cause is Cause.PASSWORD
+    assert caught.value.cause is Cause.CREDENTIALS  # the page says the same of a locked user
     assert len(site.forms) == 1
 
 

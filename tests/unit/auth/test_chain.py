@@ -153,7 +153,7 @@ def test_a_session_is_ended_at_one_server_though_the_other_refuses() -> None:
     gate.ask()
     last = gate.chain.parts[1]
 
-    async def refuse(_deadline: Deadline, _observer: Observer) -> None:
+    async def refuse(deadline: Deadline, observer: Observer) -> None:
         raise ContractError("refused")
 
     last.revoke = refuse  # type: ignore[method-assign]
@@ -206,6 +206,31 @@ def test_keycloaks_refusals_are_told_apart_and_shown_in_its_words(answer: tuple[
     assert caught.value.cause == cause
     assert said in str(caught.value)
     assert provider.stored.refused_cause == ("" if cause == "client" else cause)
+
+
+def _keycloak_says(status: int, body: dict[str, str], credentials: Credentials = ME) -> LoginSessionProvider:
+    gate = Gate()
+    gate.answer = lambda request: httpx.Response(status, json=body)  # type: ignore[method-assign]
+    return gate._provider(
+        "keycloak", "https://sso.example.org", credentials, {"params.realm": "sync", "params.scope": "openid"}
+    )
+
+
+def test_an_answer_that_the_login_does_not_know_is_told_in_the_servers_words() -> None:
+    provider = _keycloak_says(404, {"error": "Realm does not exist"})
+    with pytest.raises(ContractError, match=r"answer 404 \(shape: .*\): Realm does not exist"):
+        asyncio.run(provider.session(Deadline(FakeClock()), Observer(FakeClock())))
+
+
+def test_a_user_without_a_code_is_not_blocked_by_one_refusal_that_may_mean_a_lock() -> None:
+    plain = Credentials("me", "geheim", client_id="runner", client_secret="x")
+    provider = _keycloak_says(400, {"error": "invalid_grant", "error_description": "Invalid user credentials"}, plain)
+    with pytest.raises(
+        LoginRefused, match=r"the username or password was refused .*whether the account is locked"
+    ) as caught:
+        asyncio.run(provider.session(Deadline(FakeClock()), Observer(FakeClock())))
+    assert "totp_seed" not in str(caught.value)
+    assert (provider.stored.blocked, provider.stored.failures) == (False, 1)
 
 
 def test_every_built_in_login_is_valid_and_an_unknown_one_is_named() -> None:
