@@ -10,7 +10,6 @@ import pytest
 from tests.support.command_line import Finished, sync_runner
 from tests.support.scripted_api import Answers, Asked, ScriptedApi
 
-SEED = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 EXCHANGE = {
     "version": 1,
     "description": "the API's own token for the sign-on's",
@@ -45,7 +44,6 @@ class Place:
         known = {
             "username": "me",
             "password": "geheim",
-            "totp_seed": SEED,
             "client_id": "runner",
             "client_secret": "s3",
         }
@@ -57,7 +55,7 @@ class Place:
 
     def run(self, *words: str, keep: bool = True) -> Finished:
         settings: dict[str, Any] = {
-            "base_url": self.api.base_url, "profile": str(self.home / "jobs.json"),
+            "base_url": self.api.base_url, "profile": str(self.home / "jobs.json"), "syncs": [{"type": "x"}],
             "login": [
                 {"use": "keycloak", "address": self.sso.base_url, "params": {"realm": "sync"}},
                 str(self.home / "exchange.json"),
@@ -109,7 +107,7 @@ def rows(ended: Finished) -> dict[str, tuple[str, str]]:
 
 def test_check_has_a_line_for_each_login(place: Place) -> None:
     first = rows(place.run("check", "--json"))
-    assert first["login keycloak"] == ("ok", "logged in with a one-time code")
+    assert first["login keycloak"] == ("ok", "logged in, without a one-time code")
     assert first["login exchange"] == ("ok", "logged in, without a one-time code")
     again = rows(place.run("check", "--json"))
     assert {again["login keycloak"], again["login exchange"]} == {("ok", "the kept session is used")}
@@ -185,5 +183,5 @@ def test_a_login_that_fails_half_way_leaves_no_session_open(place: Place) -> Non
 def test_a_refusal_without_kept_state_says_what_the_next_run_will_do(place: Place) -> None:
     said = {"error": "invalid_grant", "error_description": "Invalid user credentials"}
     place.sso.routes[f"POST {TOKEN}"] = Answers(said, status=400)
-    assert "nothing is kept between runs" in place.run("check", keep=False).stdout
-    assert "nothing is kept between runs" not in place.run("check").stdout
+    assert "nothing is kept between runs" in place.run("check", "--json", keep=False).stdout
+    assert "nothing is kept between runs" not in place.run("check", "--json").stdout
