@@ -3,7 +3,7 @@
 The refused secrets are kept as a salted scrypt fingerprint: a changed secret is told from the same one, and the
 record does not help to guess it.
 """
-# Decisions 0085, 0177 and 0179.
+# Decisions 0085, 0177, 0179.
 
 import hashlib
 import hmac
