@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def visit_each(
     An error in `ignore` leaves the account out without a word. `before` is called once, before any account, and `first` with
     the state. `on_error` is told of an account's error, which is else logged. `more` are settings, stronger than all others.
     """
-    found, clock, codes = loaded(arguments, more), SystemClock(), [0]
+    found, clock, codes, opened = loaded(arguments, more), SystemClock(), [0], list[SessionProvider]()
     with open_outputs(found.settings, clock) as made:
         tell_renamed(found, made.observer)
         profile = profiles.load(found.settings.profile)
@@ -73,16 +74,14 @@ def visit_each(
 
         async def all_accounts() -> None:
             whole = _whole(context)
-            opened: list[SessionProvider] = []
             async with open_client(context) as client, opened_state(context, made.observer, whole) as state:
                 if first is not None:
                     await first(state, whole)
                 for plan in accounts(context.settings, context.environment):
                     observer = made.observer.bind(account=plan.name)
                     try:
-                        await _visit(plan, context, client, state, observer, work, opened)
-                    except ignore:
-                        pass
+                        with suppress(*ignore):
+                            await _visit(plan, context, client, state, observer, work, opened)
                     except RunnerError as error:
                         codes.append(int(error.exit_code))
                         (on_error or _told_to(observer))(plan.name, error)

@@ -132,7 +132,6 @@ async def _all_accounts(
 ) -> list[tuple[AccountResult, list[SyncResult]]]:
     """How each account ended, in the plans' order. What one needs is opened at its turn and dropped at its end."""
     ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
-    begin_until = working(deadline)
     waiting = iter(plans)
     poll_budget, leases = PollBudget(context.settings.limits.polls_per_second), Leases()
     ending: list[SessionProvider] = []
@@ -140,7 +139,7 @@ async def _all_accounts(
     async def one_after_another(client: Client, state: RunState) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
-            at = one, context, client, state, deadline, begin_until
+            at = one, context, client, state, deadline, working(deadline)
             work = AccountRun(*at, bound, run_id, interrupt, poll_budget, outputs, leases)
             with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
                 results = await work.run()
@@ -151,10 +150,9 @@ async def _all_accounts(
                 bound.emit(events.AccountEnded(account.exit_code, account.completed, account.total - account.completed))
 
     at_once = min(context.settings.limits.accounts, len(plans))
-    patience = context.settings.retry.connect_patience
     async with (
         opened_state(context, observer, deadline) as state,
-        open_client(context, at_once, connect_patience=patience) as client,
+        open_client(context, at_once, connect_patience=context.settings.retry.connect_patience) as client,
         AsyncExitStack() as stack,
     ):
         outputs = output_policy(context, stack)
