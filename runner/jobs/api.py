@@ -23,7 +23,7 @@ from runner.jobs.listing import Listed, NextPage, Reading, read_pages
 from runner.jobs.plan import PlannedSync
 from runner.jobs.requests import LIST, JobRequests, Rights
 from runner.models import JSON, JobStatus, SyncJob
-from runner.profile import Profile, extraction
+from runner.profile import Profile, extraction, template
 from runner.profile.absence import says_nothing
 from runner.profile.expressions import find, shape
 from runner.profile.extraction import structure, text
@@ -43,7 +43,7 @@ class JobForgotten(Unreachable):
 
 
 class JobReplaced(ContractError):
-    """The API answered with another job than the one that was asked for."""
+    """The API, which shows its newest job alone, shows another one than ours by now."""
 
 
 class Conflict(Frozen):
@@ -211,12 +211,17 @@ class JobApi:
         said = f"status: the API does not know job {show(job.job_id, 80)} ({told})"
         return JobMissing(said) if self.profile.status.missing_is_gone else JobForgotten(said)
 
+    @property
+    def _asked_by_id(self) -> bool:
+        """Whether a job is asked for by its id: an answer about another one is then a mistake, not a successor."""
+        request = self.profile.status.request.model_dump(by_alias=True, exclude_none=True)
+        return any(name == "job_id" for name, *_ in template.names(request))
+
     def _check_same(self, asked: SyncJob, now: SyncJob) -> None:
         """Raises JobReplaced where the answer is about another job."""
         if now.job_id != asked.job_id:
-            raise JobReplaced(
-                f"asked for job {show(asked.job_id, 80)}, the API answered with job {show(now.job_id, 80)}"
-            )
+            told = f"asked for job {show(asked.job_id, 80)}, the API answered with job {show(now.job_id, 80)}"
+            raise ContractError(told) if self._asked_by_id else JobReplaced(told)
         if self.profile.single and now.sync_type not in (None, asked.sync_type):
             raise JobReplaced(
                 f"status: the API shows a job of type {show(now.sync_type, 80)} now; how that of type "

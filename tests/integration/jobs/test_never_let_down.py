@@ -97,6 +97,22 @@ def test_a_job_whose_status_cannot_be_read_is_not_gone(tmp_path: Path, word: Any
     assert len(api.at(TRIGGER)) == 1
 
 
+@pytest.mark.parametrize(
+    "odd", [_shown("completed", job="job-9"), Answers({"jobs": "none"}), Answers({"error": "pay"}, 402)]
+)
+def test_while_an_answer_says_nothing_of_the_job_no_run_starts_another(tmp_path: Path, odd: Answers) -> None:
+    state = tmp_path / "state"
+    with _api(_begun(), odd) as api:
+        codes = [
+            _run(api, tmp_path, state=state, clock=LinkedClock(), poll={"patience": 2.0}).code for _number in range(3)
+        ]
+        assert set(codes) <= {7, 8, 9}
+        assert len(api.at(TRIGGER)) == 1
+        api.routes["GET " + STATUS] = _shown("completed")
+        _run(api, tmp_path, state=state)
+    assert [entry.outcome for entry in _entry(api, state)] == ["completed", "completed"]
+
+
 def test_a_job_that_the_api_does_not_know_for_a_while_is_gone(tmp_path: Path) -> None:
     clock, missing = LinkedClock(), Answers({"error": "no such job"}, 404)
     with _api(_begun(), [_shown("running"), missing]) as api:
