@@ -2,7 +2,7 @@
 
 Loads httpx: to be imported where a client is made.
 """
-# Decisions 0049, 0055.
+# Decisions 0049, 0055, 0185.
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 import httpx
 
 from runner.clock import Deadline
-from runner.http.direct import DirectTransport
 from runner.limiter import FairLimiter
 
 
@@ -74,7 +73,7 @@ class Connections:
             limits=httpx.Limits(max_connections=1),
             trust_env=False,  # `proxies` reads the environment
             proxy=self._proxy,
-            transport=self._transport or (None if self._proxy else DirectTransport(self._tls)),
+            transport=self._transport,
         )
 
     async def close(self) -> None:
