@@ -28,8 +28,10 @@ NEVER = {
 # Runs the command line; prints its code and the names of the modules loaded when a request first left, and at the end.
 LOADED = """
 import json, sys
+from runner.engine import run as engine
 from runner.http.client import _Progress
 from runner.cli import run
+engine.LOAD_SECONDS = 60.0  # a busy machine may take longer than that bound until the first request has left
 trace, seen = _Progress.trace, []
 async def note(self, event, details):
     if event.endswith("send_request_body.complete"):
