@@ -35,7 +35,12 @@ class GitHub(Jobs):
         if run_or_none is None:
             return 404, {"message": "Not Found", "status": "404"}
         if parts[-1] == "jobs":
-            job = _example("job") | {"id": 71, "name": "load", "conclusion": "failure"}
+            job = _example("job") | {
+                "id": 71,
+                "name": "load",
+                "conclusion": "failure",
+                "created_at": "2020-01-20T17:42:40Z",
+            }
             return 200, {"total_count": 1, "jobs": [job]}
         if parts[-1] == "cancel":
             run_or_none.end("cancelled")
