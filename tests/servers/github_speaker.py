@@ -1,5 +1,6 @@
 """What GitHub does with runs of a workflow. Its answers are the examples of its own description, with the values of the run."""
 
+from functools import cache
 from typing import Any
 
 from tests.servers.described import Query, Said, description
@@ -57,6 +58,7 @@ class GitHub(Jobs):
         }  # fmt: skip
 
 
+@cache
 def _example(name: str) -> dict[str, Any]:
     value: dict[str, Any] = description("github-workflow")["components"]["examples"][name]["value"]
     return value
