@@ -5,6 +5,7 @@ from typing import Any
 
 LOCK = "sync-runner.io/lock-"
 RECORD = re.compile(r"[0-9a-f]{32}\.json")
+_PRUNED = re.compile(r"(seed-)?[0-9a-f]{32}\.json")  # with what is kept of a seed
 _NOBODY = "-"  # Decision 0182.
 
 
@@ -29,7 +30,7 @@ def unused(found: dict[str, Any], keep: float, now: float) -> tuple[dict[str, An
     """
     data: dict[str, None] = {}
     annotations: dict[str, str | None] = {}
-    for name in filter(RECORD.fullmatch, found["data"]):
+    for name in filter(_PRUNED.fullmatch, found["data"]):
         annotation = f"{LOCK}{name.removesuffix('.json')}"
         used = lock_of(found, annotation)[1]
         if not used:

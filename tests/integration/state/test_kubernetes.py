@@ -161,7 +161,9 @@ def test_a_login_that_holds_two_records_of_the_secret_reads_it_no_more_than_twic
         "PATCH",
     ]
     assert server.secret is not None
-    assert server.secret["metadata"]["annotations"] == {}
+    locks = server.secret["metadata"]["annotations"].values()
+    assert len(locks) == 2
+    assert all(lock.startswith("- ") for lock in locks), "given back"
 
 
 def test_many_pods_take_turns(server: ApiServer) -> None:
