@@ -113,7 +113,7 @@ def test_a_missing_right_is_told_without_a_second_code(
     before = airflow.jobs()
     ended = run_as("watcher", "run")
     assert "403" in ended.errors and "Forbidden" in ended.errors
-    assert ended.code == 4, ended.stderr
+    assert ended.code == 3, ended.stderr
     assert keycloak.events("watcher", "LOGIN") == ["LOGIN"]
     assert airflow.jobs() == before
 
