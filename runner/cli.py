@@ -53,7 +53,8 @@ def _run(arguments: Sequence[str]) -> int:
 def _complain(line: str, code: ExitCode, log_format: str) -> None:
     """One error line: readable on a terminal, a JSON object elsewhere, as all on standard error is."""
     if log_format == "console" or (log_format != "json" and sys.stderr.isatty()):
-        sys.stderr.write(f"sync-runner: {escape(line)}\n")
+        following = "" if code is ExitCode.USAGE else f"\n  Next: {code.remedy}"  # a usage error says itself what to do
+        sys.stderr.write(f"sync-runner: {escape(line)}{following}\n")
         return
     import json
     import time

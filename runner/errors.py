@@ -91,7 +91,7 @@ _RETRY = {
 _REMEDIES = {
     ExitCode.COMPLETED: "",
     ExitCode.DEFECT: "Report it with this log and the version; the next run looks up what was begun.",
-    ExitCode.USAGE: "Correct the setting that the error names, then try `sync-runner check --no-login`.",
+    ExitCode.USAGE: "Correct what the error names, then try `sync-runner check --no-login`.",
     ExitCode.AUTHENTICATION: "Correct the secret or unlock the account, then run `sync-runner login --force`.",
     ExitCode.FAILED: "Find the job at the API by its job id; the next run starts a new one.",
     ExitCode.PARTIAL: "Look at the syncs that did not complete; those that completed need nothing.",

@@ -45,18 +45,47 @@ _DATES = ("--start", "--end")  # their values may begin with a minus sign
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are ours: one line in the form of all others."""
+    """argparse whose errors are ours: one line in the form of all others, in words that no Python changes."""
+
+    def __init__(self, **options: Any) -> None:
+        """As argparse's."""
+        super().__init__(**options)
+        self.register("type", int, _whole_number)
 
     def error(self, message: str) -> NoReturn:
         """Raises UsageError."""
-        raise UsageError(f"{message}; see `{self.prog} --help`")
+        raise UsageError(f"{self._in_our_words(message.removeprefix('argument '))}; see `{self.prog} --help`")
+
+    def _in_our_words(self, message: str) -> str:
+        what, _, names = message.partition(": ")
+        if what == "unrecognized arguments":
+            first = names.split()[0]
+            return f"no option `{first}`" if first.startswith("-") else f"`{first}` is one word too many"
+        if what == "the following arguments are required":
+            return f"{self.prog.rpartition(' ')[2]}: give {' and '.join(map(self._wanted, names.split(', ')))}"
+        return f"{what}: give a value after it" if names.startswith("expected ") else message
+
+    def _wanted(self, name: str) -> str:
+        action = next(one for one in self._actions if name in (one.metavar, one.dest))
+        return f"one of {', '.join(action.choices)}" if action.choices else f"{name}, {action.help}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """As argparse's, whose words and quotes differ from one Python to the next."""
+        """As argparse's, with the choice that was meant."""
         if action.choices is not None and value not in action.choices:
+            near = nearest(value, action.choices)
+            hint = f"did you mean `{near}`? Known: " if near else "give one of "
+            place = action.option_strings[-1] if action.option_strings else self.prog.rpartition(" ")[2]
             raise argparse.ArgumentError(
-                action, f"no choice `{value}`; give one of {', '.join(map(str, action.choices))}"
+                None, f"{place}: no choice `{value}`; {hint}{', '.join(map(str, action.choices))}"
             )
+
+
+def _whole_number(text: str) -> int:
+    """The number of an option. Raises argparse's own error, to which argparse adds the option."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"give a whole number instead of `{text}`") from None
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -68,7 +97,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     elif words[at] == "help":
         words = [*words[at + 1 : at + 2], "--help"]
         if words[0] not in COMMANDS and words[0] != "--help":
-            raise UsageError(f"help: no command `{words[0]}`; known: {', '.join(COMMANDS)}")
+            near = nearest(words[0], COMMANDS)
+            hint = f"did you mean `{near}`?" if near else f"known: {', '.join(COMMANDS)}"
+            raise UsageError(f"help: no command `{words[0]}`; {hint}")
     elif words[at] not in COMMANDS:
         _refuse_slip(words[at])
         words.insert(at, "run")
@@ -103,7 +134,7 @@ def _command_at(words: Sequence[str]) -> int | None:
 
 def _refuse_slip(word: str) -> None:
     """Raises UsageError for a word that is no command, and looks like one."""
-    meant = nearest(word, COMMANDS)
+    meant = "--version" if word == "version" else nearest(word, COMMANDS)
     if meant is not None:
         raise UsageError(f"no command `{word}`; did you mean `{meant}`? A sync of that type: `sync-runner run {word}`")
 

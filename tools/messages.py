@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runner.errors import ExitCode
+from runner.models import Outcome
+from runner.outcomes import MEANINGS
 from runner.sandbox.command import write_secrets
 from runner.sandbox.faults import parse
 from runner.sandbox.server import SandboxServer
@@ -26,8 +29,10 @@ PAGE = Path(__file__).parents[1] / "docs" / "messages.md"
 HEAD = """# Messages
 
 What the runner says to sixty mistakes: what is wrong, where, and what to do. Each mistake was made for real; the page is written
-by `make docs`, and a test makes them again. `code` is the exit code.
+by `make docs`, and a test makes them again. `code` is the exit code. Under a message stands what the log, the report and the
+summary at a terminal add as the next step (`remedy`); with code 2 it is always: {usage}
 """
+_USAGE = (ExitCode.USAGE.remedy, MEANINGS[Outcome.CONFIGURATION].remedy)
 Change = Callable[["Place"], None]
 
 
@@ -219,7 +224,7 @@ def page() -> str:
                 servers[mistake.kind] = stack.enter_context(SandboxServer(mistake.settings))
         made = pool.map(lambda mistake: _made(mistake, servers[mistake.kind]), flat)
         told = dict(zip([mistake.title for mistake in flat], made, strict=True))
-    lines = [HEAD]
+    lines = [HEAD.format(usage=ExitCode.USAGE.remedy)]
     for group, mistakes in MISTAKES.items():
         lines += [f"## {group}", "", "| mistake | code | message |", "| --- | --- | --- |"]
         lines += [
@@ -254,15 +259,18 @@ def _words(mistake: Mistake, place: Place) -> list[str]:
 
 
 def _messages(log: str) -> Iterator[str]:
-    """The errors of a log, each once."""
+    """The errors of a log, each once, and then what to do next, but for code 2."""
     seen: set[str] = set()
+    remedies: dict[str, None] = {}
     for line in log.splitlines():
         told = json.loads(line)
         if told["level"] == "error" and told["event"] in ("run.failed", "sync.ended") and told.get("error"):
             text = str(told["error"])
             if text not in seen:
                 seen.add(text)
+                remedies[f"Next: {told['remedy']}"] = None
                 yield text
+    yield from (remedy for remedy in remedies if remedy.removeprefix("Next: ") not in _USAGE)
 
 
 def _steady(text: str, place: Place) -> str:

@@ -68,12 +68,13 @@ class _Both:
         """What is kept of the last login, read now."""
         return await self._last.read_state(deadline)
 
-    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
-        """End both, the last one first. What one server refuses keeps no session open at the other."""
+    async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
+        """End both, the last one first; whether both were ended. What one server refuses keeps no session open at the other."""
         try:
-            await self._last.revoke(deadline, observer)
+            ended = await self._last.revoke(deadline, observer)
         finally:
-            await self._first.revoke(deadline, observer)
+            first = await self._first.revoke(deadline, observer)
+        return ended and first
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
         """Drop what is kept of both."""
@@ -111,12 +112,12 @@ class ChainedSessionProvider(_Both):
             self._maker.after(renewed)
             return await self._maker.session(deadline, observer, rejected=rejected)
 
-    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
+    async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
         """End both, the last one first."""
         kept = (await self._first.read_state(deadline)).session
         if kept is not None:
             self._maker.after(kept)
-        await super().revoke(deadline, observer)
+        return await super().revoke(deadline, observer)
 
     def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
         """The headers that carry the last session."""
@@ -166,10 +167,10 @@ class GatedSessionProvider(_Both):
             rejected = None
         return await self._last.session(deadline, observer, rejected=rejected)
 
-    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
+    async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
         """End both, the last one first, through the gate."""
         self._open = self._open or (await self._first.read_state(deadline)).session
-        await super().revoke(deadline, observer)
+        return await super().revoke(deadline, observer)
 
     def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
         """The headers that carry both sessions."""

@@ -74,8 +74,8 @@ class SessionProvider(Protocol):
         """Keep when the session was last used, at the end of the work with it. Raises what a store raises."""
         ...
 
-    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
-        """End the kept session at the API, where the login says how. Raises what a request can."""
+    async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
+        """End the kept session at the API, where the login says how; whether it was ended there. Raises what a request can."""
         ...
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:

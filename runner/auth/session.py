@@ -325,14 +325,15 @@ class LoginSessionProvider:
                 doubt = refusals.after_doubt(held.state, self._mounted.credentials, self._clock.time())
                 held.change(**doubt)
 
-    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
-        """End the kept session at its server, where the login says how. Raises Unreachable, ContractError, DeadlineExceeded."""
+    async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
+        """End the kept session at its server, where the login says how; whether it was ended. Raises what a request can."""
         session = (await self.read_state(deadline)).session
         if self._auth.revoke is None or session is None:
-            return
+            return False
         self._began = False
         self._keep(session)
         await renewal.revoke(self._steps, self._auth.revoke, session, self._constant, deadline, observer)
+        return True
 
     def _started(
         self, held: HeldState, session: UserSession, method: str, began: float, observer: Observer

@@ -98,8 +98,9 @@ class StaticSessionProvider:
         """Whether the answer says that the secrets are not accepted."""
         return fits(self._auth.expired, answer)
 
-    async def revoke(self, deadline: Deadline, observer: Observer) -> None:
+    async def revoke(self, deadline: Deadline, observer: Observer) -> bool:  # noqa: ARG002 - nothing is sent
         """There is no session."""
+        return False
 
     @property
     def current(self) -> None:

@@ -22,9 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Cancel the job and print its state."""
+    """Cancel the job and print its state. Of several accounts it is the job of one: 0 as soon as it was found there."""
+    done: list[str] = []
+    missing: list[str] = []
 
     async def work(visit: Visit) -> None:
+        if done:
+            return
         sync = await _sync_of(visit, arguments.job, arguments.sync)
         api = visit.account.api.about(sync) if sync else visit.account.api
         asked = SyncJob(ExternalText(arguments.job), JobStatus.RUNNING, sync.sync_type if sync else None)
@@ -34,14 +38,19 @@ def execute(arguments: argparse.Namespace) -> int:
         try:
             now = await api.poll(asked, visit.deadline, visit.observer, sure=ours is not None)
         except JobMissing as error:
-            raise UsageError(f"{error}; check the job's id with `status`") from None
+            missing.append(str(error).removeprefix("status: "))
+            return
         if now.status.terminal:  # some APIs would rewrite its end
             sys.stdout.write(f"{arguments.job}: {now.status}, it had ended; nothing was sent\n")
-            return
-        job = await api.cancel(now, visit.deadline, visit.observer)
-        sys.stdout.write(f"{arguments.job}: {job.status if job else 'asked to cancel'}\n")
+        else:
+            job = await api.cancel(now, visit.deadline, visit.observer)
+            sys.stdout.write(f"{arguments.job}: {job.status if job else 'asked to cancel'}\n")
+        done.append(visit.account.name)
 
-    return visit_each(arguments, work)
+    code = visit_each(arguments, work)
+    if missing and code == 0 and not done:
+        raise UsageError(f"cancel: {missing[0]}; check the job's id with `sync-runner status`")
+    return 0 if done else code
 
 
 async def _sync_of(visit: Visit, job_id: str, name: str | None) -> PlannedSync | None:

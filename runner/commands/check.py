@@ -12,12 +12,14 @@ from runner.auth.refusals import cooldown
 from runner.engine.account import RunContext
 from runner.engine.each_account import Visit, visit_each
 from runner.engine.run import check_plan
+from runner.engine.session_words import came_about, clock
 from runner.errors import ContractError, ExitCode, RunnerError
 from runner.external import show
 from runner.frozen import Frozen
 from runner.models import UserSession
 from runner.outputs import kinds
 from runner.outputs.assembly import Outputs
+from runner.outputs.files import check_directory
 from runner.outputs.interface import Output
 from runner.state.record import AccountState
 
@@ -53,9 +55,17 @@ def execute(arguments: argparse.Namespace) -> int:
     def refused(name: str, error: RunnerError) -> None:
         rows.append(_failed(name, "secrets", error))
 
-    code = visit_each(
-        arguments, account, before=lambda context, outputs: _configuration(context, outputs, rows), on_error=refused
-    )
+    try:
+        code = visit_each(
+            arguments, account, before=lambda context, outputs: _configuration(context, outputs, rows), on_error=refused
+        )
+    except RunnerError as error:  # what ends a run before its first account; the rows so far are shown all the same
+        if not rows and not arguments.json:
+            raise
+        part, known = "start" if rows else "settings", {row.detail for row in rows}
+        found = [_failed("", part, error, line) for line in str(error).splitlines()]
+        rows += [row for row in found if row.detail not in known]
+        code = int(error.exit_code)
     code = max([code, *(row.exit_code for row in rows)])
     if arguments.json:
         told = {"exit_code": code, "checks": [asdict(row) for row in rows]}
@@ -80,6 +90,13 @@ def _configuration(context: RunContext, outputs: Outputs, rows: list[Row]) -> No
             Row("", "deadlines", "warning", "deadline.sync is longer than deadline.run, which ends the sync first")
         )
     _outputs(outputs, rows)
+    files = settings.artifacts.dir
+    if files is not None and context.profile.jobs.artifacts is not None:
+        problem = check_directory(files)
+        detail = f"artifacts.dir: {problem}" if problem else f"files of jobs can be written to {files}"
+        rows.append(
+            Row("", "files of jobs", "failed" if problem else "ok", detail, int(ExitCode.USAGE) if problem else 0)
+        )
 
 
 def _outputs(outputs: Outputs, rows: list[Row]) -> None:
@@ -93,7 +110,7 @@ def _outputs(outputs: Outputs, rows: list[Row]) -> None:
             continue
         problem = output.check(OUTPUT_SECONDS)
         code = ExitCode.USAGE if problem else ExitCode.COMPLETED
-        detail = show(problem, _SHOWN) if problem else "can be written or reached; whether it accepts is told by a run"
+        detail = show(problem, _SHOWN) if problem else output.checked
         rows.append(Row("", f"output {output.name}", "failed" if problem else "ok", detail, int(code)))
 
 
@@ -116,12 +133,12 @@ async def _account(visit: Visit, rows: list[Row], *, login: bool) -> None:
         if remaining > 0:
             detail = f"no login for another {remaining:.0f} s, after {stored.failures} refused in a row"
             rows.append(Row(name, _part("cool-down", one, provider), "warning", detail))
-    if not login:
-        rows += [Row(name, _part("login", one, provider), "not tried", "--no-login") for one in provider.parts]
-        return
     if visit.settings.code.source != "totp" and not await tried(
         "codes", lambda: visit.account.codes.check(visit.deadline)
     ):
+        return
+    if not login:
+        rows += [Row(name, _part("login", one, provider), "not tried", "--no-login") for one in provider.parts]
         return
     if not await _logins(visit, before, rows):
         return
@@ -162,7 +179,7 @@ async def _logins(visit: Visit, before: Sequence[AccountState], rows: list[Row])
         if one.static:
             rows.append(Row(name, part, "ok", "none needed: the secrets go with each request"))
         elif one.current is not None:
-            rows.append(Row(name, part, "ok", _login(one, one.current, stored)))
+            rows.append(Row(name, part, "ok", _login(visit, one, one.current, stored)))
         elif problem is not None:
             rows.append(_failed(name, part, problem))
             problem = None
@@ -171,29 +188,20 @@ async def _logins(visit: Visit, before: Sequence[AccountState], rows: list[Row])
     return good
 
 
-def _login(one: SessionProvider, session: UserSession, before: AccountState) -> str:
-    skew = one.stored.skew
-    clock = f"; the API's clock differs from ours by {skew:+.1f} s" if skew else ""
-    return f"{_how(session, before.session)}{clock}"
-
-
-def _how(session: UserSession, before: UserSession | None) -> str:
-    if before is not None and session.access_token == before.access_token:
-        return "the kept session is used"
-    if before is not None and session.session_id == before.session_id:
-        return "the kept session was refreshed"
-    return f"logged in{' with a one-time code' if session.token.mfa_verified else ', without a one-time code'}"
+def _login(visit: Visit, one: SessionProvider, session: UserSession, before: AccountState) -> str:
+    measured = visit.account.api.skew if one is visit.account.provider else None
+    return f"{came_about(session, before.session)}; {clock(measured, one.stored.skew)}"
 
 
 async def _proved(visit: Visit) -> str:
     """A listing of jobs needs the session, and changes nothing."""
     jobs = await visit.account.api.recent(1, visit.deadline, visit.observer)
-    return f"the API accepts it: a listing of jobs gave {len(jobs)}"
+    return f"the API accepts it: it listed the account's {'newest job' if jobs else 'jobs (none yet)'}"
 
 
-def _failed(account: str, part: str, error: RunnerError) -> Row:
+def _failed(account: str, part: str, error: RunnerError, text: str | None = None) -> Row:
     fits = "; does the profile fit this API?" if isinstance(error, ContractError) else ""
-    return Row(account, part, "failed", show(f"{error}{fits}", _SHOWN), int(error.exit_code))
+    return Row(account, part, "failed", show(f"{text or error}{fits}", _SHOWN), int(error.exit_code))
 
 
 def _print(rows: Sequence[Row]) -> None:

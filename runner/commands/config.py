@@ -45,7 +45,7 @@ def _effective(arguments: argparse.Namespace) -> Iterator[str]:
         (".".join(place), _shown(place, value, field, now), _source(place, now))
         for place, value, field in _values(now.settings)
     ]
-    rows += [(name, "***", source) for name, source in _secret_sources(now.settings)]
+    rows += [(name, source and "***", source or "not given") for name, source in _secret_sources(now.settings)]
     if arguments.json:
         document = [{"key": key, "value": value, "source": source} for key, value, source in rows]
         yield json.dumps(document, indent=2) + "\n"
@@ -74,15 +74,15 @@ def _source(place: tuple[str, ...], now: Loaded) -> str:
     return next((now.sources[place[:n]] for n in range(len(place), 0, -1) if place[:n] in now.sources), "default")
 
 
-def _secret_sources(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Each secret that is given, or that most profiles want, and where it comes from."""
+def _secret_sources(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    """Each secret that is given, or that most profiles want, and where it comes from; None: it is not given."""
     reader = SecretReader(
         settings.secrets_dir, environment=os.environ, warn=lambda _name, _warning: None, named=settings.secret_sources
     )
     for name in SECRET_NAMES:
         place = reader.place(name)
         if place or name in SECRET_NAMES[:3]:
-            yield name, place or "not given"
+            yield name, place
 
 
 def _values(model: BaseModel, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, FieldInfo]]:

@@ -5,8 +5,9 @@ import asyncio
 import os
 import sys
 
-from runner.clock import Deadline
+from runner.clock import Deadline, rfc3339
 from runner.engine.each_account import Visit, visit_each
+from runner.engine.session_words import came_about, clock
 from runner.errors import DeadlineExceeded, StateError, UsageError
 
 
@@ -16,19 +17,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Log in each account where its kept session is not good."""
+    """Log in each account where its kept session is not good, and say how each session came about."""
+    told: list[str] = []  # written at the end: a name that is also a user name would be redacted before
 
     async def work(visit: Visit) -> None:
         if not visit.settings.state.lasting:
             raise UsageError("login: a session is kept only with a state directory; give --state-dir (state.dir)")
         if arguments.force:
             await visit.account.provider.forget(visit.deadline, cooldown=True)
-        await visit.account.provider.session(visit.deadline, visit.observer)
+        before = (await visit.account.provider.read_state(visit.deadline)).session
+        session = await visit.account.provider.session(visit.deadline, visit.observer)
         kept = await visit.account.provider.read_state(visit.deadline)
-        if kept.session is None and not visit.account.provider.static:
+        if visit.account.provider.static:
+            told.append(f"{visit.account.name}: no login is needed: the secrets go with each request\n")
+            return
+        if kept.session is None:
             raise StateError("login: the session was not kept; the log says why")
+        until = f"; good until {rfc3339(session.expires_at)}" if session.expires_at else ""
+        stands = clock(visit.account.api.skew, kept.skew)
+        told.append(f"{visit.account.name}: {came_about(session, before)}{until}; {stands}\n")
 
-    return visit_each(arguments, work, ask=_ask if sys.stdin is not None and sys.stdin.isatty() else None)
+    code = visit_each(arguments, work, ask=_ask if sys.stdin is not None and sys.stdin.isatty() else None)
+    sys.stdout.writelines(told)
+    return code
 
 
 async def _ask(prompt: str, deadline: Deadline) -> str:

@@ -49,6 +49,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
         signals.unwind()
         return preview(arguments, _asked(arguments), as_json=arguments.json)
+    if arguments.json:
+        raise UsageError("run: --json goes with --dry-run; the report of a run as JSON is `--report -`")
     found, clock = loaded(arguments, _asked(arguments)), SystemClock()
     settings = found.settings
     with open_outputs(settings, clock, with_metrics=True) as made:

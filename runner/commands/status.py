@@ -10,13 +10,14 @@ from typing import Any
 from runner.clock import Deadline, rfc3339
 from runner.engine.each_account import Visit, visit_each
 from runner.errors import ContractError, SecretError, UsageError
-from runner.external import show
+from runner.external import escape, show
 from runner.models import AuthenticationToken, SyncJob, UserSession
 from runner.settings.arguments import loaded
 from runner.state.entry import Entry
 from runner.state.opening import RunState
 
 _SHOWN = 500  # characters of one value
+WIDE = 120  # columns from which jobs are a table: a UUID alone has 36
 _SESSION = ("session_id", "user_id", "expires_at", "mfa_enabled", "created_at", "last_used_at")
 _TOKEN = (
     "token_id", "user_id", "token_type", "expires_in", "scope", "created_at", "last_used_at", "mfa_verified",
@@ -116,7 +117,7 @@ def _document(
         if len(logins) > 1
     ]
     return {
-        "account": show(account, _SHOWN),
+        "account": escape(account),
         "user_session": None if session is None else _values(_of_session(session), _SESSION),
         "authentication_token": None if session is None else _values(_of_token(session.token), _TOKEN),
         "sync_jobs": jobs,
@@ -160,9 +161,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _print(found: Sequence[Document]) -> None:
-    """A block for each account: its session and token in two lines, its jobs as a table."""
-    from rich import box
-    from rich.table import Table
+    """A block for each account: its session and token, then its jobs: a table, or two lines each where it is narrow."""
     from rich.text import Text
 
     from runner.outputs.tables import table_console
@@ -173,21 +172,42 @@ def _print(found: Sequence[Document]) -> None:
     for one in found:
         console.print(Text(f"account {one['account']}", style="bold"))
         for title, part in (("session", one["user_session"]), ("token", one["authentication_token"])):
-            console.print(Text(f"  {title}: {_line(part)}"))
+            given = [f"{key}={_cell(part[key])}" for key in part or () if part[key] is not None]
+            console.print(Text(f"  {title}:{'' if given else ' none'}"))
+            for line in given:
+                console.print(Text(f"    {line}"))
         for login in one.get("logins", ()):
             console.print(Text(f"  login {login['login']}: {_line(login['user_session'])}"))
         if one["note"]:
             console.print(Text(f"  {one['note']}"))
-        table = Table(
-            "job_id", "sync_type", "status", "progress", "items", "start_time", "error_message", box=box.SIMPLE_HEAD
-        )
-        for job in one["sync_jobs"]:
-            items = "" if job["total_items"] is None else f"{job['processed_items'] or 0}/{job['total_items']}"
-            columns = ("job_id", "sync_type", "status", "progress")
-            cells = [*(job[key] for key in columns), items, job["start_time"], job["error_message"]]
-            table.add_row(*(Text(_cell(cell)) for cell in cells))
-        if one["sync_jobs"]:
-            console.print(table)
+        if one["sync_jobs"] and console.width >= WIDE:
+            console.print(_table(one["sync_jobs"]))
+        for job in one["sync_jobs"] if console.width < WIDE else ():
+            identity, *others = _row(job)
+            console.print(Text(f"  {identity}"), soft_wrap=True)  # whole, so that it can be copied to `cancel`
+            console.print(Text(f"    {'  '.join(filter(None, others))}"))
+
+
+def _row(job: Document) -> list[str]:
+    """The job's id, type, status, progress, items, start and error, as text."""
+    items = "" if job["total_items"] is None else f"{job['processed_items'] or 0}/{job['total_items']}"
+    progress = "" if job["progress"] is None else f"{_cell(job['progress'])}%"
+    columns = (job["job_id"], job["sync_type"], job["status"], progress, items, job["start_time"], job["error_message"])
+    return [_cell(value) for value in columns]
+
+
+def _table(jobs: Sequence[Document]) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("job_id", "sync_type", "status", "progress", "items", "start_time"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("error_message", overflow="fold")
+    for job in jobs:
+        table.add_row(*map(Text, _row(job)))
+    return table
 
 
 def _line(part: Document | None) -> str:

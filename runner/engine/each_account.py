@@ -15,6 +15,7 @@ from runner.engine.account_query import with_accounts
 from runner.engine.event_loop import complete
 from runner.engine.fleet import AccountPlan, accounts
 from runner.engine.logins import end_sessions
+from runner.engine.run import deadline_of
 from runner.errors import RunnerError
 from runner.events import events
 from runner.events.observer import Observer
@@ -73,7 +74,7 @@ def visit_each(
         before(context := with_accounts(replace(context, ask=ask)), made)
 
         async def all_accounts() -> None:
-            whole = _whole(context)
+            whole = deadline_of(context.settings, context.clock)
             async with open_client(context) as client, opened_state(context, made.observer, whole) as state:
                 if first is not None:
                     await first(state, whole)
@@ -97,10 +98,6 @@ def _told_to(observer: Observer) -> Callable[[str, RunnerError], None]:
     )
 
 
-def _whole(context: RunContext) -> Deadline:
-    return Deadline.after(context.clock, context.settings.deadline.run, "the run's deadline")
-
-
 async def _visit(
     plan: AccountPlan,
     context: RunContext,
@@ -111,7 +108,10 @@ async def _visit(
     opened: list[SessionProvider],
 ) -> None:
     """Do `work` with one account, and keep that its session was used. Its provider is added to those that are `opened`."""
-    account, deadline = open_account(plan, context, client, state, observer), _whole(context)
+    account, deadline = (
+        open_account(plan, context, client, state, observer),
+        deadline_of(context.settings, context.clock),
+    )
     opened.append(account.provider)
     await work(
         Visit(

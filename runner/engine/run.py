@@ -30,6 +30,7 @@ from runner.jobs.sync_run import execute, working
 from runner.models import AccountResult, Outcome, RunResult, SyncResult, UserSession
 from runner.profile import parameters
 from runner.settings import Settings, SyncSettings
+from runner.settings.values import format_duration
 from runner.state.opening import RunState
 
 LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API cannot be reached
@@ -81,7 +82,8 @@ def _obeying(interrupt: Interrupt) -> Iterator[None]:
 
 def deadline_of(settings: Settings, clock: Clock) -> Deadline:
     """The deadline of a run that begins now."""
-    return Deadline.after(clock, settings.deadline.run, "the run's deadline")
+    seconds = settings.deadline.run
+    return Deadline.after(clock, seconds, f"the run's deadline (deadline.run: {format_duration(seconds or 0.0)})")
 
 
 async def run(context: RunContext, observer: Observer, run_id: str, deadline: Deadline) -> RunResult:

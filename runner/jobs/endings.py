@@ -1,6 +1,7 @@
 """How a sync ended and what is said of it, from the machine's last state and action. Pure."""
 
 from runner.errors import ContractError, RunnerError, UsageError
+from runner.jobs.conditions import FORGET_SECONDS
 from runner.jobs.outcome import of_error
 from runner.jobs.states import Do, Facts, State, Why
 from runner.models import JobStatus, Outcome
@@ -80,7 +81,7 @@ def _where_to_look(state: State, facts: Facts) -> str:
     if state.earlier:
         return (
             f"an earlier run ended while it triggered, and what became of that is not known: look at the API for a job of "
-            f"type {facts.sync_type}; nothing was triggered"
+            f"type {facts.sync_type}; nothing was triggered, nor will it be for {FORGET_SECONDS / 3600:.0f} h after that try"
         )
     return unknown(facts.sync_type)
 

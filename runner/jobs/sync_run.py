@@ -13,6 +13,7 @@ from runner.jobs.endings import ending, hopeless
 from runner.jobs.plan import PlannedSync
 from runner.jobs.states import Do
 from runner.models import Outcome, SyncResult
+from runner.settings.values import format_duration
 
 if TYPE_CHECKING:
     from runner.jobs.job_outputs import Fetching
@@ -33,7 +34,9 @@ async def execute(sync: PlannedSync, shared: SyncContext, run_deadline: Deadline
     """Run `sync` to its end and tell how it ended. Raises nothing foreseen; interrupted, it cancels the job first."""
     shared = replace(shared, api=shared.api.about(sync))
     began, started_at = shared.clock.monotonic(), shared.clock.time()
-    deadline = Deadline.after(shared.clock, shared.poll_policy.sync_seconds, "the sync's deadline").min(run_deadline)
+    seconds = shared.poll_policy.sync_seconds
+    name = f"the sync's deadline (deadline.sync: {format_duration(seconds or 0.0)})"
+    deadline = Deadline.after(shared.clock, seconds, name).min(run_deadline)
     drive = Drive(shared, sync, deadline, working(deadline), observer)
     fetching = _fetching(shared, drive, observer) if _follows(shared) else None
     if fetching is not None:

@@ -10,6 +10,7 @@ class Endpoint(Output):
     """`metrics.listen`: prometheus_client's server on a thread, in the text format or OpenMetrics as the scraper asks."""
 
     name: ClassVar[str] = "metrics endpoint"
+    checked: ClassVar[str] = "can be served"
     uses_metrics: ClassVar[bool] = True
 
     def __init__(self, context: OutputContext) -> None:
@@ -22,6 +23,12 @@ class Endpoint(Output):
     def wanted(cls, context: OutputContext) -> bool:
         """Where `metrics.listen` is set."""
         return context.settings.metrics.listen is not None
+
+    def check(self, seconds: float) -> str | None:
+        """Serve for a moment."""
+        problem = self._serve(self.context.settings.metrics.listen or "")
+        self.close()
+        return problem
 
     def load(self) -> None:
         """Begin to serve."""

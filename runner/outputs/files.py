@@ -128,10 +128,20 @@ def _into_pipe(path: Path, descriptor: int, data: bytes, seconds: float) -> str 
     return None
 
 
+def check_directory(path: Path) -> str | None:
+    """Whether files can be written into the directory, which may have to be made. Returns what is wrong, or None."""
+    found = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    if not found.is_dir():
+        return f"{found}: is no directory"
+    return None if os.access(found, os.W_OK | os.X_OK) else f"{found}: cannot be written; check its owner and mode"
+
+
 def check_file(path: Path) -> str | None:
     """What `write_file` would meet, without writing. Returns what is wrong, or None."""
     try:
         target = resolved(path)
+        if not isinstance(target, int) and target.is_dir():
+            return f"{path}: is a directory; give the path of a file"
         if isinstance(target, int) or (target.exists() and os.access(target, os.W_OK)):
             return None
         if target.exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from runner.external import escape
-from runner.outputs.files import append_file
+from runner.outputs.files import append_file, check_file
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, SyncReport
 
@@ -29,6 +29,11 @@ class GitHub(Output):
         """`always`, or `auto` within a step."""
         setting = context.settings.report.github
         return setting == "always" or (setting == "auto" and context.environment.get("GITHUB_ACTIONS") == "true")
+
+    def check(self, seconds: float) -> str | None:
+        """Whether the files that GitHub names can be written."""
+        files = [self.context.environment.get(name) for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")]
+        return next(filter(None, (check_file(Path(file)) for file in files if file)), None)
 
     def write(self, ended: Ended, seconds: float) -> str | None:
         """Summary and outputs to the files that GitHub names, annotations to standard error."""

@@ -18,6 +18,7 @@ from runner.outputs.report_model import Report, SyncReport
 from runner.outputs.timeline import Timeline
 
 NAMED = 24  # syncs that one card names before it is opened
+SHORT_NAME = 24  # characters
 _COLUMNS = ("account", "sync", "outcome", "items", "seconds", "attempts", "error")
 _NUMBERS = ("items", "seconds", "attempts")
 _COLOURS = {"info": "good", "warning": "warn", "error": "bad"}
@@ -136,8 +137,9 @@ def _names(report: Report, syncs: list[SyncReport]) -> str:
 
 
 def _named(report: Report, sync: SyncReport) -> str:
-    attempts = f'<span class="soft">{_attempts(sync.attempts)}</span>'
-    return f"<li><strong>{escape(report.place(sync))}</strong> {attempts}</li>"
+    job = f", job {escape(sync.job_id)}" if sync.job_id else ""
+    more = f'<span class="soft">{_attempts(sync.attempts)}{job}</span>'
+    return f"<li><strong>{escape(report.place(sync))}</strong> {more}</li>"
 
 
 def _attempts(count: int) -> str:
@@ -165,10 +167,15 @@ def _column(name: str) -> str:
     return f'<th scope="col" role="columnheader"{" class=n" if name in _NUMBERS else ""}>{name}</th>'
 
 
+def _unbroken(name: str) -> str:
+    """The class of a name that is short enough to stand on one line: a browser breaks `account-1` after its hyphen."""
+    return "nowrap" if len(name) <= SHORT_NAME else ""
+
+
 def _row(sync: SyncReport) -> str:
     colour = _COLOURS[sync.severity]
     cells = (
-        ("account", "", sync.account),
+        ("account", _unbroken(sync.account), sync.account),
         ("outcome", f"nowrap {colour}", sync.outcome.value),
         ("items", "n", sync.items),
         ("seconds", "n", f"{sync.duration_seconds:.1f}"),
@@ -179,5 +186,5 @@ def _row(sync: SyncReport) -> str:
         f'<td role="cell" class="{kind}{"" if text else " none"}" data-of="{name}"><span>{escape(text)}</span></td>'
         for name, kind, text in cells
     ]
-    made.insert(1, f'<th scope="row" role="rowheader">{escape(sync.name)}</th>')
+    made.insert(1, f'<th scope="row" role="rowheader" class="{_unbroken(sync.name)}">{escape(sync.name)}</th>')
     return f'<tr role="row" data-outcome="{sync.outcome.value}">{"".join(made)}</tr>'

@@ -31,10 +31,11 @@ svg.bars{display:block;width:100%;height:1.5rem;background:var(--lane)}svg.load{
 .axis{display:flex;justify-content:space-between}
 .key{display:flex;flex-wrap:wrap;gap:.2rem 1rem;padding:0;list-style:none}
 .key svg{display:inline-block;width:.9rem;height:.9rem;vertical-align:-.1rem;margin-right:.3rem}
-@media(max-width:44rem){#syncs thead{position:absolute;clip-path:inset(50%)}#syncs tr{display:block;padding:.5rem 0;
-border-bottom:1px solid var(--line)}#syncs tbody th{display:block;border:0;padding:0;font-weight:600}
+@media(max-width:44rem){#syncs thead{position:absolute;clip-path:inset(50%)}#syncs tr{display:flex;flex-direction:column;
+padding:.5rem 0;border-bottom:1px solid var(--line)}#syncs tbody th{display:block;order:-1;border:0;padding:0;font-weight:600}
 #syncs td,#syncs td.n{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.1rem 0;text-align:right}
-#syncs td::before{content:attr(data-of);color:var(--soft);font-size:.85rem;text-align:left}#syncs td.none{display:none}
+#syncs td::before{content:attr(data-of);color:var(--soft);font-size:.85rem;text-align:left;flex:none;align-self:start}
+#syncs td.none{display:none}
 .why{min-width:0}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:.3rem}body{overflow-wrap:anywhere}
 #syncs{position:relative}#syncs thead{width:1px;height:1px;overflow:hidden}}
 @media print{form{display:none!important}body{max-width:none}*{print-color-adjust:exact}.card,tr{break-inside:avoid}}

@@ -94,6 +94,7 @@ class Output:
     name: ClassVar[str]  # what a fault is logged under
     every_command: ClassVar[bool] = False  # also for commands that run no sync
     uses_metrics: ClassVar[bool] = False  # needs `context.metrics`
+    checked: ClassVar[str] = "can be written"  # what `check` found out, where nothing is wrong
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:

@@ -5,7 +5,7 @@ Spec: https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
 # Decision 0041.
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from runner import __version__
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.metrics import MetricsListener
-from runner.outputs.sending import Sender, SendFailed, check_address, own_instance, until_taken, worth_repeating
+from runner.outputs.sending import Sender, SendFailed, own_instance, until_taken, worth_repeating
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
     from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 PATH = "/v1/metrics"
+NEEDS = "needs opentelemetry-proto: pip install 'sync-runner[otlp]'"
 _PROTOBUF = "application/x-protobuf"
 _NANOSECONDS = 1_000_000_000
 
@@ -45,6 +46,7 @@ class Otlp(Output):
     """`metrics.otlp`: one export at the end."""
 
     name: ClassVar[str] = "otlp"
+    checked: ClassVar[str] = "an export without metrics was accepted"
     uses_metrics: ClassVar[bool] = True
 
     def __init__(self, context: OutputContext) -> None:
@@ -84,9 +86,10 @@ class Otlp(Output):
         return self.context.settings.metrics.otlp.timeout
 
     def check(self, seconds: float) -> str | None:
-        """Whether something listens at the address."""
-        settings = self.context.settings.metrics.otlp
-        return check_address(settings.endpoint or "", seconds, settings.ca_file)
+        """Whether an export without metrics, which is no bytes at all, is accepted."""
+        self.open()
+        problem = self._sent(lambda sender: _export(sender, b"", seconds))
+        return problem and f"{self.where}: {problem}"
 
     def push(self, ended: Ended, seconds: float) -> str | None:
         """Export all metrics of the run."""
@@ -96,12 +99,17 @@ class Otlp(Output):
                 self.context.metrics.load(), settings.instance, run.started_at, run.ended_at
             ).SerializeToString()
         except ImportError:
-            return "needs opentelemetry-proto: pip install 'sync-runner[otlp]'"
+            return NEEDS
+        return self._sent(lambda sender: until_taken(seconds, partial(_export, sender, body)))
+
+    def _sent(self, send: Callable[[Sender], str | None]) -> str | None:
         try:
-            with Sender(self.where, settings.ca_file, headers=self._headers) as sender:
-                return until_taken(seconds, partial(_export, sender, body))
+            with Sender(self.where, self.context.settings.metrics.otlp.ca_file, headers=self._headers) as sender:
+                return send(sender)
         except SendFailed as error:
             return str(error)
+        except ImportError:
+            return NEEDS
 
 
 def _export(sender: Sender, request: bytes, seconds: float) -> str | None:

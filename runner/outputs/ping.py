@@ -21,6 +21,7 @@ class Ping(Output):
     """`notify.ping`: each ping has the run's id."""
 
     name: ClassVar[str] = "notification"
+    checked: ClassVar[str] = "can be reached; nothing was sent, so whether it accepts is told by a run"
 
     def __init__(self, context: OutputContext) -> None:
         """Nothing is sent yet."""

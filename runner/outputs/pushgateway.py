@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.metrics import LAST_SUCCESS, LAST_SUCCESS_HELP, MetricsListener, believable, successes_in
-from runner.outputs.sending import Sender, SendFailed, check_address, own_instance, until_taken, worth_repeating
+from runner.outputs.sending import Sender, SendFailed, own_instance, until_taken, worth_repeating
 from runner.settings import PushgatewaySettings
 
 Labels = dict[str, str]
@@ -26,6 +26,7 @@ class Pushgateway(Output):
     """`metrics.pushgateway`: one push at the end."""
 
     name: ClassVar[str] = "pushgateway"
+    checked: ClassVar[str] = "it shows what it holds; nothing was pushed"
     uses_metrics: ClassVar[bool] = True
 
     def __init__(self, context: OutputContext) -> None:
@@ -57,9 +58,15 @@ class Pushgateway(Output):
         return self.context.settings.metrics.pushgateway.timeout
 
     def check(self, seconds: float) -> str | None:
-        """Whether something listens at the address."""
+        """Whether it lets us read what it holds, as a push does first; nothing is pushed."""
         settings = self.context.settings.metrics.pushgateway
-        return check_address(settings.url or "", seconds, settings.ca_file)
+        self.open()
+        try:
+            with _sender(settings, self._password) as sender:
+                status, _page = sender.send("GET", "/metrics", seconds)
+        except SendFailed as error:
+            return f"{self.where}: {error}"
+        return f"{self.where}: the Pushgateway answered {status} to GET /metrics" if status >= 300 else None
 
     def push(self, ended: Ended, seconds: float) -> str | None:
         """Push all metrics of the run."""
@@ -76,12 +83,17 @@ def push(
     seconds: float = 30.0,
 ) -> str | None:
     """Push within so many seconds. `current` are this run's syncs. Returns the fault, or None."""
-    auth = (settings.username, password or "") if settings.username else None
     try:
-        with Sender(settings.url or "", settings.ca_file, auth) as sender:
+        with _sender(settings, password) as sender:
             return until_taken(seconds, lambda left: _Push(sender, left, settings).push(metrics, set(current)))
     except SendFailed as error:
         return str(error)
+
+
+def _sender(settings: PushgatewaySettings, password: str | None) -> Sender:
+    """Raises SendFailed."""
+    auth = (settings.username, password or "") if settings.username else None
+    return Sender(settings.url or "", settings.ca_file, auth)
 
 
 class _Push:

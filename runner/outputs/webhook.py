@@ -19,6 +19,7 @@ class Webhook(Output):
     """`notify.webhook`: after the runs that `when` names."""
 
     name: ClassVar[str] = "notification"
+    checked: ClassVar[str] = "can be reached; nothing was sent, so whether it accepts is told by a run"
 
     def __init__(self, context: OutputContext) -> None:
         """Nothing is sent yet."""

@@ -48,8 +48,11 @@ def locate(name: str, folder: Path = BUILT_IN, kind: str = "profile") -> Path:
         why = "not a regular file" if path.exists() else "no such file"
     except OSError as error:  # a directory of another's, a name too long
         why = error.strerror or "cannot be read"
-    shown = show(name, 200)
-    raise UsageError(f"{kind} `{shown}`: neither a built-in {kind} ({', '.join(built_ins(folder))}) nor a file ({why})")
+    shown, near = show(name, 200), nearest(name, built_ins(folder))
+    hint = f"; did you mean `{near}`?" if near else "; give a name or the path of its YAML file"
+    raise UsageError(
+        f"{kind} `{shown}`: neither a built-in {kind} ({', '.join(built_ins(folder))}) nor a file ({why}){hint}"
+    )
 
 
 def built_ins(folder: Path = BUILT_IN) -> list[str]:

@@ -196,5 +196,8 @@ def _nearest(place: tuple[str, ...]) -> str:
     else:
         names = [known[-1] for known in _known_places(Settings) if known[:-1] == section]
     elsewhere = (".".join(known) for known in _known_places(Settings) if known[-1] == place[-1])
-    near = nearest(place[-1], names) or next(elsewhere, None)  # perhaps it stands in the wrong section
+    near = nearest(place[-1], names)
+    if near and section not in lists:
+        near = ".".join((*section, near))
+    near = near or next(elsewhere, None)  # perhaps it stands in the wrong section
     return f"; did you mean `{near}`?" if near else f"; known here: {', '.join(names)}"

@@ -27,8 +27,8 @@ SYNCS = ("--set", "syncs=activities,health")
 
 def test_it_logs_in_proves_the_session_and_triggers_nothing(cli: CommandLine) -> None:
     rows = _checked(cli, *SYNCS, code=0)
-    assert rows["login"]["detail"] == "logged in with a one-time code"
-    assert rows["session"]["detail"] == "the API accepts it: a listing of jobs gave 0"
+    assert rows["login"]["detail"] == "logged in with a one-time code; the API's clock shows no difference from ours"
+    assert rows["session"]["detail"] == "the API accepts it: it listed the account's jobs (none yet)"
     assert rows["plan"]["detail"] == "2 syncs: activities, health"
     assert str(cli.state) in rows["state"]["detail"]
     assert rows["rights"]["result"] == "not tried"
@@ -39,7 +39,7 @@ def test_a_kept_session_is_said_to_be_kept_and_is_proved_by_a_request(cli: Comma
     assert cli.run("login").code == 0
     before = len(cli.record()["requests"])
     rows = _checked(cli, *SYNCS, code=0)
-    assert rows["login"]["detail"] == "the kept session is used"
+    assert rows["login"]["detail"].startswith("the kept session is used")
     assert [request["endpoint"] for request in cli.record()["requests"][before:]] == ["status"]
 
 
@@ -138,6 +138,10 @@ def test_the_proof_of_the_state_is_kept(cli: CommandLine) -> None:
         ("report.junit=/nowhere/junit.xml", "output junit"),
         ("report.html=/nowhere/page.html", "output html"),
         ("metrics.textfile=/nowhere/run.prom", "output textfile"),
+        ("report.file=/tmp", "output report"),
+        ("report.junit=/tmp", "output junit"),
+        ("report.html=/tmp", "output html"),
+        ("report.dotenv=/tmp", "output dotenv"),
     ],
 )
 def test_an_output_that_cannot_be_written_or_reached_is_refused(cli: CommandLine, setting: str, part: str) -> None:
@@ -154,3 +158,38 @@ def test_outputs_that_work_are_said_to(cli: CommandLine) -> None:
     assert rows["output report"]["result"] == rows["output notification"]["result"] == "ok"
     assert not (cli.home / "r.json").exists()
     assert cli.record()["requests"] == []
+
+
+def test_an_output_that_does_not_accept_us_is_refused(cli: CommandLine) -> None:
+    port = cli.server.base_url.rpartition(":")[2]
+    for setting, part, told in (
+        (f"metrics.pushgateway.url={cli.server.base_url}", "output pushgateway", "answered 404 to GET /metrics"),
+        (f"metrics.otlp.endpoint={cli.server.base_url}", "output otlp", "the collector answered 404"),
+        (f"metrics.listen=127.0.0.1:{port}", "output metrics endpoint", "cannot listen"),
+    ):
+        rows = _checked(cli, *SYNCS, "--no-login", "--set", setting, code=2)
+        assert rows[part]["result"] == "failed"
+        assert told in rows[part]["detail"]
+
+
+def test_a_program_for_codes_is_looked_for_without_a_login(cli: CommandLine) -> None:
+    words = ("--set", "code.source=command", "--set", 'code.command=["/nowhere/pass"]')
+    rows = _checked(cli, *SYNCS, "--no-login", *words, code=3)
+    assert "no program that can be started" in rows["codes"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("words", "part", "told"),
+    [
+        (("--base-url", "https://x.example", "--set", "tls.ca_file=/nowhere"), "start", "tls.ca_file: /nowhere"),
+        (("--set", "accounts_dir=/nowhere"), "plan", "accounts_dir: /nowhere"),
+        (("--set", "concurrency=many"), "settings", "concurrency: give a whole number"),
+        (("--profile", "nowhere.yaml"), "settings", "nowhere.yaml"),
+    ],
+)
+def test_what_ends_a_run_before_its_first_account_is_a_row_too(
+    cli: CommandLine, words: tuple[str, ...], part: str, told: str
+) -> None:
+    rows = _checked(cli, *SYNCS, *words, code=2)
+    assert rows[part]["result"] == "failed"
+    assert told in rows[part]["detail"]

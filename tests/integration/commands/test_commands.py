@@ -123,7 +123,7 @@ def test_config_show_names_the_variable_that_a_secret_comes_from() -> None:
     ).stdout
     assert "password = ***  # SYNC_RUNNER_PASSWORD\n" in shown
     assert "username = ***  # SYNC_RUNNER_USERNAME_FILE\n" in shown
-    assert "totp_seed = ***  # not given\n" in shown
+    assert "totp_seed = null  # not given\n" in shown
 
 
 def test_what_config_init_writes_is_a_valid_configuration(tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ def test_offline_shows_what_the_state_remembers_and_asks_nobody(cli_with: MakeCo
 def test_a_person_sees_session_token_and_jobs(cli: CommandLine) -> None:
     assert cli.run("run", "health").code == 0
     shown = cli.run("status").stdout
-    assert re.search(r"session: session_id=\S+, user_id=\S+, expires_at=", shown)
-    assert re.search(r"token: token_id=\S+", shown)
+    assert re.search(r"session:\n +session_id=\S+\n +user_id=\S+\n +expires_at=", shown)
+    assert re.search(r"token:\n +token_id=\S+", shown)
     assert re.search(r"health .*completed .*365/365", shown)
 
 

@@ -207,7 +207,7 @@ def _modes(machine: Machine) -> set[int]:
 def test_every_page_is_in_the_index_and_every_block_is_known() -> None:
     index = (PAGES / "README.md").read_text(encoding="utf-8")
     pages = {path.name for path in PAGES.iterdir()} - {"README.md"}
-    assert pages == {"upgrade.md", "backup.md", "rotate.md"}
+    assert pages == {"upgrade.md", "backup.md", "rotate.md", "recover.md", "state.md"}
     assert all(f"]({page})" in index for page in pages)
     assert [len(blocks(page)) for page in ("upgrade.md", "backup.md", "rotate.md")] == [4, 3, 7]
 

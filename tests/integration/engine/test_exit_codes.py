@@ -148,7 +148,7 @@ def test_6_a_deadline_passed_and_the_job_is_cancelled(cli_with: MakeCommandLine)
     cli.fault(kind="job_stalls", times=-1)
     ended = cli.run("run", "health", "--set", "deadline.sync=3s")
     assert ended.code == ExitCode.DEADLINE
-    assert "the sync's deadline" in ended.errors
+    assert "the sync's deadline (deadline.sync: " in ended.errors
     assert [job["status"] for job in cli.jobs()] == [_end(cli)]
 
 

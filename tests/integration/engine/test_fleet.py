@@ -149,7 +149,7 @@ def test_after_the_deadline_of_the_run_no_further_account_logs_in() -> None:
         assert logins(fleet) == 1 + 1  # the password, then the code, of the first account
     assert ended.code == 6
     assert [one.exit_code for one in ended.result.accounts] == [6] * 4
-    assert ended.result.results[-1].error == "not started: the run's deadline had passed"
+    assert ended.result.results[-1].error == "not started: the run's deadline (deadline.run: 3s) had passed"
 
 
 def test_after_a_signal_no_further_account_logs_in() -> None:

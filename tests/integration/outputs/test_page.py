@@ -30,6 +30,21 @@ kept.textContent = JSON.stringify([...document.querySelectorAll("#syncs tbody tr
 document.body.append(kept);
 """
 
+# Words that stand on more than one line: a label of a cell, or a short name; and rows whose first word is not the sync's.
+_BROKEN = """
+const lines = (height, style) => Math.round(parseFloat(height) / parseFloat(style.lineHeight));
+const broken = [...document.querySelectorAll("#syncs tbody td:not(.none)")].flatMap(cell => {
+  const label = getComputedStyle(cell, "::before");
+  return label.content !== "none" && lines(label.height, label) > 1 ? ["label " + cell.dataset.of] : [];
+});
+const names = [...document.querySelectorAll("#syncs tbody .nowrap")].flatMap(cell =>
+  [...cell.querySelectorAll("span")].flatMap(word => word.getClientRects().length > 1 ? [word.textContent] : []));
+const under = [...document.querySelectorAll("#syncs tbody tr")].flatMap(row =>
+  row.querySelector("th").offsetTop > row.querySelector("td").offsetTop + 20 ? ["heading below its row"] : []);
+const kept = document.createElement("pre"); kept.id = "found"; kept.textContent = JSON.stringify([...broken, ...names, ...under]);
+document.body.append(kept);
+"""
+
 
 def browsed(text: str, script: str, directory: Path, *options: str) -> list[str]:
     """What the script left in the page, in a browser; the page's own policy is taken out for it."""
@@ -74,3 +89,8 @@ def test_the_table_is_filtered_without_a_network(tmp_path: Path) -> None:
     [row, told] = browsed(page(*sample(100)), _FILTER, tmp_path)
     assert "account-0001" in row and "health" in row
     assert told == "1 of 100 syncs are shown"
+
+
+@pytest.mark.parametrize("width", [500, 900, 1280])
+def test_no_label_and_no_short_name_is_broken_and_a_rows_sync_comes_first(width: int, tmp_path: Path) -> None:
+    assert browsed(page(*sample(100)), _BROKEN, tmp_path, f"--window-size={width},900") == []

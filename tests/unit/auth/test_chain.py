@@ -153,7 +153,7 @@ def test_a_session_is_ended_at_one_server_though_the_other_refuses() -> None:
     gate.ask()
     last = gate.chain.parts[1]
 
-    async def refuse(deadline: Deadline, observer: Observer) -> None:
+    async def refuse(deadline: Deadline, observer: Observer) -> bool:
         raise ContractError("refused")
 
     last.revoke = refuse  # type: ignore[method-assign]

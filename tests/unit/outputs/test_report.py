@@ -215,6 +215,12 @@ def test_the_page_loads_nothing_and_runs_nothing_but_its_own_script() -> None:
     assert "url(" not in text and "@import" not in text
 
 
+def test_the_page_names_the_job_of_each_sync_that_failed() -> None:
+    failed = result(Outcome.FAILED, error="no data")
+    assert failed.job is not None
+    assert f"1 attempt, job {failed.job.shown_id}" in page(run(failed), Timeline())
+
+
 def test_a_long_run_makes_no_endless_page() -> None:
     made = Timeline()
     for number in range(MOST + 10):

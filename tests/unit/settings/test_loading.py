@@ -93,7 +93,7 @@ def test_syncs_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("base_url: https://x.example\nretry:\n  atempts: 3\n", "runner.yaml:3: retry.atempts: no such setting; did you mean `attempts`?"),
+        ("base_url: https://x.example\nretry:\n  atempts: 3\n", "runner.yaml:3: retry.atempts: no such setting; did you mean `retry.attempts`?"),
         ("base_url: https://x.example\nattempts: 3\n", "runner.yaml:2: attempts: no such setting; did you mean `retry.attempts`?"),
         ("base_url: https://x.example\nsyncs:\n  - health\n  - type: x\n    begin: 1\n", "runner.yaml:5: syncs.1.begin: no such setting; known here: type, name"),
         ("base_url: https://u:geheim@x.example\n", "runner.yaml:1: base_url: take the user and password out of the URL"),
