@@ -105,3 +105,19 @@ def test_a_refused_login_is_code_3_and_nothing_else_is_tried(cli_with: MakeComma
     ended = cli.run("profiles", "test", "garminsync", "--sync", "health")
     assert ended.code == 3
     assert list(_rows(ended)) == ["auth.steps"]
+
+
+@pytest.mark.parametrize("profile", ["garminsync"])
+def test_with_run_a_job_is_followed_to_its_end_and_every_value_is_shown_with_its_unit(
+    cli_with: MakeCommandLine,
+) -> None:
+    cli = cli_with(job_seconds=2.0)
+    ended = cli.run("profiles", "test", cli.profile, "--sync", "health", "--run")
+    assert ended.code == 0, ended.stdout
+    assert "and followed to its end" in ended.stdout
+    rows = _rows(ended)
+    assert "completed within" in rows["jobs.status"]
+    assert " s, until " in rows["auth.session.expires_in"]
+    assert "per cent" in rows["jobs.fields.progress"]
+    assert "RFC 3339" in rows["jobs.fields.start_time"]
+    assert [job["status"] for job in cli.jobs()] == ["completed"]
