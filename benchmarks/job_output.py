@@ -26,7 +26,7 @@ description: a job with a large log or file
 auth: {secrets: [], headers: {}}
 jobs:
   trigger: {request: {method: POST, path: /jobs}}
-  status: {request: {path: /jobs/1}}
+  status: {request: {path: "/jobs/${job_id}"}}
   logs: {request: {path: /log}}
   artifacts: {names: [data.bin], request: {path: "/files/${file}"}}
 """
