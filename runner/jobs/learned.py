@@ -102,11 +102,12 @@ def _missing(event: Missing, state: State) -> State:
 
 
 def _unclear(event: Unclear, state: State) -> State:
-    return replace(state, failures=state.failures + 1, misfits=0, problem=event.error)
+    return replace(state, failures=state.failures + 1, misfits=0, missing_since=None, problem=event.error)
 
 
 def _misfit(event: Misfit | Replaced, state: State) -> State:
-    return replace(state, failures=state.failures + 1, misfits=state.misfits + 1, problem=event.error)
+    misfits = state.misfits + 1
+    return replace(state, failures=state.failures + 1, misfits=misfits, missing_since=None, problem=event.error)
 
 
 def _broken(event: Broken, state: State) -> State:

@@ -127,6 +127,7 @@ class Run:
         self.over = False
         self.stop_at = world.now + world.rng.choice([5.0, 60.0, 3600.0, 3600.0])
         self.in_flight: tuple[bool, Job | None] | None = None
+        self.missing_from: float | None = None  # since when each response said that there is no such job
 
     @property
     def _now(self) -> float:
@@ -181,7 +182,12 @@ class Run:
             case Do.TRIGGER:
                 return self._trigger()
             case Do.POLL | Do.LIST:
-                return self._failure() or (self._poll() if do is Do.POLL else self._list())
+                event = self._failure() or (self._poll() if do is Do.POLL else self._list())
+                if not isinstance(event, s.Missing):
+                    self.missing_from = None
+                elif self.missing_from is None:
+                    self.missing_from = self._now
+                return event
             case Do.AWAIT:
                 return self._answered()
             case _:
@@ -268,7 +274,8 @@ class Run:
             return self._status()
         name = self._named() if state.phase is Phase.IDENTIFY else state.job.job_id if state.job else ""
         job = world.find(name)
-        if job is None or world.rng.random() < 0.02:
+        forgets = self.missing_from is None or self._now - self.missing_from < 9.0  # also again after an outage
+        if job is None or (forgets and world.rng.random() < 0.1):
             return s.Missing(self._now, ContractError("no such job"))
         leased = None
         if state.phase in (Phase.POLL, Phase.LOOK) and self.entry is not None:
