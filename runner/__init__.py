@@ -1,4 +1,4 @@
-"""sync-runner: logs in with a password and a one-time code, runs sync jobs to completion, tells the story, exits."""
+"""sync-runner: logs in with a password and a one-time code, runs sync jobs to completion, reports and exits."""
 
 __version__ = "0.1.0"
 REPOSITORY = "https://github.com/OWNER/sync-runner"  # written by tools/address.py from pyproject.toml

@@ -1,4 +1,4 @@
-"""`python -m runner` and the console script: nothing but the way in."""
+"""The entry point of `python -m runner` and of the console script."""
 
 import gc
 import os
@@ -6,13 +6,11 @@ import sys
 
 from runner.engine import signals
 
-LIVE_OBJECTS = (
-    20_000  # a start makes 150,000 objects and frees none: at Python's 700, looking for garbage took 30 ms of it
-)
+LIVE_OBJECTS = 20_000  # start-up creates 150,000 objects and frees none: collection at Python's 700 took 30 ms
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Runs the command line and exits with its exit code."""
     signals.listen()
     open_streams()
     gc.set_threshold(LIVE_OBJECTS)
@@ -23,7 +21,7 @@ def main() -> None:
     from runner.cli import run
 
     code = run(sys.argv[1:])
-    gc.freeze()  # the interpreter's end looks for garbage in all that is left, which takes 60 ms and finds none of use
+    gc.freeze()  # at exit, Python would search all remaining objects for garbage: 60 ms for no result
     try:
         sys.stdout.flush()
     except (OSError, ValueError):  # a full disk, a closed pipe: Python would end with 120
@@ -32,10 +30,10 @@ def main() -> None:
 
 
 def open_streams() -> None:
-    """Put /dev/null in the place of a standard stream that is closed (`>&-`): else the next file opened would be written to."""
+    """Opens /dev/null in place of a closed standard stream (`>&-`): else the next opened file would receive its output."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest one that is free
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest free one
             setattr(sys, name, os.fdopen(descriptor, "w" if number else "r", encoding="utf-8"))
 
 

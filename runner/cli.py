@@ -1,4 +1,4 @@
-"""A command line to an exit code: parse, dispatch, and tell of errors. Each command has a module of its own."""
+"""Runs a command line and returns its exit code: parses, dispatches and reports errors."""
 
 import argparse
 import importlib
@@ -12,12 +12,12 @@ from runner.events.redaction import sturdy_streams
 from runner.external import escape
 from runner.parser import build, parse
 
-OBEYING = ("run", "demo")  # these obey a signal with report and metrics, however early it came
-PRINTING = frozenset({"-h", "--help", "--version"})  # the parser prints, perhaps to a reader that does not read
+OBEYING = ("run", "demo")  # on a signal, these still write report and metrics, however early it arrives
+PRINTING = frozenset({"-h", "--help", "--version"})  # the parser prints, possibly to a reader that does not read
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line. Returns the exit code; foreseen errors become one line, unforeseen ones code 1."""
+    """Runs one command line. Returns the exit code; a foreseen error becomes one line, an unforeseen one exit code 1."""
     with sturdy_streams():
         return _run(arguments)
 
@@ -51,9 +51,11 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _complain(line: str, code: ExitCode, log_format: str) -> None:
-    """One error line: readable on a terminal, a JSON object elsewhere, as all on standard error is."""
+    """Prints one error line on standard error: readable on a terminal, else a JSON object."""
     if log_format == "console" or (log_format != "json" and sys.stderr.isatty()):
-        following = "" if code is ExitCode.USAGE else f"\n  Next: {code.remedy}"  # a usage error says itself what to do
+        following = (
+            "" if code is ExitCode.USAGE else f"\n  Next: {code.remedy}"
+        )  # a usage error contains its own remedy
         sys.stderr.write(f"sync-runner: {escape(line)}{following}\n")
         return
     import json
@@ -61,6 +63,6 @@ def _complain(line: str, code: ExitCode, log_format: str) -> None:
 
     from runner.clock import rfc3339
 
-    told = {"timestamp": rfc3339(time.time()), "level": "error", "event": "run.failed"}
-    record = {**told, "exit_code": int(code), "error": line, "remedy": code.remedy}
+    fields = {"timestamp": rfc3339(time.time()), "level": "error", "event": "run.failed"}
+    record = {**fields, "exit_code": int(code), "error": line, "remedy": code.remedy}
     sys.stderr.write(json.dumps(record) + "\n")

@@ -1,4 +1,4 @@
-"""Time as an argument: the one clock the runner reads and sleeps by, and the real one. Tests hand in a fake."""
+"""The clock as an argument: the runner reads and sleeps by it. The real one is here; tests pass a fake."""
 
 import time
 from datetime import UTC, datetime
@@ -11,35 +11,35 @@ class Clock(Protocol):
     """Wall time for codes, dates and records; monotonic time for durations and deadlines. All in seconds."""
 
     def time(self) -> float:
-        """Seconds since the Unix epoch."""
+        """Returns the seconds since the Unix epoch."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never steps."""
+        """Returns the seconds of a clock that never steps."""
 
     async def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass."""
+        """Waits for `seconds`."""
 
 
 class SystemClock:
     """The machine's clock."""
 
     def time(self) -> float:
-        """Seconds since the Unix epoch."""
+        """Returns the seconds since the Unix epoch."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never steps."""
+        """Returns the seconds of a clock that never steps."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass without blocking other tasks."""
+        """Waits for `seconds` without blocking other tasks."""
         import asyncio
 
         await asyncio.sleep(seconds)
 
 
 class Deadline(Frozen):
-    """A moment on the monotonic clock; infinite when nothing limits the work."""
+    """A time on the monotonic clock; infinite when nothing limits the work."""
 
     clock: Clock
     at: float = float("inf")
@@ -47,7 +47,7 @@ class Deadline(Frozen):
 
     @classmethod
     def after(cls, clock: Clock, seconds: float | None, what: str) -> "Deadline":
-        """The deadline `seconds` from now; `None` means no limit. `what` names it in messages."""
+        """Returns the deadline `seconds` from now; `None` means no limit. `what` names it in messages."""
         return cls(clock, float("inf") if seconds is None else clock.monotonic() + seconds, what)
 
     @property
@@ -57,18 +57,18 @@ class Deadline(Frozen):
 
     @property
     def expired(self) -> bool:
-        """Whether the time is up."""
+        """Whether it has passed."""
         return self.remaining <= 0
 
     def minus(self, seconds: float) -> "Deadline":
-        """The same deadline, so much earlier."""
+        """Returns the same deadline, earlier by these seconds."""
         return Deadline(self.clock, self.at - seconds, self.what)
 
     def min(self, other: "Deadline") -> "Deadline":
-        """The stricter of the two."""
+        """Returns the stricter of the two."""
         return self if self.at <= other.at else other
 
 
 def rfc3339(seconds: float) -> str:
-    """A Unix time as UTC in RFC 3339 with milliseconds, for logs, records and reports."""
+    """Formats a Unix time as UTC in RFC 3339 with milliseconds, for logs, records and reports."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,23 +1,23 @@
-"""The one tree of errors and the one table of exit codes; each error owns its code and whether another try may help.
+"""The error tree and the exit code table. Each error class owns its exit code and whether a retry may help.
 
     RunnerError
     |-- UsageError               2   the command line or the configuration is wrong
-    |   `-- StateError                 what is kept between runs cannot be read or written as things are
+    |   `-- StateError                 the state between runs cannot be read or written
     |       `-- StateMoved                 it was moved to another place (`sync-runner state move`)
-    |-- AuthenticationError      3   the login cannot succeed as things are
+    |-- AuthenticationError      3   the login cannot succeed until a person changes something
     |   |-- SecretError              a secret is missing or unusable
-    |   |-- ProxyRefused             the proxy wants a login
-    |   |-- LoginRefused             the API said no to the credentials, or a cool-down is on
-    |   `-- PermissionMissing        the API knows the account, and denies it this one thing
-    |-- DeadlineExceeded         6   a request's, sync's or run's time is up
+    |   |-- ProxyRefused             the proxy requires its own login
+    |   |-- LoginRefused             the API refused the credentials, or a cool-down is active
+    |   `-- PermissionMissing        the API accepts the account but denies this one request
+    |-- DeadlineExceeded         6   the deadline of a request, a sync or the run passed
     |-- Unreachable              7   the API could not be reached or kept failing
-    |   `-- LoginUnclear             a login had no clear answer, and this run sends its password no more
-    |-- OutcomeUnknown           8   a trigger may or may not have been taken
+    |   `-- LoginUnclear             a login had no clear response; this run does not send its password again
+    |-- OutcomeUnknown           8   a trigger may or may not have been accepted
     `-- ContractError            9   the API broke its contract, or the profile does not fit
-        `-- StrayAnswer              what answered is not the API: a page, a redirect, another encoding
+        `-- StrayAnswer              the response is not from the API: a page, a redirect, another encoding
 
-Messages say what happened, where, and what to do next; they never hold a secret. `sent` tells whether the request that
-ended so may have been taken: a trigger is then looked up before it is sent again.
+Messages say what happened, where, and what to do next. They never contain a secret. `sent` states whether the failed
+request may have been accepted: a trigger is then looked up before it is sent again.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ from runner import REPOSITORY
 
 
 class ExitCode(IntEnum):
-    """What the process leaves with. Stable: schedulers and `k8s/` act on these numbers (DESIGN, Exit codes)."""
+    """The exit codes of the process. Stable: schedulers and `k8s/` depend on these numbers (DESIGN, Exit codes)."""
 
     COMPLETED = 0
     DEFECT = 1
@@ -49,12 +49,12 @@ class ExitCode(IntEnum):
 
     @property
     def retry_helps(self) -> str:
-        """`no`, `yes`, `perhaps` or `look first`: what a scheduler should do with this code."""
+        """`no`, `yes`, `perhaps` or `look first`: whether a scheduler should run again after this code."""
         return _RETRY[self]
 
     @property
     def remedy(self) -> str:
-        """What a person does next, in one line; empty where nothing needs to be done. `docs/runbook.md` has more."""
+        """What a person does next, in one line; empty where no action is needed. `docs/runbook.md` has more."""
         return _REMEDIES[self]
 
 
@@ -67,7 +67,7 @@ _MEANINGS = {
     ExitCode.PARTIAL: "some syncs completed, some did not",
     ExitCode.DEADLINE: "a deadline passed",
     ExitCode.UNREACHABLE: "the API could not be reached or kept failing",
-    ExitCode.UNKNOWN: "outcome unknown: a trigger may or may not have been taken",
+    ExitCode.UNKNOWN: "outcome unknown: a trigger may or may not have been accepted",
     ExitCode.CONTRACT: "the API broke its contract (the profile does not fit)",
     ExitCode.SIGINT: "interrupted by SIGINT",
     ExitCode.SIGTERM: "interrupted by SIGTERM",
@@ -90,43 +90,43 @@ _RETRY = {
 
 _REMEDIES = {
     ExitCode.COMPLETED: "",
-    ExitCode.DEFECT: "Report it with this log and the version; the next run looks up what was begun.",
+    ExitCode.DEFECT: "Report it with this log and the version; the next run looks up the jobs that were started.",
     ExitCode.USAGE: "Correct what the error names, then try `sync-runner check --no-login`.",
     ExitCode.AUTHENTICATION: "Correct the secret or unlock the account, then run `sync-runner login --force`.",
     ExitCode.FAILED: "Find the job at the API by its job id; the next run starts a new one.",
     ExitCode.PARTIAL: "Look at the syncs that did not complete; those that completed need nothing.",
     ExitCode.DEADLINE: "Raise `deadline.sync` or `deadline.run`, or find out at the API why the job is slow.",
-    ExitCode.UNREACHABLE: "Wait for the API, or repair the way to it; `sync-runner check` tries from here.",
-    ExitCode.UNKNOWN: "Look for the job with `sync-runner status`; run again only where there is none.",
+    ExitCode.UNREACHABLE: "Wait for the API or repair the network path to it; `sync-runner check` tests it from here.",
+    ExitCode.UNKNOWN: "Look for the job with `sync-runner status`; run again only if there is no job.",
     ExitCode.CONTRACT: "Check `base_url` and the profile: `sync-runner profiles test FILE`.",
     ExitCode.SIGINT: "Run again.",
-    ExitCode.SIGTERM: "Run again, or let the schedule do it.",
+    ExitCode.SIGTERM: "Run again, or wait for the next scheduled run.",
 }
 
 
 class RunnerError(Exception):
-    """Anything the runner foresees going wrong. `str(error)` is fit for users and logs."""
+    """Base of all foreseen errors. `str(error)` is safe to show to users and in logs."""
 
     exit_code = ExitCode.DEFECT
 
     def __init__(self, message: str, *, sent: bool = False) -> None:
-        """`sent`: the request may have been taken, so that sending it again could do its work twice."""
+        """`sent`: the request may have been accepted, so sending it again could repeat its effect."""
         super().__init__(message)
         self.sent = sent
 
 
 class UsageError(RunnerError):
-    """The command line, configuration or profile is wrong: nothing was sent."""
+    """The command line, configuration or profile is wrong. Nothing was sent."""
 
     exit_code = ExitCode.USAGE
 
 
 class StateError(UsageError):
-    """The state directory, Secret or database refuses: a person must change something there."""
+    """The state directory, Secret or database refused an operation: a person must change something there."""
 
 
 class StateMoved(StateError):
-    """The state was moved to another place; who works on here would do so beside whoever works there."""
+    """The state was moved to another place. To continue here would conflict with runs there."""
 
 
 class AuthenticationError(RunnerError):
@@ -136,23 +136,23 @@ class AuthenticationError(RunnerError):
 
 
 class SecretError(AuthenticationError):
-    """A secret is missing or unusable; the message names the file and the fault, never the content."""
+    """A secret is missing or unusable. The message names the file and the fault, never the content."""
 
 
 class Cause(StrEnum):
-    """What a refused login was refused for, as far as the API tells."""
+    """The reason why a login was refused, as far as the API reports it."""
 
     PASSWORD = "password"  # the username or password
     CODE = "code"  # the one-time code
-    CREDENTIALS = "credentials"  # the password or the code: the API does not tell which
+    CREDENTIALS = "credentials"  # the password or the code: the API does not report which
     CLIENT = "client"  # the client's id, secret or signature: never the user's fault
     ACCOUNT = "account"  # locked, disabled, or a person must do something first
-    TOKEN = "token"  # what an earlier step of the login gave
-    DOUBT = "doubt"  # no clear answer: lost, or the server's own failure
+    TOKEN = "token"  # the result of an earlier login step
+    DOUBT = "doubt"  # no clear response: lost, or the server's own failure
 
 
 class LoginRefused(AuthenticationError):
-    """The API refused the credentials or the code, asked for a factor the runner has not, or a cool-down is on."""
+    """The API refused the credentials or the code, required an unsupported factor, or a cool-down is active."""
 
     def __init__(self, message: str, *, cause: Cause = Cause.TOKEN) -> None:
         """`cause` decides what is sent again, and when."""
@@ -161,30 +161,31 @@ class LoginRefused(AuthenticationError):
 
 
 class ProxyRefused(AuthenticationError):
-    """The proxy refused its own login (407): nothing reached the API, and no refusal of the account is recorded."""
+    """The proxy refused its own login (407). Nothing reached the API, so no refusal of the account is recorded."""
 
 
 class PermissionMissing(AuthenticationError):
-    """The API accepts the session, and denies the account this one thing: other syncs of the account may go on."""
+    """The API accepts the session but denies one request. Other syncs of the account may continue."""
 
 
 class DeadlineExceeded(RunnerError):
-    """The time set for a request, a sync or the run is up."""
+    """The deadline of a request, a sync or the run passed."""
 
     exit_code = ExitCode.DEADLINE
 
 
 class Unreachable(RunnerError):
-    """The API could not be reached, or kept failing after every try the policy allows."""
+    """The API could not be reached, or kept failing until the retry policy was exhausted."""
 
     exit_code = ExitCode.UNREACHABLE
 
     def __init__(
         self, message: str, *, sent: bool = True, retry_after: float | None = None, passing: bool = False
     ) -> None:
-        """`sent` false: it certainly never reached the server. `retry_after`: seconds to wait, by the API's own word.
+        """`sent` false: the request certainly never reached the server. `retry_after`: seconds to wait, as the API
+        asked.
 
-        `passing`: there is no way to the server just now (refused, no name, no route), and time may mend it.
+        `passing`: the network path is broken at present (refused, no name, no route) and may recover.
         """
         super().__init__(message, sent=sent)
         self.retry_after = retry_after
@@ -192,38 +193,38 @@ class Unreachable(RunnerError):
 
 
 class LoginUnclear(Unreachable):
-    """A login of this run had no clear answer, which may count as a refusal: its password is not sent again."""
+    """A login of this run had no clear response, which may count as a refusal: its password is not sent again."""
 
     def __init__(self, message: str) -> None:
-        """What was to follow the login was certainly not sent."""
+        """The request after the login was certainly not sent."""
         super().__init__(message, sent=False)
 
 
 class OutcomeUnknown(RunnerError):
-    """A trigger's answer was lost and the API cannot tell what became of it: a person must look."""
+    """A trigger's response was lost and the API cannot report the job's outcome: a person must look."""
 
     exit_code = ExitCode.UNKNOWN
 
 
 class ContractError(RunnerError):
-    """An answer does not fit the profile: wrong shape, unknown status word, an impossible state change."""
+    """A response does not fit the profile: wrong shape, unknown status word, or an impossible state change."""
 
     exit_code = ExitCode.CONTRACT
 
 
 class StrayAnswer(ContractError):
-    """What answered is not the API, but something in its place: a page of a proxy, a redirect, an encoding not asked for."""
+    """The response is not from the API: a proxy's page, a redirect, or an encoding that was not requested."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` may be a slip of. What finds it is loaded only now, for most runs make no slip."""
+    """Returns the known word closest to `word`, or none. The matcher is loaded on use: most runs do not need it."""
     import difflib
 
     return next(iter(difflib.get_close_matches(word, list(known), 1)), None)
 
 
 def defect(error: BaseException) -> str:
-    """What to tell of an unforeseen error: its kind and where it arose. Never its text or locals, which may hold anything."""
+    """Describes an unforeseen error by its type and origin. Omits its text and locals, which may contain secrets."""
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)

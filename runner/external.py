@@ -1,7 +1,8 @@
-"""Text from outside (an API, a gateway, a cluster, a folder's name): a type that is not printed, and the one way to show it.
+"""External text (from an API, a gateway, a cluster, a folder's name): a type that is not printed, and the one way to
+show it.
 
-`ExternalText` carries such text from the wire to the place that uses it. `show` makes it fit to print: it redacts, then
-escapes, then cuts. A step that came earlier would divide a secret and so hide it from the redactor.
+`ExternalText` carries such text from the wire to its use. `show` makes it printable: it redacts, then escapes, then
+truncates. Another order could split a secret and so hide it from the redactor.
 """
 # Decisions 0095, 0151, 0165.
 
@@ -10,14 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 PLACEHOLDER = "<external text>"
-HIDDEN = "***"  # stands in the place of a secret
+HIDDEN = "***"  # replaces a secret
 ELLIPSIS = "…"
-MAX_WORDS = 300  # characters that are shown of what a server of ours (a cluster, a database) says
-# Log commands of Azure Pipelines and TeamCity, which are found anywhere in a line. Those of GitHub begin a line, those
-# of GitLab and Jenkins hold an escape character: escaping control characters disarms them.
+MAX_WORDS = 300  # maximum shown characters of a message from our servers (a cluster, a database)
+# Log commands of Azure Pipelines and TeamCity are recognised anywhere in a line. Those of GitHub start a line, those
+# of GitLab and Jenkins contain an escape character: escaping control characters disables them.
 _LOG_COMMAND = re.compile(r"##(?=vso\[|teamcity\[|\[)", re.IGNORECASE)
 _UNIT = re.compile(r"\*\*\*|\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[nrt]|.", re.DOTALL)
-_BEYOND = 2048  # characters after a cut in which a secret is still told from its beginning
+_BEYOND = 2048  # characters after a cut in which a secret is still recognised
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -29,7 +30,7 @@ _redact: Callable[[str], str] = _unchanged
 
 
 class ExternalText:
-    """Text from outside. `raw` is for machine use only: a path, a comparison, a database.
+    """External text. `raw` is for machine use only: a path, a comparison, a database.
 
     The type checker refuses to print it (`tools/mypy_external.py`): f-strings, `str`, `repr`, `print`, `format`. At run
     time it prints as a placeholder and does not raise: what prints is mostly an error message on a rare path, and an
@@ -40,11 +41,11 @@ class ExternalText:
     raw: str
 
     def __init__(self, raw: str) -> None:
-        """`raw`: the text as it came."""
+        """`raw`: the unchanged text."""
         object.__setattr__(self, "raw", raw)
 
     def __setattr__(self, name: str, _value: object) -> None:
-        """Raises AttributeError: the text does not change."""
+        """Raises AttributeError: the text is immutable."""
         raise AttributeError(f"cannot assign to {name!r}")
 
     def __str__(self) -> str:
@@ -54,29 +55,29 @@ class ExternalText:
     __repr__ = __str__
 
     def __format__(self, _spec: str) -> str:
-        """The placeholder, whatever the format."""
+        """Returns the placeholder, whatever the format."""
         return PLACEHOLDER
 
     def __len__(self) -> int:
-        """Characters of the raw text; empty text is false."""
+        """Returns the number of characters of the raw text; empty text is false."""
         return len(self.raw)
 
     def __eq__(self, other: object) -> bool:
-        """Whether `other` is the same text, from outside or our own."""
+        """Whether `other` is the same text, external or our own."""
         return self.raw == (other.raw if isinstance(other, ExternalText) else other)
 
     def __hash__(self) -> int:
-        """That of the raw text, to which it is equal."""
+        """Returns the hash of the raw text, to which it is equal."""
         return hash(self.raw)
 
     def __reduce__(self) -> tuple[type["ExternalText"], tuple[str]]:
-        """For copy and pickle, which cannot assign."""
+        """Supports copy and pickle, which cannot assign."""
         return ExternalText, (self.raw,)
 
 
 @contextmanager
 def redacting_with(redact: Callable[[str], str]) -> Iterator[None]:
-    """Within, `show` redacts with `redact`, in every thread: the process has one redactor at a time."""
+    """Within this block, `show` redacts with `redact`, in every thread: the process has one redactor at a time."""
     global _redact
     before, _redact = _redact, redact
     try:
@@ -86,28 +87,28 @@ def redacting_with(redact: Callable[[str], str]) -> Iterator[None]:
 
 
 def show(text: ExternalText | str, limit: int) -> str:
-    """`text` fit to print: redacted, then escaped, then cut to at most `limit` characters (at least 1).
+    """Returns `text` printable: redacted, then escaped, then truncated to at most `limit` characters (at least 1).
 
-    Control characters, line separators, bidirectional and invisible format characters and half surrogates become
-    `\\x1b`, `\\u202e` and the like, so one value stays one line; log commands of CI systems lose their effect. Markup
-    of one medium (HTML, a table's) is escaped by who writes that medium. The cut never divides an escape or `***`.
+    Control characters, line separators, bidirectional and invisible format characters and lone surrogates become
+    `\\x1b`, `\\u202e` and the like, so one value stays one line; log commands of CI systems lose their effect. The
+    writer of a medium (HTML, a table) escapes its markup. The cut never splits an escape or `***`.
     """
     whole = raw(text)
     seen = 4 * limit + 2 * _BEYOND
     if len(whole) <= seen:
         return cut(escape(_redact(whole)), limit)
-    known = _redact(whole[:seen])[:-_BEYOND]  # its end may hold the beginning of a secret
+    known = _redact(whole[:seen])[:-_BEYOND]  # its end may contain the beginning of a secret
     return cut(escape(known) + ELLIPSIS, limit)
 
 
 def raw(text: ExternalText | str) -> str:
-    """The text as it came, for machine use only: a path, a comparison, a database."""
+    """Returns the unchanged text, for machine use only: a path, a comparison, a database."""
     return text.raw if isinstance(text, ExternalText) else text
 
 
 def show_lines(lines: Sequence[str], limit: int) -> list[str]:
-    """`show` of each line of a text, with spaces for tabs. The text is searched for secrets as a whole, which is ten times
-    as fast as line by line; only one that holds a secret is searched again."""
+    """Returns `show` of each line of a text, with spaces for tabs. Searches the text for secrets as a whole, which is ten
+    times as fast as line by line; only a text with a secret is searched again."""
     together = "\n".join(lines)
     if _redact(together) != together:
         lines = [_redact(line) for line in lines]
@@ -115,7 +116,7 @@ def show_lines(lines: Sequence[str], limit: int) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """`text` in one line without anything that steers a terminal, a log viewer or a CI system."""
+    """Returns `text` in one line without control sequences for a terminal, a log viewer or a CI system."""
     if not text.isprintable():
         text = "".join(map(_visible, text))
     return _LOG_COMMAND.sub(r"#\\x23", text)
@@ -133,7 +134,7 @@ def _visible(character: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """`text`, or its beginning and `…`, in at most `limit` characters. Never ends within an escape or `***`."""
+    """Returns `text`, or its beginning and `…`, in at most `limit` characters. Never ends within an escape or `***`."""
     if len(text) <= limit:
         return text
     end = 0

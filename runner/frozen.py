@@ -1,6 +1,6 @@
-"""Frozen data: what `@dataclass(frozen=True)` gives, with methods that are written once instead of generated for each class.
+"""Frozen data: as `@dataclass(frozen=True)`, with methods that are written once instead of generated for each class.
 
-Generating them takes 0.6 ms a class, and a run loads fifty such classes before its first request.
+Generating them takes 0.6 ms per class, and a run loads fifty such classes before its first request.
 """
 # Decision 0050.
 
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NoReturn, dataclass_transform
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Frozen:
-    """The parent of plain data: `class Point(Frozen): x: int; y: int = 0`. `fields`, `replace` and `asdict` work on it."""
+    """The base of plain data: `class Point(Frozen): x: int; y: int = 0`. `fields`, `replace` and `asdict` work on it."""
 
     _names: ClassVar[tuple[str, ...]]
     _known: ClassVar[frozenset[str]]
@@ -19,7 +19,7 @@ class Frozen:
     _factories: ClassVar[Mapping[str, Callable[[], Any]]]
 
     def __init_subclass__(cls) -> None:
-        """Let dataclasses read the fields, and generate nothing."""
+        """Lets dataclasses read the fields, and generates nothing."""
         declared = fields(dataclass(init=False, repr=False, eq=False)(cls))  # type: ignore[arg-type]
         cls._names = tuple(one.name for one in declared)
         cls._defaults = {one.name: one.default for one in declared if one.default is not MISSING}
@@ -27,7 +27,7 @@ class Frozen:
         cls._known = frozenset(cls._names)
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        """The fields by place or by name. Raises TypeError for what is missing or fits none."""
+        """Sets the fields by position or name. Raises TypeError for missing or unknown ones."""
         held, by_place = vars(self), self._names[: len(values)]
         held.update(self._defaults)
         held.update(zip(by_place, values, strict=False))
@@ -37,22 +37,22 @@ class Frozen:
                 held[name] = make()
         if len(by_place) < len(values) or not named.keys().isdisjoint(by_place) or held.keys() != self._known:
             given = ", ".join((*by_place, *named))
-            raise TypeError(f"{type(self).__name__} is made of {', '.join(self._names)}; given: {given}")
+            raise TypeError(f"{type(self).__name__} has the fields {', '.join(self._names)}; given: {given}")
 
     def __setattr__(self, name: str, _value: object) -> NoReturn:
         """Raises FrozenInstanceError."""
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
     def __eq__(self, other: object) -> bool:
-        """Whether `other` is the same kind of data with the same values."""
+        """Whether `other` is of the same class with the same values."""
         return isinstance(other, Frozen) and type(self) is type(other) and self._values() == other._values()
 
     def __hash__(self) -> int:
-        """As a tuple of the values."""
+        """Returns the hash of the tuple of values."""
         return hash(self._values())
 
     def __repr__(self) -> str:
-        """Every field by its name."""
+        """Shows every field by its name."""
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._names)})"
 
     def _values(self) -> tuple[object, ...]:

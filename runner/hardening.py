@@ -1,4 +1,4 @@
-"""What keeps this process's memory, and the secrets in it, to itself: no core dump, no reading by others of its user."""
+"""Protects this process's memory, and the secrets in it: no core dump, no access by other processes of its user."""
 
 import contextlib
 
@@ -6,9 +6,9 @@ _PR_SET_DUMPABLE = 4  # prctl(2), Linux
 
 
 def seal_process() -> None:
-    """No core dumps from here on, and on Linux no tracing and no /proc/PID/mem, environ or maps for other processes.
+    """Disables core dumps, and on Linux tracing and access to /proc/PID/mem, environ or maps by other processes.
 
-    Where the platform has no such call, or forbids it, the run goes on without.
+    Where the platform has no such call, or forbids it, the run continues without it.
     """
     import resource
 

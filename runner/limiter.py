@@ -1,4 +1,4 @@
-"""So many at once, the others in the order in which they came, each until its deadline."""
+"""Limits concurrency. Waiters are served first in, first out, and give up at their deadline."""
 # Decision 0056.
 
 import asyncio
@@ -10,15 +10,15 @@ from runner.errors import DeadlineExceeded
 
 
 class FairLimiter:
-    """Lets never more than `count` in at once."""
+    """Admits at most `count` at once."""
 
     def __init__(self, count: int) -> None:
-        """Nobody is in yet."""
+        """Creates an empty limiter."""
         self._free = asyncio.Semaphore(count)
 
     @asynccontextmanager
     async def taken(self, deadline: Deadline, problem: str) -> AsyncIterator[None]:
-        """A turn for the length of the block. Raises DeadlineExceeded, which begins with `problem`, where none came."""
+        """Holds a slot for the length of the block. Raises DeadlineExceeded, which starts with `problem`, without a slot."""
         try:
             async with asyncio.timeout(deadline.remaining if self._free.locked() else None):
                 await self._free.acquire()

@@ -1,7 +1,7 @@
-"""The one table of outcomes: for each, its exit code, its severity, and what a person does next.
+"""The outcome table: the exit code, severity and remedy of each outcome.
 
-Severity is the level of the log line, of the annotation and of the mark in a report. A sync that did not complete is an
-error; one that was never begun because of another is a warning. Events need the table, so it lies below the jobs.
+Severity is the level of the log line, the annotation and the mark in a report. A sync that did not complete is an
+error; a sync that was skipped because of another is a warning. Events need this table, so it lies below the jobs.
 """
 
 from typing import Literal
@@ -14,9 +14,9 @@ Severity = Literal["info", "warning", "error"]
 
 
 class Meaning(Frozen):
-    """What an outcome means: the exit code of a run in which every sync ended so, how grave it is, and what to do.
+    """The exit code of a run in which every sync has this outcome, its severity, and the remedy.
 
-    `remedy` is empty where nothing needs to be done.
+    `remedy` is empty where no action is needed.
     """
 
     exit_code: ExitCode
@@ -24,18 +24,18 @@ class Meaning(Frozen):
     remedy: str
 
 
-# In this order: where nothing completed, the first outcome that occurred names the run. What a person must look at comes first.
+# Ordered by urgency: where no sync completed, the first outcome that occurred decides the exit code.
 MEANINGS: dict[Outcome, Meaning] = {
     Outcome.DEFECT: Meaning(ExitCode.DEFECT, "error", "Report the defect, with the log."),
     Outcome.UNKNOWN: Meaning(ExitCode.UNKNOWN, "error", "Look at the API for the job before you run the sync again."),
     Outcome.AUTHENTICATION: Meaning(ExitCode.AUTHENTICATION, "error", "Correct what the error names; then `sync-runner check`."),
     Outcome.CONFIGURATION: Meaning(ExitCode.USAGE, "error", "Correct the setting that the error names."),
-    Outcome.CONTRACT: Meaning(ExitCode.CONTRACT, "error", "Correct the profile: `sync-runner profiles test` shows what came."),
+    Outcome.CONTRACT: Meaning(ExitCode.CONTRACT, "error", "Correct the profile: `sync-runner profiles test` shows the response."),
     Outcome.DEADLINE: Meaning(ExitCode.DEADLINE, "error", "Run the sync again, or raise the deadline that the error names."),
     Outcome.UNREACHABLE: Meaning(ExitCode.UNREACHABLE, "error", "Run again when the API answers; `sync-runner check` tries."),
     Outcome.INTERRUPTED: Meaning(ExitCode.SIGTERM, "error", "Run the sync again."),
     Outcome.FAILED: Meaning(ExitCode.FAILED, "error", "Find the job at the API by its job id; the next run starts a new one."),
     Outcome.CANCELLED: Meaning(ExitCode.FAILED, "error", "Find out who cancelled the job at the API; run it again."),
-    Outcome.SKIPPED: Meaning(ExitCode.FAILED, "warning", "Correct what the error names; the next run does this sync too."),
+    Outcome.SKIPPED: Meaning(ExitCode.FAILED, "warning", "Correct what the error names; the next run includes this sync."),
     Outcome.COMPLETED: Meaning(ExitCode.COMPLETED, "info", ""),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line's words: options, commands, help. Parsing only; each command adds its own options in its module."""
+"""The command-line parser: commands, common options and help. Each command's module adds its own options."""
 # Decision 0001.
 
 import argparse
@@ -13,16 +13,16 @@ from runner.errors import ExitCode, UsageError, nearest
 
 COMMANDS: dict[str, str] = {
     "run": "run the syncs to completion (the default command)",
-    "check": "check all that a run needs; triggers nothing",
+    "check": "check everything that a run needs; triggers nothing",
     "status": "show sessions, tokens and recent jobs, from the API or from the state",
     "cancel": "cancel a job",
     "login": "log in and keep the session for the next run",
-    "state": "show, prune, export, import or move what is kept between runs",
-    "submit-code": "hand a one-time code to the run that waits for it",
-    "logout": "drop the kept session",
+    "state": "show, prune, export, import or move the stored state",
+    "submit-code": "send a one-time code to the run that waits for it",
+    "logout": "delete the stored session",
     "config": "show the effective settings, the schema, or a commented file to start from",
     "profiles": "list, show, validate or test the profiles of APIs",
-    "sandbox": "serve the embedded API to try things out against",
+    "sandbox": "serve the embedded API for trials",
     "demo": "run three syncs against the embedded API",
     "completion": "print the completion script for bash, zsh or fish",
     "help": "show the help of a command",
@@ -32,7 +32,7 @@ _EPILOG = f"""\
 exit codes:
 {os.linesep.join(f"  {code:>3}  {code.meaning}" for code in ExitCode)}
 
-Settings come from the command line, SYNC_RUNNER_* variables, the YAML file (--config) and defaults, strongest first.
+Settings come from the command line, SYNC_RUNNER_* variables, the YAML file (--config) and defaults, in order of precedence.
 The secrets username, password and totp_seed come from files in /run/secrets (--secrets-dir).
 
 examples:
@@ -41,14 +41,15 @@ examples:
   sync-runner status --json
   sync-runner help run
 """
-_DATES = ("--start", "--end")  # their values may begin with a minus sign
+_DATES = ("--start", "--end")  # their values may start with a minus sign
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are ours: one line in the form of all others, in words that no Python changes."""
+    """An argument parser that raises UsageError, in the form of all errors and with the same words in every Python
+    version."""
 
     def __init__(self, **options: Any) -> None:
-        """As argparse's."""
+        """As argparse.ArgumentParser."""
         super().__init__(**options)
         self.register("type", int, _whole_number)
 
@@ -60,7 +61,7 @@ class Parser(argparse.ArgumentParser):
         what, _, names = message.partition(": ")
         if what == "unrecognized arguments":
             first = names.split()[0]
-            return f"no option `{first}`" if first.startswith("-") else f"`{first}` is one word too many"
+            return f"unknown option `{first}`" if first.startswith("-") else f"unexpected word `{first}`"
         if what == "the following arguments are required":
             return f"{self.prog.rpartition(' ')[2]}: give {' and '.join(map(self._wanted, names.split(', ')))}"
         return f"{what}: give a value after it" if names.startswith("expected ") else message
@@ -70,18 +71,18 @@ class Parser(argparse.ArgumentParser):
         return f"one of {', '.join(action.choices)}" if action.choices else f"{name}, {action.help}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """As argparse's, with the choice that was meant."""
+        """Raises an error with the closest choice."""
         if action.choices is not None and value not in action.choices:
             near = nearest(value, action.choices)
-            hint = f"did you mean `{near}`? Known: " if near else "give one of "
+            hint = f"did you mean `{near}`? Known: " if near else "choose one of "
             place = action.option_strings[-1] if action.option_strings else self.prog.rpartition(" ")[2]
             raise argparse.ArgumentError(
-                None, f"{place}: no choice `{value}`; {hint}{', '.join(map(str, action.choices))}"
+                None, f"{place}: invalid choice `{value}`; {hint}{', '.join(map(str, action.choices))}"
             )
 
 
 def _whole_number(text: str) -> int:
-    """The number of an option. Raises argparse's own error, to which argparse adds the option."""
+    """Parses an option's number. Raises argparse's own error, to which argparse adds the option."""
     try:
         return int(text)
     except ValueError:
@@ -89,7 +90,7 @@ def _whole_number(text: str) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The parsed command line; without a command it is `run`. Raises UsageError, or SystemExit after --help."""
+    """Parses the command line. The default command is `run`. Raises UsageError, or SystemExit after --help."""
     words = _joined(arguments)
     at = _command_at(words)
     if at is None:
@@ -99,7 +100,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         if words[0] not in COMMANDS and words[0] != "--help":
             near = nearest(words[0], COMMANDS)
             hint = f"did you mean `{near}`?" if near else f"known: {', '.join(COMMANDS)}"
-            raise UsageError(f"help: no command `{words[0]}`; {hint}")
+            raise UsageError(f"help: unknown command `{words[0]}`; {hint}")
     elif words[at] not in COMMANDS:
         _refuse_slip(words[at])
         words.insert(at, "run")
@@ -110,7 +111,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _joined(words: Sequence[str]) -> list[str]:
-    """`--start -7d` as `--start=-7d`: argparse would take `-7d` for an option."""
+    """Turns `--start -7d` into `--start=-7d`: argparse would take `-7d` for an option."""
     joined: list[str] = []
     for word in words:
         if joined and joined[-1] in _DATES and word[:1] == "-" and word[1:2].isdigit():
@@ -121,7 +122,7 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 
 def _command_at(words: Sequence[str]) -> int | None:
-    """The place of the first word that is neither a common option nor its value."""
+    """Returns the index of the first word that is neither a common option nor its value."""
     takes_value = {flag for action in _common()._actions if action.nargs is None for flag in action.option_strings}
     skip = False
     for index, word in enumerate(words):
@@ -133,14 +134,16 @@ def _command_at(words: Sequence[str]) -> int | None:
 
 
 def _refuse_slip(word: str) -> None:
-    """Raises UsageError for a word that is no command, and looks like one."""
+    """Raises UsageError for a word that is no command but resembles one."""
     meant = "--version" if word == "version" else nearest(word, COMMANDS)
     if meant is not None:
-        raise UsageError(f"no command `{word}`; did you mean `{meant}`? A sync of that type: `sync-runner run {word}`")
+        raise UsageError(
+            f"unknown command `{word}`; did you mean `{meant}`? For a sync of that type: `sync-runner run {word}`"
+        )
 
 
 def _refuse_unknown_options(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Raises UsageError for an option that neither the parser nor its command knows, with the nearest one."""
+    """Raises UsageError for an option that neither the parser nor its command knows, with the closest match."""
     known = {
         flag for each in (parser, *_subparsers(parser)) for action in each._actions for flag in action.option_strings
     }
@@ -151,7 +154,7 @@ def _refuse_unknown_options(words: Sequence[str], parser: argparse.ArgumentParse
         if name.startswith("--") and name not in known:
             meant = nearest(name, sorted(known))
             raise UsageError(
-                f"no option `{name}`; {f'did you mean `{meant}`?' if meant else 'see `sync-runner --help`'}"
+                f"unknown option `{name}`; {f'did you mean `{meant}`?' if meant else 'see `sync-runner --help`'}"
             )
 
 
@@ -162,10 +165,10 @@ def _subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentPa
 
 
 def build(chosen: str | None, *, whole: bool = False) -> Parser:
-    """The parser. Only the chosen command's own options are built, the others' modules are not imported; `whole`: all are."""
+    """Builds the parser with the chosen command's options; `whole` builds and imports every command."""
     parser = Parser(
         prog="sync-runner",
-        description="Runs the sync jobs of an API behind a password and a one-time code, with nobody at the keyboard.",
+        description="Runs the sync jobs of an API behind a password and a one-time code, unattended.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_common()],
@@ -184,7 +187,7 @@ def build(chosen: str | None, *, whole: bool = False) -> Parser:
 
 
 def _common(*, suppress: bool = False) -> Parser:
-    """Options that every command takes, before or after its name."""
+    """Adds the options that every command accepts, before or after its name."""
     parser = Parser(add_help=False, allow_abbrev=False)
     group = parser.add_argument_group("settings")
     default: Any = argparse.SUPPRESS if suppress else None
@@ -194,10 +197,10 @@ def _common(*, suppress: bool = False) -> Parser:
 
     add("-c", "--config", type=Path, metavar="FILE", help="YAML file with settings (or SYNC_RUNNER_CONFIG)")
     add("--base-url", metavar="URL", help="the API's address")
-    add("--profile", metavar="NAME|FILE", help="how the API speaks (default: garminsync)")
+    add("--profile", metavar="NAME|FILE", help="the API's profile (default: garminsync)")
     add("--secrets-dir", metavar="DIR", help="directory with the files username, password, totp_seed")
     add("--state-dir", metavar="DIR", help="directory for tokens and the ledger (default: memory only)")
-    # What follows the command is kept apart: argparse would let it replace what stood before.
+    # Options after the command have their own destination: argparse would let them replace the ones before it.
     after = "_after" if suppress else ""
     add(
         "--set",
@@ -211,10 +214,10 @@ def _common(*, suppress: bool = False) -> Parser:
         action="append",
         dest=f"account{after}",
         metavar="NAME",
-        help="only this account, or those that fit `team-*`",
+        help="only this account, or the accounts that match `team-*`",
     )
     add("--log-format", choices=("auto", "json", "console"), help="how to log on standard error")
-    add("--log-level", choices=("debug", "info", "warning", "error"), help="least level logged")
+    add("--log-level", choices=("debug", "info", "warning", "error"), help="lowest level logged")
     add("--no-progress", action="store_true", help="no live progress bars")
     add("-v", "--verbose", action="store_true", help="log everything (--log-level debug)")
     add("-q", "--quiet", action="store_true", help="log warnings and errors only, no progress bars")
@@ -222,7 +225,7 @@ def _common(*, suppress: bool = False) -> Parser:
 
 
 def complete() -> None:
-    """Answer a shell that asks for completions (argcomplete's protocol), and leave."""
+    """Answers a shell's completion request (argcomplete's protocol) and exits."""
     import argcomplete
 
     argcomplete.autocomplete(build(None, whole=True))

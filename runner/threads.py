@@ -1,4 +1,4 @@
-"""Work on daemon threads, which can be left behind: neither a deadline nor the end of the process waits for them."""
+"""Work on daemon threads, which can be abandoned: neither a deadline nor the process's exit waits for them."""
 
 import asyncio
 import threading
@@ -10,25 +10,25 @@ T = TypeVar("T")
 
 
 def begun(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
-    """What `work` returns or raises, on a thread of that name. Needs a running event loop."""
+    """Returns or raises what `work` does, on a thread of that name. Needs a running event loop."""
     done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     threading.Thread(target=settle, args=(done, work), name=name, daemon=True).start()
     return done
 
 
 def settle(done: "asyncio.Future[T]", work: Callable[[], T]) -> None:
-    """Do `work` on this thread, and tell the loop of `done` what it returns or raises."""
+    """Does `work` on this thread, and sets its result or exception on `done` in the loop."""
     result, error = None, None
     try:
         result = work()
-    except BaseException as caught:  # noqa: BLE001 - whoever waits gets it
+    except BaseException as caught:  # noqa: BLE001 - the waiting task gets it
         error = caught
     with suppress(RuntimeError):  # the loop is closed
         done.get_loop().call_soon_threadsafe(_set, done, result, error)
 
 
 def _set(done: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
-    if done.done():  # nobody waits any more
+    if done.done():  # the waiting task was cancelled
         return
     if error is None:
         done.set_result(result)

@@ -1,4 +1,4 @@
-"""What a URL of ours may be, and which hosts are this machine. For settings, secret files and environment variables alike."""
+"""Validates URLs and recognises this machine's hosts, for settings, secret files and environment variables alike."""
 
 import re
 from urllib.parse import SplitResult, urlsplit
@@ -8,22 +8,22 @@ _LABEL = re.compile(r"[^\s.@:/?#\[\]%*,]{1,63}")
 
 
 def split_url(text: str, schemes: tuple[str, ...] = ("http", "https")) -> SplitResult:
-    """The parts of an absolute URL that every client can use.
+    """Returns the parts of an absolute URL that every client can use.
 
-    Raises ValueError that says what is wrong, without the text: it may hold a token.
+    Raises ValueError that states the fault without the text, which may contain a token.
     """
     forbidden = _FORBIDDEN.search(text)
     if forbidden:
-        raise ValueError(f"the URL holds the character U+{ord(forbidden[0]):04X}; take it out or percent-encode it")
+        raise ValueError(f"the URL contains the character U+{ord(forbidden[0]):04X}; remove it or percent-encode it")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError("the URL's host or port cannot be read; a port is a number from 1 to 65535") from None
+        raise ValueError("the URL's host or port is invalid; a port is a number from 1 to 65535") from None
     if parts.scheme not in schemes or not parts.hostname:
         raise ValueError("give a URL such as https://sync.example.org")
     if port == 0 or parts.netloc.endswith(":"):
-        raise ValueError("the URL's port cannot be read; a port is a number from 1 to 65535")
+        raise ValueError("the URL's port is invalid; a port is a number from 1 to 65535")
     _check_host(parts.hostname)
     return parts
 
@@ -64,10 +64,10 @@ def is_loopback(host: str | None) -> bool:
 
 
 def normal_url(text: str) -> str:
-    """The one spelling of an API's address: so that an account is the same however the address is written.
+    """Normalises an API's address, so that an account is the same in every spelling.
 
-    Scheme and host in lower case, a name beyond ASCII as it goes over the wire, no port that the scheme has anyway, no
-    slash at the end (RFC 3986, 6.2). `text` has passed `split_url`.
+    Scheme and host in lower case, an international name in its encoded form, no default port, no slash at the end
+    (RFC 3986, 6.2). `text` has passed `split_url`.
     """
     parts = split_url(text)
     host = (parts.hostname or "").lower().removesuffix(".")
@@ -85,7 +85,7 @@ def normal_url(text: str) -> str:
 
 
 def _normal_path(path: str) -> str:
-    """Without a slash at the end, and with percent-encoding as it is usual: letters plain, digits of hex in capitals."""
+    """Removes a slash at the end and normalises percent-encoding: letters plain, hex digits in capitals."""
     decoded = re.sub(r"%([0-9A-Fa-f]{2})", _unreserved, path)
     return decoded.rstrip("/")
 

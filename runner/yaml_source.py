@@ -1,4 +1,4 @@
-"""A YAML file as plain data that still knows on which line each key stands, for errors that point at the place."""
+"""Reads a YAML file as plain data with the line of each key, for errors that name the place."""
 # Decision 0005.
 
 import math
@@ -13,11 +13,11 @@ from typing import Any
 from runner.errors import UsageError
 from runner.frozen import Frozen
 
-MAX_BYTES = 1 << 20  # a configuration is a page or two; a megabyte of it is a mistake or an attack
+MAX_BYTES = 1 << 20  # a configuration has a page or two; a megabyte is a mistake or an attack
 
-MAX_VALUES = 100_000  # keys and list items, aliases written out; what fits into MAX_BYTES without them
+MAX_VALUES = 100_000  # keys and list items, with expanded aliases; as many as fit into MAX_BYTES without aliases
 MAX_DEPTH = 64
-_NOT_YAML = r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # compiled when used: it takes 5 ms
+_NOT_YAML = r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # compiled on use: it takes 5 ms
 
 Place = tuple[str | int, ...]
 
@@ -28,10 +28,10 @@ class Document(Frozen):
     name: str
     data: dict[str, Any]
     lines: dict[Place, int]
-    spelled: dict[Place, str] = field(default_factory=dict)  # true and false that were written as on, off, yes or no
+    spelled: dict[Place, str] = field(default_factory=dict)  # true and false written as on, off, yes or no
 
     def where(self, place: Iterable[str | int]) -> str:
-        """`file:line` of the nearest known ancestor of `place`."""
+        """Returns `file:line` of the nearest known ancestor of `place`."""
         path = tuple(place)
         while path and path not in self.lines:
             path = path[:-1]
@@ -39,12 +39,12 @@ class Document(Frozen):
 
 
 def read(path: Path) -> Document:
-    """The file's document. Raises UsageError when it cannot be read or is not one YAML mapping."""
+    """Reads the file's document. Raises UsageError when it is unreadable or not one YAML mapping."""
     return parse(_bytes(path), str(path))
 
 
 def text(path: Path) -> str:
-    """The file's text. Raises UsageError when it cannot be read or is no text."""
+    """Reads the file's text. Raises UsageError when it is unreadable or not text."""
     raw = _bytes(path)
     _check_text(raw, str(path))
     return raw.decode("utf-8")
@@ -52,10 +52,10 @@ def text(path: Path) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        # Without O_NONBLOCK a FIFO in the file's place would hang the command.
+        # Without O_NONBLOCK, a FIFO in place of the file would hang the command.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise UsageError(f"{path}: not a regular file; put the YAML into a plain file")
+                raise UsageError(f"{path}: not a regular file; put the YAML into a regular file")
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = getattr(error, "strerror", None) or "no path"
@@ -66,7 +66,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def parse(raw: bytes, name: str) -> Document:
-    """The document in `raw`; `name` stands in messages. Raises UsageError with line and column."""
+    """Parses the document in `raw`; messages use `name`. Raises UsageError with line and column."""
     import yaml
 
     _check_text(raw, name)
@@ -90,12 +90,14 @@ def parse(raw: bytes, name: str) -> Document:
     except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{name}: not valid YAML ({type(error).__name__})") from None
     if not isinstance(data, dict):
-        raise UsageError(f"{name}:1: the file must hold keys and values, such as `base_url: https://sync.example.org`")
+        raise UsageError(
+            f"{name}:1: the file must contain keys and values, such as `base_url: https://sync.example.org`"
+        )
     return Document(name, data, lines, spelled)
 
 
 def _check_text(raw: bytes, name: str) -> None:
-    """Raises UsageError at the line of the first byte that is no UTF-8, or character that YAML does not allow."""
+    """Raises UsageError at the line of the first byte that is not UTF-8, or character that YAML forbids."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -104,24 +106,24 @@ def _check_text(raw: bytes, name: str) -> None:
     wrong = re.search(_NOT_YAML, text)
     if wrong:
         line = text.count("\n", 0, wrong.start()) + 1
-        raise UsageError(f"{name}:{line}: not valid YAML: the control character U+{ord(wrong[0]):04X}; take it away")
+        raise UsageError(f"{name}:{line}: not valid YAML: the control character U+{ord(wrong[0]):04X}; remove it")
 
 
 def not_json(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
-    """Where YAML's dates, sets, NaN and keys of other kinds stand, which no JSON could carry, and what to do."""
+    """Yields the places of YAML's dates, sets, NaN and non-text keys, which JSON cannot represent, with the remedy."""
     if isinstance(data, dict):
         for key, value in data.items():
             if not isinstance(key, str):
-                yield (*place, str(key)), f"the key `{str(key)[:40]}` is no text; write it in quotes"
+                yield (*place, str(key)), f"the key `{str(key)[:40]}` is not text; write it in quotes"
             else:
                 yield from not_json(value, (*place, key))
     elif isinstance(data, list):
         for index, value in enumerate(data):
             yield from not_json(value, (*place, index))
     elif isinstance(data, float) and not math.isfinite(data):
-        yield place, "no JSON number; write it in quotes if it is text"
+        yield place, "not a JSON number; write it in quotes if it is text"
     elif data is not None and not isinstance(data, str | bool | int | float):
-        yield place, f"a {type(data).__name__}, which JSON has not; write it in quotes"
+        yield place, f"a {type(data).__name__}, which JSON does not have; write it in quotes"
 
 
 def _collect(
@@ -132,9 +134,9 @@ def _collect(
     name: str,
     construct: Callable[[Any], object],
 ) -> None:
-    """Note each key's line; refuse a key that stands twice, which YAML would silently drop, and what no line would tell.
+    """Records each key's line; refuses a duplicate key, which YAML would silently drop, and values without a JSON form.
 
-    Aliases are followed, and bounded with all else: a few lines of them can stand for millions of values.
+    Aliases are followed and counted: a few lines of them can represent millions of values.
     """
     here = f"{name}:{node.start_mark.line + 1}"
     if len(place) > MAX_DEPTH or len(lines) > MAX_VALUES:
@@ -145,7 +147,7 @@ def _collect(
         for key, value in node.value:
             at = (*place, str(key.value) if key.id == "scalar" else "?")
             if at in lines:
-                raise UsageError(f"{name}:{key.start_mark.line + 1}: the key `{at[-1]}` stands twice; keep one")
+                raise UsageError(f"{name}:{key.start_mark.line + 1}: the key `{at[-1]}` is used twice; keep one")
             lines[at] = key.start_mark.line + 1
             _collect(value, at, lines, spelled, name, construct)
     elif node.id == "sequence":
@@ -160,4 +162,4 @@ def _collect(
             construct(node)
         except (ValueError, OverflowError):
             key = ".".join(map(str, place))
-            raise UsageError(f"{here}: {key}: no date or number that can be used; write it in quotes") from None
+            raise UsageError(f"{here}: {key}: not a usable date or number; write it in quotes") from None

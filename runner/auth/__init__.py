@@ -1,1 +1,1 @@
-"""Login without a person: one-time codes, sessions, the token store."""
+"""Unattended login: one-time codes, sessions, the session store."""

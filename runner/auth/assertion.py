@@ -1,4 +1,4 @@
-"""A client's signed assertion (private_key_jwt: RFC 7523, 2.2): made anew for each request, since servers take each one once."""
+"""Creates a client's signed assertion (private_key_jwt: RFC 7523, 2.2), a new one per request: servers accept each once."""
 
 import secrets
 from typing import Any
@@ -9,15 +9,18 @@ LIFETIME = 60  # seconds
 
 
 def client_assertion(client_id: str, key: str, audience: str, now: float, key_id: str | None = None) -> str:
-    """The JWT, signed with the private `key` (PEM: RSA, EC or Ed25519) for the server `audience`; `now` in Unix seconds.
+    """Returns the JWT for the server `audience`, signed with the private `key` (PEM: RSA, EC or Ed25519); `now`: Unix
+    seconds.
 
-    Raises SecretError for what is no such key, UsageError where PyJWT is not installed.
+    Raises SecretError for an unusable key, UsageError where PyJWT is not installed.
     """
     try:
         import jwt
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
-        raise UsageError("this login signs, which needs one more package: pip install 'sync-runner[jwt]'") from None
+        raise UsageError(
+            "this login signs its requests, which needs an extra package: pip install 'sync-runner[jwt]'"
+        ) from None
     try:
         private: Any = load_pem_private_key(key.encode(), None)
         claims = {
@@ -27,7 +30,7 @@ def client_assertion(client_id: str, key: str, audience: str, now: float, key_id
         return jwt.encode(claims, private, _algorithm(private), headers={"kid": key_id} if key_id else None)
     except (ValueError, TypeError, jwt.PyJWTError):
         raise SecretError(
-            "the secret `client_key` is no private key in PEM without a passphrase (RSA, EC P-256, P-384, P-521 or Ed25519)"
+            "the secret `client_key` is not a PEM private key without a passphrase (RSA, EC P-256, P-384, P-521 or Ed25519)"
         ) from None
 
 

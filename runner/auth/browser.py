@@ -1,4 +1,4 @@
-"""What a login does as a browser does: cookies, the forms of pages, redirects. Only addresses that are named are spoken to."""
+"""Browser behaviour of a login: cookies, forms, redirects. Requests go only to addresses that the settings name."""
 # Decision 0110.
 
 from collections.abc import Callable, Mapping
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from runner.profile.html import Form
 
 MAX_REDIRECTS = 10  # in a row; browsers follow 20
-Gate = Callable[[dict[str, str], str], dict[str, str]]  # the headers of a request to a target, with the gate's own
+Gate = Callable[[dict[str, str], str], dict[str, str]]  # the headers of a request to a target, with the gateway's
 API = "api"  # the name of base_url for requests of a login
 
 
 class Browser:
-    """One walk through a login, or one request about its session: where it is, and the cookies it has."""
+    """State of one login, or of one request about its session: the current URL and the cookies."""
 
     def __init__(
         self,
@@ -37,30 +37,30 @@ class Browser:
         kept: str | None = None,
         gate: tuple[str, Gate] | None = None,
     ) -> None:
-        """`client` speaks to the login's own address, the `named` ones to others; `kept` are the session's cookies.
+        """`client` serves the login's own address, the `named` ones other addresses; `kept` are the session's cookies.
 
-        Requests to the address of the `gate` go through it."""
+        Requests to the address of the `gate` get its headers."""
         self._gate = gate
         self._client, self._named, self._clock = client, named, clock
         self._assertion_of = auth.assertion
-        self.skew = 0.0  # seconds that the server's clock is ahead, as far as it is known
+        self.skew = 0.0  # seconds that the server's clock is ahead, if known
         self.jar = _jar(kept) if auth.cookies else None
         self._page: Response | None = None
-        self._forms: dict[str, Form] = {}  # of the page, by selector: each is read once
-        self._url = ""  # of the last answer
+        self._forms: dict[str, Form] = {}  # of the page, by selector: each is parsed once
+        self._url = ""  # of the last response
 
     def client(self, request: Request, values: Mapping[str, Any]) -> Client:
-        """The client for the address of a request. Raises UsageError for a named one that the settings do not give."""
+        """Returns the client for a request's address. Raises UsageError for a named address that the settings lack."""
         if isinstance(request, StepRequest) and request.submit is not None:
             return self._goes_to(self._form(request.submit, values).action)[0]
         if request.at is None:
             return self._client
         if request.at not in self._named:
-            raise UsageError(f"login.addresses.{request.at}: this login has a request to it; give its address")
+            raise UsageError(f"login.addresses.{request.at}: a request of this login needs this address; set it")
         return self._named[request.at]
 
     def prepared(self, endpoint: str, request: Request, values: Mapping[str, Any]) -> PreparedRequest:
-        """The request, ready to send. Raises what `prepare` does, ContractError where the page has no such form."""
+        """Returns the request, ready to send. Raises as `prepare`, and ContractError where the page lacks the form."""
         if any(name == "client_assertion" for name, _optional, _place in template.names(vars(request))):
             values = {**values, "client_assertion": self._assertion(request, values)}
         if not isinstance(request, StepRequest) or request.submit is None:
@@ -96,19 +96,21 @@ class Browser:
         if selector not in self._forms:
             form = html.form(self._page.text, selector) if self._page and self._page.text else None
             if form is None:
-                raise ContractError(f"login: the page has no form with `{selector}`; has the sign-in page changed?")
+                raise ContractError(
+                    f"login: the page has no form that matches `{selector}`; has the sign-in page changed?"
+                )
             self._forms[selector] = form
         return self._forms[selector]
 
     def _goes_to(self, url: str) -> tuple[Client, str]:
-        """The client that speaks to that address, seen from where we are, and the target there.
+        """Returns the client for the address, relative to the current URL, and the target there.
 
-        Raises StrayAnswer where none is named, and ContractError for what is no address."""
+        Raises StrayAnswer for an address that is not named, and ContractError for an invalid one."""
         try:
             parts = urlsplit(urljoin(self._url, url))
             origin = _origin(parts)
         except ValueError:
-            raise ContractError(f"login: the way goes to {show(url, 100)}, which is no address") from None
+            raise ContractError(f"login: the next URL {show(url, 100)} is invalid") from None
         for client in (self._client, *self._named.values()):
             base = urlsplit(client.address)
             prefix = base.path.rstrip("/")
@@ -116,8 +118,8 @@ class Browser:
                 target = parts.path.removeprefix(prefix) or "/"
                 return client, f"{target}?{parts.query}" if parts.query else target
         raise StrayAnswer(
-            f"login: the way goes to {show(parts.netloc, 100)}, which is no address of this login; where that is right, "
-            "name it in `login.addresses`"
+            f"login: the next URL is at {show(parts.netloc, 100)}, which is not an address of this login; if it is "
+            "correct, add it to `login.addresses`"
         )
 
     async def exchange(
@@ -130,9 +132,9 @@ class Browser:
         observer: Observer,
         means: Callable[[Response], bool],
     ) -> Response:
-        """One exchange, and the redirects after it where the request follows them; `means` tells an answer to stay at.
+        """Sends the request and follows redirects where it asks for that; `means` marks a response to stop at.
 
-        Raises what a client does, and StrayAnswer for a redirect to an address that is not named."""
+        Raises what a client raises, and StrayAnswer for a redirect to an address that is not named."""
         answer = await self._one(client, call, attempt, deadline, observer)
         if not isinstance(request, StepRequest) or not request.follow:
             return answer
@@ -144,7 +146,7 @@ class Browser:
         raise ContractError(f"login: more than {MAX_REDIRECTS} redirects in a row")
 
     def _next(self, answer: Response, call: PreparedRequest) -> tuple[Client, PreparedRequest]:
-        """The request that a redirect asks for: a GET, without what was sent before (RFC 9110, 15.4)."""
+        """Returns the request of a redirect: a GET, without the earlier body and headers (RFC 9110, 15.4)."""
         where = raw(answer.headers.get("location", ""))
         if not where or (answer.status in (307, 308) and call.method != "GET"):
             raise ContractError(f"login: the redirect {answer.status} cannot be followed")
@@ -167,7 +169,7 @@ class Browser:
         return answer
 
     def _remembered(self, jar: "Jar", answer: Response, url: str) -> Response:
-        """The answer with all cookies that its address knows now."""
+        """Returns the response with all cookies that are now known for its address."""
         now = self._clock.time()
         jar.take(url, answer.set_cookies, now)
         known = jar.sent_to(url, now)
@@ -185,7 +187,7 @@ def _jar(kept: str | None) -> "Jar":
 
 
 def with_cookies(headers: Mapping[str, str], cookies: str | None) -> dict[str, str]:
-    """The headers with these cookies beside those that they have."""
+    """Returns the headers with these cookies added to existing ones."""
     if cookies is None:
         return dict(headers)
     own = next((value for name, value in headers.items() if name.lower() == "cookie"), None)

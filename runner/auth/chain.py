@@ -1,5 +1,5 @@
-"""Logins in a row. A chain: each begins with the session of the one before, whose last goes with the requests. A gate: what
-it gives goes with every request to the API, beside what the logins behind it give.
+"""Combines several logins. In a chain, each login starts with the session of the previous one, and requests carry the last
+session. With a gateway, every request to the API carries its session in addition to those of the logins behind it.
 """
 # Decision 0111.
 
@@ -15,61 +15,62 @@ from runner.state.record import AccountState
 
 
 class _Both:
-    """What is done with both of two logins alike. What is told of the account is the last one's."""
+    """Operations that apply to both of two logins. The account's own data is that of the last login."""
 
     static = False
 
     def __init__(self, first: SessionProvider, last: SessionProvider) -> None:
         self._first = first
         self._last = last
-        self._ended: UserSession | None = None  # the first's session that the API told to be over
+        self._ended: UserSession | None = None  # the first login's session that the API reported as ended
 
     @property
     def name(self) -> str:
-        """The last login's."""
+        """The last login's name."""
         return self._last.name
 
     @property
     def parts(self) -> tuple[SessionProvider, ...]:
-        """The logins, in their order."""
+        """The logins in order."""
         return (*self._first.parts, *self._last.parts)
 
     @property
     def ends(self) -> bool:
-        """Whether one of the logins began a session that nothing keeps."""
+        """Whether one of the logins started a session that is not stored."""
         return self._first.ends or self._last.ends
 
     @property
     def stored(self) -> AccountState:
-        """What is kept of the last login."""
+        """The stored state of the last login."""
         return self._last.stored
 
     @property
     def current(self) -> UserSession | None:
-        """The last login's session in use."""
+        """The session of the last login."""
         return self._last.current
 
     @property
     def takes_redirect(self) -> bool:
-        """Whether an answer that redirects may mean that one of the sessions ended."""
+        """Whether a redirecting response may mean that one of the sessions ended."""
         return self._first.takes_redirect or self._last.takes_redirect
 
     async def prove_state(self, deadline: Deadline) -> None:
-        """Lock, read and write what is kept of both."""
+        """Locks, reads and writes the stored state of both."""
         await self._first.prove_state(deadline)
         await self._last.prove_state(deadline)
 
     async def record_use(self, deadline: Deadline) -> None:
-        """Keep when the sessions were last used."""
+        """Stores when the sessions were last used."""
         await self._first.record_use(deadline)
         await self._last.record_use(deadline)
 
     async def read_state(self, deadline: Deadline) -> AccountState:
-        """What is kept of the last login, read now."""
+        """Reads the stored state of the last login."""
         return await self._last.read_state(deadline)
 
     async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
-        """End both, the last one first; whether both were ended. What one server refuses keeps no session open at the other."""
+        """Ends both, the last one first; returns whether both ended. A refusal by one server keeps no session open at
+        the other."""
         try:
             ended = await self._last.revoke(deadline, observer)
         finally:
@@ -77,7 +78,7 @@ class _Both:
         return ended and first
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
-        """Drop what is kept of both."""
+        """Deletes the stored state of both."""
         try:
             await self._last.forget(deadline, cooldown=cooldown)
         finally:
@@ -85,7 +86,7 @@ class _Both:
 
 
 class ChainedSessionProvider(_Both):
-    """A login after another. Only what is over is made again: the last session of the first's, or both."""
+    """One login after another. Renews only what ended: the last session from the first, or both."""
 
     def __init__(self, first: SessionProvider, last: LoginSessionProvider) -> None:
         """`last` uses `${previous.access_token}`."""
@@ -95,7 +96,7 @@ class ChainedSessionProvider(_Both):
     async def session(
         self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
     ) -> UserSession:
-        """A session of the last login, made of a good one of the first."""
+        """Returns a session of the last login, created from a valid one of the first."""
         ended, self._ended = self._ended, None
         now = self._maker.current
         stale = rejected is None or (now is not None and now.access_token != rejected.access_token)
@@ -105,7 +106,7 @@ class ChainedSessionProvider(_Both):
         try:
             return await self._maker.session(deadline, observer, rejected=rejected)
         except LoginRefused as error:
-            # A token that was made a moment ago is not over: another one would be refused too, and may cost a code.
+            # A token that was just issued has not expired: another one would be refused too, and may cost a code.
             if error.cause is not Cause.TOKEN or first.token.created_at >= began:
                 raise
             renewed = await self._first.session(deadline, observer, rejected=first)
@@ -113,22 +114,22 @@ class ChainedSessionProvider(_Both):
             return await self._maker.session(deadline, observer, rejected=rejected)
 
     async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
-        """End both, the last one first."""
+        """Ends both sessions, the last one first."""
         kept = (await self._first.read_state(deadline)).session
         if kept is not None:
             self._maker.after(kept)
         return await super().revoke(deadline, observer)
 
     def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
-        """The headers that carry the last session."""
+        """Returns the headers that carry the last session."""
         return self._maker.headers(session, target)
 
     async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
-        """Keep what the answer changes of the last session."""
+        """Stores what the response changes in the last session."""
         await self._maker.answered(session, answer, target, deadline)
 
     def expired(self, answer: Response) -> bool:
-        """Whether the answer says that one of the sessions is no longer good; notes whether it is the first's."""
+        """Whether the response says that a session is no longer valid; records whether it is the first login's."""
         if self._maker.expired(answer):
             return True
         if not self._maker.previous_expired(answer):
@@ -138,10 +139,10 @@ class ChainedSessionProvider(_Both):
 
 
 class GatedSessionProvider(_Both):
-    """Logins behind a gate, each with a session of its own."""
+    """Logins behind a gateway, each with its own session."""
 
     def __init__(self, gate: SessionProvider, last: SessionProvider, behind: list[LoginSessionProvider]) -> None:
-        """`behind` are the logins whose requests to the API go through the gate, too."""
+        """`behind` are the logins whose requests to the API also pass the gateway."""
         super().__init__(gate, last)
         self._open: UserSession | None = None
         self._last_over = True
@@ -149,7 +150,7 @@ class GatedSessionProvider(_Both):
             one.behind(self._through)
 
     def _through(self, headers: dict[str, str], target: str) -> dict[str, str]:
-        """The headers, with those that the gate wants."""
+        """Returns the headers with those that the gateway requires."""
         if self._open is None:
             return headers
         given = self._first.headers(self._open, target)
@@ -159,7 +160,7 @@ class GatedSessionProvider(_Both):
     async def session(
         self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
     ) -> UserSession:
-        """A session of the last login, while the gate's is good."""
+        """Returns a session of the last login, while the gateway's session is valid."""
         ended, self._ended = self._ended, None
         over = None if rejected is None else ended
         self._open = await self._first.session(deadline, observer, rejected=over)
@@ -168,25 +169,25 @@ class GatedSessionProvider(_Both):
         return await self._last.session(deadline, observer, rejected=rejected)
 
     async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
-        """End both, the last one first, through the gate."""
+        """Ends both, the last one first, through the gateway."""
         self._open = self._open or (await self._first.read_state(deadline)).session
         return await super().revoke(deadline, observer)
 
     def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
-        """The headers that carry both sessions."""
+        """Returns the headers that carry both sessions."""
         return self._through(self._last.headers(session, target), target)
 
     async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
-        """Keep what the answer changes of both sessions."""
+        """Stores what the response changes in both sessions."""
         if self._open is not None:
             await self._first.answered(self._open, answer, target, deadline)
             self._open = self._first.current or self._open
         await self._last.answered(session, answer, target, deadline)
 
     def expired(self, answer: Response) -> bool:
-        """Whether the answer says that one of the sessions is no longer good.
+        """Whether the response says that one of the sessions is no longer valid.
 
-        Where both could be meant, both are made again; but mounted secrets are not: their refusal would count.
+        Where it may be either, both are renewed, except mounted secrets: their refusal would count.
         """
         if self._first.expired(answer):
             self._ended = self._open

@@ -1,7 +1,7 @@
-"""The cookies of one login, kept and sent as a browser does (RFC 6265): by host and path, values as they came.
+"""Stores and sends the cookies of one login as a browser does (RFC 6265): by host and path, with unchanged values.
 
-Ports share a host's cookies (8.5). A `Secure` cookie goes over plain http to this machine only, which browsers count as
-secure. The standard library's jar sends none there, and reads the wall clock by itself.
+Ports share a host's cookies (8.5). A `Secure` cookie goes over plain http only to this machine, which browsers treat as
+secure. The standard library's jar sends none there and reads the wall clock itself.
 """
 
 import json
@@ -11,7 +11,7 @@ from runner.frozen import Frozen
 from runner.url import is_loopback
 
 MAX_COOKIES = 100
-MAX_COOKIE = 8192  # characters of one; browsers take 4096
+MAX_COOKIE = 8192  # characters of one cookie; browsers accept 4096
 _FIELDS = ("name", "value", "host", "path", "below", "secure", "expires")
 
 
@@ -27,7 +27,7 @@ class Cookie(Frozen):
     expires: float | None = None
 
     def goes_to(self, scheme: str, host: str, path: str) -> bool:
-        """Whether it is sent there (RFC 6265, 5.4)."""
+        """Whether the cookie is sent to that URL (RFC 6265, 5.4)."""
         if self.secure and scheme != "https" and not is_loopback(host):
             return False
         if host != self.host and not (self.below and host.endswith("." + self.host)):
@@ -39,7 +39,7 @@ class Jar:
     """The cookies of one login."""
 
     def __init__(self, kept: str | None = None) -> None:
-        """`kept` is what `dumped` gave. What is damaged counts for nothing."""
+        """`kept` is the output of `dumped`. Damaged entries are ignored."""
         self._cookies: dict[tuple[str, str, str], Cookie] = {}
         try:
             for one in json.loads(kept or "[]"):
@@ -51,11 +51,11 @@ class Jar:
         self._cookies[cookie.host, cookie.path, cookie.name] = cookie
 
     def dumped(self) -> str:
-        """Its written form, to be kept with the session. It is a secret."""
+        """Returns the serialized form, to be stored with the session. It is a secret."""
         return json.dumps([[getattr(one, field) for field in _FIELDS] for one in self._cookies.values()])
 
     def take(self, url: str, lines: tuple[str, ...], now: float) -> bool:
-        """Take in the Set-Cookie lines of an answer from `url`; whether that changed anything."""
+        """Applies the Set-Cookie lines of a response from `url`; returns whether a cookie changed."""
         before = self._cookies.copy()
         for line in lines:
             cookie = _parsed(line, url, now)
@@ -68,7 +68,7 @@ class Jar:
         return before != self._cookies
 
     def sent_to(self, url: str, now: float) -> list[Cookie]:
-        """The cookies that go with a request to `url`, those of longer paths first."""
+        """Returns the cookies for a request to `url`, longer paths first."""
         parts = urlsplit(url)
         host, path = (parts.hostname or "").lower(), parts.path or "/"
         found = [one for one in self._cookies.values() if one.goes_to(parts.scheme, host, path)]
@@ -76,21 +76,21 @@ class Jar:
         return sorted(alive, key=lambda one: -len(one.path))
 
     def header(self, url: str, now: float) -> str | None:
-        """The Cookie header for a request to `url`; None for no cookie."""
+        """Returns the Cookie header for a request to `url`; None without cookies."""
         return "; ".join(f"{one.name}={one.value}" for one in self.sent_to(url, now)) or None
 
     def __bool__(self) -> bool:
-        """Whether it holds any."""
+        """Whether there are any cookies."""
         return bool(self._cookies)
 
     @property
     def secrets(self) -> list[str]:
-        """The values, to be redacted."""
+        """Returns the values, to be redacted."""
         return [one.value.strip('"') for one in self._cookies.values()]
 
 
 def _checked(cookie: Cookie) -> Cookie:
-    """The cookie. Raises TypeError for a value of another kind."""
+    """Returns the cookie. Raises TypeError for a value of another type."""
     texts = (cookie.name, cookie.value, cookie.host, cookie.path)
     if not all(isinstance(one, str) for one in texts) or not isinstance(cookie.expires, float | int | None):
         raise TypeError
@@ -98,31 +98,31 @@ def _checked(cookie: Cookie) -> Cookie:
 
 
 def _parsed(line: str, url: str, now: float) -> Cookie | None:
-    """The cookie of a Set-Cookie line (RFC 6265, 5.2 and 5.3); None for one that is not taken."""
+    """Parses a Set-Cookie line (RFC 6265, 5.2 and 5.3); None for a cookie that is rejected."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     pair, *attributes = line.split(";")
     name, equals, value = (part.strip() for part in pair.partition("="))
     if not equals or not name or len(pair) > MAX_COOKIE or not (pair.isascii() and pair.isprintable()):
         return None
-    told = {key.strip().lower(): text.strip() for key, _, text in (one.partition("=") for one in attributes)}
-    domain = told.get("domain", "").lstrip(".").lower()
+    values = {key.strip().lower(): text.strip() for key, _, text in (one.partition("=") for one in attributes)}
+    domain = values.get("domain", "").lstrip(".").lower()
     if domain and domain != host and not ("." in domain and host.endswith("." + domain)):
         return None
-    path = told.get("path", "")
+    path = values.get("path", "")
     if not path.startswith("/"):
         path = parts.path.rpartition("/")[0] or "/"
-    return Cookie(name, value, domain or host, path, bool(domain), "secure" in told, _end(told, now))
+    return Cookie(name, value, domain or host, path, bool(domain), "secure" in values, _end(values, now))
 
 
-def _end(told: dict[str, str], now: float) -> float | None:
-    """When it ends: Max-Age counts before Expires (RFC 6265, 5.3)."""
-    age = told.get("max-age", "")
+def _end(values: dict[str, str], now: float) -> float | None:
+    """Returns the expiry time: Max-Age has precedence over Expires (RFC 6265, 5.3)."""
+    age = values.get("max-age", "")
     if age.removeprefix("-").isdecimal() and age.isascii():
         return now + int(age[:12])
-    if "expires" not in told:
+    if "expires" not in values:
         return None
     from http.cookiejar import http2time  # type: ignore[attr-defined] # not in typeshed
 
-    end = http2time(told["expires"])
+    end = http2time(values["expires"])
     return None if end is None else float(end)

@@ -10,11 +10,11 @@ from runner.frozen import Frozen
 from runner.profile.models import Auth
 from runner.secrets.reader import SecretReader
 
-OPTIONAL = frozenset({"totp_seed", "refresh_token"})  # only wanted where the API asks for them
+OPTIONAL = frozenset({"totp_seed", "refresh_token"})  # only needed where the API asks for them
 
 
 class Credentials(Frozen):
-    """What a login needs. Its repr shows nothing."""
+    """The secrets of a login. Its repr shows none of them."""
 
     username: str | None = None
     password: str | None = None
@@ -30,15 +30,15 @@ class Credentials(Frozen):
 
     @property
     def identity(self) -> str | None:
-        """Who this is at the API, for telling kept sessions apart; None where no secret names anybody.
+        """Identifies the user at the API, to separate stored sessions; None where no secret identifies a user.
 
-        A token names nobody: one that is rotated must find the same state again.
+        A token identifies nobody: after rotation, the same state must be found.
         """
         return self.username or self.client_id
 
     @property
     def values(self) -> dict[str, str]:
-        """What templates may use, by name.
+        """Returns the values for templates, by name.
 
         `basic` is what HTTP's basic authentication sends for the user (RFC 7617), `client_basic` for the client (RFC 6749).
         """
@@ -62,9 +62,9 @@ class Credentials(Frozen):
 def read_credentials(
     reader: SecretReader, auth: Auth, add_secret: AddSecret, renamed: Mapping[str, str] | None = None
 ) -> Credentials:
-    """The secrets that the profile names, some `renamed` where two logins want one of a kind. Raises SecretError.
+    """Reads the secrets that the profile names, some `renamed` where two logins need one of a kind. Raises SecretError.
 
-    A client id is public (RFC 6749, 2.2) and is not hidden; of a user's name only the whole is.
+    A client id is public (RFC 6749, 2.2) and is not redacted; a user's name is redacted only as a whole.
     """
     files = {name: (renamed or {}).get(name, name) for name in auth.secrets}
     read = {name: reader.read(file) if name in OPTIONAL else reader.require(file) for name, file in files.items()}

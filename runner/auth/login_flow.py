@@ -1,4 +1,4 @@
-"""The walk through the profile's login steps: send one, find what its answer means, carry values on, until the end."""
+"""Runs the profile's login steps: sends a step, applies the rule for its response, passes values on, until the end."""
 
 import random
 from collections.abc import Mapping
@@ -26,47 +26,47 @@ from runner.profile.models import Auth, Step
 from runner.state.interface import HeldState
 from runner.state.record import AccountState
 
-TURNED_AWAY = frozenset({425, 429})  # answers that say the request was not looked at (RFC 8470, RFC 6585)
+TURNED_AWAY = frozenset({425, 429})  # responses that say the request was not processed (RFC 8470, RFC 6585)
 OF_CLIENT = frozenset({"client_id", "client_secret", "client_basic", "client_assertion"})
-PASSWORDS = ("username", "password", "api_token")  # a change of one of these makes another login
-SPREAD = 5.0  # seconds: Keycloak refuses one of two logins of a user that go on at the same time
-MAX_REPEATS = 3  # further sendings of a password or code in one run that were turned away; most servers lock at five
+PASSWORDS = ("username", "password", "api_token")  # a change of one of these makes it a different login
+SPREAD = 5.0  # seconds: Keycloak refuses one of two simultaneous logins of a user
+MAX_REPEATS = 3  # repeats of an unprocessed password or code in one run; most servers lock at five
 
 _Secrets = tuple[Any, ...]  # the values of PASSWORDS
 
 
 @dataclass(slots=True)
 class LoginState:
-    """Where a walk has come to: the last answer, what was carried so far, and what it has shown."""
+    """State of one login: the last response, the carried values, and what is proven so far."""
 
     values: dict[str, Any]
     browser: Browser
     answer: Response | None = None
     carried: dict[str, Any] = field(default_factory=dict)
     used_code: bool = False
-    proven: bool = False  # the password: an answer to it led on
-    later: bool = False  # an answer said to come again in a moment
+    proven: bool = False  # the password: a response accepted it
+    later: bool = False  # a response asked to retry shortly
 
 
 class LoginFlow:
-    """One account's way through the steps."""
+    """Runs the login steps of one account."""
 
     def __init__(self, client: Client, auth: Auth, codes: Codes, clock: Clock, named: Mapping[str, Client]) -> None:
-        """`client` speaks to the login's own address, the `named` ones to those that steps name with `at`."""
+        """`client` serves the login's own address, the `named` ones those that steps name with `at`."""
         self._named = named
         self._client = client
         self._auth = auth
         self.codes = codes
         self._clock = clock
         self.repeats = 0
-        self.no_good_until = 0.0  # monotonic: nothing that may be refused is sent before
-        self.doubtful = False  # the last walk ended without a clear answer to a password
-        self._unclear: _Secrets | None = None  # of that walk
-        self._proven: _Secrets | None = None  # of the last walk that came to its end
+        self.no_good_until = 0.0  # monotonic: no request that may be refused is sent before
+        self.doubtful = False  # the last login ended without a clear response to a password
+        self._unclear: _Secrets | None = None  # of that login
+        self._proven: _Secrets | None = None  # of the last completed login
         self.gate: tuple[str, Gate] | None = None
 
     def browser(self, kept: str | None = None) -> Browser:
-        """A new walk's, with the cookies that were `kept`."""
+        """Returns the browser of a new login, with the stored cookies `kept`."""
         return Browser(self._auth, self._client, self._named, self._clock, kept, self.gate)
 
     async def go(
@@ -78,10 +78,10 @@ class LoginFlow:
         observer: Observer,
         cookies: str | None = None,
     ) -> LoginState:
-        """From the first step until one says done; `values` are what the templates may use, `cookies` those of before.
+        """Runs the steps until one is done; `values` are for the templates, `cookies` are the stored ones.
 
-        Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded; LoginUnclear for a password that an earlier walk of
-        this run sent without a clear answer, and that no login of this run has proven: it may have been refused."""
+        Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded; LoginUnclear for a password that an earlier login
+        of this run sent without a clear response and that no login of this run has proven: it may have been refused."""
         self.doubtful = False
         secrets = tuple(values.get(name) for name in PASSWORDS)
         self._check_unclear(secrets)
@@ -97,8 +97,8 @@ class LoginFlow:
         # decision 0162
         if secrets == self._unclear != self._proven:
             raise LoginUnclear(
-                "login: this run sent the password once without a clear answer, which may count as refused; it is not sent "
-                "again in this run, so that the account is not locked"
+                "login: this run sent the password once without a clear response, which may count as a refusal; it is not "
+                "sent again in this run, so that the account is not locked"
             )
 
     async def _walk(
@@ -129,15 +129,16 @@ class LoginFlow:
             if rule.then == "done":
                 return state
             name = rule.then
-        raise ContractError("login: the API sent the login in a circle")
+        raise ContractError("login: the login steps repeat without end")
 
     def _meaning(self, step: Step, answer: Response, state: LoginState) -> Rule:
-        """The rule for the answer. Raises ContractError where there is none, Unreachable where it is not the API's."""
+        """Returns the rule for the response. Raises ContractError where no rule matches, Unreachable where it is not
+        the API's."""
         rule = meaning(step, answer, state.values)
         if rule is None:
             said = extraction.said(self._auth.message, answer.body)
             raise ContractError(
-                f"login: the profile has no meaning for the answer {answer.status} ({shape_of(answer)})"
+                f"login: no rule of the profile matches the response {answer.status} ({shape_of(answer)})"
                 f"{f': {said}' if said else ''}"
             )
         foreign = not_the_api(rule, answer)
@@ -147,7 +148,7 @@ class LoginFlow:
         return rule
 
     def _once_more(self, rule: Rule, step: Step, state: LoginState, clock_was_wrong: bool) -> bool:
-        """Whether to send the step again. Nothing that may count as a refused password is: only a code alone."""
+        """Whether to send the step again. A request that may count as a refused password is not repeated: only a code is."""
         if rule.then in ("refused", "later", "failing"):
             self.no_good_until = self._clock.monotonic() + APART
         if rule.then == "later" and not state.later and not (step.wants_code and self.codes.used_up):
@@ -160,7 +161,9 @@ class LoginFlow:
     def _carry(self, rule: Rule, answer: Response, state: LoginState) -> None:
         for name, sources in rule.match.items():
             if extraction.text(answer, sources, state.values) != state.values.get(name):
-                raise ContractError(f"login: `{name}` did not come back as it was sent; the answer is of another login")
+                raise ContractError(
+                    f"login: `{name}` differs from the sent value; the response belongs to another login"
+                )
         for name, sources in rule.carry.items():
             found = extraction.structure(answer, sources, state.values)
             state.values[name] = found
@@ -168,26 +171,26 @@ class LoginFlow:
                 state.carried[name] = found
 
     def _refuse(self, rule: Rule, step: Step, state: LoginState, answer: Response) -> None:
-        """Raises what an end other than `done` means."""
+        """Raises the error of an end other than `done`."""
         said = extraction.said(self._auth.message, answer.body)
-        told = f"{answer.status}: {said}" if said else str(answer.status)
+        reported = f"{answer.status}: {said}" if said else str(answer.status)
         if rule.then == "refused":
             cause = _cause(rule, step, state)
-            raise LoginRefused(refusal(cause, step, told, with_code="code" in state.values), cause=cause)
+            raise LoginRefused(refusal(cause, step, reported, with_code="code" in state.values), cause=cause)
         if rule.then == "locked":
             raise LoginRefused(
-                f"login: the account is locked at the API or disabled ({told}); unlock it there, or wait until it is open again",
+                f"login: the account is locked or disabled at the API ({reported}); unlock it or wait",
                 cause=Cause.ACCOUNT,
             )
         if rule.then == "unsupported":
             raise LoginRefused(
-                "login: the API wants a second factor that needs a person (push, SMS or e-mail); "
-                "set the account to an authenticator app and mount its seed as the secret `totp_seed`",
+                "login: the API requires a second factor that needs a person (push, SMS or e-mail); "
+                "set up an authenticator app for the account and mount its seed as the secret `totp_seed`",
                 cause=Cause.ACCOUNT,
             )
         if rule.then in ("later", "failing"):
             self.doubtful = step.sends_password and rule.then == "failing"
-            raise Unreachable(f"login: the API could not take the login ({told}); nothing is known of the credentials")
+            raise Unreachable(f"login: the API could not process the login ({reported}); no verdict on the credentials")
 
     async def _send(
         self, step: Step, sending: "_Sending", seed: Seed | None, deadline: Deadline, observer: Observer
@@ -209,7 +212,7 @@ class LoginFlow:
         return answer
 
     async def keep_apart(self, stored: AccountState, deadline: Deadline) -> None:
-        """Wait until a request that may be refused is far enough from the last one that was, in this run or another.
+        """Waits until the last refused request, of this run or another, is long enough ago.
 
         Raises DeadlineExceeded.
         """
@@ -217,20 +220,20 @@ class LoginFlow:
         elsewhere = stored.refused_at + APART - self._clock.time()
         wait = max(here, elsewhere if elsewhere <= APART else 0.0)
         if stored.refused_cause == Cause.CREDENTIALS and not self.repeats:
-            # Another runner's login at the same moment may have been why, and both may have one schedule.
+            # Another runner's simultaneous login may have been the cause, and both may have one schedule.
             wait = max(wait, random.uniform(0, SPREAD))
         if wait <= 0:
             return
         if wait >= deadline.remaining:
-            raise DeadlineExceeded(f"login: the next try comes in {wait:.1f} s, after {deadline.what}")
+            raise DeadlineExceeded(f"login: the next try is due in {wait:.1f} s, after {deadline.what}")
         await self._clock.sleep(wait)
 
 
 class _Sending:
-    """One step on its way, made anew for each try: a code is stale by the next one.
+    """Sends one step, built anew for each try: a code expires between tries.
 
-    Where the answer was lost a step with a code, whose password is proven, is sent once more with the next code; never a
-    third time, for the server may have counted each as a failure. A password that is not proven is not sent again.
+    Where the response was lost, a step with a code and a proven password is sent once more with the next code; never a
+    third time, since the server may have counted each as a failure. A password that is not proven is not sent again.
     """
 
     def __init__(self, flow: LoginFlow, held: HeldState, step: Step, state: LoginState) -> None:
@@ -239,12 +242,12 @@ class _Sending:
         self._step = step
         self._state = state
         self._careful = step.wants_code or step.sends_password
-        self.understood = False  # whether a rule of the step fits the last answer
+        self.understood = False  # whether a rule of the step matches the last response
         self.lost = 0
 
     @property
     def client(self) -> Client:
-        """Who sends it."""
+        """The client that sends it."""
         return self._state.browser.client(self._step.request, self._state.values)
 
     def _means(self, answer: Response) -> bool:
@@ -278,14 +281,14 @@ class _Sending:
         return answer
 
     def _note(self, *, lost: bool, repeated: bool = False) -> None:
-        """The request brought nothing; it may have been refused."""
+        """Handles a request without a usable response; it may have been refused."""
         self.lost += lost
         if self._careful and (lost or repeated):
             self._flow.repeats += repeated
             self._flow.no_good_until = self._flow._clock.monotonic() + APART
 
     def why(self, failure: Unreachable | int) -> str | None:
-        """The reason to send it again, or None."""
+        """Returns the reason to send the step again, or None."""
         if isinstance(failure, int) and self.understood:
             return None
         if self._careful:
@@ -297,7 +300,7 @@ class _Sending:
 
 
 def meaning(step: Step, answer: Response, values: Mapping[str, Any]) -> Rule | None:
-    """The first of the step's rules that fits the answer."""
+    """Returns the first of the step's rules that matches the response."""
     for rule in step.answers:
         if extraction.meant(rule, answer, values):
             return rule
@@ -305,7 +308,7 @@ def meaning(step: Step, answer: Response, values: Mapping[str, Any]) -> Rule | N
 
 
 def shape_of(answer: Response) -> str:
-    """What came, without its values."""
+    """Describes the response without its values."""
     return f"shape: {shape(answer.body)}" if answer.is_json else "not JSON"
 
 
@@ -314,7 +317,7 @@ def _takes_redirect(step: Step) -> bool:
 
 
 def _cause(rule: Rule, step: Step, state: LoginState) -> Cause:
-    """What a refusal is about: what the profile says, else what the request sent that nothing has proven yet."""
+    """Returns the cause of a refusal: the profile's, else what the request sent that is not proven yet."""
     if rule.cause:
         return Cause(rule.cause)
     unproven = step.sends_password and not state.proven

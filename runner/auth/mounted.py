@@ -1,4 +1,4 @@
-"""The secrets of one account as they are mounted, read again once after a refusal: they may have been rotated meanwhile."""
+"""Reads the mounted secrets of one account, and again once after a refusal: they may have been rotated."""
 
 from collections.abc import Callable
 
@@ -12,16 +12,16 @@ from runner.state.interface import HeldState
 
 
 class Mounted:
-    """What is mounted now."""
+    """The current mounted secrets."""
 
     def __init__(self, credentials: Credentials, reread: Callable[[], Credentials] | None, clock: Clock) -> None:
-        """`reread` reads the secrets again; None: they are as they are."""
+        """`reread` reads the secrets again; None: they do not change."""
         self.credentials = credentials
         self._reread = reread
         self._clock = clock
 
     def rotated(self, held: HeldState, refused: LoginRefused, observer: Observer) -> bool:
-        """Read the secrets again, once; true where what was refused has changed since, for the same user."""
+        """Reads the secrets again, once. Returns true where the refused secret has changed, for the same user."""
         reread, self._reread = self._reread, None
         if reread is None:
             return False

@@ -1,4 +1,4 @@
-"""Random values of one login: `random.state`, `random.nonce`, and PKCE's verifier and challenge (RFC 7636, S256)."""
+"""Generates the random values of one login: `random.state`, `random.nonce`, PKCE's verifier and challenge (RFC 7636, S256)."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ NAMES = frozenset({"random.state", "random.nonce", "pkce.verifier", "pkce.challe
 
 
 def random_values() -> dict[str, str]:
-    """New ones, by the names that templates use."""
+    """Returns new values by the names that templates use."""
     verifier = secrets.token_urlsafe(48)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     return {

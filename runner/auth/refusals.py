@@ -1,7 +1,7 @@
-"""What follows from a refused login, so that no account is locked by us: what is remembered, and what may be sent next.
+"""Records refused logins and decides what may be sent next, so that the runner never locks an account.
 
-The refused secrets are kept as a salted scrypt fingerprint: a changed secret is told from the same one, and the
-record does not help to guess it.
+The refused secrets are stored as a salted scrypt fingerprint: it recognises an unchanged secret and does not help to
+guess it.
 """
 # Decisions 0085, 0177, 0179.
 
@@ -19,13 +19,13 @@ from runner.events.observer import Observer
 from runner.state.interface import HeldState
 from runner.state.record import MAX_COOLDOWN, AccountState
 
-COOLDOWN = 300.0  # seconds after the first refused login; doubles with each further one
-FREE_DOUBTS = 2  # logins in a row without a clear answer before a cool-down
+COOLDOWN = 300.0  # seconds after the first refused login; doubles with each further refusal
+FREE_DOUBTS = 2  # logins in a row without a clear response before a cool-down
 MAX_DOUBT_COOLDOWN = 3600.0
-KEPT = 4  # refused secrets that are told again: processes may have read different ones
+KEPT = 4  # refused secrets that are recognised: processes may have read different ones
 APART = 2.0  # seconds between two refusals of one user: Keycloak 26 locks a user for two within 1 s
 
-# What a refusal by each cause is about: a change of one of these makes the next login a new one.
+# The secrets that a refusal concerns, by cause: a change of one of these allows the next login.
 _ABOUT: dict[Cause, tuple[str, ...]] = {
     Cause.PASSWORD: ("username", "password", "api_token"),
     Cause.CODE: ("username", "totp_seed"),
@@ -39,7 +39,7 @@ _NAMES = {
 }
 
 
-# Fields of a state without any memory of refusals: after a good login, or by hand.
+# Fields of a state without recorded refusals: after a successful login, or a manual reset.
 FORGIVEN: dict[str, Any] = {
     "failures": 0, "cooldown_until": 0.0, "refused_cause": "", "refused_secrets": "", "refused_at": 0.0,
     "blocked": False, "doubts": 0, "answered": True,
@@ -47,13 +47,13 @@ FORGIVEN: dict[str, Any] = {
 
 
 NOT_KEPT = (
-    "nothing is kept between runs (state.dir is not set), so the next run sends it again, and many servers lock an account at "
-    "five refusals: stop the schedule until it is corrected, or keep state"
+    "no state is kept between runs (state.dir is not set), so the next run sends it again, and many servers lock an account "
+    "after five refusals: stop the schedule until it is corrected, or keep state"
 )
 
 
 def with_advice(error: LoginRefused, credentials: Credentials, *, kept: bool) -> LoginRefused:
-    """The refusal; where nothing is `kept` between runs it says what is missing. One that is about no secret stays as it is."""
+    """Returns the refusal; where nothing is `kept` between runs, with that advice. One that concerns no secret is unchanged."""
     if kept or error.cause is Cause.ACCOUNT or not counts(error.cause, credentials):
         return error
     return LoginRefused(f"{error}; {NOT_KEPT}", cause=error.cause)
@@ -62,14 +62,14 @@ def with_advice(error: LoginRefused, credentials: Credentials, *, kept: bool) ->
 def counts(cause: Cause, credentials: Credentials) -> bool:
     """Whether a refusal may count against the account, and so starts a cool-down.
 
-    That of a client does not, where a user logs in through it: servers look at the client first (RFC 6749, 3.2.1), and what
-    is wrong may be mended at the server.
+    That of a client does not, where a user logs in through it: servers check the client first (RFC 6749, 3.2.1), and the
+    fault may be corrected at the server.
     """
     return cause is not Cause.TOKEN and not (cause is Cause.CLIENT and credentials.username is not None)
 
 
 def after_refusal(stored: AccountState, cause: Cause, credentials: Credentials, now: float) -> dict[str, Any]:
-    """What changes in the state with a refused login. `now` in Unix seconds. The session goes, the used step stays."""
+    """Returns the state's changes after a refused login. `now`: Unix seconds. The session is deleted, the used step stays."""
     failures = stored.failures + 1
     again = cause is Cause.CREDENTIALS and stored.refused_cause == cause and _same(stored, cause, credentials)
     return {
@@ -79,7 +79,7 @@ def after_refusal(stored: AccountState, cause: Cause, credentials: Credentials, 
         "refused_cause": cause.value,
         "refused_secrets": fingerprints(stored, cause, credentials),
         "refused_at": now,
-        # One refusal that may be the code's fault is no proof against the password; a second one is.
+        # One refusal that may concern the code does not prove the password wrong; a second one does.
         "blocked": again or cause in (Cause.PASSWORD, Cause.CLIENT),
         "answered": True,
         "doubts": 0,
@@ -87,7 +87,7 @@ def after_refusal(stored: AccountState, cause: Cause, credentials: Credentials, 
 
 
 def after_doubt(stored: AccountState, credentials: Credentials, now: float) -> dict[str, Any]:
-    """What changes with a login without a clear answer: a lost one, or the server's own failure, may hide a refusal."""
+    """Returns the changes after a login without a clear response: a lost response or a server error may hide a refusal."""
     doubts = stored.doubts + 1
     if doubts <= FREE_DOUBTS:
         return {"doubts": doubts, "refused_at": now}
@@ -102,53 +102,53 @@ def after_doubt(stored: AccountState, credentials: Credentials, now: float) -> d
 
 
 def objection(stored: AccountState, credentials: Credentials, now: float) -> RunnerError | None:
-    """Why no login may be tried now; None where one may."""
+    """Returns why no login may be tried now; None where one may."""
     cause = next((one for one in Cause if one == stored.refused_cause), None)
     remaining = cooldown(stored, now)
     if not stored.blocked and remaining <= 0:
         return None
     if cause is not None and not _same(stored, cause, credentials):
-        return None  # the secrets were changed: a mended one is tried at once
+        return None  # the secrets changed: the corrected one is tried immediately
     if stored.blocked and cause is not None:
         what = "`password`" if cause is Cause.CREDENTIALS and not credentials.seed else _NAMES.get(cause, "login")
         return LoginRefused(
             f"login: the API refused this {what} {_since(stored.refused_at)}; it is not sent again "
-            "until it changes, so that the account is not locked. Mount the right one, or `sync-runner login --force`",
+            "until it changes, so that the account is not locked. Mount the correct one, or `sync-runner login --force`",
             cause=cause,
         )
     if cause is Cause.DOUBT:
         return Unreachable(
-            f"login: {stored.doubts} logins in a row had no clear answer, which may count as refused; no login is tried "
-            f"for another {remaining:.0f} s, or `sync-runner login --force`",
+            f"login: {stored.doubts} logins in a row had no clear response, which may count as a refusal; no login is tried "
+            f"for another {remaining:.0f} s, or run `sync-runner login --force`",
             sent=False,
         )
-    mend = "once the account is open again" if cause is Cause.ACCOUNT else "mend the credentials, then"
+    remedy = "once the account is unlocked, run" if cause is Cause.ACCOUNT else "correct the credentials, then run"
     return LoginRefused(
-        f"no login is tried for another {remaining:.0f} s, after {stored.failures} refused in a row, so that the "
-        f"account is not locked; {mend} `sync-runner login --force`"
+        f"no login is tried for another {remaining:.0f} s, after {stored.failures} refused logins in a row, so that the "
+        f"account is not locked; {remedy} `sync-runner login --force`"
     )
 
 
 def cooldown(stored: AccountState, now: float) -> float:
-    """Seconds that are left of a cool-down, 0 for none.
+    """Returns the remaining seconds of a cool-down, 0 for none.
 
-    Never more than its whole length: an end further ahead was written by a clock that has been set back since.
+    At most its whole length: a later end was written by a clock that has been set back since.
     """
     length = _doubt_length(stored.doubts) if stored.refused_cause == Cause.DOUBT else _length(stored.failures)
     return max(0.0, min(stored.cooldown_until - now, length))
 
 
 def check(held: HeldState, credentials: Credentials, now: float) -> None:
-    """Raises what stands against a login: refused secrets that have not changed, or a cool-down."""
+    """Raises what prevents a login: refused secrets that have not changed, or a cool-down."""
     if held.state.cooldown_until > now:
-        held.change(cooldown_until=now + cooldown(held.state, now))  # in case another clock wrote it
+        held.change(cooldown_until=now + cooldown(held.state, now))  # another clock may have written it
     found = objection(held.state, credentials, now)
     if found:
         raise found
 
 
 def note(held: HeldState, credentials: Credentials, now: float, error: LoginRefused, observer: Observer) -> None:
-    """Keep and tell a refused login. Of one that does not count against the account nothing is kept."""
+    """Stores and reports a refused login. One that does not count against the account is not stored."""
     observer.emit(events.LoginFailed("login", str(error)))
     if not counts(error.cause, credentials):
         return
@@ -157,12 +157,12 @@ def note(held: HeldState, credentials: Credentials, now: float, error: LoginRefu
 
 
 def changed(cause: Cause, before: Credentials, after: Credentials) -> bool:
-    """Whether the secrets that a refusal by `cause` is about were changed."""
-    return _told(cause, before) != _told(cause, after)
+    """Whether the secrets that a refusal by `cause` concerns changed."""
+    return _material(cause, before) != _material(cause, after)
 
 
 def fingerprints(stored: AccountState, cause: Cause, credentials: Credentials) -> str:
-    """Those that are kept of the same cause, and that of these secrets: they tell them again, without keeping them."""
+    """Returns the stored fingerprints of this cause with that of these secrets."""
     salt, _, kept = stored.refused_secrets.partition(":") if stored.refused_cause == cause else ("", "", "")
     salt = salt or os.urandom(16).hex()
     known = [one for one in kept.split(",") if one]
@@ -171,21 +171,21 @@ def fingerprints(stored: AccountState, cause: Cause, credentials: Credentials) -
 
 def _same(stored: AccountState, cause: Cause, credentials: Credentials) -> bool:
     salt, _, kept = stored.refused_secrets.partition(":")
-    told = _key(cause, credentials, salt).encode()
-    return any(hmac.compare_digest(told, one.encode(errors="replace")) for one in kept.split(","))
+    fingerprint = _key(cause, credentials, salt).encode()
+    return any(hmac.compare_digest(fingerprint, one.encode(errors="replace")) for one in kept.split(","))
 
 
 def _key(cause: Cause, credentials: Credentials, salt: str) -> str:
-    told, salted = _told(cause, credentials), salt.encode(errors="replace")
-    return hashlib.scrypt(told, salt=salted, n=2**13, r=8, p=1, dklen=16).hex()  # about 20 ms
+    material, salted = _material(cause, credentials), salt.encode(errors="replace")
+    return hashlib.scrypt(material, salt=salted, n=2**13, r=8, p=1, dklen=16).hex()  # about 20 ms
 
 
-def _told(cause: Cause, credentials: Credentials) -> bytes:
+def _material(cause: Cause, credentials: Credentials) -> bytes:
     return repr(list(_values(_ABOUT.get(cause), credentials))).encode()
 
 
 def _values(names: tuple[str, ...] | None, credentials: Credentials) -> Iterable[tuple[str, object]]:
-    """The named secrets; all of them where none is named."""
+    """Returns the named secrets; all of them where none is named."""
     held = {**credentials.values, "totp_seed": credentials.seed and vars(credentials.seed)}
     return sorted((name, value) for name, value in held.items() if value and (names is None or name in names))
 

@@ -1,4 +1,4 @@
-"""Requests about a session that stands: its refresh, what is left of it where that fails, and its end at the API."""
+"""Requests about an existing session: its refresh, the fallback where that fails, and its end at the API."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +20,7 @@ from runner.profile.parts import Request
 from runner.state.interface import HeldState
 from runner.state.record import AccountState
 
-AWAY = frozenset({502, 503})  # answers of a gate whose server is away
+AWAY = frozenset({502, 503})  # responses of a gateway whose server is down
 
 
 async def renewed(
@@ -32,7 +32,7 @@ async def renewed(
     deadline: Deadline,
     observer: Observer,
 ) -> UserSession:
-    """What the API gives for the refresh token. Raises Unreachable, LoginRefused or ContractError."""
+    """Returns the API's response to the refresh token. Raises Unreachable, LoginRefused or ContractError."""
     refresh = auth.refresh
     assert refresh is not None
     values = {**known, **old.carried, "refresh_token": old.refresh_token, "access_token": old.access_token}
@@ -64,7 +64,7 @@ async def revoke(
     deadline: Deadline,
     observer: Observer,
 ) -> None:
-    """End the session at the API. Raises Unreachable, ContractError, DeadlineExceeded."""
+    """Ends the session at the API. Raises Unreachable, ContractError, DeadlineExceeded."""
     values = {**known, **session.carried, "access_token": session.access_token, "refresh_token": session.refresh_token}
     browser = flow.browser(session.carried.get(COOKIES))
     answer = await browser.client(how.request, values).tries.repeat(
@@ -75,7 +75,9 @@ async def revoke(
         observer=observer,
     )
     if not extraction.fits(how.accepted, answer, values):
-        raise ContractError(f"revoke: the API answered {answer.status}; the session is forgotten here, not ended there")
+        raise ContractError(
+            f"revoke: the API answered {answer.status}; the session is deleted here but may still be valid there"
+        )
 
 
 async def _sent(
@@ -87,7 +89,7 @@ async def _sent(
     deadline: Deadline,
     observer: Observer,
 ) -> Response:
-    """One exchange, made anew for each try. A redirect is an answer, perhaps one that the profile takes."""
+    """One exchange, built anew for each try. A redirect is a response that the profile may accept."""
     call = replace(browser.prepared(endpoint, request, values), takes_redirect=True)
     client = browser.client(request, values)
     return await browser.exchange(request, call, client, attempt, deadline, observer, lambda _answer: True)
@@ -96,7 +98,7 @@ async def _sent(
 def without(
     error: RunnerError, held: HeldState, old: UserSession, before: AccountState, *, alive: bool
 ) -> UserSession | None:
-    """What is left after a failed refresh: the old session, or None for a login. Raises `error` where neither helps."""
+    """Returns what remains after a failed refresh: the old session, or None for a login. Raises `error` where neither helps."""
     away = isinstance(error, Unreachable | DeadlineExceeded)
     rest = replace(old, refresh_token=None)
     if away and not error.sent:
@@ -108,13 +110,13 @@ def without(
         return rest
     if isinstance(error, DeadlineExceeded) or (isinstance(error, Unreachable) and not error.sent):
         raise error
-    return None  # the token may be used up: a login is the way on
+    return None  # the token may be used up: a login is needed
 
 
 def not_looked_at(failure: Unreachable | int) -> str | None:
-    """The reason to send a refresh again: the API certainly never saw the token, which a second use would revoke.
+    """Returns the reason to retry a refresh: the API certainly never saw the token, which a second use would revoke.
 
-    A 503 does not say so: a proxy may give one when the server behind it was slow to answer.
+    A 503 does not prove that: a proxy may send one when its server was slow.
     """
     certain = failure in TURNED_AWAY if isinstance(failure, int) else not failure.sent
     return retry.reason(failure, Safety.NON_IDEMPOTENT) if certain else None

@@ -1,6 +1,6 @@
 """The session of one account: a cached token, else a refresh, else a login; single-flight across tasks and processes.
 
-What is tried in which order, and when no more, is decided here; the steps of a login stand in `login_flow.py`.
+This module decides the order of these and when to stop; `login_flow.py` runs the steps of a login.
 """
 
 import asyncio
@@ -39,12 +39,12 @@ from runner.profile.models import Auth
 from runner.state.interface import AccountStore, HeldState
 from runner.state.record import AccountState
 
-USE_SECONDS = 1.0  # use of a session is kept where it is so much later than what is kept
-EXPIRY_MARGIN = 10.0  # seconds: a token that is about to end is not begun with
+USE_SECONDS = 1.0  # the time of use is stored only when it is at least this much later than the stored one
+EXPIRY_MARGIN = 10.0  # seconds: a token that is about to expire is not used
 
 
 class LoginSessionProvider:
-    """Keeps one account's session good, with as few logins as can be."""
+    """Keeps one account's session valid, with as few logins as possible."""
 
     static = False
 
@@ -64,10 +64,10 @@ class LoginSessionProvider:
         codes: CodeSource | None = None,
         name: str = "profile",
     ) -> None:
-        """`name` tells the login from others of the account. `add_secret` is told each new secret. `named` are the clients of
-        addresses that steps name. `codes` gives one-time codes, else they are made of the seed. `constant` are values for
-        templates: `account`, `base_url`, `params.NAME`. `reread` reads the secrets again: after a refused login once, for they
-        may have been rotated meanwhile."""
+        """`name` identifies the login among the account's. `add_secret` receives each new secret. `named` are the clients of
+        addresses that steps name. `codes` supplies one-time codes, default: from the seed. `constant` are values for
+        templates: `account`, `base_url`, `params.NAME`. `reread` reads the secrets again, once after a refused login: they
+        may have been rotated."""
         self.name, self._began = name, False
         self._fixed = dict(constant or {})
         self._previous: UserSession | None = None
@@ -83,33 +83,33 @@ class LoginSessionProvider:
 
     @property
     def parts(self) -> tuple[SessionProvider, ...]:
-        """This one login."""
+        """Itself."""
         return (self,)
 
     @property
     def ends(self) -> bool:
-        """Whether a login here began a session that nothing keeps and that can be ended."""
+        """Whether a login here started a session that is not stored and that can be ended."""
         return self._began and self._auth.revoke is not None and not getattr(self._store, "kept", True)
 
     @property
     def stored(self) -> AccountState:
-        """What the store held when it was last read or held here."""
+        """The stored state, as last read or locked here."""
         return self._stored
 
     @property
     def current(self) -> UserSession | None:
-        """The session in use."""
+        """The current session."""
         return self._session
 
     async def read_state(self, deadline: Deadline) -> AccountState:
-        """What the store holds now, for `check`. Raises what a store raises."""
+        """Reads the stored state, for `check`. Raises what a store raises."""
         self._stored = await self._store.read(deadline)
         return self._stored
 
     async def session(
         self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
     ) -> UserSession:
-        """A session that should be good; never the one the API `rejected`.
+        """Returns a session that should be valid, never the one the API `rejected`.
 
         Raises LoginRefused, SecretError, Unreachable, ContractError or DeadlineExceeded.
         """
@@ -129,14 +129,14 @@ class LoginSessionProvider:
             except (StateError, Unreachable, DeadlineExceeded) as problem:
                 if acquired is None:
                     raise
-                # The session is good, and jobs that run are polled with it; only the next run cannot have it.
-                observer.emit(events.StoreProblem(f"the session was not kept: {problem}"))
+                # The session is valid, and running jobs are polled with it; only the next run cannot reuse it.
+                observer.emit(events.StoreProblem(f"the session was not stored: {problem}"))
             assert acquired is not None
             return acquired
 
     @asynccontextmanager
     async def _held(self, deadline: Deadline) -> AsyncIterator[HeldState]:
-        """The account's state under its lock, and a copy of how it was left."""
+        """Locks the account's state; yields it with a copy of its initial value."""
         async with self._store.hold(deadline) as held:
             try:
                 yield held
@@ -144,25 +144,25 @@ class LoginSessionProvider:
                 self._stored = held.state
 
     def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:
-        """The headers that carry the session, with a request to `target` of the API."""
+        """Returns the headers that carry the session, for a request to `target` of the API."""
         self._used_at = self._clock.time()
         values = {"access_token": session.access_token, "token_type": session.token.token_type}
         try:
             filled = template.fill(self._auth.headers, {**self._constant, **session.carried, **values})
         except KeyError as missing:
             raise ContractError(
-                f"auth.headers: the profile wants a value `{missing.args[0]}` that the login did not give"
+                f"auth.headers: the profile needs a value `{missing.args[0]}` that the login did not return"
             ) from None
         headers = {key: template.as_text(value) for key, value in (filled or {}).items()}
         return self._cookies.added(headers, self._latest(session), target) if self._cookies else headers
 
     def _latest(self, session: UserSession) -> UserSession:
-        """The same session with the cookies that it has now."""
+        """Returns the same session with its current cookies."""
         now = self._session
         return now if now is not None and now.access_token == session.access_token else session
 
     async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
-        """Keep the cookies that an answer of the API sets: of a gate that rotates them the old ones may be used once only."""
+        """Stores the cookies that a response of the API sets: a gateway may accept old ones only once."""
         fresh = self._cookies.after(self._latest(session), answer, target) if self._cookies else None
         if fresh is None:
             return
@@ -176,7 +176,7 @@ class LoginSessionProvider:
 
     @property
     def takes_redirect(self) -> bool:
-        """Whether an answer that redirects may mean that the session ended."""
+        """Whether a redirecting response may mean that the session ended."""
         return extraction.redirects((*self._auth.expired, *self._auth.previous_expired))
 
     @property
@@ -185,35 +185,35 @@ class LoginSessionProvider:
         return {"account": "", **self._fixed, **self._mounted.credentials.values, **given}
 
     def after(self, previous: UserSession) -> None:
-        """Tell the session of the login before this one. What was made of another one is not good any more."""
+        """Sets the session of the previous login. A session created from another one is no longer valid."""
         self._previous = previous
         self._refused = None
 
     def behind(self, gate: Gate) -> None:
-        """Have all requests of the login to base_url go through a gate."""
+        """Sends all requests of the login to base_url through a gateway."""
         self._steps.gate = (self._fixed.get("base_url", ""), gate)
 
     def expired(self, answer: Response) -> bool:
-        """Whether the answer says that the token is no longer good."""
+        """Whether the response says that the token is no longer valid."""
         return extraction.fits(self._auth.expired, answer, self._constant)
 
     @property
     def previous(self) -> UserSession | None:
-        """The session of the login before."""
+        """The session of the previous login."""
         return self._previous
 
     def previous_expired(self, answer: Response) -> bool:
-        """Whether the answer says that what the login before gave is no longer good."""
+        """Whether the response says that the previous login's session is no longer valid."""
         return extraction.fits(self._auth.previous_expired, answer, self._constant)
 
     async def prove_state(self, deadline: Deadline) -> None:
-        """Lock the account, load its state, and write it anew with the time of this check."""
+        """Locks the account, loads its state, and rewrites it with the time of this check."""
         async with self._held(deadline) as held:
             held.change(checked_at=self._clock.time())
             await held.keep()
 
     async def record_use(self, deadline: Deadline) -> None:
-        """Keep when the session was last used; one write for all its requests, and none for use within a second."""
+        """Stores when the session was last used: one write for all its requests, none for use within a second."""
         kept, used_at = self._stored.session, self._used_at
         if kept is None or self._session is None or used_at - kept.last_used_at < USE_SECONDS:
             return
@@ -224,7 +224,7 @@ class LoginSessionProvider:
                 held.change(session=replace(session, last_used_at=used_at, token=token))
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
-        """Drop the cached session, and the cool-down too where asked. The used time step is kept."""
+        """Deletes the cached session, and the cool-down on request. The used time step is kept."""
         async with self._held(deadline) as held:
             held.change(session=None)
             if cooldown:
@@ -239,7 +239,7 @@ class LoginSessionProvider:
         return lasts(session, EXPIRY_MARGIN, self._clock.time())
 
     def _alive(self, session: UserSession, rejected: UserSession | None) -> bool:
-        """Whether it can still be used where no better one is to be had."""
+        """Whether the session can still be used where no better one is available."""
         if not session.access_token or (rejected and session.access_token == rejected.access_token):
             return False
         return session.valid_at(self._clock.time())
@@ -247,7 +247,7 @@ class LoginSessionProvider:
     async def _acquire(
         self, held: HeldState, deadline: Deadline, observer: Observer, rejected: UserSession | None
     ) -> UserSession:
-        """Under the account's lock: another process may have been faster."""
+        """Runs under the account's lock: another process may already have renewed the session."""
         session = held.state.session
         if session and self._good(session, rejected):
             self._keep(session)
@@ -272,14 +272,14 @@ class LoginSessionProvider:
     async def _refresh(
         self, held: HeldState, old: UserSession, deadline: Deadline, observer: Observer, *, alive: bool
     ) -> UserSession | None:
-        """A renewed session, or None where a login must follow.
+        """Returns a renewed session, or None where a login must follow.
 
-        Where the server is away its token is kept, and a session that is still `alive` goes on as it is.
+        Where the server is down, the token is kept, and a session that is still `alive` is used on.
         """
         began = self._clock.monotonic()
         self._keep(old)
         before = held.state
-        # Taken out of the store before it is sent: a rotating server revokes the family when one is seen twice.
+        # Removed from the store before it is sent: a rotating server revokes the family on a second use.
         held.change(session=None, used_refresh_token=fingerprint(old.refresh_token or ""))
         await held.keep()
         if alive and old.expires_at is not None:
@@ -297,7 +297,7 @@ class LoginSessionProvider:
         began = self._clock.monotonic()
         if not self._auth.steps:
             raise LoginRefused(
-                "login: the refresh token is used up and the profile knows no other way in; mount a new one as the "
+                "login: the refresh token is used up and the profile has no other login; mount a new one as the "
                 "secret `refresh_token`"
             )
         state = await self._walk(held, deadline, observer, cookies)
@@ -309,7 +309,7 @@ class LoginSessionProvider:
         return self._started(held, session, "login", began, observer)
 
     async def _walk(self, held: HeldState, deadline: Deadline, observer: Observer, cookies: str | None) -> LoginState:
-        """Through the steps; once more where they were refused and other secrets are mounted by now."""
+        """Runs the login; once more where it was refused and the mounted secrets have changed."""
         try:
             seed = self._mounted.credentials.seed
             return await self._steps.go(held, self._constant, seed, deadline, observer, cookies)
@@ -317,16 +317,17 @@ class LoginSessionProvider:
             if error.cause is not Cause.TOKEN and self._mounted.rotated(held, error, observer):
                 return await self._walk(held, deadline, observer, cookies)
             error = await clocks.judged(held, error, self._named.get(API), self._steps.codes, deadline, observer)
-            told = refusals.with_advice(error, self._mounted.credentials, kept=getattr(self._store, "kept", True))
-            refusals.note(held, self._mounted.credentials, self._clock.time(), told, observer)
-            raise told from None
+            advised = refusals.with_advice(error, self._mounted.credentials, kept=getattr(self._store, "kept", True))
+            refusals.note(held, self._mounted.credentials, self._clock.time(), advised, observer)
+            raise advised from None
         finally:
             if self._steps.doubtful:
                 doubt = refusals.after_doubt(held.state, self._mounted.credentials, self._clock.time())
                 held.change(**doubt)
 
     async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
-        """End the kept session at its server, where the login says how; whether it was ended. Raises what a request can."""
+        """Ends the stored session at its server, if supported; returns whether it ended. Raises what a request
+        raises."""
         session = (await self.read_state(deadline)).session
         if self._auth.revoke is None or session is None:
             return False
@@ -340,7 +341,7 @@ class LoginSessionProvider:
     ) -> UserSession:
         session = bound(session, self._previous)
         self._keep(session)
-        # A good refresh says nothing of a password that was refused.
+        # A successful refresh proves nothing about a password that was refused.
         if method != "refresh" or not held.state.blocked:
             held.change(**refusals.FORGIVEN)
         held.change(session=session)

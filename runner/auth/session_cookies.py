@@ -1,4 +1,4 @@
-"""The cookies of a session that stands: what goes with a request to the API, and what its answers change."""
+"""The cookies of an existing session: which go with a request to the API, and how its responses change them."""
 
 from dataclasses import replace
 
@@ -11,13 +11,13 @@ from runner.models import UserSession
 
 
 class SessionCookies(Frozen):
-    """Those that go to the API at `base_url`."""
+    """Returns the cookies for the API at `base_url`."""
 
     base_url: str
     clock: Clock
 
     def added(self, headers: dict[str, str], session: UserSession, target: str) -> dict[str, str]:
-        """The headers of a request to `target`, with the session's cookies."""
+        """Returns the headers of a request to `target`, with the session's cookies."""
         from runner.auth.cookies import Jar
 
         return with_cookies(
@@ -25,7 +25,7 @@ class SessionCookies(Frozen):
         )
 
     def after(self, session: UserSession, answer: Response, target: str) -> UserSession | None:
-        """The session with the cookies that the answer sets; None where it changes nothing."""
+        """Returns the session with the cookies that the response sets; None where nothing changes."""
         if not answer.set_cookies:
             return None
         from runner.auth.cookies import Jar

@@ -1,4 +1,4 @@
-"""The session that an answer of a login or a refresh gives, as the profile says where its values stand."""
+"""Reads a session from the response of a login or a refresh, at the places that the profile names."""
 
 import hashlib
 import secrets
@@ -15,23 +15,25 @@ from runner.profile import extraction
 from runner.profile.expressions import shape
 from runner.profile.models import SessionFields
 
-SHORTEST, LONGEST = 10.0, 366 * 86_400.0  # seconds: lifetimes beyond are more likely of another unit, and not believed
-PREVIOUS = "previous"  # carried with a session: a mark of the session of the login before, of which it was made
-COOKIES = "cookies"  # carried with a session: the cookies of a login that keeps them
-_KEY = secrets.token_bytes(16)  # of this process: a fingerprint cannot be tried out against guessed tokens
+SHORTEST, LONGEST = 10.0, 366 * 86_400.0  # seconds: lifetimes outside are probably in another unit and are ignored
+PREVIOUS = (
+    "previous"  # carried with a session: the fingerprint of the previous login's session that it was created from
+)
+COOKIES = "cookies"  # carried with a session: the cookies of a login that stores them
+_KEY = secrets.token_bytes(16)  # of this process: guessed tokens cannot be tested against a fingerprint
 
 
 def token_id(access_token: str) -> str:
-    """A name for a token to which the API gives none: a keyed hash (BLAKE2b, 48 bits), kept with the token."""
+    """Returns a name for a token without one: a keyed hash (BLAKE2b, 48 bits), stored with the token."""
     return f"fp-{hashlib.blake2b(access_token.encode(errors='surrogatepass'), key=_KEY, digest_size=6).hexdigest()}"
 
 
 def read_session(
     endpoint: str, fields: SessionFields, state: LoginState, kept: frozenset[str], before: UserSession | None = None
 ) -> UserSession:
-    """The session in the last answer of `state`; `kept` are the carried names that go on with it.
+    """Returns the session in the last response of `state`; `kept` are the carried names that stay with it.
 
-    `before` is the session that a refresh renews. Raises ContractError where there is no token, or a value that does not fit.
+    `before`: the session that a refresh renews. Raises ContractError where there is no token, or an invalid value.
     """
     answer = state.answer
     assert answer is not None
@@ -39,7 +41,7 @@ def read_session(
     cookies = state.browser.jar.dumped() if state.browser.jar else ""
     access_token = _access_token(endpoint, text(fields.access_token), fields, cookies, answer)
     made_up = token_id(access_token)
-    now = answer.sent_at  # the earliest moment it can have been issued
+    now = answer.sent_at  # the earliest time it can have been issued
     lifetime = _lifetime(answer, fields, state.values, now)
     user_id = text(fields.user_id) or (before.user_id if before else None)
     enabled = extraction.flag(answer, fields.mfa_enabled, state.values)
@@ -68,9 +70,9 @@ def read_session(
     return session if before is None else _renewed(session, before, text(fields.session_id))
 
 
-def _access_token(endpoint: str, told: str | None, fields: SessionFields, cookies: str, answer: Response) -> str:
-    """The token, or a name for the cookies that take its place. Raises ContractError where there is neither."""
-    found = told if fields.access_token else cookies and f"cookies {fingerprint(cookies)}"
+def _access_token(endpoint: str, token: str | None, fields: SessionFields, cookies: str, answer: Response) -> str:
+    """Returns the token, or a name for the cookies that replace it. Raises ContractError where there is neither."""
+    found = token if fields.access_token else cookies and f"cookies {fingerprint(cookies)}"
     if not found:
         place = extraction.named(fields.access_token) or "a cookie"
         raise ContractError(f"{endpoint}: no access token at `{place}` ({shape_of(answer)})")
@@ -78,7 +80,7 @@ def _access_token(endpoint: str, told: str | None, fields: SessionFields, cookie
 
 
 def _renewed(session: UserSession, before: UserSession, session_id: str | None) -> UserSession:
-    """The session with what the answer that renewed it did not tell."""
+    """Returns the session with the earlier values that the renewing response left out."""
     return replace(
         session,
         session_id=session_id or before.session_id or session.session_id,
@@ -88,44 +90,45 @@ def _renewed(session: UserSession, before: UserSession, session_id: str | None) 
 
 
 def _kept(state: LoginState, kept: frozenset[str]) -> dict[str, str]:
-    """What goes on with the session. Raises ContractError for what is no text: the state keeps texts."""
+    """Returns what stays with the session. Raises ContractError for a value that is not text: the state stores text."""
     found = {name: value for name, value in state.carried.items() if name in kept}
     for name, value in found.items():
         if not isinstance(value, str):
-            raise ContractError(f"login: `{name}` is kept with the session, and should be text, is {shape(value)}")
+            raise ContractError(f"login: `{name}` is stored with the session and must be text, but is {shape(value)}")
     return found
 
 
 def _lifetime(answer: Response, fields: SessionFields, known: Mapping[str, Any], now: float) -> float | None:
-    """Seconds until the session ends; None where it is not told, or told so that it cannot be true.
+    """Returns the seconds until the session ends; None where no lifetime is stated, or an implausible one.
 
-    A lifetime of some seconds, or of years, is one of another unit: the session then lasts until the API says that it ended.
+    A lifetime of a few seconds, or of years, is in another unit: the session then lasts until the API says that it
+    ended.
     """
-    told = extraction.seconds(answer, fields.expires_in, known)
+    lifetime = extraction.seconds(answer, fields.expires_in, known)
     end = extraction.moment(answer, fields.expires_at, known)
-    lifetimes = [told, None if end is None else end - now]
+    lifetimes = [lifetime, None if end is None else end - now]
     return min((one for one in lifetimes if one is not None and SHORTEST <= one <= LONGEST), default=None)
 
 
 def lasts(session: UserSession, margin: float, now: float) -> bool:
-    """Whether it lasts for `margin` seconds more, or for a quarter of its length where that is less."""
+    """Whether the session lasts for `margin` more seconds, or for a quarter of its lifetime where that is less."""
     if session.expires_at is None:
         return True
     return session.expires_at - min(margin, max(0.0, session.expires_at - session.token.created_at) / 4) > now
 
 
 def fingerprint(token: str) -> str:
-    """Tells a token again without keeping it. Tokens are random, so that a plain hash gives nothing away."""
+    """Returns a fingerprint that recognises a token without storing it. Tokens are random: a plain hash reveals nothing."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def made_of(session: UserSession, previous: UserSession | None) -> bool:
-    """Whether it was made of that session of the login before; True where there is none."""
+    """Whether the session was created from that session of the previous login; True where there is none."""
     return previous is None or session.carried.get(PREVIOUS) == fingerprint(previous.access_token)
 
 
 def bound(session: UserSession, previous: UserSession | None) -> UserSession:
-    """The session with the mark and within the end of the one of which it was made."""
+    """Returns the session with the fingerprint of the one it was created from, and no later end."""
     if previous is None:
         return session
     ends = [end for end in (session.expires_at, previous.expires_at) if end is not None]
@@ -134,7 +137,7 @@ def bound(session: UserSession, previous: UserSession | None) -> UserSession:
 
 
 def secrets_of(session: UserSession) -> list[str]:
-    """Every text of the session that may be seen nowhere."""
+    """Returns every text of the session that must never be shown."""
     carried = [value for name, value in session.carried.items() if name != COOKIES]
     found = [session.access_token, session.refresh_token, *carried]
     if COOKIES in session.carried:
@@ -145,7 +148,7 @@ def secrets_of(session: UserSession) -> list[str]:
 
 
 def mounted(refresh_token: str | None, used: str | None) -> UserSession | None:
-    """The session that a mounted refresh token stands for, unless it was `used` already (its fingerprint)."""
+    """Returns the session of a mounted refresh token, unless the token was already `used` (its fingerprint)."""
     if refresh_token is None or used == fingerprint(refresh_token):
         return None
     return UserSession(AuthenticationToken("mounted", access_token=""), refresh_token=refresh_token)

@@ -1,4 +1,4 @@
-"""An account without a login: its secrets go with each request (bearer token, API key, basic authentication, or none)."""
+"""An account without a login: each request carries its secrets (bearer token, API key, basic authentication, or none)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,7 +20,7 @@ from runner.state.record import AccountState
 
 
 class StaticSessionProvider:
-    """Hands out the mounted secrets; after a refusal reads them again once, for they may have been rotated."""
+    """Supplies the mounted secrets; after a refusal reads them again once: they may have been rotated."""
 
     static = True
     ends = False
@@ -36,9 +36,9 @@ class StaticSessionProvider:
         clock: Clock | None = None,
         name: str = "profile",
     ) -> None:
-        """`constant` are values that templates may use beside the secrets: `account`, `base_url`, `params.NAME`.
+        """`constant` are further values for templates: `account`, `base_url`, `params.NAME`.
 
-        `store` is where a refused password is remembered; None for secrets that lock no account.
+        `store` records a refused password; None for secrets that lock no account.
         """
         self.name = name
         self._auth = auth
@@ -52,16 +52,16 @@ class StaticSessionProvider:
 
     @property
     def parts(self) -> tuple[SessionProvider, ...]:
-        """These secrets."""
+        """Itself."""
         return (self,)
 
     @property
     def stored(self) -> AccountState:
-        """Nothing is kept."""
+        """Stores nothing."""
         return AccountState()
 
     async def read_state(self, deadline: Deadline) -> AccountState:  # noqa: ARG002 - nothing is read
-        """Nothing is kept."""
+        """Stores nothing."""
         return AccountState()
 
     async def session(
@@ -71,9 +71,9 @@ class StaticSessionProvider:
         *,
         rejected: UserSession | None = None,
     ) -> UserSession:
-        """The secrets as a session.
+        """Returns the secrets as a session.
 
-        Raises LoginRefused where the API rejected them and no others are mounted, or did so in an earlier run.
+        Raises LoginRefused where the API rejected them, in this or an earlier run, and no others are mounted.
         """
         if not self._checked and self._store is not None:
             self._check(await self._store.read(deadline))
@@ -84,18 +84,18 @@ class StaticSessionProvider:
 
     @property
     def takes_redirect(self) -> bool:
-        """Whether an answer that redirects may mean that the secrets are not accepted."""
+        """Whether a redirecting response may mean that the secrets are not accepted."""
         return redirects(self._auth.expired)
 
     async def answered(self, session: UserSession, answer: Response, target: str, deadline: Deadline) -> None:
-        """Nothing is kept."""
+        """Stores nothing."""
 
     def headers(self, session: UserSession, target: str = "/") -> dict[str, str]:  # noqa: ARG002 - there is only one
-        """The headers that carry the secrets."""
+        """Returns the headers that carry the secrets."""
         return dict(template.fill(self._auth.headers, {**self._fixed, **self._credentials.values}) or {})
 
     def expired(self, answer: Response) -> bool:
-        """Whether the answer says that the secrets are not accepted."""
+        """Whether the response says that the secrets are not accepted."""
         return fits(self._auth.expired, answer)
 
     async def revoke(self, deadline: Deadline, observer: Observer) -> bool:  # noqa: ARG002 - nothing is sent
@@ -108,13 +108,13 @@ class StaticSessionProvider:
         return
 
     async def prove_state(self, deadline: Deadline) -> None:
-        """Nothing is kept."""
+        """Stores nothing."""
 
     async def record_use(self, deadline: Deadline) -> None:
-        """Nothing is kept."""
+        """Stores nothing."""
 
     async def forget(self, deadline: Deadline, *, cooldown: bool) -> None:
-        """Drop the memory of a refused password, where asked."""
+        """Deletes the record of a refused password, on request."""
         if self._store is not None and cooldown:
             async with self._store.hold(deadline) as held:
                 held.change(**refusals.FORGIVEN)
@@ -126,7 +126,7 @@ class StaticSessionProvider:
             raise objection
 
     async def _refused(self, deadline: Deadline, observer: Observer) -> None:
-        """Other secrets, if they are mounted by now, 2 s later. Raises LoginRefused where there are none."""
+        """Returns changed mounted secrets, 2 s later. Raises LoginRefused where they have not changed."""
         before = self._credentials
         try:
             self._rotate(observer)
@@ -146,7 +146,7 @@ class StaticSessionProvider:
 
     @property
     def _token_id(self) -> str:
-        """Which reading of the mounted secrets is in use."""
+        """The number of the current reading of the mounted secrets."""
         return f"mounted-{self._readings}"
 
     def _rotate(self, observer: Observer) -> None:
@@ -159,7 +159,7 @@ class StaticSessionProvider:
         if self._credentials == before:
             named = ", ".join(f"`{name}`" for name in self._auth.secrets if name in self._credentials.values)
             raise LoginRefused(
-                f"login: the API refuses what is mounted; check the secret {named or '(there is none)'}",
+                f"login: the API refuses the mounted secret; check the secret {named or '(there is none)'}",
                 cause=Cause.PASSWORD,
             )
         self._readings += 1

@@ -1,4 +1,4 @@
-"""One-time codes (RFC 6238): reading seeds, choosing the time step, making the code. Pure; codes come from pyotp."""
+"""One-time codes (RFC 6238): reads seeds, chooses the time step, generates the code. Pure; codes come from pyotp."""
 # Decision 0007.
 
 import base64
@@ -11,12 +11,12 @@ from runner.frozen import Frozen
 
 Algorithm = Literal["SHA1", "SHA256", "SHA512"]
 MIN_KEY = 10  # bytes: 16 Base32 characters, which many services still issue
-MARGIN = 2.0  # seconds: a code with less of its step left may arrive when it is over
-FAR_AHEAD = 3600.0  # seconds: a record further ahead was made by a clock that has been set back since
+MARGIN = 2.0  # seconds: a code with less time left may arrive after its step ended
+FAR_AHEAD = 3600.0  # seconds: a later record comes from a clock that has been set back since
 
 
 class Seed(Frozen):
-    """A TOTP seed with its parameters; `period` in seconds. Its repr shows nothing."""
+    """A TOTP seed with its parameters; `period` in seconds. Its repr shows none of them."""
 
     key: bytes
     digits: int = 6
@@ -28,7 +28,7 @@ class Seed(Frozen):
 
 
 class Choice(Frozen):
-    """The step whose code to send, after `wait` seconds; `reason` says why it is not the current one at once."""
+    """The step whose code to send, after `wait` seconds; `reason` says why the current one is not used immediately."""
 
     step: int
     wait: float = 0.0
@@ -36,12 +36,12 @@ class Choice(Frozen):
 
 
 def parse_seed(text: str) -> Seed:
-    """A seed from Base32 (any case, spaces, dashes, padding or none) or an `otpauth://totp` URI. Raises SecretError."""
+    """Parses a seed from Base32 (any case, spaces, dashes, padding or none) or an `otpauth://totp` URI. Raises SecretError."""
     return read_seed(text, "totp")[0]
 
 
 def read_seed(text: str, kind: Literal["totp", "hotp"]) -> tuple[Seed, dict[str, str]]:
-    """The seed, and the parameters of an `otpauth:` URI, which must be of that kind. Raises SecretError."""
+    """Returns the seed and the parameters of an `otpauth:` URI, which must be of that kind. Raises SecretError."""
     text, name = text.strip(), f"{kind}_seed"
     if not text.lower().startswith("otpauth:"):
         return Seed(_key(text, name)), {}
@@ -66,7 +66,7 @@ def _from_query(query: dict[str, str], name: str) -> Seed:
         raise SecretError(f"{name}: the otpauth:// URI has no `secret` parameter")
     algorithm = query.get("algorithm", "SHA1").upper().replace("-", "")
     if algorithm not in ("SHA1", "SHA256", "SHA512"):
-        raise SecretError(f"{name}: unknown `algorithm` in the otpauth:// URI; SHA1, SHA256 and SHA512 can be used")
+        raise SecretError(f"{name}: unknown `algorithm` in the otpauth:// URI; SHA1, SHA256 and SHA512 are supported")
     digits, period = query.get("digits", "6"), query.get("period", "30")
     if digits not in ("6", "7", "8"):
         raise SecretError(f"{name}: `digits` in the otpauth:// URI must be 6, 7 or 8")
@@ -91,27 +91,27 @@ def _key(text: str, name: str) -> bytes:
 
 
 def step_at(seed: Seed, unix_time: float) -> int:
-    """The time step of a moment in Unix seconds (RFC 6238, 4.2: T0 is 0)."""
+    """Returns the time step of a time in Unix seconds (RFC 6238, 4.2: T0 is 0)."""
     return int(unix_time // seed.period)
 
 
 def code(seed: Seed, step: int) -> str:
-    """The code of a time step."""
+    """Returns the code of a time step."""
     import hashlib
 
     import pyotp
 
     digest = {"SHA1": hashlib.sha1, "SHA256": hashlib.sha256, "SHA512": hashlib.sha512}[seed.algorithm]
-    # pyotp refuses keys under 14 bytes. HMAC fills keys up to its block with zero bytes (RFC 2104, 2), so that zero
-    # bytes added here change no code.
+    # pyotp refuses keys under 14 bytes. HMAC pads keys to its block size with zero bytes (RFC 2104, 2), so zero bytes
+    # added here change no code.
     key = base64.b32encode(seed.key.ljust(20, b"\0")).decode()
     return pyotp.OTP(key, digits=seed.digits, digest=digest).generate_otp(step)
 
 
 def choose_step(seed: Seed, now: float, last_step: int | None, margin: float = MARGIN) -> Choice:
-    """The step to use at server time `now` (Unix seconds): never one up to `last_step`, never one about to end.
+    """Returns the step to use at server time `now` (Unix seconds): never one up to `last_step`, never one about to end.
 
-    A record more than an hour ahead comes from a clock that was wrong, and does not count.
+    A record more than an hour ahead comes from a wrong clock and is ignored.
     """
     current = step_at(seed, now)
     if last_step is not None and last_step - current > FAR_AHEAD / seed.period:

@@ -1,1 +1,1 @@
-"""One module a command; each takes parsed arguments and returns an exit code."""
+"""The commands, one module each. Each takes parsed arguments and returns an exit code."""

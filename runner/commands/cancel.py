@@ -1,4 +1,4 @@
-"""`cancel JOB`: ask the API to end a job."""
+"""The command `cancel JOB`: asks the API to cancel a job."""
 
 import argparse
 import sys
@@ -12,17 +12,17 @@ from runner.models import JobStatus, SyncJob
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
+    """Adds the command's own options."""
     parser.add_argument("job", metavar="JOB", help="the job's id, as `status` shows it")
     parser.add_argument(
         "--sync",
         metavar="NAME",
-        help="the sync of the settings whose job it is, or its type; else as the runner remembers it",
+        help="the job's sync in the settings, or its type (default: from the state)",
     )
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Cancel the job and print its state. Of several accounts it is the job of one: 0 as soon as it was found there."""
+    """Cancels the job and prints its state. Of several accounts, the first that has the job decides: then returns 0."""
     done: list[str] = []
     missing: list[str] = []
 
@@ -33,18 +33,18 @@ def execute(arguments: argparse.Namespace) -> int:
         api = visit.account.api.about(sync) if sync else visit.account.api
         asked = SyncJob(ExternalText(arguments.job), JobStatus.RUNNING, sync.sync_type if sync else None)
         if api.profile.cancel is None:
-            await api.cancel(asked, visit.deadline, visit.observer)  # says that it cannot
+            await api.cancel(asked, visit.deadline, visit.observer)  # raises where the profile has no cancel request
         ours = await visit.ledger.of_job(visit.account.target, arguments.job, visit.deadline)
         try:
             now = await api.poll(asked, visit.deadline, visit.observer, sure=ours is not None)
         except JobMissing as error:
             missing.append(str(error).removeprefix("status: "))
             return
-        if now.status.terminal:  # some APIs would rewrite its end
-            sys.stdout.write(f"{arguments.job}: {now.status}, it had ended; nothing was sent\n")
+        if now.status.terminal:  # some APIs would overwrite its final status
+            sys.stdout.write(f"{arguments.job}: {now.status}, already ended; nothing was sent\n")
         else:
             job = await api.cancel(now, visit.deadline, visit.observer)
-            sys.stdout.write(f"{arguments.job}: {job.status if job else 'asked to cancel'}\n")
+            sys.stdout.write(f"{arguments.job}: {job.status if job else 'cancel requested'}\n")
         done.append(visit.account.name)
 
     code = visit_each(arguments, work)
@@ -54,12 +54,12 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 async def _sync_of(visit: Visit, job_id: str, name: str | None) -> PlannedSync | None:
-    """The sync that the job belongs to: some APIs want its type or parameters too. None where nobody knows."""
+    """Returns the job's sync, since some APIs also need its type or parameters; None where it is not known."""
     syncs = {sync.name: sync for sync in visit.syncs}
     entry = await visit.ledger.of_job(visit.account.target, job_id, visit.deadline) if name is None else None
     given = syncs.get(name or (entry.name if entry else ""))
     if given:
         return PlannedSync(given.name, given.type, params=given.params)
-    if name is not None:  # a type that no sync of the settings has, as on `run TYPE`
+    if name is not None:  # a type that is not in the settings, as on `run TYPE`
         return PlannedSync(name, name)
     return PlannedSync(entry.name, entry.sync_type) if entry else None

@@ -1,4 +1,4 @@
-"""`check`: the run without its triggers. Each part that a run needs is tried and told in a row; nothing is triggered."""
+"""The command `check`: tries each part that a run needs and reports it as one row. Triggers nothing."""
 
 import argparse
 import json
@@ -25,11 +25,11 @@ from runner.state.record import AccountState
 
 Result = Literal["ok", "warning", "failed", "not tried"]
 OUTPUT_SECONDS = 5.0  # for one output's address
-_SHOWN = 500  # characters of what went wrong
+_SHOWN = 500  # characters of an error
 
 
 class Row(Frozen):
-    """One part of a run: whether it works, and what was done to find out. `exit_code`: what a run would end with."""
+    """One part of a run: whether it works, and how that was checked. `exit_code`: how a run would end."""
 
     account: str
     part: str
@@ -39,17 +39,17 @@ class Row(Frozen):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
-    parser.add_argument("--no-login", action="store_true", help="try all that needs no request to the API")
+    """Adds the command's own options."""
+    parser.add_argument("--no-login", action="store_true", help="check only what needs no request to the API")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Check the configuration and every account; the exit code is the gravest that a run would meet."""
+    """Checks the configuration and every account. Returns the most severe exit code that a run would get."""
     rows: list[Row] = []
 
     async def account(visit: Visit) -> None:
-        rows.append(Row(visit.account.name, "secrets", "ok", "read, and fit for use"))
+        rows.append(Row(visit.account.name, "secrets", "ok", "read and usable"))
         await _account(visit, rows, login=not arguments.no_login)
 
     def refused(name: str, error: RunnerError) -> None:
@@ -59,7 +59,7 @@ def execute(arguments: argparse.Namespace) -> int:
         code = visit_each(
             arguments, account, before=lambda context, outputs: _configuration(context, outputs, rows), on_error=refused
         )
-    except RunnerError as error:  # what ends a run before its first account; the rows so far are shown all the same
+    except RunnerError as error:  # an error before the first account; the earlier rows are still shown
         if not rows and not arguments.json:
             raise
         part, known = "start" if rows else "settings", {row.detail for row in rows}
@@ -68,15 +68,15 @@ def execute(arguments: argparse.Namespace) -> int:
         code = int(error.exit_code)
     code = max([code, *(row.exit_code for row in rows)])
     if arguments.json:
-        told = {"exit_code": code, "checks": [asdict(row) for row in rows]}
-        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+        result = {"exit_code": code, "checks": [asdict(row) for row in rows]}
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
         _print(rows)
     return code
 
 
 def _configuration(context: RunContext, outputs: Outputs, rows: list[Row]) -> None:
-    """What belongs to no account: the plan, deadlines that fit each other, outputs."""
+    """Checks what belongs to no single account: the plan, the deadlines, the outputs."""
     settings = context.settings
     rows.append(Row("", "settings", "ok", f"read; profile {settings.profile}, API {settings.base_url}"))
     try:
@@ -87,7 +87,7 @@ def _configuration(context: RunContext, outputs: Outputs, rows: list[Row]) -> No
     sync, run = settings.deadline.sync, settings.deadline.run
     if run is not None and (sync is None or sync > run):
         rows.append(
-            Row("", "deadlines", "warning", "deadline.sync is longer than deadline.run, which ends the sync first")
+            Row("", "deadlines", "warning", "deadline.sync is longer than deadline.run, so the run ends the sync first")
         )
     _outputs(outputs, rows)
     files = settings.artifacts.dir
@@ -131,7 +131,7 @@ async def _account(visit: Visit, rows: list[Row], *, login: bool) -> None:
     for one, stored in zip(provider.parts, before, strict=True):
         remaining = cooldown(stored, visit.clock.time())
         if remaining > 0:
-            detail = f"no login for another {remaining:.0f} s, after {stored.failures} refused in a row"
+            detail = f"no login for another {remaining:.0f} s, after {stored.failures} refused logins in a row"
             rows.append(Row(name, _part("cool-down", one, provider), "warning", detail))
     if visit.settings.code.source != "totp" and not await tried(
         "codes", lambda: visit.account.codes.check(visit.deadline)
@@ -143,29 +143,31 @@ async def _account(visit: Visit, rows: list[Row], *, login: bool) -> None:
     if not await _logins(visit, before, rows):
         return
     if visit.account.api.profile.recent is None:
-        detail = "the profile has no listing of jobs, by which a session could be proved without a trigger"
+        detail = "the profile has no listing of jobs, which would verify a session without a trigger"
         rows.append(Row(name, "session", "not tried", detail))
     else:
         await tried("session", lambda: _proved(visit))
-    rows.append(Row(name, "rights", "not tried", "whether the account may start syncs is told by the first run only"))
+    rows.append(Row(name, "rights", "not tried", "only a run shows whether the account may start syncs"))
 
 
 async def _state(visit: Visit) -> str:
-    """Write and lock what the run writes and locks."""
+    """Writes and locks the same state as a run."""
     kept = visit.settings.state
     await visit.account.provider.prove_state(visit.deadline)
     await visit.ledger.open(visit.deadline)
     where = kept.dir or kept.kubernetes_secret or kept.url
-    return f"locked and written: {where}" if where else "in memory only: the next run logs in again and adopts nothing"
+    return (
+        f"writable and lockable: {where}" if where else "in memory only: the next run logs in again and adopts nothing"
+    )
 
 
 def _part(what: str, one: SessionProvider, all_of_them: SessionProvider) -> str:
-    """What the row is about; of several logins with the login's name."""
+    """Returns the row's name; of several logins with the login's name."""
     return f"{what} {one.name}" if len(all_of_them.parts) > 1 else what
 
 
 async def _logins(visit: Visit, before: Sequence[AccountState], rows: list[Row]) -> bool:
-    """A row for each login; whether each has a session. `before` is what was kept of each."""
+    """Adds a row for each login; returns whether each has a session. `before`: the stored state of each."""
     provider, name = visit.account.provider, visit.account.name
     problem: RunnerError | None = None
     if not provider.static:
@@ -177,14 +179,14 @@ async def _logins(visit: Visit, before: Sequence[AccountState], rows: list[Row])
     for one, stored in zip(provider.parts, before, strict=True):
         part = _part("login", one, provider)
         if one.static:
-            rows.append(Row(name, part, "ok", "none needed: the secrets go with each request"))
+            rows.append(Row(name, part, "ok", "not needed: each request carries the secrets"))
         elif one.current is not None:
             rows.append(Row(name, part, "ok", _login(visit, one, one.current, stored)))
         elif problem is not None:
             rows.append(_failed(name, part, problem))
             problem = None
         else:
-            rows.append(Row(name, part, "not tried", "the login before it failed"))
+            rows.append(Row(name, part, "not tried", "the previous login failed"))
     return good
 
 
@@ -194,7 +196,7 @@ def _login(visit: Visit, one: SessionProvider, session: UserSession, before: Acc
 
 
 async def _proved(visit: Visit) -> str:
-    """A listing of jobs needs the session, and changes nothing."""
+    """Requests a listing of jobs, which needs the session and changes nothing."""
     jobs = await visit.account.api.recent(1, visit.deadline, visit.observer)
     return f"the API accepts it: it listed the account's {'newest job' if jobs else 'jobs (none yet)'}"
 
@@ -212,7 +214,7 @@ def _print(rows: Sequence[Row]) -> None:
     from runner.outputs.tables import table_console
 
     styles = {"ok": "green", "warning": "yellow", "failed": "red", "not tried": "dim"}
-    table = Table("account", "part", "result", "what was found", box=box.SIMPLE_HEAD)
+    table = Table("account", "part", "result", "details", box=box.SIMPLE_HEAD)
     for row in rows:
         cells: list[Any] = [
             Text(row.account),

@@ -1,4 +1,4 @@
-"""`completion SHELL`: the script that lets a shell complete commands and options."""
+"""The command `completion SHELL`: prints the script that completes commands and options in a shell."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
+    """Adds the command's own options."""
     parser.add_argument(
         "shell",
         choices=SHELLS,

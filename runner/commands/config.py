@@ -1,4 +1,4 @@
-"""`config show|schema|init`: the effective values with their sources, the JSON Schema, a commented file to start from."""
+"""The command `config show|schema|init`: effective values with their sources, the JSON Schema, or a commented file."""
 
 import argparse
 import json
@@ -18,18 +18,18 @@ from runner.settings.values import Hidden, format_duration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
+    """Adds the command's own options."""
     parser.add_argument(
         "what",
         choices=("show", "schema", "init"),
-        help="show: effective values and where each comes from; schema: JSON Schema; init: a commented file",
+        help="show: effective values with their sources; schema: JSON Schema; init: a commented file",
     )
     parser.add_argument("--env", action="store_true", help="init: SYNC_RUNNER_* variables instead of YAML")
     parser.add_argument("--json", action="store_true", help="show: one JSON document instead of lines")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print what was asked for to standard output."""
+    """Prints the requested form of the settings to standard output."""
     if arguments.what == "schema":
         sys.stdout.write(json.dumps(Settings.model_json_schema(), indent=2) + "\n")
     elif arguments.what == "init":
@@ -55,7 +55,7 @@ def _effective(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _shown(place: tuple[str, ...], value: Any, field: FieldInfo, now: Loaded) -> Any:
-    """The value as it was given; a default duration with its unit; nothing of what may hold a token."""
+    """Returns the value as it was given: a default duration with its unit, and `***` for what may hold a token."""
     if value is not None and _marked(field, Hidden):
         return "***"
     if isinstance(value, float) and _marked(field, BeforeValidator, lambda mark: mark.func is parse_duration):
@@ -64,7 +64,7 @@ def _shown(place: tuple[str, ...], value: Any, field: FieldInfo, now: Loaded) ->
 
 
 def _marked(field: FieldInfo, kind: type, fits: Callable[[Any], bool] = lambda _mark: True) -> bool:
-    """Whether the field, or a part of its optional type, carries such a mark."""
+    """Whether the field, or a part of its optional type, carries the mark."""
     parts = [field.annotation, *get_args(field.annotation)]
     marks = [*field.metadata, *(mark for part in parts for mark in getattr(part, "__metadata__", ()))]
     return any(isinstance(mark, kind) and fits(mark) for mark in marks)
@@ -75,7 +75,7 @@ def _source(place: tuple[str, ...], now: Loaded) -> str:
 
 
 def _secret_sources(settings: Settings) -> Iterator[tuple[str, str | None]]:
-    """Each secret that is given, or that most profiles want, and where it comes from; None: it is not given."""
+    """Yields each secret that is given or that most profiles need, with its source; None: it is not given."""
     reader = SecretReader(
         settings.secrets_dir, environment=os.environ, warn=lambda _name, _warning: None, named=settings.secret_sources
     )
@@ -95,7 +95,7 @@ def _values(model: BaseModel, place: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 
 def _fields(model: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    """Each leaf setting: its place, description and default (None where there is none)."""
+    """Yields each leaf setting: its path, description and default (None where there is none)."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _fields(field.annotation, (*place, name))
@@ -107,10 +107,10 @@ def _fields(model: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def env_example() -> str:
-    """The text of `.env.example`: every setting as a commented SYNC_RUNNER_* variable."""
+    """Returns the text of `.env.example`: every setting as a commented SYNC_RUNNER_* variable."""
     lines = [
-        "## Every setting of sync-runner as an environment variable, with its default. Copy to .env and take one # away",
-        "## where you set one. Written by `sync-runner config init --env`; durations take 250ms, 30s, 5m, 2h.",
+        "## Every setting of sync-runner as an environment variable, with its default. Copy to .env and remove one #",
+        "## from each line that you set. Written by `sync-runner config init --env`; durations take 250ms, 30s, 5m, 2h.",
         "",
     ]
     for place, about, default in _fields(Settings):
@@ -118,14 +118,14 @@ def env_example() -> str:
         lines += [f"## {about}", f"#{ENV_PREFIX}{'__'.join(place).upper()}={value}", ""]
     lines += ["## A YAML file with settings, as --config.", f"#{ENV_PREFIX}CONFIG=", ""]
     lines += [
-        "## Secrets: better as files in secrets_dir. Or name a file each; the plain variables work too, with a warning."
+        "## Secrets: preferably files in secrets_dir, or one file path each. Plain variables work too, with a warning."
     ]
     lines += [f"#{ENV_PREFIX}{name.upper()}_FILE=" for name in SECRET_NAMES[:3]]
     return "\n".join(lines) + "\n"
 
 
 def yaml_example() -> str:
-    """A commented runner.yaml with every setting and its default."""
+    """Returns a commented runner.yaml with every setting and its default."""
     lines = ["## sync-runner's settings. Written by `sync-runner config init`; durations take 250ms, 30s, 5m, 2h.", ""]
     section: tuple[str, ...] = ()
     for place, about, default in _fields(Settings):

@@ -1,4 +1,4 @@
-"""`demo`: the sandbox on a free port, fresh credentials as secret files, three syncs by the same path as `run`."""
+"""The command `demo`: starts the sandbox with fresh credentials as secret files and runs three syncs as `run` does."""
 
 import argparse
 import sys
@@ -13,14 +13,14 @@ from runner.settings.arguments import loaded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
+    """Adds the command's own options."""
     parser.add_argument(
-        "--job-seconds", type=float, default=3.0, metavar="S", help="least length of each job (default: 3)"
+        "--job-seconds", type=float, default=3.0, metavar="S", help="minimum duration of each job (default: 3)"
     )
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run the demo; leaves nothing behind, and ends with the run's own exit code."""
+    """Runs the demo, removes its files, and returns the run's exit code."""
     need_extra()
     from runner.commands.run import perform
     from runner.sandbox.command import write_secrets
@@ -45,6 +45,6 @@ def execute(arguments: argparse.Namespace) -> int:
         ).settings
         with open_outputs(settings, SystemClock(), with_metrics=True) as made:
             ended = perform(settings, made)
-        if not sys.stderr.isatty():  # a terminal has it already
+        if not sys.stderr.isatty():  # a terminal already shows it
             print_summary(ended.report, sys.stdout)
     return ended.result.exit_code

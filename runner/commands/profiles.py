@@ -1,4 +1,4 @@
-"""`profiles list|show|validate|schema|test`: the APIs that the runner can speak to, and whether one of yours is right."""
+"""The command `profiles list|show|validate|schema|test`: shows, checks and tries API profiles."""
 
 import argparse
 import json
@@ -10,21 +10,21 @@ from runner.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
+    """Adds the command's own options."""
     parser.add_argument(
         "what",
         choices=("list", "show", "validate", "schema", "new", "test"),
         help="list all, print one, check a file, print the JSON Schema, draft one from an OpenAPI "
-        "document or a recording (HAR), or try one at the API (needs --base-url and secrets)",
+        "document or a recording (HAR), or test one (needs --base-url and secrets)",
     )
     parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="a built-in profile's name or a file")
     parser.add_argument(
-        "--sync", metavar="TYPE", help="with test: a harmless sync to trigger and cancel; none: not tried"
+        "--sync", metavar="TYPE", help="with test: a harmless sync to trigger and cancel; not given: no trigger"
     )
     parser.add_argument(
         "--run",
         action="store_true",
-        help="with test --sync: follow the job to its end, and show every value with its unit",
+        help="with test --sync: follow the job to its end and show every value with its unit",
     )
     parser.add_argument(
         "--param", action="append", default=[], metavar="KEY=VALUE", help="with test: a parameter for that sync"
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print what was asked for to standard output."""
+    """Prints the requested profile information to standard output."""
     if arguments.what == "list":
         for name in profiles.built_ins():
             sys.stdout.write(f"{name:<20} {profiles.load(name).description}\n")
@@ -57,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _new(name: str) -> int:
-    """Print a draft; what it leaves open goes to standard error."""
+    """Prints a draft; reports its open parts on standard error."""
     from pathlib import Path
 
     from runner.profile.drafts import draft

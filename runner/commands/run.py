@@ -1,4 +1,4 @@
-"""`run`: the syncs to completion, then metrics, report, exit code."""
+"""The command `run`: runs the syncs to completion, writes the outputs, returns the exit code."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ from runner.settings.arguments import loaded, params
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
+    """Adds the command's own options."""
     parser.add_argument("types", nargs="*", metavar="TYPE", help="sync types to run, instead of the configured syncs")
     parser.add_argument("--start", metavar="DAY", help="first day for the TYPEs: 2026-01-31, today, -7d, last-success")
     parser.add_argument("--end", metavar="DAY", help="last day for the TYPEs, in the same forms")
@@ -33,24 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the profile, for the TYPEs"
     )
     parser.add_argument("--concurrency", type=int, metavar="N", help="syncs that may run at once")
-    parser.add_argument("--shard", metavar="I/N", help="work on one part of the accounts alone: 0/4 to 3/4")
+    parser.add_argument("--shard", metavar="I/N", help="process only one part of the accounts: 0/4 to 3/4")
     parser.add_argument("--on-failure", choices=("continue", "stop"), help="after a failed sync")
     parser.add_argument("--only-failed", action="store_true", help="only syncs whose last run did not complete")
     parser.add_argument("--failed-in", metavar="REPORT", help="only syncs that did not complete in this JSON report")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done; sends nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan; sends nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: one JSON document instead of a table")
     parser.add_argument("--report", metavar="FILE|-", help="write the JSON report here; - is standard output")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run what is asked for; the exit code tells how it went."""
+    """Runs the requested syncs. Returns the run's exit code."""
     if arguments.dry_run:
         from runner.engine.preview import preview
 
         signals.unwind()
         return preview(arguments, _asked(arguments), as_json=arguments.json)
     if arguments.json:
-        raise UsageError("run: --json goes with --dry-run; the report of a run as JSON is `--report -`")
+        raise UsageError("run: --json is only for --dry-run; the report of a run as JSON is `--report -`")
     found, clock = loaded(arguments, _asked(arguments)), SystemClock()
     settings = found.settings
     with open_outputs(settings, clock, with_metrics=True) as made:
@@ -59,7 +59,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def perform(settings: Settings, made: Outputs) -> Ended:
-    """The run with its outputs; also what `demo` does."""
+    """Runs the syncs with their outputs; `demo` uses it too."""
     before = {number: signal.getsignal(number) for number in signals.heeded()}
     signals.last_words.append(made.last_words)
     try:
@@ -81,16 +81,16 @@ def _result(settings: Settings, made: Outputs) -> RunResult:
         return complete(run(with_accounts(context), made.observer, made.run_id, made.deadline))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
-    except Exception as error:  # noqa: BLE001 - report and metrics must tell of a defect too
+    except Exception as error:  # noqa: BLE001 - report and metrics must include a defect too
         code, problem = ExitCode.DEFECT, defect(error)
     for line in problem.splitlines():
         made.observer.emit(events.RunFailed(int(code), line, code.remedy))
-    told = (made.run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile)
-    return RunResult(*told, errors=(problem,), shard=_part(settings))
+    common = (made.run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile)
+    return RunResult(*common, errors=(problem,), shard=_part(settings))
 
 
 def _part(settings: Settings) -> str | None:
-    """The shard, so that even a run that could not begin pushes to its own group; None where it cannot be told."""
+    """Returns the shard, so that a run that failed at start still pushes to its own group; None where it is unknown."""
     try:
         found = shard(settings, os.environ)
     except UsageError:
@@ -99,10 +99,10 @@ def _part(settings: Settings) -> str | None:
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Syncs named on the command line, as settings."""
+    """Returns the syncs named on the command line as settings."""
     if not arguments.types:
         if arguments.start or arguments.end or arguments.force_full or arguments.param:
-            raise UsageError("--start, --end, --force-full and --param go with TYPEs on the command line; name some")
+            raise UsageError("--start, --end, --force-full and --param need a TYPE on the command line")
         return {}
     common = {"start": arguments.start, "end": arguments.end, "force_full": arguments.force_full}
     common["params"] = params(arguments.param)

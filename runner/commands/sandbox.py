@@ -1,4 +1,4 @@
-"""`sandbox`: the embedded API, an extra of the package."""
+"""The command `sandbox`: serves the embedded API, an extra of the package."""
 
 import argparse
 
@@ -14,13 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Serve until a signal comes."""
+    """Serves until a signal arrives."""
     need_extra()
     from runner.outputs.assembly import open_outputs
     from runner.sandbox import command
     from runner.settings import LogSettings, Settings
 
-    # The web server's own warnings (a connection reset by a fault, say) in the form of all our lines.
+    # Shows the web server's own warnings (such as a connection reset by a fault) in the form of all log lines.
     log = LogSettings(format=arguments.log_format or "auto", level="warning")
     with open_outputs(Settings(base_url="http://127.0.0.1", log=log), SystemClock()):
         return command.execute(arguments)

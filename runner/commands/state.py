@@ -1,4 +1,4 @@
-"""`state`: show, prune, export, import or move what is kept between runs."""
+"""The command `state`: shows, prunes, exports, imports or moves the stored state."""
 
 import argparse
 import json
@@ -27,9 +27,9 @@ from runner.state.moving import Place
 
 MAX_BYTES = 1 << 30  # of a document; a million syncs have 600 MiB
 LEAST_KEPT = 86_400.0  # seconds
-_NOWHERE = {"base_url": "https://none.invalid"}  # nothing is sent: these commands need no API
+_NOWHERE = {"base_url": "https://none.invalid"}  # these commands send no requests, so they need no API
 _EPILOG = """\
-The state is what the settings name: --state-dir (state.dir), state.url or state.kubernetes_secret.
+The state is the one that the settings name: --state-dir (state.dir), state.url or state.kubernetes_secret.
 
   show              accounts with the end of their session, last code and cool-down; syncs whose end is not known.
                     Never a token or a password. Encrypted sessions are shown where the secret state_key is mounted.
@@ -51,7 +51,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
+    """Adds the command's own options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("what", choices=("show", "prune", "export", "import", "move"), help="what to do; see below")
@@ -66,48 +66,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Do what was asked for, and say what was done on standard output."""
+    """Runs the action and reports the result on standard output."""
     _check(arguments)
-    told: list[str] = []
+    lines: list[str] = []
     act = {"show": _show, "prune": _prune, "export": _export, "import": _import, "move": _move}[arguments.what]
     settings = loaded(arguments, weakest=_NOWHERE).settings
     if not settings.state.lasting:
         raise UsageError(
-            "state: none is kept; give --state-dir, state.url or state.kubernetes_secret, as the runs have it"
+            "state: none is configured; give --state-dir, state.url or state.kubernetes_secret, as for the runs"
         )
     if arguments.what != "import" and settings.state.dir is not None and not settings.state.dir.exists():
-        raise UsageError(f"state.dir: {settings.state.dir}: is not there; give the directory that the runs use")
+        raise UsageError(f"state.dir: {settings.state.dir}: does not exist; give the directory that the runs use")
     with open_outputs(settings, SystemClock()) as made:
-        told += complete(act(arguments, Opening(settings, made)))
-    sys.stdout.writelines(told)  # outside: an exported token is not redacted
+        lines += complete(act(arguments, Opening(settings, made)))
+    sys.stdout.writelines(lines)  # outside: an exported token is not redacted
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raises UsageError for options that do not go with the action."""
+    """Raises UsageError for options that the action does not accept."""
     what = arguments.what
     if arguments.file is not None and what not in ("export", "import"):
-        raise UsageError(f"state {what}: --file goes with `state export` and `state import` alone")
+        raise UsageError(f"state {what}: --file is only for `state export` and `state import`")
     for option, of in (("to", "move"), ("without_ledger", "move"), ("older_than", "prune")):
         if getattr(arguments, option) and what != of:
-            raise UsageError(f"state {what}: --{option.replace('_', '-')} goes with `state {of}` alone")
+            raise UsageError(f"state {what}: --{option.replace('_', '-')} is only for `state {of}`")
     if arguments.replace and what not in ("import", "move"):
-        raise UsageError(f"state {what}: --replace goes with `state import` and `state move` alone")
+        raise UsageError(f"state {what}: --replace is only for `state import` and `state move`")
     if what == "move" and not arguments.to:
         raise UsageError(
-            "state move: say where to: --to DIRECTORY, --to postgresql://user@host/database or --to secret/NAME"
+            "state move: give the destination: --to DIRECTORY, --to postgresql://user@host/database or --to secret/NAME"
         )
     if what == "export" and arguments.file in (None, "-") and sys.stdout.isatty():
-        raise UsageError("state export: the document holds sessions; write it to a file or a pipe, not to a terminal")
+        raise UsageError(
+            "state export: the document contains sessions; write it to a file or a pipe, not to a terminal"
+        )
     if (getattr(arguments, "account", None) or getattr(arguments, "account_after", None)) and what != "show":
-        raise UsageError(f"state {what}: takes all accounts; --account goes with `state show` alone")
+        raise UsageError(f"state {what}: processes all accounts; --account is only for `state show`")
 
 
 class Opening:
     """How a place is opened: with these settings, and warnings to the log."""
 
     def __init__(self, settings: Settings, made: Outputs) -> None:
-        """`settings` as effective."""
+        """`settings` are the effective ones."""
         self.settings, self._made, self.clock = settings, made, SystemClock()
         profile = profiles.load(settings.profile)
         self.context = RunContext.of(settings, profile, self.clock, made.add_secret, made.run_id, made.redactor.redact)
@@ -115,7 +117,7 @@ class Opening:
 
     @asynccontextmanager
     async def place(self, settings: Settings | None = None) -> AsyncIterator[Place]:
-        """The place that these settings name, opened; what is wrong with it is told before anything is done."""
+        """Opens the place that these settings name; reports its faults before anything is done."""
         context = replace(self.context, settings=settings or self.settings)
         async with opened_state(context, self._made.observer, self.deadline) as state:
             await state.ledger.open(self.deadline)
@@ -149,12 +151,12 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 
 def _values(one: dict[str, Any], without: tuple[str, ...]) -> str:
-    told = {
+    values = {
         key: str(value).lower() if isinstance(value, bool) else value
         for key, value in one.items()
         if key not in without
     }
-    return ", ".join(f"{key}={value}" for key, value in told.items() if value not in (None, 0)) or "no session"
+    return ", ".join(f"{key}={value}" for key, value in values.items() if value not in (None, 0)) or "no session"
 
 
 async def _prune(arguments: argparse.Namespace, opening: Opening) -> list[str]:
@@ -171,7 +173,7 @@ def _older_than(given: str | None, default: float) -> float:
     except ValueError as error:
         raise UsageError(f"--older-than: {error}") from None
     if seconds < LEAST_KEPT:
-        raise UsageError("--older-than: give at least 1d; a younger state may hold codes that can still be used")
+        raise UsageError("--older-than: give at least 1d; younger state may contain codes that are still valid")
     return seconds
 
 
@@ -192,7 +194,7 @@ async def _export(arguments: argparse.Namespace, opening: Opening) -> list[str]:
 
 
 async def _written(path: Path, parts: AsyncIterator[str]) -> None:
-    """Write the file whole, with mode 0600. Raises UsageError; what was there before then stands as it was."""
+    """Writes the complete file, with mode 0600. Raises UsageError; an existing file is then unchanged."""
     temporary = None
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:  # 0600
@@ -241,7 +243,7 @@ async def _move(arguments: argparse.Namespace, opening: Opening) -> list[str]:
             await _refuse_open(source, opening.deadline)
         elif there.state.kubernetes_secret and not there.state.dir and await source.ledger.targets(opening.deadline):
             raise UsageError(
-                "state move: a Secret keeps no list of syncs; give a directory for it as well (--to DIRECTORY), or leave "
+                "state move: a Secret cannot store the list of syncs; also give a directory for it (--to DIRECTORY), or leave "
                 "it behind with --without-ledger"
             )
         taken = await moving.move(
@@ -256,13 +258,13 @@ async def _refuse_open(source: Place, deadline: Deadline) -> None:
     count = sum(one.open for one in await source.ledger.targets(deadline))
     if count:
         raise UsageError(
-            f"state move: {count} syncs have no known end (`sync-runner state show`), and would be forgotten; let a run "
-            "find their ends first, or move without --without-ledger"
+            f"state move: {count} syncs have no known end (`sync-runner state show`), and would be lost; let a run "
+            "determine their ends first, or move without --without-ledger"
         )
 
 
 def _target(places: list[str]) -> dict[str, str | None]:
-    """The section `state` that the places name. Raises UsageError."""
+    """Returns the section `state` for the places. Raises UsageError."""
     found: dict[str, str | None] = {"dir": None, "url": None, "kubernetes_secret": None}
     for place in places:
         key = "url" if "://" in place else "kubernetes_secret" if place.startswith("secret/") else "dir"
@@ -270,5 +272,5 @@ def _target(places: list[str]) -> dict[str, str | None]:
             raise UsageError(f"state move: --to names two places for state.{key}; give one")
         found[key] = place.removeprefix("secret/") if key == "kubernetes_secret" else place
     if found["url"] is not None and len(places) > 1:
-        raise UsageError("state move: --to: an address keeps everything; give no other place beside it")
+        raise UsageError("state move: --to: an address stores everything; give no other place with it")
     return found

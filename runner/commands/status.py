@@ -1,4 +1,4 @@
-"""`status`: sessions, tokens and recent jobs, as the API tells them, or as the state remembers them."""
+"""The command `status`: shows sessions, tokens and recent jobs, from the API or from the state."""
 
 import argparse
 import json
@@ -31,14 +31,14 @@ Document = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
+    """Adds the command's own options."""
     parser.add_argument("--limit", type=int, default=10, metavar="N", help="how many jobs at most (default: 10)")
-    parser.add_argument("--offline", action="store_true", help="what the state remembers; asks nobody")
+    parser.add_argument("--offline", action="store_true", help="show the stored state; sends no request")
     parser.add_argument("--json", action="store_true", help="one JSON document, with the data model's names")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print each account's session, token and recent jobs, newest first."""
+    """Prints each account's session, token and recent jobs, newest first."""
     if not 1 <= arguments.limit <= 100:
         raise UsageError("--limit: give a number from 1 to 100")
     found: list[Document] = []
@@ -59,12 +59,12 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 async def _asked(visit: Visit, limit: int) -> Document:
-    """What the API tells of the account. An API without a listing of jobs tells none."""
+    """Fetches the account's data from the API. Lists no jobs where the profile has no listing."""
     session = await visit.account.provider.session(visit.deadline, visit.observer)
     jobs: Sequence[SyncJob] = ()
     note = None
     if visit.account.api.profile.recent is None:
-        note = "this profile has no listing of jobs; `status --offline` shows what the state remembers"
+        note = "this profile has no listing of jobs; `status --offline` shows the stored state"
     else:
         jobs = await visit.account.api.recent(limit, visit.deadline, visit.observer)
         session = await visit.account.provider.session(visit.deadline, visit.observer)  # a request may have renewed it
@@ -80,9 +80,9 @@ async def _asked(visit: Visit, limit: int) -> Document:
 
 
 def _remembered(arguments: argparse.Namespace, found: list[Document]) -> int:
-    """What the state remembers of each account: its session where its secrets can be read, and its syncs."""
+    """Reads each account's stored state: its syncs, and its session where its secrets can be read."""
     if not loaded(arguments).settings.state.lasting:
-        raise UsageError("status --offline: nothing is remembered without state that is kept (--state-dir)")
+        raise UsageError("status --offline: needs persistent state (--state-dir)")
     entries: list[Entry] = []
 
     async def read(state: RunState, deadline: Deadline) -> None:
@@ -99,7 +99,7 @@ def _remembered(arguments: argparse.Namespace, found: list[Document]) -> int:
         entry.account for entry in entries if entry.account not in {one["account"] for one in found}
     ):
         jobs = [_of_entry(entry) for entry in entries if entry.account == name]
-        found.append(_document(name, None, jobs, "its secrets are not there, so its session is not shown"))
+        found.append(_document(name, None, jobs, "its secrets cannot be read, so its session is not shown"))
     return code
 
 
@@ -110,7 +110,7 @@ def _document(
     note: str | None,
     logins: Sequence[tuple[str, UserSession | None]] = (),
 ) -> Document:
-    """One account, with each of its `logins` where it has several. Tokens are in it neither whole nor in part."""
+    """Describes one account, with each of its `logins` where it has several. Contains no token, in whole or in part."""
     several = [
         {"login": name, "user_session": None if one is None else _values(_of_session(one), _SESSION)}
         for name, one in logins
@@ -135,7 +135,7 @@ def _of_token(token: AuthenticationToken) -> Document:
 
 
 def _of_entry(entry: Entry) -> Document:
-    """A remembered sync as a job: `status` is its outcome, or `open` while it is not known to have ended."""
+    """Converts a stored sync to a job: `status` is its outcome, or `open` until it is known to have ended."""
     known = {
         "job_id": entry.shown_id,
         "status": entry.outcome or "open",
@@ -161,7 +161,8 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _print(found: Sequence[Document]) -> None:
-    """A block for each account: its session and token, then its jobs: a table, or two lines each where it is narrow."""
+    """Prints a block for each account: session and token, then jobs: a table, or two lines each on a narrow
+    terminal."""
     from rich.text import Text
 
     from runner.outputs.tables import table_console
@@ -189,7 +190,7 @@ def _print(found: Sequence[Document]) -> None:
 
 
 def _row(job: Document) -> list[str]:
-    """The job's id, type, status, progress, items, start and error, as text."""
+    """Returns the job's id, type, status, progress, items, start and error, as text."""
     items = "" if job["total_items"] is None else f"{job['processed_items'] or 0}/{job['total_items']}"
     progress = "" if job["progress"] is None else f"{_cell(job['progress'])}%"
     columns = (job["job_id"], job["sync_type"], job["status"], progress, items, job["start_time"], job["error_message"])

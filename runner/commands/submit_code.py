@@ -1,4 +1,4 @@
-"""`submit-code CODE`: hand a one-time code to the run that waits for a person."""
+"""The command `submit-code CODE`: sends a one-time code to the run that waits for a person."""
 
 import argparse
 import sys
@@ -17,20 +17,20 @@ from runner.settings.arguments import loaded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own options."""
+    """Adds the command's own options."""
     parser.add_argument("code", metavar="CODE", help="the one-time code, or - to read it from standard input")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Hand the code to the one account whose run waits. Raises UsageError where none waits, or several do."""
+    """Passes the code to the one waiting account. Raises UsageError where no account waits, or several do."""
     code = well_formed(sys.stdin.readline(1024) if arguments.code == "-" else arguments.code)
     settings = loaded(arguments).settings
     if settings.code.source != "person":
         raise UsageError(
-            f"submit-code: code.source is {settings.code.source}; only with `person` does a run wait for a code"
+            f"submit-code: code.source is {settings.code.source}; a run waits for a code only with `person`"
         )
     if not settings.state.lasting:
-        raise UsageError("submit-code: a code is handed over through the state; set state.dir, as the run has it")
+        raise UsageError("submit-code: the code is passed through the state; set state.dir to the run's directory")
     clock = SystemClock()
     with open_outputs(settings, clock) as made:
         made.add_secret(code)
@@ -58,5 +58,5 @@ def execute(arguments: argparse.Namespace) -> int:
                 )
 
         name = complete(hand_over())
-    sys.stdout.write(f"{show(name, 80)}: handed over; the log of the run tells what the API says to it\n")
+    sys.stdout.write(f"{show(name, 80)}: code passed on; the run's log shows the API's response\n")
     return 0

@@ -1,1 +1,1 @@
-"""One run: accounts, deadline, signals, result."""
+"""Runs the syncs: accounts, deadline, signals, result."""

@@ -1,4 +1,4 @@
-"""One account ready to work: its secrets read, its client, token store and job API put together, and closed again."""
+"""Opens one account: reads its secrets, builds its client, session store and job API, and closes them."""
 # Decision 0033.
 
 import os
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Account(Frozen):
-    """An account at work. `target` names base URL and user in the ledger."""
+    """An open account. `target` names base URL and user in the ledger."""
 
     name: str
     target: str
@@ -45,9 +45,9 @@ class Account(Frozen):
 
 
 class RunContext(Frozen):
-    """What every account needs from outside. `learn` is told each secret; `clean` takes them out of a text again.
+    """What every account uses. `learn` receives each secret; `clean` redacts them in a text.
 
-    `meanwhile` is called once, while the answer to the first request is awaited. `ask` asks a person at a terminal.
+    `meanwhile` is called once, while the response to the first request is pending. `ask` asks a person on a terminal.
     """
 
     settings: Settings
@@ -71,15 +71,15 @@ class RunContext(Frozen):
         redact: Callable[[str], str] = str,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> "RunContext":
-        """With the process's environment. `run_id` goes with every request."""
+        """Uses the process's environment. `run_id` goes with every request."""
         return cls(settings, profile, clock, add_secret, dict(os.environ), run_id, redact, meanwhile)
 
 
 @asynccontextmanager
 async def open_client(context: RunContext, at_once: int = 1, *, connect_patience: float = 0.0) -> AsyncIterator[Client]:
-    """The one client of a run, whose connections and retries all accounts share; so many of them work `at_once`.
+    """Creates the one client of a run, whose connections and retries all accounts share; `at_once`: accounts at work.
 
-    A run waits `connect_patience` seconds for a way to the API; who asks a question wants to know at once.
+    A run waits `connect_patience` seconds for a connection to the API; other commands do not wait.
     Raises UsageError before anything is sent.
     """
     settings = context.settings
@@ -111,7 +111,7 @@ def _client(context: RunContext, address: str, ca_file: Path | None, at_once: in
 
 
 def side_client(context: RunContext) -> "SideClient":
-    """A client with connections of its own, for what decides nothing: logs, results, files."""
+    """Creates a separate client for data that affects no outcome: logs, results, files."""
     from runner.http.streaming import SideClient
 
     settings = context.settings
@@ -133,7 +133,7 @@ def _proxy(context: RunContext, address: str) -> Proxy | None:
 
 
 def state_password(context: RunContext) -> str | None:
-    """The database's password (the secret `state_password`), where the state is in one. Raises SecretError."""
+    """Returns the database's password (the secret `state_password`), where the state is in one. Raises SecretError."""
     settings = context.settings
     if settings.state.url is None:
         return None
@@ -151,7 +151,7 @@ def state_password(context: RunContext) -> str | None:
 
 @asynccontextmanager
 async def opened_state(context: RunContext, observer: Observer, deadline: Deadline) -> AsyncIterator[RunState]:
-    """The one state of a run, which all accounts share. Raises UsageError."""
+    """Opens the run's state, which all accounts share. Raises UsageError."""
     settings = context.settings
     password = state_password(context)
     most = settings.limits.state_connections
@@ -171,7 +171,7 @@ async def opened_state(context: RunContext, observer: Observer, deadline: Deadli
 def open_account(
     plan: AccountPlan, context: RunContext, client: Client, state: RunState, observer: Observer
 ) -> Account:
-    """The account, ready to work. Raises SecretError or UsageError before anything is sent."""
+    """Opens the account. Raises SecretError or UsageError before anything is sent."""
     settings = context.settings
     reader = _reader(plan, context, observer)
     by_record = settings.code.source != "totp" and settings.state.lasting
@@ -212,7 +212,7 @@ def _reader(plan: AccountPlan, context: RunContext, observer: Observer) -> Secre
 
 
 def open_inbox(plan: AccountPlan, context: RunContext, state: RunState, observer: Observer) -> AccountStore:
-    """Where `submit-code` leaves a code for the account: a record of its own, for the run that waits holds the account's."""
+    """Returns the account's inbox for `submit-code`: a separate record, since the waiting run locks the account's."""
     reader = _reader(plan, context, Observer(context.clock))
     return _store(state, reader, context, f"{context.settings.base_url} one-time codes", plan.name, observer)
 
@@ -220,12 +220,12 @@ def open_inbox(plan: AccountPlan, context: RunContext, state: RunState, observer
 def _store(
     state: RunState, reader: SecretReader, context: RunContext, key: str, identity: str, observer: Observer
 ) -> AccountStore:
-    """Where the account's session is kept."""
+    """Returns the store of the account's session."""
     return state.account(account_key(key, identity), _written(reader, context, observer))
 
 
 def _written(reader: SecretReader, context: RunContext, observer: Observer) -> AccountOptions:
-    """How a record is written: encrypted where the secret `state_key` is given."""
+    """Returns the codec of a record: it encrypts where the secret `state_key` is given."""
     state_key = reader.read("state_key")
     if state_key:
         context.add_secret(state_key)

@@ -1,4 +1,4 @@
-"""Accounts from a table of the state's database (`accounts_query`): read once, before a command works on any."""
+"""Reads accounts from a table of the state's database (`accounts_query`), once, before a command uses them."""
 # Decision 0183.
 
 import asyncio
@@ -17,13 +17,13 @@ from runner.external import MAX_WORDS, show
 from runner.settings import Settings
 from runner.settings.sections import AccountSettings
 
-_LOOK = 0.1  # seconds between two looks for a signal, which is noted before a run obeys it
+_LOOK = 0.1  # seconds between two checks for a signal, which is recorded before a run handles it
 
 
 def with_accounts(context: RunContext) -> RunContext:
-    """The context, with the accounts that the query gives; as it is where there is none.
+    """Returns the context with the accounts of the query; unchanged where there is none.
 
-    Raises UsageError for a query or a row that cannot be used, Unreachable for a database that is away, and SystemExit
+    Raises UsageError for an unusable query or row, Unreachable for a database that is down, and SystemExit
     after a signal.
     """
     settings = context.settings
@@ -31,24 +31,24 @@ def with_accounts(context: RunContext) -> RunContext:
         return context
     for name in ("accounts", "accounts_dir"):
         if getattr(settings, name):
-            raise UsageError(f"accounts_query: `{name}` is set as well; keep one of them")
+            raise UsageError(f"accounts_query: `{name}` is also set; keep one of them")
     if (settings.state.url or "").partition("://")[0] not in ("postgresql", "postgres"):
-        raise UsageError("accounts_query: asks the state's database; set state.url to a postgresql:// address")
+        raise UsageError("accounts_query: uses the state's database; set state.url to a postgresql:// address")
     rows = complete(_rows(context, settings.accounts_query))
     accounts = tuple(_account(number, row, settings) for number, row in enumerate(rows, 1))
     if not accounts:
-        raise UsageError("accounts_query: gives no row; each row is an account")
+        raise UsageError("accounts_query: returned no row; each row is an account")
     return replace(context, settings=settings.model_copy(update={"accounts": accounts, "accounts_query": None}))
 
 
 async def _rows(context: RunContext, query: str) -> list[Any]:
-    """What the query gives, as JSON. A signal ends the wait for the database."""
+    """Returns the query's rows as JSON. A signal ends the wait for the database."""
     from runner.state.postgresql_connections import Connections
 
     settings = context.settings
     connections = Connections(settings.state.url or "", state_password(context), 1, context.clock)
     deadline = Deadline.after(context.clock, settings.deadline.run, "the run's deadline")
-    asked = query.strip().rstrip(";").replace("%", "%%")  # psycopg has placeholders
+    asked = query.strip().rstrip(";").replace("%", "%%")  # psycopg treats % as a placeholder
     reading = asyncio.ensure_future(
         connections.rows(f"SELECT row_to_json(accounts) FROM ({asked}\n) AS accounts", {}, deadline)
     )
@@ -68,7 +68,7 @@ async def _rows(context: RunContext, query: str) -> list[Any]:
 
 
 def _account(number: int, row: Any, settings: Settings) -> AccountSettings:
-    """The account in a row. Raises UsageError naming the row and its column."""
+    """Returns the account of a row. Raises UsageError naming the row and its column."""
     known, given = AccountSettings.model_fields, row if isinstance(row, dict) else {}
     where = f"accounts_query: row {number}"
     for column in given.keys() - known:
@@ -77,7 +77,7 @@ def _account(number: int, row: Any, settings: Settings) -> AccountSettings:
         raise UsageError(f"{where}: no such column `{show(column, MAX_WORDS)}`; {hint}")
     name = given.get("name")
     if not isinstance(name, str) or not name:
-        raise UsageError(f"{where}: `name` is not a text; each row wants the account's name")
+        raise UsageError(f"{where}: `name` is not a text; each row needs the account's name")
     folder = given.get("secrets_dir") or name
     if not isinstance(folder, str) or (folder == name and Path(name).name != name):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""For the commands that do one thing with each account: open it, do it, close it, one exit code."""
+"""Runs a command's work with each account: opens it, does the work, closes it; returns one exit code."""
 
 import argparse
 from collections.abc import Awaitable, Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Visit(Frozen):
-    """One account, open, with what is needed to work with it. `clean` takes secrets out of what the API says."""
+    """One open account with its resources. `clean` redacts secrets in the API's texts."""
 
     account: Account
     context: RunContext
@@ -45,7 +45,7 @@ class Visit(Frozen):
 
 
 def tell_renamed(found: Loaded, observer: Observer) -> None:
-    """Warn of each setting that was given by its old name."""
+    """Warns of each setting that was given under its old name."""
     for one in found.renamed:
         observer.emit(events.SettingRenamed(one.old, one.new, one.source))
 
@@ -61,10 +61,10 @@ def visit_each(
     first: Callable[[RunState, Deadline], Awaitable[None]] | None = None,
     ask: Ask | None = None,
 ) -> int:
-    """Do `work` with every account that is selected. Returns 0, or the gravest code of what failed.
+    """Calls `work` with every selected account. Returns 0, or the most severe exit code.
 
-    An error in `ignore` leaves the account out without a word. `before` is called once, before any account, and `first` with
-    the state. `on_error` is told of an account's error, which is else logged. `more` are settings, stronger than all others.
+    An error in `ignore` skips the account silently. `before` is called once, before any account, `first` with the state.
+    `on_error` receives an account's error, which is otherwise logged. `more` are settings with the highest precedence.
     """
     found, clock, codes, opened = loaded(arguments, more), SystemClock(), [0], list[SessionProvider]()
     with open_outputs(found.settings, clock) as made:
@@ -107,7 +107,7 @@ async def _visit(
     work: Callable[[Visit], Awaitable[None]],
     opened: list[SessionProvider],
 ) -> None:
-    """Do `work` with one account, and keep that its session was used. Its provider is added to those that are `opened`."""
+    """Calls `work` with one account and stores when its session was used. Adds its provider to `opened`."""
     account, deadline = (
         open_account(plan, context, client, state, observer),
         deadline_of(context.settings, context.clock),

@@ -1,7 +1,7 @@
-"""The event loop of a run: asyncio's, but with name look-ups that can be left behind.
+"""The event loop of a run: asyncio's, but with name look-ups that can be abandoned.
 
-asyncio looks names up on threads of a pool, and waits for them before the process may end: a resolver that hangs would
-hold up deadline, signal and exit for as long as it likes (`options timeout` times `attempts` times servers).
+asyncio resolves names on threads of a pool and waits for them before the process can exit: a hanging resolver would
+delay deadline, signal and exit by `options timeout` times `attempts` times servers.
 """
 # Decision 0027.
 
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def complete(work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns, run to its end on a loop of its own."""
+    """Runs `work` on a separate event loop and returns its result."""
     with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(work)
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Looks each name up on a daemon thread of its own."""
+    """Resolves each name on a separate daemon thread."""
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
         """As `socket.getaddrinfo`."""

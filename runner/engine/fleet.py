@@ -1,4 +1,4 @@
-"""Which accounts this process works on: those configured, or the folders of a directory, and of them its own shard."""
+"""Selects the accounts of this process: those configured, or the folders of a directory, and of them its shard."""
 # Decision 0045.
 
 import hashlib
@@ -13,11 +13,11 @@ from runner.external import escape
 from runner.frozen import Frozen
 from runner.settings import Settings, SyncSettings
 
-INDEX = "JOB_COMPLETION_INDEX"  # what Kubernetes tells each pod of an Indexed Job, from 0
+INDEX = "JOB_COMPLETION_INDEX"  # set by Kubernetes in each pod of an Indexed Job, from 0
 
 
 class AccountPlan(Frozen):
-    """An account as configured: where its secrets are, and its syncs."""
+    """A configured account: the location of its secrets, and its syncs."""
 
     name: str
     secrets_dir: Path
@@ -32,7 +32,7 @@ class Shard(Frozen):
     count: int
 
     def __str__(self) -> str:
-        """As `--shard` takes it."""
+        """The form of `--shard`."""
         return f"{self.index}/{self.count}"
 
     def holds(self, name: str) -> bool:
@@ -41,17 +41,17 @@ class Shard(Frozen):
 
 
 def shard_of(name: str, count: int) -> int:
-    """The shard of an account: the one whose hash with the name is the greatest (rendezvous hashing).
+    """Returns the shard of an account: the one with the greatest hash of name and shard (rendezvous hashing).
 
-    It follows from the name alone, so that shards need not know of each other; and where `count` grows by one, only the
-    accounts of the new shard move, each from the state that its old shard kept.
+    It depends only on the name, so that shards need not know each other. Where `count` grows by one, only the
+    accounts of the new shard move, each away from its old shard's state.
     """
     raw = name.encode(errors="surrogateescape")
     return max(range(count), key=lambda index: hashlib.sha256(b"%d/%b" % (index, raw)).digest())
 
 
 def shard(settings: Settings, environment: Mapping[str, str]) -> Shard | None:
-    """This process's shard, or None where it works on all accounts. Raises UsageError where it cannot be told."""
+    """Returns this process's shard, or None where it processes all accounts. Raises UsageError where it is unknown."""
     if settings.shard:
         index, _, count = settings.shard.partition("/")
         return Shard(int(index), int(count))
@@ -60,21 +60,21 @@ def shard(settings: Settings, environment: Mapping[str, str]) -> Shard | None:
     given = environment.get(INDEX, "")
     if not re.fullmatch(r"[0-9]{1,9}", given):
         raise UsageError(
-            f"shards: which of the {settings.shards} this is, is not told; {INDEX} tells it in a Job with "
-            "completionMode Indexed, elsewhere give --shard"
+            f"shards: the index of this process among the {settings.shards} shards is unknown; {INDEX} gives it in a Job with "
+            "completionMode Indexed, elsewhere set --shard"
         )
     if int(given) >= settings.shards:
         raise UsageError(
-            f"{INDEX}: {given} is no shard of {settings.shards} (0 to {settings.shards - 1}); let the Job's completions "
-            f"and SYNC_RUNNER_SHARDS be the same number"
+            f"{INDEX}: {given} is not a shard of {settings.shards} (0 to {settings.shards - 1}); set the Job's completions "
+            f"and SYNC_RUNNER_SHARDS to the same number"
         )
     return Shard(int(given), settings.shards)
 
 
 def configured(settings: Settings) -> tuple[AccountPlan, ...]:
-    """All accounts. A single one may also take its secrets from the environment. Raises UsageError."""
+    """Returns all accounts. A single one may also take its secrets from the environment. Raises UsageError."""
     if settings.accounts and settings.accounts_dir:
-        raise UsageError("accounts: `accounts_dir` is set as well; keep one of them")
+        raise UsageError("accounts: `accounts_dir` is also set; keep one of them")
     if settings.accounts_dir:
         folders = _folders(settings.accounts_dir)
         return tuple(AccountPlan(_shown(folder), folder, settings.syncs, False) for folder in folders)
@@ -83,7 +83,7 @@ def configured(settings: Settings) -> tuple[AccountPlan, ...]:
     names = [one.name for one in settings.accounts]
     if len(set(names)) < len(names):
         double = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"accounts: the name `{double}` stands twice; give each account a name of its own")
+        raise UsageError(f"accounts: the name `{double}` is used twice; give each account its own name")
     return tuple(
         AccountPlan(one.name, one.secrets_dir, settings.syncs if one.syncs is None else one.syncs, False)
         for one in settings.accounts
@@ -91,34 +91,34 @@ def configured(settings: Settings) -> tuple[AccountPlan, ...]:
 
 
 def accounts(settings: Settings, environment: Mapping[str, str]) -> tuple[AccountPlan, ...]:
-    """The accounts that this process works on: those selected, and of them its shard, which may be empty. Raises UsageError."""
+    """Returns this process's accounts: those selected, and of them its shard, which may be empty. Raises UsageError."""
     mine, chosen = shard(settings, environment), _selected(configured(settings), settings.select.accounts)
     return chosen if mine is None else tuple(one for one in chosen if mine.holds(one.name))
 
 
 def _selected(plans: tuple[AccountPlan, ...], patterns: Sequence[str]) -> tuple[AccountPlan, ...]:
-    """The accounts that fit a pattern, all where there is none. Raises UsageError for a pattern that fits no account."""
+    """Returns the accounts that match a pattern, all where there is none. Raises UsageError for a pattern without match."""
     for pattern in patterns:
         if not any(fnmatchcase(one.name, pattern) for one in plans):
             near = nearest(pattern, [one.name for one in plans])
             known = f"did you mean `{near}`?" if near else f"there are {len(plans)}, such as `{plans[0].name}`"
-            raise UsageError(f"select.accounts (--account): no account fits `{pattern}`; {known}")
+            raise UsageError(f"select.accounts (--account): no account matches `{pattern}`; {known}")
     return tuple(one for one in plans if not patterns or any(fnmatchcase(one.name, pattern) for pattern in patterns))
 
 
 def _shown(folder: Path) -> str:
-    """The account's name: the folder's, with bytes that are no UTF-8 and control characters written out."""
+    """Returns the account's name: the folder's, with invalid UTF-8 and control characters escaped."""
     return escape(os.fsencode(folder).rpartition(b"/")[2].decode("utf-8", "backslashreplace"))
 
 
 def _folders(directory: Path) -> list[Path]:
-    """The account folders, by name. Kubernetes' own entries (`..data`) and what else begins with a dot are none."""
+    """Returns the account folders, by name. Ignores Kubernetes' entries (`..data`) and others that start with a dot."""
     try:
         found = [path for path in directory.iterdir() if not path.name.startswith(".") and path.is_dir()]
     except OSError as error:
         raise UsageError(f"accounts_dir: {directory}: cannot be read ({error.strerror}); check the mount") from None
     if not found:
         raise UsageError(
-            f"accounts_dir: {directory}: holds no account folder; make one a account, with its secret files"
+            f"accounts_dir: {directory}: has no account folder; create one per account, with its secret files"
         )
     return sorted(found)

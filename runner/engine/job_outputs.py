@@ -1,4 +1,4 @@
-"""The run's one client for what jobs leave: made when it is first asked for, closed at the run's end."""
+"""The run's one client for logs, results and files of jobs: created on first use, closed at the run's end."""
 
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def output_policy(context: RunContext, stack: AsyncExitStack) -> OutputPolicy:
-    """What is fetched of jobs beside their status; `stack` closes what that opens."""
+    """Returns what is fetched of jobs in addition to their status; `stack` closes what it opens."""
     made: list[SideClient] = []
 
     def client() -> "SideClient":

@@ -1,4 +1,4 @@
-"""What the state keeps of each account, without a secret: for `sync-runner state show`."""
+"""Describes the stored state of each account, without secrets: for `sync-runner state show`."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -22,7 +22,7 @@ _SHOWN = 500  # characters of one value
 
 
 async def kept(place: Place, context: RunContext, deadline: Deadline, wanted: Callable[[str], bool]) -> Document:
-    """Accounts and open syncs of whose names `wanted` says yes; an account whose name is not known is always shown."""
+    """Returns the accounts and open syncs whose names `wanted` accepts; an account without a known name is always shown."""
     targets = await place.ledger.targets(deadline)
     names, keys = _known(context, targets)
     codec = Codec(keys)
@@ -42,7 +42,7 @@ async def kept(place: Place, context: RunContext, deadline: Deadline, wanted: Ca
 
 
 def _known(context: RunContext, targets: list[Target]) -> tuple[dict[str, str], list[str]]:
-    """The accounts' names by their keys, as ledger and secrets tell them, and each `state_key` that is mounted."""
+    """Returns the accounts' names by their keys, from ledger and secrets, and each mounted `state_key`."""
     settings = context.settings
     places = [
         settings.base_url,
@@ -63,7 +63,7 @@ def _known(context: RunContext, targets: list[Target]) -> tuple[dict[str, str], 
 
 
 def _readers(context: RunContext) -> Iterator[tuple[str, SecretReader]]:
-    """The secrets of each configured account; of none where the settings name accounts that are not there."""
+    """Yields the secrets of each configured account; none where the settings name missing accounts."""
     plans: tuple[AccountPlan, ...] = ()
     with suppress(UsageError):
         plans = configured(context.settings)
@@ -87,15 +87,15 @@ async def _account(place: Place, key: str, name: str | None, codec: Codec, deadl
     )
     try:
         store = place.state.accounts.account(key, AccountOptions(codec, place.warn))
-        return found | empty | _told(await store.read(deadline))
+        return found | empty | _described(await store.read(deadline))
     except StateMoved as moved:
         return found | empty | {"note": str(moved)}
     except (SecretError, StateError) as error:
         return found | empty | {"note": str(error)}
 
 
-def _told(state: AccountState) -> Document:
-    """Times, counts and marks. Tokens are in it neither whole nor in part."""
+def _described(state: AccountState) -> Document:
+    """Returns times, counts and marks. Contains no token, in whole or in part."""
     session = state.session
     return {
         "session_expires_at": rfc3339(session.expires_at) if session and session.expires_at else None,

@@ -1,4 +1,4 @@
-"""The logins of an account: the profile's own, or those that the setting `login` names, one after another."""
+"""Builds the logins of an account: the profile's own, or those that the setting `login` names, in order."""
 # Decision 0178.
 
 import asyncio
@@ -33,7 +33,7 @@ OWN = "profile"  # the name of the profile's own login among several
 
 
 class OneLogin(Frozen):
-    """One login: how it goes, where, and with what. `key` tells its kept state from others'."""
+    """One login: its profile, addresses and values. `key` distinguishes its stored state."""
 
     auth: Auth
     address: str
@@ -46,29 +46,29 @@ class OneLogin(Frozen):
 
 
 class LoginTools(Frozen):
-    """What the logins of one account share."""
+    """Data that the logins of one account share."""
 
     reader: SecretReader
     client: Client
     clock: Clock
     add_secret: AddSecret
     account: str
-    store: Callable[[str, str], AccountStore]  # of an address and login, and of a user
-    codes: CodeSource | None = None  # of one-time codes; None: TOTP
+    store: Callable[[str, str], AccountStore]  # for an address and login, and for a user
+    codes: CodeSource | None = None  # the source of one-time codes; None: TOTP
 
 
 def logins(settings: Settings, profile: Profile) -> tuple[OneLogin, ...]:
-    """The logins in their order. Raises UsageError for one that is unknown, or parameters that do not fit."""
+    """Returns the logins in order. Raises UsageError for an unknown one, or for invalid parameters."""
     if not settings.login:
         params = parameters.values(profile, None, settings.params, "params", complete=False)
         return (OneLogin(profile.auth, settings.base_url, params, {}, {}, settings.base_url),)
     found = [_named(one, settings, profile, f"login.{index}") for index, one in enumerate(settings.login)]
     if any(one.gate for one in found[1:]):
-        raise UsageError("login: only the first of several can be a gate")
+        raise UsageError("login: only the first of several can be a gateway")
     for one in found[2 if found[0].gate else 1 :]:
         if one.auth.static:
             raise UsageError(
-                "login: only the first of several, or the first behind a gate, may be without steps; what it sends would be lost"
+                "login: only the first of several, or the first behind a gateway, may have no steps; its headers would be lost"
             )
     return tuple(found)
 
@@ -84,7 +84,7 @@ def _named(given: LoginSettings, settings: Settings, profile: Profile, place: st
             raise UsageError(f"{place}.secrets.{name}: this login has no such secret: {', '.join(login.auth.secrets)}")
     address = given.address or settings.base_url
     for name in sorted(login.auth.addresses - {API, *given.addresses}):
-        raise UsageError(f"{place}.addresses.{name}: this login has a request to it; give its address")
+        raise UsageError(f"{place}.addresses.{name}: a request of this login needs this address; set it")
     name = Path(given.use).stem
     return OneLogin(
         login.auth, address, params, given.secrets, dict(given.addresses), f"{address} {name}", given.gate, name
@@ -92,7 +92,7 @@ def _named(given: LoginSettings, settings: Settings, profile: Profile, place: st
 
 
 def addresses(settings: Settings) -> Iterator[tuple[str, Path | None]]:
-    """Each further address that a login speaks to, with its CA bundle."""
+    """Yields each further address of a login, with its CA bundle."""
     for one in settings.login:
         for address in (one.address, *one.addresses.values()):
             if address is not None and address != settings.base_url:
@@ -100,7 +100,7 @@ def addresses(settings: Settings) -> Iterator[tuple[str, Path | None]]:
 
 
 def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> tuple[SessionProvider, str]:
-    """What keeps the account's session good, and who it is at the API. Raises SecretError."""
+    """Returns the session keeper and the user's identity at the API. Raises SecretError."""
     identity = ""
     made: list[SessionProvider] = []
     for one in found:
@@ -135,12 +135,12 @@ def provider(found: tuple[OneLogin, ...], base_url: str, tools: LoginTools) -> t
 
 
 def _named_clients(one: OneLogin, client: Client) -> dict[str, Client]:
-    """The clients of the addresses that steps may name with `at`; the API's own is one of them."""
+    """Returns the clients of the addresses that steps may name with `at`, including the API's own."""
     return {API: client} | {name: client.others.get(url, client) for name, url in one.addresses.items()}
 
 
 def _in_a_row(made: list[SessionProvider], *, gate: bool) -> SessionProvider:
-    """One for all: a chain, perhaps behind a gate."""
+    """Combines all: a chain, optionally behind a gateway."""
     chain = made[1] if gate and len(made) > 1 else made[0]
     for one in made[2 if gate else 1 :]:
         assert isinstance(one, LoginSessionProvider)
@@ -151,7 +151,7 @@ def _in_a_row(made: list[SessionProvider], *, gate: bool) -> SessionProvider:
 
 
 async def end_sessions(providers: Sequence[SessionProvider], clock: Clock, observer: Observer) -> None:
-    """End the sessions that logins of this run began and nothing keeps, so that none pile up at a server."""
+    """Ends the sessions that logins of this run started and that are not stored, so that none accumulate at a server."""
     deadline = Deadline.after(clock, LOGOUT_SECONDS, "the time to log out")
 
     async def end(one: SessionProvider) -> None:

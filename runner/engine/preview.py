@@ -1,4 +1,4 @@
-"""What a run would do: `run --dry-run`. Reads secrets and state, and sends nothing."""
+"""Shows what a run would do: `run --dry-run`. Reads secrets and state, and sends nothing."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ _SHOWN = 200
 
 
 class PreviewRow(Frozen):
-    """One sync that a run would do. Dates are ISO days; None: the API's own choice."""
+    """One planned sync. Dates are ISO days; None: the API's own choice."""
 
     account: str
     name: str
@@ -32,7 +32,7 @@ class PreviewRow(Frozen):
 
 
 def preview(arguments: argparse.Namespace, more: dict[str, object], *, as_json: bool) -> int:
-    """Print the plan of every selected account. Returns 0, or the gravest code of what a run would meet before it begins."""
+    """Prints the plan of every selected account. Returns 0, or the most severe exit code of the errors before a run's start."""
     rows: list[PreviewRow] = []
 
     async def work(visit: Visit) -> None:
@@ -70,8 +70,8 @@ async def _action(ledger: JobLedger, target: str, name: str, settings: Settings,
     if entry is None:
         return "trigger"
     if entry.job_id is None:
-        return "look up the trigger of an earlier run, whose answer is not known"
-    return f"adopt job {show(entry.shown_id or entry.job_id, _SHOWN)} of an earlier run, if it still runs"
+        return "look up the trigger of an earlier run, whose response is unknown"
+    return f"adopt job {show(entry.shown_id or entry.job_id, _SHOWN)} of an earlier run, if it is still running"
 
 
 def _print(rows: Sequence[PreviewRow]) -> None:

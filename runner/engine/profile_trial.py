@@ -1,4 +1,4 @@
-"""`profiles test NAME`: each thing that a profile says, tried at the API with your credentials and shown as a table."""
+"""The command `profiles test NAME`: tries each part of a profile with your credentials and shows the results as a table."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ from runner.settings.arguments import params
 
 
 def test(arguments: argparse.Namespace) -> int:
-    """Try the profile with every account. Returns 0 where all fits, else the code of the first misfit."""
+    """Tests the profile with every account. Returns 0 where everything fits, else the code of the first misfit."""
     arguments.profile = arguments.name
     profile = profiles.load(arguments.name)
     codes: list[int] = []
@@ -40,7 +40,7 @@ def test(arguments: argparse.Namespace) -> int:
 
 
 def _sync(arguments: argparse.Namespace, profile: profiles.Profile, visit: Visit) -> PlannedSync | None:
-    """The sync to try, checked as `run` checks it. Raises UsageError."""
+    """Returns the sync to try, validated as `run` does. Raises UsageError."""
     if arguments.sync is None:
         return None
     asked = SyncSettings(type=arguments.sync, params=params(arguments.param))
@@ -49,9 +49,9 @@ def _sync(arguments: argparse.Namespace, profile: profiles.Profile, visit: Visit
 
 
 def _cleaned(finding: Finding, visit: Visit) -> Finding:
-    """Without secrets, should the API have repeated one."""
+    """Redacts the finding, in case the API repeated a secret."""
     return replace(
-        finding, told=visit.redact(finding.told), shape=visit.redact(finding.shape), fix=visit.redact(finding.fix)
+        finding, found=visit.redact(finding.found), shape=visit.redact(finding.shape), fix=visit.redact(finding.fix)
     )
 
 
@@ -62,9 +62,9 @@ def _show(findings: Sequence[Finding]) -> None:
 
     from runner.outputs.tables import table_console
 
-    table = Table("part", "", "what came", "shape of the answer", "suggested fix", box=box.SIMPLE_HEAD)
+    table = Table("part", "", "result", "shape of the response", "suggested fix", box=box.SIMPLE_HEAD)
     for one in findings:
-        table.add_row(*(escape(text) for text in (one.part, one.fits, one.told, one.shape, one.fix)))
+        table.add_row(*(escape(text) for text in (one.part, one.fits, one.found, one.shape, one.fix)))
     console = table_console(sys.stdout)
     if not console.is_terminal:
         console.width = 240  # a pipe has no width; do not cut

@@ -1,4 +1,4 @@
-"""The engine: every account's plan run within the deadline, signals obeyed, one result. Knows no terminal and no file."""
+"""The engine: runs every account's plan within the deadline, handles signals, returns one result. Knows no terminal or file."""
 
 import asyncio
 import signal
@@ -33,14 +33,14 @@ from runner.settings import Settings, SyncSettings
 from runner.settings.values import format_duration
 from runner.state.opening import RunState
 
-LOAD_SECONDS = 0.25  # what waits for the first request to be sent waits no longer, where the API cannot be reached
-RECORD_SECONDS = 1.0  # at an account's end, for its session's last use
+LOAD_SECONDS = 0.25  # longest wait for the first request to be sent, where the API cannot be reached
+RECORD_SECONDS = 1.0  # at an account's end, to store its session's last use
 NOT_STARTED = "not started: the run was interrupted"
 
 
 @dataclass(slots=True)
 class Interrupt:
-    """Whether a signal came, and what it stops. A second signal ends the process at once, also after the run."""
+    """Whether a signal arrived, and what it stops. A second signal ends the process immediately, also after the run."""
 
     observer: Observer
     action: str
@@ -48,7 +48,7 @@ class Interrupt:
     tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
 
     def __call__(self, number: signal.Signals) -> None:
-        """Obey the signal."""
+        """Handles the signal."""
         if self.code is not None:
             signals.leave_at_once(number)
         self.code = ExitCode(signals.code(number))
@@ -57,7 +57,7 @@ class Interrupt:
             task.cancel()
 
     def late(self, number: int, _frame: object) -> None:
-        """A signal while the report is written: what is left takes seconds and is finished; the next signal ends it."""
+        """Handles a signal during the report: the rest takes seconds and is finished; the next signal ends it."""
         if self.code is not None:
             signals.leave_at_once(number)
         self.code = ExitCode(signals.code(number))
@@ -81,13 +81,13 @@ def _obeying(interrupt: Interrupt) -> Iterator[None]:
 
 
 def deadline_of(settings: Settings, clock: Clock) -> Deadline:
-    """The deadline of a run that begins now."""
+    """Returns the deadline of a run that starts now."""
     seconds = settings.deadline.run
     return Deadline.after(clock, seconds, f"the run's deadline (deadline.run: {format_duration(seconds or 0.0)})")
 
 
 async def run(context: RunContext, observer: Observer, run_id: str, deadline: Deadline) -> RunResult:
-    """Run everything the settings ask for. Raises UsageError before anything is sent; all else is in the result."""
+    """Runs everything in the settings. Raises UsageError before anything is sent; all other errors are in the result."""
     settings, clock = context.settings, context.clock
     shard, plans = fleet.shard(settings, context.environment), fleet.accounts(settings, context.environment)
     check_plan(context)
@@ -107,16 +107,16 @@ async def run(context: RunContext, observer: Observer, run_id: str, deadline: De
 
 
 def check_plan(context: RunContext, *, dates: bool = False) -> list[str]:
-    """The names of the syncs of all accounts. Raises UsageError where there is none, or the plan as a whole cannot be.
+    """Returns the names of the syncs of all accounts. Raises UsageError where there is none, or the plan is invalid.
 
-    With `dates` also where one sync's dates cannot be: in a run, such a sync fails alone.
+    With `dates`, also where one sync's dates are invalid: in a run, only that sync fails.
     """
     everybody = fleet.configured(context.settings)  # a shard may be empty, the fleet may not
     if not any(one.syncs for one in everybody):
         raise UsageError(
             "syncs: nothing to run; name sync types (`run activities health`) or set `syncs` (SYNC_RUNNER_SYNCS)"
         )
-    distinct = {id(one.syncs): one.syncs for one in everybody}.values()  # most share one plan
+    distinct = {id(one.syncs): one.syncs for one in everybody}.values()  # most accounts share one plan
     planned = [one for syncs in distinct for one in planned_syncs(syncs, context, lambda _name: None)]
     wrong = [one.error for one in planned if one.error]
     if wrong and (dates or len(wrong) == len(planned)):
@@ -132,7 +132,7 @@ async def _all_accounts(
     interrupt: Interrupt,
     deadline: Deadline,
 ) -> list[tuple[AccountResult, list[SyncResult]]]:
-    """How each account ended, in the plans' order. What one needs is opened at its turn and dropped at its end."""
+    """Runs the accounts; returns their results in order. Resources are opened at an account's start and closed at its end."""
     ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
     waiting = iter(plans)
     poll_budget, leases = PollBudget(context.settings.limits.polls_per_second), Leases()
@@ -167,7 +167,7 @@ async def _all_accounts(
 
 
 async def _open_ledger(state: RunState, interrupt: Interrupt, deadline: Deadline) -> None:
-    """Open it, unless a signal came: then nothing begins. Raises what the ledger raises, DeadlineExceeded at the deadline."""
+    """Opens the ledger, unless a signal arrived. Raises what the ledger raises, DeadlineExceeded at the deadline."""
     if interrupt.code is not None:
         return
     opening = asyncio.ensure_future(state.ledger.open(deadline))
@@ -179,7 +179,7 @@ async def _open_ledger(state: RunState, interrupt: Interrupt, deadline: Deadline
             raise
     except Unreachable as error:
         if deadline.expired:
-            raise DeadlineExceeded(f"{error}; {deadline.what} is over") from None
+            raise DeadlineExceeded(f"{error}; {deadline.what} passed") from None
         raise
     finally:
         interrupt.tasks.discard(opening)
@@ -198,9 +198,9 @@ def _together(
 def planned_syncs(
     syncs: Sequence[SyncSettings], context: RunContext, last_success: Callable[[str], float | None]
 ) -> tuple[PlannedSync, ...]:
-    """The syncs with real dates; `last_success` gives Unix seconds by sync name. Raises UsageError.
+    """Returns the syncs with real dates; `last_success` maps a sync name to Unix seconds. Raises UsageError.
 
-    One that the profile cannot say has an `error`, and fails alone.
+    A sync that the profile does not support has an `error`, and fails alone.
     """
     faults: dict[str, str] = {}
     for sync in syncs:
@@ -216,7 +216,7 @@ def planned_syncs(
 
 @dataclass(slots=True)
 class AccountRun:
-    """One account's syncs."""
+    """Runs one account's syncs."""
 
     plan: AccountPlan
     context: RunContext
@@ -232,10 +232,10 @@ class AccountRun:
     leases: Leases
     results: dict[str, SyncResult] = field(default_factory=dict)
     session: UserSession | None = None
-    ends: SessionProvider | None = None  # whose session nothing keeps
+    ends: SessionProvider | None = None  # whose session is not stored
 
     async def run(self) -> list[SyncResult]:
-        """Every sync's result, in the plan's order. What fails here never touches another account."""
+        """Returns every sync's result, in order. A failure here never affects another account."""
         if self.interrupt.code is not None:
             return self._none_begun(Outcome.INTERRUPTED, NOT_STARTED)
         if self.begin_until.expired:
@@ -255,7 +255,7 @@ class AccountRun:
             return self._none_begun(Outcome.DEFECT, defect(error))
 
     async def _end(self, account: Account) -> None:
-        """Note whose session it was, and keep when it was last used: a store that fails now is only warned of."""
+        """Records the session's user and its last use: a store failure is only a warning here."""
         self.session = account.provider.current
         self.ends = account.provider if any(one.ends for one in account.provider.parts) else None
         try:
@@ -319,7 +319,7 @@ class AccountRun:
             ended[sync.name].set()
 
     def _reason_to_skip(self, sync: PlannedSync) -> tuple[Outcome, str] | None:
-        """Why a sync is not begun: dates that cannot be, a signal, a failed one before it, or an API that is plainly down."""
+        """Returns why a sync is not started: invalid dates, a signal, a failed sync before it, or an API that is down."""
         if sync.error:
             return Outcome.CONFIGURATION, sync.error
         if self.interrupt.code is not None:

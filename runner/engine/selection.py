@@ -1,4 +1,4 @@
-"""Which syncs of an account are run: all, or those that did not complete the last time."""
+"""Selects the syncs of an account: all, or those that did not complete the last time."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ async def selected(
     ledger: JobLedger,
     deadline: Deadline,
 ) -> tuple[PlannedSync, ...]:
-    """The syncs to run, in their order; one that is left out counts as completed for those after it.
+    """Returns the syncs to run, in order; a sync that is left out counts as completed for later ones.
 
     Raises UsageError for a report that cannot be read.
     """
@@ -41,7 +41,7 @@ async def selected(
 async def last_successes(
     syncs: Sequence[SyncSettings], target: str, ledger: JobLedger, deadline: Deadline
 ) -> Callable[[str], float | None]:
-    """Tells by a sync's name when its last success began, in Unix seconds; read only for dates that ask for it."""
+    """Maps a sync's name to the start of its last success, in Unix seconds; read only where a date needs it."""
     asked = {sync.name for sync in syncs if "last-success" in f"{sync.start} {sync.end}".lower()}
     entries = {name: await ledger.last_success(target, name, deadline) for name in asked}
     return {name: entry.intended_at for name, entry in entries.items() if entry}.get
@@ -49,7 +49,7 @@ async def last_successes(
 
 @cache
 def failed_in(report: Path) -> frozenset[tuple[str, str]]:
-    """Account and name of each sync that did not complete in a JSON report. Raises UsageError."""
+    """Returns account and name of each sync that did not complete in a JSON report. Raises UsageError."""
     try:
         with report.open("rb") as stream:
             data = json.loads(stream.read(MAX_BYTES))

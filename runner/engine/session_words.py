@@ -1,21 +1,21 @@
-"""How a session came about and where the API's clock stands, in words: what `check` and `login` tell."""
+"""Describes a session's origin and the API's clock, for `check` and `login`."""
 
 from runner.models import UserSession
 
-LEAST_SECONDS = 2.0  # `Date` is cut to the second: a smaller difference is none
+LEAST_SECONDS = 2.0  # `Date` is truncated to the second: a smaller difference is ignored
 
 
 def came_about(session: UserSession, before: UserSession | None) -> str:
-    """Whether the session was kept, refreshed, or comes from a login. `before` is what was kept."""
+    """Returns whether the session was stored, refreshed, or is from a login. `before`: the stored session."""
     if before is not None and session.access_token == before.access_token:
-        return "the kept session is used"
+        return "the stored session is valid"
     if before is not None and session.session_id == before.session_id:
-        return "the kept session was refreshed"
+        return "the stored session was refreshed"
     return f"logged in{' with a one-time code' if session.token.mfa_verified else ', without a one-time code'}"
 
 
 def clock(measured: float | None, kept: float) -> str:
-    """Where the API's clock stands: seconds that it is ahead of ours, `measured` by this process, or else as `kept`."""
+    """Describes the API's clock: seconds ahead of ours, `measured` by this process, or else the stored value `kept`."""
     skew = kept if measured is None else measured
     if abs(skew) < LEAST_SECONDS:
         return "the API's clock shows no difference from ours"

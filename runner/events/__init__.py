@@ -1,1 +1,1 @@
-"""What happens in a run, as data, and who is told."""
+"""The events of a run, their listeners, and redaction."""

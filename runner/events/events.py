@@ -1,6 +1,6 @@
-"""Every event the runner tells, each with its name, level and fields. Durations are in seconds, progress in per cent.
+"""The events of the runner, each with its name, level and fields. Durations are in seconds, progress in per cent.
 
-`docs/events.md` is written from this module. A field that is None is left out of the log line.
+`docs/events.md` is generated from this module. A field that is None is left out of the log line.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from runner.events.observer import Event
 from runner.models import Outcome, SyncResult
 from runner.outcomes import MEANINGS
 
-NAMED = 50  # failed syncs that `run.ended` names at most: a log line has to stay one that can be read
+NAMED = 50  # maximum failed syncs that `run.ended` names, so that the log line stays readable
 _BY_CODE = ("info", "error")
 
 
 class RunStarted(Event):
-    """The configuration is read and the run begins."""
+    """The configuration is valid and the run starts."""
 
     name: ClassVar[str] = "run.started"
     version: str
@@ -28,7 +28,7 @@ class RunStarted(Event):
 
 
 class AccountEnded(Event):
-    """All syncs of an account are over; logged where there are several. `exit_code` is that of a run of it alone."""
+    """All syncs of an account ended; logged where there are several accounts. `exit_code` is that of a run of it alone."""
 
     name: ClassVar[str] = "account.ended"
     levels: ClassVar[tuple[str, ...]] = _BY_CODE
@@ -43,7 +43,7 @@ class AccountEnded(Event):
 
 
 class RunEnded(Event):
-    """The run is over; `exit_code` is what the process leaves with, `result` its meaning, `remedy` what to do next.
+    """The run ended; `exit_code` is that of the process, `result` its meaning, `remedy` what to do next.
     `failed_syncs` names the syncs that did not complete, with their account where there are several: the first 50.
     """
 
@@ -59,7 +59,7 @@ class RunEnded(Event):
 
     @classmethod
     def of(cls, code: ExitCode, seconds: float, results: Sequence[SyncResult]) -> "RunEnded":
-        """The end of a run that took so many seconds."""
+        """Builds the event for the end of a run that took this many seconds."""
         many = len({one.account for one in results}) > 1
         failed = [one for one in results if one.outcome is not Outcome.COMPLETED]
         names = tuple(f"{one.account}/{one.name}" if many else one.name for one in failed[:NAMED])
@@ -73,7 +73,7 @@ class RunEnded(Event):
 
 
 class RunFailed(Event):
-    """The run could not go on at all (configuration, secret, defect). `remedy` is what to do next."""
+    """The run could not continue (configuration, secret, defect). `remedy` is what to do next."""
 
     name: ClassVar[str] = "run.failed"
     level: ClassVar[str] = "error"
@@ -83,7 +83,7 @@ class RunFailed(Event):
 
 
 class Interrupted(Event):
-    """SIGTERM, SIGINT or SIGHUP arrived: nothing new is triggered, what runs is cancelled or detached."""
+    """SIGTERM, SIGINT or SIGHUP arrived: nothing new is triggered, running jobs are cancelled or detached."""
 
     name: ClassVar[str] = "run.interrupted"
     level: ClassVar[str] = "warning"
@@ -92,7 +92,7 @@ class Interrupted(Event):
 
 
 class SettingRenamed(Event):
-    """A setting is given by its old name, which the next version no longer knows."""
+    """A setting is given by its old name, which the next version no longer accepts."""
 
     name: ClassVar[str] = "settings.renamed"
     level: ClassVar[str] = "warning"
@@ -102,7 +102,7 @@ class SettingRenamed(Event):
 
 
 class SecretWarning(Event):
-    """A secret is usable but kept in a way that should change (environment, readable by others)."""
+    """A secret is usable but stored in a way that should change (environment, readable by others)."""
 
     name: ClassVar[str] = "secret.warning"
     level: ClassVar[str] = "warning"
@@ -118,7 +118,7 @@ class SessionReused(Event):
 
 
 class LoggedIn(Event):
-    """A session was had. `method` is `login` or `refresh`."""
+    """A session was obtained. `method` is `login` or `refresh`."""
 
     name: ClassVar[str] = "session.started"
     method: str
@@ -128,7 +128,7 @@ class LoggedIn(Event):
 
 
 class LoginFailed(Event):
-    """A refresh or a login did not give a session."""
+    """A refresh or a login did not return a session."""
 
     name: ClassVar[str] = "session.failed"
     level: ClassVar[str] = "warning"
@@ -137,14 +137,14 @@ class LoginFailed(Event):
 
 
 class SecretsRotated(Event):
-    """A login was refused, and the mounted secrets have changed since they were read: it is tried with the new ones."""
+    """A login was refused, and the mounted secrets have changed since they were read: it is retried with the new ones."""
 
     name: ClassVar[str] = "login.secrets_rotated"
 
 
 class CodeWait(Event):
-    """The runner waits for a code. `reason`: `used` and `ending` (the next time step's is waited for), `message` (an e-mail
-    is waited for, so long at most).
+    """The runner waits for a code. `reason`: `used` and `ending` (waits for the next time step), `message` (waits at most
+    this long for an e-mail).
     """
 
     name: ClassVar[str] = "login.code_wait"
@@ -153,8 +153,8 @@ class CodeWait(Event):
 
 
 class CodeWanted(Event):
-    """A login waits for a person: hand over a one-time code with `sync-runner submit-code CODE`. After `timeout_seconds` it
-    gives up, with code 3.
+    """A login waits for a person: submit a one-time code with `sync-runner submit-code CODE`. After `timeout_seconds` the
+    login ends with exit code 3.
     """
 
     name: ClassVar[str] = "login.code_wanted"
@@ -163,21 +163,21 @@ class CodeWanted(Event):
 
 
 class CodeWaitEnded(Event):
-    """A login waits for a person no more. `received`: a code was handed over."""
+    """A login no longer waits for a person. `received`: a code was submitted."""
 
     name: ClassVar[str] = "login.code_wait_ended"
     received: bool
 
 
 class SessionEnds(Event):
-    """The session ends in so many seconds, and the next login needs a person: `sync-runner login` at a terminal."""
+    """The session ends in this many seconds, and the next login needs a person: `sync-runner login` on a terminal."""
 
     name: ClassVar[str] = "session.ends"
     ends_in_seconds: float
 
 
 class ClockSkew(Event):
-    """The server's clock differs from ours by `skew_seconds` (server minus local); codes are made for the server's."""
+    """The server's clock differs from ours by `skew_seconds` (server minus local); codes use the server's clock."""
 
     name: ClassVar[str] = "login.clock_skew"
     level: ClassVar[str] = "warning"
@@ -185,7 +185,7 @@ class ClockSkew(Event):
 
 
 class CooldownStarted(Event):
-    """A refused login: until the cool-down is over, no login is tried, by any process."""
+    """A login was refused: until the cool-down ends, no process tries a login."""
 
     name: ClassVar[str] = "login.cooldown"
     level: ClassVar[str] = "warning"
@@ -194,7 +194,7 @@ class CooldownStarted(Event):
 
 
 class StoreProblem(Event):
-    """The token store or the ledger could not be read or written; the run goes on without it."""
+    """The session store or the ledger could not be read or written; the run continues without it."""
 
     name: ClassVar[str] = "state.problem"
     level: ClassVar[str] = "warning"
@@ -202,7 +202,7 @@ class StoreProblem(Event):
 
 
 class RequestDone(Event):
-    """One HTTP exchange ended. `code` is the status, or `error` where no answer came."""
+    """One HTTP exchange ended. `code` is the status, or `error` without a response."""
 
     name: ClassVar[str] = "http.request"
     level: ClassVar[str] = "debug"
@@ -214,7 +214,7 @@ class RequestDone(Event):
 
 
 class RetryScheduled(Event):
-    """A request is sent again after `wait_seconds`. `reason`: connect, timeout, reset, rate_limited, server_error."""
+    """A request is retried after `wait_seconds`. `reason`: connect, timeout, reset, rate_limited, server_error."""
 
     name: ClassVar[str] = "http.retry"
     level: ClassVar[str] = "warning"
@@ -225,7 +225,7 @@ class RetryScheduled(Event):
 
 
 class SyncStarted(Event):
-    """A sync's turn has come; the trigger is about to be sent."""
+    """A sync starts; its trigger is about to be sent."""
 
     name: ClassVar[str] = "sync.started"
     start_date: str | None = None
@@ -234,7 +234,7 @@ class SyncStarted(Event):
 
 
 class SyncTriggered(Event):
-    """The API took the trigger. `adopted`: the job was running already and is watched instead of a new one."""
+    """The API accepted the trigger. `adopted`: the job was already running and is polled instead of a new one."""
 
     name: ClassVar[str] = "sync.triggered"
     job_id: str
@@ -242,7 +242,7 @@ class SyncTriggered(Event):
 
 
 class TriggerDoubt(Event):
-    """The trigger's answer was lost: it is looked up before anything is sent again."""
+    """The trigger's response was lost: the job is looked up before anything is sent again."""
 
     name: ClassVar[str] = "sync.trigger_doubt"
     level: ClassVar[str] = "warning"
@@ -250,8 +250,8 @@ class TriggerDoubt(Event):
 
 
 class SyncProgress(Event):
-    """The job moved on. Every status answer is told; the log shows new states, and else what `log.progress_step` and
-    `log.progress_every` let through.
+    """The job's status. Every poll is an event; the log shows new states, and others as `log.progress_step` and
+    `log.progress_every` allow.
     """
 
     name: ClassVar[str] = "sync.progress"
@@ -270,7 +270,7 @@ class SyncRequeued(Event):
 
 
 class FieldUnreadable(Event):
-    """A value of the job that only informs cannot be read and is left out; reported once for each field of a sync."""
+    """An informational value of the job is unreadable and left out; reported once per field of a sync."""
 
     name: ClassVar[str] = "sync.field_unreadable"
     level: ClassVar[str] = "warning"
@@ -279,7 +279,7 @@ class FieldUnreadable(Event):
 
 
 class ListIncomplete(Event):
-    """A listing of jobs was not read whole: entries that cannot be read are left out, or it is too large. Told once each."""
+    """A listing of jobs is incomplete: it has unreadable entries, or is too large. Each is reported once."""
 
     name: ClassVar[str] = "sync.list_incomplete"
     level: ClassVar[str] = "warning"
@@ -287,7 +287,7 @@ class ListIncomplete(Event):
 
 
 class PollFailed(Event):
-    """A poll or a listing gave no answer of the API; the first of several in a row is reported. The runner goes on polling."""
+    """A poll or a listing got no response from the API; only the first of several in a row is reported. Polling continues."""
 
     name: ClassVar[str] = "sync.poll_failed"
     level: ClassVar[str] = "warning"
@@ -296,7 +296,7 @@ class PollFailed(Event):
 
 
 class SyncStalled(Event):
-    """No progress for the set time; the runner goes on watching until the deadline."""
+    """The job showed no progress for the set time; polling continues until the deadline."""
 
     name: ClassVar[str] = "sync.stalled"
     level: ClassVar[str] = "warning"
@@ -305,8 +305,8 @@ class SyncStalled(Event):
 
 
 class SyncEnded(Event):
-    """A sync is over; `result` is one of the outcomes in the README. One that did not complete is an error, with what to do
-    next as `remedy`; one that was skipped is a warning. `note` says why nothing was done.
+    """A sync ended; `result` is one of the outcomes in the README. A sync that did not complete is an error, with the next
+    step as `remedy`; a skipped sync is a warning. `note` says why nothing was done.
     """
 
     name: ClassVar[str] = "sync.ended"
@@ -323,7 +323,7 @@ class SyncEnded(Event):
 
     @classmethod
     def of(cls, ended: SyncResult) -> "SyncEnded":
-        """The end of a sync with this result."""
+        """Builds the event for the end of a sync with this result."""
         job = ended.job
         return cls(
             ended.outcome.value,
@@ -339,12 +339,12 @@ class SyncEnded(Event):
 
     @property
     def severity(self) -> str:
-        """That of the outcome."""
+        """The level of the outcome."""
         return next((MEANINGS[one].severity for one in Outcome if one == self.result), "error")
 
 
 class SyncRetried(Event):
-    """The job failed at the server and is triggered again, as the settings ask."""
+    """The job failed at the server and is triggered again, as configured."""
 
     name: ClassVar[str] = "sync.retried"
     level: ClassVar[str] = "warning"
@@ -353,7 +353,7 @@ class SyncRetried(Event):
 
 
 class CancelSent(Event):
-    """The API was asked to cancel the job; `status` is the job's state in its answer."""
+    """A cancel was requested at the API; `status` is the job's state in its response."""
 
     name: ClassVar[str] = "sync.cancel"
     job_id: str
@@ -362,7 +362,7 @@ class CancelSent(Event):
 
 
 class SyncLog(Event):
-    """One line of the job's own log: of a job that failed the last 50, or what `logs.show` asks for."""
+    """One line of the job's log: the last 50 of a failed job, or what `logs.show` selects."""
 
     name: ClassVar[str] = "sync.log"
     job_id: str
@@ -370,7 +370,7 @@ class SyncLog(Event):
 
 
 class OutputUnread(Event):
-    """A job's log, results or files (`output`) could not be fetched, or not whole. How the sync ended stays as it is."""
+    """A job's log, results or files (`output`) could not be fetched, or only in part. The sync's outcome is unchanged."""
 
     name: ClassVar[str] = "sync.output_unread"
     level: ClassVar[str] = "warning"
@@ -380,7 +380,7 @@ class OutputUnread(Event):
 
 
 class ArtifactStored(Event):
-    """A file that the job left is here, at `path`. `size` is in bytes."""
+    """A file of the job was downloaded to `path`. `size` is in bytes."""
 
     name: ClassVar[str] = "sync.artifact"
     job_id: str
@@ -390,7 +390,7 @@ class ArtifactStored(Event):
 
 
 class LogDropped(Event):
-    """Nobody read standard error for a while: so many lines that would stand here were dropped."""
+    """Standard error was not read for a while: this many lines were dropped here."""
 
     name: ClassVar[str] = "log.dropped"
     level: ClassVar[str] = "warning"
@@ -398,7 +398,7 @@ class LogDropped(Event):
 
 
 class EmitFailed(Event):
-    """Metrics, report or termination message could not be delivered; the exit code stays as it is."""
+    """Metrics, report or termination message could not be delivered; the exit code is unchanged."""
 
     name: ClassVar[str] = "emit.failed"
     level: ClassVar[str] = "warning"

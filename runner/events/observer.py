@@ -1,4 +1,4 @@
-"""The one door through which the engine tells what happens: an `Observer` that hands events to listeners.
+"""The only channel by which the engine reports events: an `Observer` that passes them to listeners.
 
 Logs, metrics, progress, timeline and notifications are listeners; the engine knows none of them.
 """
@@ -13,11 +13,11 @@ from runner.frozen import Frozen
 
 
 class Event(Frozen):
-    """Something that happened; subclasses in `events.py` name it and carry its fields."""
+    """An event; subclasses in `events.py` name it and define its fields."""
 
     name: ClassVar[str]
     level: ClassVar[str] = "info"
-    levels: ClassVar[tuple[str, ...]] = ()  # where the level follows from the fields: all that it can be
+    levels: ClassVar[tuple[str, ...]] = ()  # where the level depends on the fields: all possible levels
 
     @property
     def severity(self) -> str:
@@ -26,7 +26,7 @@ class Event(Frozen):
 
 
 class Record(Frozen):
-    """An event with the moment it happened (Unix seconds) and what it belongs to (run_id, account, sync, ...)."""
+    """An event with its time (Unix seconds) and context (run_id, account, sync, ...)."""
 
     time: float
     event: Event
@@ -38,20 +38,20 @@ _Late = TypeVar("_Late", bound=Listener)
 
 
 class Deferred(Generic[_Late]):
-    """A listener that is made when there is time to load what it needs, and is then told what it missed."""
+    """A listener that is created later, when its modules are loaded, and then receives the events it missed."""
 
     def __init__(self, make: Callable[[], _Late]) -> None:
-        """`make` makes the listener, once."""
+        """`make` creates the listener, once."""
         self._make = make
         self._made: _Late | None = None
         self._missed: list[Record] = []
 
     def __call__(self, record: Record) -> None:
-        """Pass the record on, or keep it until the listener is made."""
+        """Passes the record on, or stores it until the listener exists."""
         (self._made or self._missed.append)(record)
 
     def load(self) -> _Late:
-        """The listener, made and told everything."""
+        """Returns the listener, created and up to date."""
         if self._made is None:
             self._made = self._make()
             for record in self._missed:
@@ -61,18 +61,18 @@ class Deferred(Generic[_Late]):
 
 
 class Observer(Frozen):
-    """Hands every event to every listener, stamped with time and context."""
+    """Passes every event to every listener, with time and context."""
 
     clock: Clock
     listeners: Sequence[Listener] = ()
     context: Mapping[str, str] = field(default_factory=dict)
 
     def bind(self, **context: str) -> "Observer":
-        """An observer whose events also carry `context`."""
+        """Returns an observer whose events also carry `context`."""
         return Observer(self.clock, self.listeners, {**self.context, **context})
 
     def emit(self, event: Event) -> None:
-        """Tell every listener. A listener never raises: what it cannot do it drops, the run goes on."""
+        """Notifies every listener. A listener never raises: it drops what it cannot handle, and the run continues."""
         record = Record(self.clock.time(), event, self.context)
         for listener in self.listeners:
             listener(record)

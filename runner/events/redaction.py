@@ -1,8 +1,8 @@
-"""The last guard over both output streams: every known secret is replaced, in whatever encoding it is written.
+"""Redacts both output streams: replaces every known secret, in whatever encoding it is written.
 
-Text is decoded and then searched (`unfolding`, `secret_index`). Only what others said is redacted. Log lines and the
-report redact their own values before they are written, so that a password which is also one of our words (`level`,
-`info`) breaks neither keys nor structure; they go past the guard.
+Text is decoded and then searched (`unfolding`, `secret_index`). Only external text is redacted. Log lines and the report
+redact their own values before they are written, so that a password which is also one of our words (`level`, `info`) breaks
+neither keys nor structure; they bypass this filter.
 """
 
 import json
@@ -23,31 +23,32 @@ OUR_WORDS = frozenset({
     "password", "passwords", "username", "usernames", "totp_seed", "api_token", "client_secret", "client_key", "refresh_token",
     "access_token", "state_key", "credentials",
 })  # fmt: skip
-MIN_LENGTH = 4  # bytes; shorter secrets would blank out ordinary words
-DEPTH = 3  # encodings one within the other
-WORK = 40  # bytes decoded for each byte of text; more comes only of text made to cost time, and is hidden whole
+MIN_LENGTH = 4  # bytes; shorter secrets would redact ordinary words
+DEPTH = 3  # nested encodings
+WORK = 40  # bytes decoded per byte of text; only hostile text needs more, and it is redacted as a whole
 _LEAST_WORK = 4096
 _SEED = re.compile(r"[A-Za-z2-7]{16,}=*")
 
 
 class AddSecret(Protocol):
-    """Tells the redactor of a secret; of a name (`parts` false) only the whole is hidden."""
+    """Adds a secret to the redactor; of a name (`parts` false), only the whole is redacted."""
 
     def __call__(self, secret: str, /, *, parts: bool = True) -> None: ...
 
 
 class Redactor:
-    """Knows the run's secrets and takes them out of text, whole or in parts of 8 bytes and more. Linear in the text."""
+    """Knows the run's secrets and redacts them in text, as a whole or in parts of 8 bytes and more. Linear in the text."""
 
     def __init__(self) -> None:
-        """No secret known yet."""
+        """Starts without secrets."""
         self._index = SecretIndex()
         self._known: set[tuple[str, bool]] = set()
 
     def add(self, secret: str, *, parts: bool = True) -> bool:
-        """Hide `secret` from now on; false where it has under 4 bytes without edge spaces: that is not told from ordinary text.
+        """Redacts `secret` from now on; false where it has under 4 bytes without edge spaces: it may be an ordinary
+        word.
 
-        `parts` false is for names: only the whole of it is hidden, since `example.org` of a user's address is no secret.
+        `parts` false is for names: only the whole is redacted, since `example.org` of a user's address is not secret.
         """
         hidden = len(_raw(secret.strip())) >= MIN_LENGTH
         if (secret, parts) in self._known:
@@ -72,13 +73,13 @@ class Redactor:
                     self._add_word(raw)
 
     def _add_word(self, raw: bytes) -> None:
-        """A word is too short to be found in a run of Base64 or hex that holds little else: those forms are words too."""
+        """A word is too short to be found within other Base64 or hex data: its encoded forms are words too."""
         for form in (raw, raw.hex().encode(), *_in_base64(raw)):
             if len(form) >= MIN_LENGTH:
                 self._index.add_word(form)
 
     def redact(self, text: str) -> str:
-        """`text` with each known secret replaced by `***`."""
+        """Returns `text` with each known secret replaced by `***`."""
         if not self._index or len(text) < MIN_LENGTH:
             return text
         raw = _raw(text)
@@ -96,7 +97,7 @@ class Redactor:
         return text in OUR_WORDS and (text, True) not in self._known and (text, False) not in self._known
 
     def redact_lines(self, text: str) -> str:
-        """`text` redacted; of lines that are JSON objects only the values, so that they stay such with the same keys."""
+        """Returns `text` redacted; in lines that are JSON objects, only the values, so that keys and structure stay valid."""
         if not self._index or not text.startswith("{"):
             return self.redact(text)
         return "\n".join(map(self._redact_line, text.split("\n")))
@@ -118,17 +119,17 @@ class Redactor:
 
 
 class _TooMuchWork(Exception):
-    """The text unfolds into far more than any honest text does."""
+    """The text decodes to far more than legitimate text does."""
 
 
 class _Search:
-    """One search through a text and all that it unfolds into."""
+    """One search through a text and its decoded forms."""
 
     def __init__(self, index: SecretIndex, work: int) -> None:
         self._index, self._work = index, work
 
     def spans(self, text: bytes) -> list[Span]:
-        """Where secrets stand. Raises _TooMuchWork."""
+        """Returns the spans of secrets. Raises _TooMuchWork."""
         plain, back = squeezed(text)
         whole = len(plain) == len(text)
         apart = [] if whole else map(back, self._index.parts(plain))
@@ -156,11 +157,11 @@ def _unwrapped(child: bytes, back: Callable[[Span], Span]) -> Child:
 
 
 def _raw(text: str) -> bytes:
-    return text.encode(errors="surrogatepass")  # an API may give a token that is no text
+    return text.encode(errors="surrogatepass")  # an API may return a token that is not valid text
 
 
 def _unescapings(raw: bytes) -> Iterable[bytes]:
-    """`raw`, and what becomes of it where the text around it is unescaped: a password may look like an escape."""
+    """Returns `raw` and its unescaped form: a password may look like an escape."""
     for _ in range(DEPTH + 1):
         yield raw
         plain = unescape(raw)
@@ -170,7 +171,7 @@ def _unescapings(raw: bytes) -> Iterable[bytes]:
 
 
 def _of_seed(secret: str) -> Iterable[str]:
-    """A seed without and with the spaces that services show it with."""
+    """Returns a seed without and with the spaces that services show."""
     plain = re.sub(r"[\s-]", "", secret)
     if _SEED.fullmatch(plain):
         yield plain
@@ -178,7 +179,7 @@ def _of_seed(secret: str) -> Iterable[str]:
 
 
 def _of_url(secret: str) -> list[str]:
-    """What is secret of a URL: its password, and what it holds behind its host; nothing for what is no URL."""
+    """Returns the secret parts of a URL: its password, and what follows its host; nothing for other text."""
     try:
         parts = urlsplit(secret)
     except ValueError:
@@ -190,7 +191,7 @@ def _of_url(secret: str) -> list[str]:
 
 
 def _in_base64(raw: bytes) -> Iterable[bytes]:
-    """As part of a longer text: the characters that `raw` alone decides, at each alignment."""
+    """Returns the characters that `raw` alone determines within a longer text, at each alignment."""
     for before in range(3):
         shifted = b64encode(bytes(before) + raw)
         yield shifted[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
@@ -206,7 +207,7 @@ def _replaced(raw: bytes, spans: list[Span]) -> str:
 
 
 def _merged(raw: bytes, spans: list[Span]) -> list[Span]:
-    """The spans in order, each of whole characters, those that touch as one."""
+    """Returns the spans in order, extended to whole characters, with adjacent ones merged."""
     merged: list[Span] = []
     for start, end in sorted(spans):
         while start and raw[start] & 0xC0 == 0x80:
@@ -221,24 +222,24 @@ def _merged(raw: bytes, spans: list[Span]) -> list[Span]:
 
 
 class SturdyStream:
-    """A text stream that outlives what it writes to. For text that holds no secret any more."""
+    """A text stream that survives the failure of its destination. For text without secrets."""
 
     def __init__(self, stream: TextIO) -> None:
-        """`stream` gets what is written here; a stream that breaks is written to no more."""
+        """`stream` is the destination; after a failure, nothing more is written to it."""
         self._stream = stream
         self._broken = False
 
     def write(self, text: str) -> int:
-        """Pass `text` on."""
+        """Passes `text` on."""
         if not self._broken:
             try:
                 self._stream.write(text.encode(errors="replace").decode())  # lone surrogates of an API
-            except (OSError, ValueError):  # closed, a full disk, nobody reads: the run matters more than its output
+            except (OSError, ValueError):  # closed, a full disk, no reader: the run has priority over its output
                 self._broken = True
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what is pending."""
+        """Passes on pending text."""
         if not self._broken:
             try:
                 self._stream.flush()
@@ -246,23 +247,23 @@ class SturdyStream:
                 self._broken = True
 
     def discard_if_broken(self) -> None:
-        """Flush; where that fails, let what is pending go nowhere, so that a later flush succeeds."""
+        """Flushes; where that fails, discards pending text, so that a later flush succeeds."""
         self.flush()
         if self._broken:
             with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Take each line."""
+        """Writes each line."""
         for line in lines:
             self.write(line)
 
     def isatty(self) -> bool:
-        """Whether a person looks at it."""
+        """Whether it is a terminal."""
         return not self._stream.closed and self._stream.isatty()
 
     def fileno(self) -> int:
-        """The descriptor underneath."""
+        """The file descriptor."""
         return self._stream.fileno()
 
     @property
@@ -278,14 +279,15 @@ class SturdyStream:
 
 @contextmanager
 def sturdy_streams() -> Iterator[None]:
-    """Within, standard output and error may be closed, full or broken (`| head`, `>&-`, /dev/full): what is written is lost.
+    """Within this block, standard output and error may be closed, full or broken (`| head`, `>&-`, /dev/full): output
+    is lost.
 
-    No exit code follows from that, and none from Python's own flush at its end (120).
+    This does not affect the exit code, and neither does Python's own flush at exit (120).
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed: the next file opened would take its number, and be written to
+        except OSError:  # closed: the next opened file would get its number and receive the output
             os.open(os.devnull, os.O_RDWR)
     plain = sys.stdout, sys.stderr
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a Path would take time at every start
@@ -300,16 +302,16 @@ def sturdy_streams() -> Iterator[None]:
 
 
 class RedactedStream(SturdyStream):
-    """Passes on whole lines, cleaned, so that a secret split over two writes is caught too."""
+    """Passes on whole lines, redacted, so that a secret split over two writes is found too."""
 
     def __init__(self, stream: TextIO, redactor: Redactor) -> None:
-        """`redactor` knows what may not reach `stream`."""
+        """`redactor` knows the secrets that must not reach `stream`."""
         super().__init__(stream)
         self._redactor = redactor
         self._pending = ""
 
     def write(self, text: str) -> int:
-        """Take `text`; whole lines go out at once, the rest with the next newline or at the end."""
+        """Writes `text`; whole lines are passed on immediately, the rest with the next newline or at the end."""
         self._pending += text
         whole, newline, self._pending = self._pending.rpartition("\n")
         if newline:
@@ -317,7 +319,7 @@ class RedactedStream(SturdyStream):
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what is pending."""
+        """Passes on pending text."""
         pending, self._pending = self._pending, ""
         self._out(pending)
         super().flush()

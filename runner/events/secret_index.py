@@ -1,7 +1,7 @@
-"""The known secrets, in a form in which text can be searched for all of them at once. Its cost does not grow with their number.
+"""An index of the known secrets that searches text for all of them at once. Its cost does not grow with their number.
 
-A part of `PART` bytes is found by samples of four bytes: of a secret at every position, of the text at every fourth, so that
-the search is one operation on sets. What a sample finds is compared in full.
+A part of `PART` bytes is found by samples of four bytes: of a secret at every position, of the text at every fourth, so
+the search is one operation on sets. Each match of a sample is compared in full.
 """
 
 from collections.abc import Iterator
@@ -9,35 +9,35 @@ from itertools import compress, count
 
 from runner.events.unfolding import PRINTABLE, Span, marks_of
 
-PART = 8  # bytes of a secret that are hidden wherever they stand
-WINDOW = 7  # compared at every second position of a secret: any part of eight bytes holds one
+PART = 8  # bytes of a secret that are redacted anywhere
+WINDOW = 7  # compared at every second position of a secret: any part of eight bytes contains one
 _MASK = (1 << 8 * WINDOW) - 1
 _SAMPLE = 4
-_FEW = 24  # whole words that are looked for one by one; beyond, by samples too
+_FEW = 24  # up to this many whole words are searched one by one; more, by samples too
 
 
 class SecretIndex:
-    """Secrets to find by any part of eight bytes, and words to find as a whole. ASCII letters match in any case."""
+    """Finds secrets by any part of eight bytes, and words as a whole. ASCII letters match in any case."""
 
     def __init__(self) -> None:
-        """Nothing known yet."""
+        """Starts empty."""
         self._samples: set[int] = set()
         self._windows: set[int] = set()
         self._words: set[bytes] = set()
-        # By a sample: where in the word it stands, and the word. Of a long one each sample of the text finds one of four.
+        # By a sample: its place in the word, and the word. Of a long word, each sample of the text finds one of four.
         self._long: dict[int, list[tuple[int, bytes]]] = {}
         self._short: dict[int, list[tuple[int, bytes]]] = {}
         self.alphabet: frozenset[int] = frozenset()  # the bytes that occur in them, in either case
-        self.spaces = False  # whether one holds a space
-        self.gaps = False  # whether one holds what `squeezed` leaves out
-        self.marks = marks_of(PRINTABLE)  # the bytes among which a secret may stand, written as it is or encoded again
+        self.spaces = False  # whether one contains a space
+        self.gaps = False  # whether one contains what `squeezed` leaves out
+        self.marks = marks_of(PRINTABLE)  # the bytes in which a secret may be written, plain or encoded again
 
     def __bool__(self) -> bool:
-        """Whether there is anything to look for."""
+        """Whether there is anything to search."""
         return bool(self._samples or self._words)
 
     def add_parts(self, secret: bytes) -> None:
-        """Find every part of `secret`; one of fewer than `PART` bytes has none."""
+        """Adds every part of `secret`; one of fewer than `PART` bytes has none."""
         low = secret.lower()
         if len(low) < PART:
             return
@@ -48,7 +48,7 @@ class SecretIndex:
             self._windows.add(int.from_bytes(low[start : start + WINDOW], "little"))
 
     def add_word(self, word: bytes) -> None:
-        """Find `word` as a whole; it has at least four bytes."""
+        """Adds `word` as a whole; it has at least four bytes."""
         low = word.lower()
         if low in self._words:
             return
@@ -65,16 +65,16 @@ class SecretIndex:
             self.marks = marks_of(PRINTABLE + bytes(self.alphabet))
 
     def spans(self, text: bytes) -> list[Span]:
-        """Where parts and words stand in `text`; spans may overlap."""
+        """Returns the spans of parts and words in `text`; they may overlap."""
         low = text.lower()
         return [*self._parts(low), *self._whole(low)]
 
     def parts(self, text: bytes) -> list[Span]:
-        """Where parts stand in `text`; no words, which text whose spaces were left out is full of."""
+        """Returns the spans of parts in `text`, but of no words: text without its spaces contains many by chance."""
         return self._parts(text.lower())
 
     def words(self, text: bytes) -> list[Span]:
-        """Where words stand in `text`, and no parts."""
+        """Returns the spans of words in `text`, and of no parts."""
         return list(self._whole(text.lower()))
 
     def _parts(self, low: bytes) -> list[Span]:
@@ -86,7 +86,7 @@ class SecretIndex:
         seen = 0  # windows that start before here were compared
         before, behind = _fours(low, _SAMPLE - 1), _fours(low, 1)
         for index in compress(count(), map(hits.__contains__, sampled)):
-            # A window holds the sample and the byte before it or behind it.
+            # A window contains the sample and the byte before it or after it.
             around = (*before[max(0, index - 1) : index], *behind[index : index + 1])
             if self._samples.isdisjoint(around):
                 continue
@@ -108,7 +108,7 @@ class SecretIndex:
 
 
 def _sampled(text: bytes, words: dict[int, list[tuple[int, bytes]]], start: int) -> Iterator[Span]:
-    """Where words stand that have a sample at each fourth byte from `start` on."""
+    """Returns the spans of words that have a sample at each fourth byte from `start` on."""
     samples = _fours(text, start)
     for index in compress(count(), map(words.__contains__, samples)):
         for offset, word in words[samples[index]]:
@@ -118,7 +118,7 @@ def _sampled(text: bytes, words: dict[int, list[tuple[int, bytes]]], start: int)
 
 
 def _fours(text: bytes, start: int) -> memoryview:
-    """Each four bytes from `start` on as a number."""
+    """Returns each four bytes from `start` on as a number."""
     end = start + max(0, len(text) - start) // _SAMPLE * _SAMPLE
     return memoryview(text)[start:end].cast("I")
 

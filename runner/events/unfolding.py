@@ -1,7 +1,7 @@
-"""Undoes encodings in text from outside, so that a secret is found however it is written. Linear in the text.
+"""Decodes external text, so that a secret is found in every encoding. Linear in the text.
 
-Each way of writing gives a child text and the way back: from a span of the child to the span that it came from. A run of
-Base64, hex or Base32 may be cut anywhere and glued to other text, so every alignment of it is a child of its own.
+Each encoding yields a child text and a mapping from a span of the child to its span in the parent. A run of
+Base64, hex or Base32 may be cut anywhere and joined to other text, so every alignment of it is a separate child.
 """
 # Decision 0097.
 
@@ -18,9 +18,9 @@ Child = tuple[bytes, Callable[[Span], Span]]
 
 
 def _escapes(letters: bytes) -> re.Pattern[bytes]:
-    """What a URL, JSON, a program or HTML writes in other characters; `letters` may follow a backslash.
+    """Returns the pattern for escapes of URLs, JSON, programs or HTML; `letters` may follow a backslash.
 
-    One set of characters comes first: with alternatives at its beginning, a pattern takes twenty times as long.
+    One set of characters comes first: a pattern that starts with alternatives takes twenty times as long.
     """
     four, two = rb"[0-9a-fA-F]{4}", rb"[0-9a-fA-F]{2}"
     percent = b"(?<=%)(?:u" + four + b"|" + two + b"(?:%" + two + b")*)"
@@ -31,27 +31,27 @@ def _escapes(letters: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"[%\\&](?:" + b"|".join((percent, backslash, entity)) + b")")
 
 
-# What shells, regular expressions and Markdown write behind a backslash, and line ends.
+# What shells, regular expressions and Markdown escape by a backslash, and line ends.
 _SIGNS = rb"\\/!#$%&()*+,.:;<=>?@\[\]^_`{|}~ \-\n\rnr"
 _ESCAPES = _escapes(_SIGNS + rb"\"'abftv0")
 _SOME_ESCAPES = _escapes(_SIGNS)  # without quotes and tabs, which are frequent and lead to few secrets
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"0": b"\0"}
 
 _UPPER, _LOWER, _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz", b"0123456789"
-_MARK = b"#"  # where a character of the alphabet stands, in a text that marks them
+_MARK = b"#"  # marks a character of the alphabet
 
 
 def marks_of(alphabet: bytes) -> bytes:
-    """The table for `bytes.translate` that marks each byte of `alphabet`, for `runs`."""
+    """Returns the table for `bytes.translate` that marks each byte of `alphabet`, for `runs`."""
     return bytes(_MARK[0] if value in alphabet else 32 for value in range(256))
 
 
 class _Code(Frozen):
-    """A way to write bytes in characters: `group` characters hold `size` bytes."""
+    """An encoding of bytes as characters: `group` characters hold `size` bytes."""
 
     marks: bytes
-    zeroed: bytes  # the table that turns an alphabet's characters into those for `decode`, all others into a zero
-    least: int  # characters that eight bytes of a secret take at least, at any alignment
+    zeroed: bytes  # the table that maps an alphabet's characters to those for `decode`, all others to a zero
+    least: int  # minimum characters for eight bytes of a secret, at any alignment
     group: int
     size: int
     decode: Callable[[bytes], bytes]
@@ -67,7 +67,7 @@ def _code(
 
 
 def _from_base32(digits: bytes) -> bytes:
-    """Some twenty times as fast as Python's own: a power of two is read in linear time."""
+    """About twenty times as fast as Python's own: a power of two is parsed in linear time."""
     return int(digits, 32).to_bytes(len(digits) * 5 // 8, "big")
 
 
@@ -80,15 +80,15 @@ _NO_HEX = bytes(value for value in range(256) if value not in b"0123456789abcdef
 _NO_SIGN = bytes(value for value in range(256) if not 32 < value < 127)
 _NUMBERS = bytes(value if value in _DIGITS else 32 for value in range(256))
 _VALUES = {form % value: value for value in range(256) for form in (b"%d", b"%03d")}
-# Digits as zeros, letters and signs of escapes as letters, all else as spaces: a pattern that begins with a literal is fast.
+# Digits as zeros, letters and signs of escapes as letters, all else as spaces: a pattern that starts with a literal is fast.
 _SHAPES = bytes(48 if value in _DIGITS else 97 if value in _UPPER + _LOWER + b"%\\" else 32 for value in range(256))
 _LISTED = re.compile(rb"000?(?: {1,4}000?(?!0)){6}")
-_LEAST = 8  # bytes of a secret that are looked for
+_LEAST = 8  # bytes of a secret that are searched
 _QUOTED = frozenset(b"\"'\a\b\f\n\r\t\v\0")
 
 
 def unfold(text: bytes, alphabet: frozenset[int], *, spaces: bool) -> Iterator[Child]:
-    """Every child of `text`. `alphabet`: the bytes that occur in secrets; `spaces`: whether a plus sign may be a space."""
+    """Yields every child of `text`. `alphabet`: the bytes in secrets; `spaces`: whether a plus sign may be a space."""
     pattern = _ESCAPES if alphabet & _QUOTED else _SOME_ESCAPES
     yield from _unescaped(pattern, text)
     if spaces and b"+" in text:
@@ -104,25 +104,25 @@ def unfold(text: bytes, alphabet: frozenset[int], *, spaces: bool) -> Iterator[C
 
 
 def unwrapped(text: bytes) -> Child:
-    """`text` without line breaks, as of mails and certificates, and without the zeros of UTF-16."""
+    """Returns `text` without line breaks, as of mails and certificates, and without the zeros of UTF-16."""
     return _kept(text, text.translate(None, b"\0\t\r\n"), _LINES)
 
 
 def squeezed(text: bytes) -> Child:
-    """`text` without spaces, control characters and all beyond ASCII: what is put between letters hides nothing."""
+    """Returns `text` without spaces, control characters and non-ASCII: separators between letters hide nothing."""
     return _kept(text, text.translate(None, _NO_SIGN), _SIGNS_ONLY)
 
 
 def unescape(text: bytes) -> bytes:
-    """`text` with percent signs, backslashes and entities undone, once."""
+    """Returns `text` with percent signs, backslashes and entities decoded, once."""
     return _ESCAPES.sub(_plain, text)
 
 
 class Pieces:
-    """The runs of marked bytes of a text, put together with a byte between them that no secret holds."""
+    """The runs of marked bytes of a text, joined by a byte that no secret contains."""
 
     def __init__(self, text: bytes, marks: bytes, least: int) -> None:
-        """`marks` as `marks_of` makes them; runs of fewer than `least` bytes are left out."""
+        """`marks` is from `marks_of`; runs of fewer than `least` bytes are left out."""
         self._runs = _runs(text, marks, least)
         self._starts: list[int] = []
         at = 0
@@ -132,7 +132,7 @@ class Pieces:
         self.text = b"\0".join([text[start:end] for start, end in self._runs])
 
     def back(self, span: Span) -> Span:
-        """Where the span stands in the whole text."""
+        """Returns the span in the whole text."""
         index = bisect_right(self._starts, span[0]) - 1
         start, end = self._runs[index]
         moved = start - self._starts[index]
@@ -148,15 +148,15 @@ def _unescaped(pattern: re.Pattern[bytes], text: bytes) -> Iterator[Child]:
 
 
 class _Way:
-    """The way back through a substitution; worked out only when something was found."""
+    """Maps spans back through a substitution; computed only when something was found."""
 
     def __init__(self, pattern: re.Pattern[bytes], text: bytes) -> None:
         self._pattern, self._text = pattern, text
-        self._starts: list[int] = []  # in the child, of every substitution and of the plain text behind it, in turn
+        self._starts: list[int] = []  # in the child, of every substitution and the plain text after it, alternating
         self._pieces: list[tuple[int, int]] = []  # in the text: where it starts, and its length (0: plain)
 
     def __call__(self, span: Span) -> Span:
-        """The span of the text that the child's `span` came from; a substitution is taken whole."""
+        """Returns the span of the text that produced the child's `span`; a substitution counts as a whole."""
         if not self._starts:
             self._walk()
         return self._at(span[0])[0], self._at(span[1] - 1)[1]
@@ -189,7 +189,7 @@ _NUMBER = re.compile(rb"[0-9]+")
 
 
 class _Left:
-    """The way back to a text of which only what `pattern` matches was kept; worked out only when something was found."""
+    """Maps spans back to a text of which only the matches of `pattern` were kept; computed only when something was found."""
 
     def __init__(self, pattern: re.Pattern[bytes], text: bytes) -> None:
         self._pattern, self._text = pattern, text
@@ -197,7 +197,7 @@ class _Left:
         self._origins: list[int] = []
 
     def __call__(self, span: Span) -> Span:
-        """Where the span stands in the whole text, with what was left out within it."""
+        """Returns the span in the whole text, including what was left out within it."""
         if not self._starts:
             at = 0
             for match in self._pattern.finditer(self._text):
@@ -220,12 +220,12 @@ def _kept(text: bytes, kept: bytes, pattern: re.Pattern[bytes]) -> Child:
 
 
 def composed(inner: Callable[[Span], Span], outer: Callable[[Span], Span]) -> Callable[[Span], Span]:
-    """The way back through both, first `inner`."""
+    """Maps spans back through both, first `inner`."""
     return inner if outer is _same else lambda span: outer(inner(span))
 
 
 def _hex(text: bytes) -> Iterator[Child]:
-    """All hex digits of the text in a row, whatever stands between them: `68:75`, `68 75`, `0x68, 0x75`, `=68=75`."""
+    """Returns all hex digits of the text in a row, whatever separates them: `68:75`, `68 75`, `0x68, 0x75`, `=68=75`."""
     digits = text.replace(b"0x", b"").translate(None, _NO_HEX)
     if len(digits) < 2 * _LEAST:
         return
@@ -239,7 +239,7 @@ def _hex(text: bytes) -> Iterator[Child]:
 
 
 def _decimal(text: bytes) -> Iterator[Child]:
-    """Numbers as the bytes that they stand for, as in `[104, 117]`; one that is no byte is a zero."""
+    """Returns numbers as bytes, as in `[104, 117]`; a number out of range becomes a zero."""
     if not _LISTED.search(text.translate(_SHAPES)):
         return
 
@@ -264,7 +264,7 @@ def _plain(match: re.Match[bytes]) -> bytes:
 
 @lru_cache(1024)  # a text has few different ones
 def _meaning(written: bytes) -> bytes:
-    """What the escape stands for."""
+    """Returns the decoded escape."""
     if written.startswith(b"&"):
         from html import unescape as html_unescape  # its table of names takes a millisecond to load
 
@@ -291,7 +291,7 @@ def _run(least: int) -> re.Pattern[bytes]:
 
 
 def _aligned(text: bytes, code: _Code) -> Iterator[Child]:
-    """The runs of the alphabet decoded at each alignment, as if what lies between them were zeros."""
+    """Returns the runs of the alphabet decoded at each alignment, as if the gaps were zeros."""
     pieces = Pieces(text, code.marks, code.least)
     if not pieces.text:
         return

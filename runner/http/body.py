@@ -1,4 +1,4 @@
-"""The body of a response: read, decompressed and decoded, each within bounds of size. Every client reads with this.
+"""Reads, decompresses and decodes the body of a response, each within size limits. Every client uses this module.
 
 `read` (async) and `read_sync` differ only in how chunks arrive. Knows no API and sends nothing.
 """
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_ANSWER = 1 << 20  # bytes, compressed or not; a list of 100 jobs is about 40 KiB
-MAX_VALUES = 50_000  # in one JSON answer, about; a list of 100 jobs has 1,100. Each costs some 100 bytes once decoded
+MAX_VALUES = (
+    50_000  # in one JSON response, approximately; a list of 100 jobs has 1,100. Each costs about 100 bytes when decoded
+)
 
 
 class _Buffer:
@@ -28,10 +30,10 @@ class _Buffer:
         self.raw = bytearray()
 
     def add(self, chunk: bytes) -> None:
-        """Raises StrayAnswer where the bytes are too many."""
+        """Raises StrayAnswer above the limit."""
         self.raw += chunk
         if len(self.raw) > self._limit:
-            raise StrayAnswer(f"{self._endpoint}: the answer is larger than {_size(self._limit)}", sent=True)
+            raise StrayAnswer(f"{self._endpoint}: the response is larger than {_size(self._limit)}", sent=True)
 
 
 def _size(limit: int) -> str:
@@ -41,10 +43,10 @@ def _size(limit: int) -> str:
 async def read(
     response: "httpx.Response", endpoint: str, limit: int = MAX_ANSWER, *, may_be_cut: bool = False
 ) -> bytes:
-    """The raw bytes; the caller bounds the time. Where they are more than `limit`, one more of them, or StrayAnswer."""
+    """Reads the raw bytes; the caller limits the time. Above `limit`, returns one byte more, or raises StrayAnswer."""
     buffer = _Buffer(endpoint, limit)
     stream: Any = response.stream
-    async for chunk in stream:  # as it comes: httpx's own iterators would unpack it, or give the connection back
+    async for chunk in stream:  # the raw stream: httpx's own iterators would decompress it or release the connection
         if may_be_cut and len(buffer.raw) + len(chunk) > limit:
             return bytes(buffer.raw + chunk[: limit + 1 - len(buffer.raw)])
         buffer.add(chunk)
@@ -54,7 +56,7 @@ async def read(
 
 
 def read_sync(response: "httpx.Response", endpoint: str, until: float, limit: int = MAX_ANSWER) -> bytes:
-    """As `read`, until the moment `until` of the monotonic clock. Raises TimeoutError after it."""
+    """As `read`, until the time `until` of the monotonic clock. Raises TimeoutError after it."""
     buffer = _Buffer(endpoint, limit)
     stream: Any = response.stream
     for chunk in stream:
@@ -65,10 +67,10 @@ def read_sync(response: "httpx.Response", endpoint: str, until: float, limit: in
 
 
 def _leftovers(response: "httpx.Response") -> bool:
-    """Whether more came than the answer: the next request on this connection would take that for its own answer.
+    """Whether bytes followed the response: the next request on this connection would take them for its response.
 
-    httpcore keeps such bytes for the next exchange and shows them nowhere; the way to them is looked for with care, and
-    a test holds it.
+    httpcore keeps such bytes for the next exchange and does not expose them; the private attribute is read defensively,
+    and a test covers it.
     """
     found: Any = response.stream
     for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
@@ -77,45 +79,45 @@ def _leftovers(response: "httpx.Response") -> bool:
 
 
 def is_plain(encoding: ExternalText | None) -> bool:
-    """Whether a Content-Encoding, or its absence, leaves the body as it is."""
+    """Whether a Content-Encoding, or its absence, leaves the body unchanged."""
     return raw(encoding or "").lower() in ("", "identity")
 
 
 def is_gzip(encoding: ExternalText | None) -> bool:
-    """Whether it is the one that is asked for."""
+    """Whether it is the requested encoding."""
     return raw(encoding or "").lower() in ("gzip", "x-gzip")
 
 
 def unpacked(
     packed: bytes, encoding: ExternalText | None, endpoint: str, limit: int = MAX_ANSWER, *, may_be_cut: bool = False
 ) -> bytes:
-    """The body without its gzip, at most `limit` bytes. A 500-byte body can hold 200 MiB.
+    """Decompresses the body to at most `limit` bytes. A 500-byte body can contain 200 MiB.
 
-    Where it is more, one byte more, or StrayAnswer.
+    Above the limit, returns one byte more, or raises StrayAnswer.
     """
     if is_plain(encoding):
         return packed
     if not is_gzip(encoding):
         raise StrayAnswer(
-            f"{endpoint}: the answer is encoded as `{show(encoding or '', 20)}`, which was not asked for", sent=True
+            f"{endpoint}: the response is encoded as `{show(encoding or '', 20)}`, which was not requested", sent=True
         )
     inflate = zlib.decompressobj(wbits=31)
     try:
         content = inflate.decompress(packed, limit + 1)
     except zlib.error:
-        raise StrayAnswer(f"{endpoint}: the answer is not the gzip it claims to be", sent=True) from None
+        raise StrayAnswer(f"{endpoint}: the response is not valid gzip", sent=True) from None
     if len(content) > limit and not may_be_cut:
-        raise StrayAnswer(f"{endpoint}: the answer is larger than {_size(limit)} when decompressed", sent=True)
+        raise StrayAnswer(f"{endpoint}: the response is larger than {_size(limit)} when decompressed", sent=True)
     return content
 
 
 def decoded(content: bytes, endpoint: str) -> tuple[JSON, bool]:
-    """The decoded JSON and true, or None and false where it is none (NaN, huge numbers and endless nesting are none).
+    """Returns the decoded JSON and true, or None and false for invalid JSON (also NaN, huge numbers, endless nesting).
 
-    Raises StrayAnswer for more values than any answer has: decoded, a mebibyte of `[[],[],...` takes forty.
+    Raises StrayAnswer for too many values: a mebibyte of `[[],[],...` takes forty when decoded.
     """
     if sum(content.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
-        raise StrayAnswer(f"{endpoint}: the answer has more than {MAX_VALUES} values", sent=True)
+        raise StrayAnswer(f"{endpoint}: the response has more than {MAX_VALUES} values", sent=True)
     try:
         return json.loads(content, parse_constant=_refuse), True
     except (ValueError, RecursionError):
@@ -123,7 +125,7 @@ def decoded(content: bytes, endpoint: str) -> tuple[JSON, bool]:
 
 
 def beginning(content: bytes, endpoint: str) -> tuple[JSON, bool, bool]:
-    """As `decoded`, and whether it is only the beginning of what is larger. Raises StrayAnswer where that begins no list."""
+    """As `decoded`, plus whether it is only the start of a larger response. Raises StrayAnswer where it starts no list."""
     from runner.http import cut_body
 
     some = cut_body.within(content[:MAX_ANSWER], MAX_VALUES)
@@ -132,7 +134,7 @@ def beginning(content: bytes, endpoint: str) -> tuple[JSON, bool, bool]:
     closed = cut_body.closed(some)
     value, is_json = decoded(closed, endpoint) if closed is not None else (None, False)
     if not is_json:
-        raise StrayAnswer(f"{endpoint}: the answer is larger than {_size(MAX_ANSWER)} and no list", sent=True)
+        raise StrayAnswer(f"{endpoint}: the response is larger than {_size(MAX_ANSWER)} and not a list", sent=True)
     return value, True, True
 
 

@@ -1,22 +1,23 @@
-"""How much retrying a run may do in all, so that a struggling API is not hammered, and when it counts as down. Pure.
+"""The retry budget of a run: limits all its retries, so that a failing API is not overloaded, and detects an outage.
+Pure.
 
-One budget goes with one client, and so for all accounts of a run. A retry takes a token, an answer gives half a one back
-(as in gRPC's retry throttling): an API that fails two requests of three is soon asked no more than once each. At one
-failure in five, as in a rolling restart, the store stays full.
+One budget belongs to one client, and so covers all accounts of a run. A retry takes a token, a response restores half a
+token (as in gRPC's retry throttling): an API that fails two of three requests soon gets no retries. At one
+failure in five, as in a rolling restart, the budget stays full.
 """
 # Decision 0025.
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-GIVEN_BACK = 0.5  # of a token, for each answer that is no failure
+GIVEN_BACK = 0.5  # of a token, for each response that is not a failure
 DOWN_AFTER = 10  # failures in a row ...
-DOWN_SECONDS = 10.0  # ... over at least so long: many accounts meet one short fault at once
+DOWN_SECONDS = 10.0  # ... over at least this long: one short fault affects many accounts at once
 
 
 @dataclass(slots=True)
 class Budget:
-    """The retries that are left to a run, and the failures since the last good answer."""
+    """The remaining retries of a run, and the failures since the last good response."""
 
     size: float
     monotonic: Callable[[], float]
@@ -26,22 +27,22 @@ class Budget:
     down_seconds: float = DOWN_SECONDS
 
     def __post_init__(self) -> None:
-        """Begin with a full store."""
+        """Starts with a full budget."""
         self.remaining = self.size
 
     def answered(self) -> None:
-        """An exchange ended with an answer that is no failure."""
+        """Records an exchange with a response that is not a failure."""
         self.remaining = min(self.size, self.remaining + GIVEN_BACK)
         self.failures = 0
 
     def failed(self) -> None:
-        """An exchange ended without an answer, or with the server's own failure."""
+        """Records an exchange without a response, or with a server failure."""
         if not self.failures:
             self.failing_since = self.monotonic()
         self.failures += 1
 
     def spend(self) -> bool:
-        """Take what one retry costs; false where nothing is left to take."""
+        """Takes the cost of one retry; returns false where nothing is left."""
         if self.remaining < 1:
             return False
         self.remaining -= 1
@@ -49,11 +50,11 @@ class Budget:
 
     @property
     def down(self) -> str | None:
-        """Why the API counts as down, so that nothing new is begun; None while it does not."""
+        """Returns why the API counts as down, so that nothing new starts; None while it does not."""
         if not self.failures:
             return None
         if self.remaining < 1:
-            return "the run's retries are spent"
+            return "the run's retry budget is exhausted"
         lasted = self.monotonic() - self.failing_since
         if self.failures >= DOWN_AFTER and lasted >= self.down_seconds:
             return f"its last {self.failures} requests failed, over {lasted:.0f} s"

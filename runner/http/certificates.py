@@ -1,13 +1,13 @@
-"""Whom a TLS connection trusts. Every client of the runner makes its context here."""
+"""Creates the TLS context of every client: the trusted certificate authorities."""
 
 import ssl
 from pathlib import Path
 
 
 def trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """The authorities in the file, or the system's. Raises OSError for a file that cannot be used.
+    """Returns a context that trusts the file's authorities, or the system's. Raises OSError for an unusable file.
 
-    What is not a regular file is refused: reading a FIFO would hang the run, and a device may never end.
+    Only a regular file is accepted: reading a FIFO would hang the run, and a device may never end.
     """
     if ca_file is not None and ca_file.exists() and not ca_file.is_file():
         raise OSError(0, "not a regular file")

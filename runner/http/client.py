@@ -1,6 +1,6 @@
-"""HTTP at the edge: one request out, one checked answer back, within limits of time and size. Knows no API.
+"""Sends one request and returns one checked response, within limits of time and size. Knows no API.
 
-Redirects are never followed (a 307 would send a password elsewhere), answers are bounded in bytes before and after
+Redirects are never followed (a 307 would send a password elsewhere), responses are bounded in bytes before and after
 decoding, and no error text carries a URL's query, a header or a body.
 """
 # Decision 0052.
@@ -40,7 +40,7 @@ ACCEPT = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 
 
 def check_base_url(base_url: str, *, allow_http: bool) -> None:
-    """Raises UsageError for plain http to another machine, unless it is allowed by setting."""
+    """Raises UsageError for plain http to another machine, unless a setting allows it."""
     parts = urlsplit(base_url)
     if parts.scheme == "http" and not is_loopback(parts.hostname) and not allow_http:
         raise UsageError(
@@ -50,7 +50,7 @@ def check_base_url(base_url: str, *, allow_http: bool) -> None:
 
 
 def tls_context(base_url: str, ca_file: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or later, the system's roots or `ca_file`. Raises UsageError where that file cannot be used."""
+    """TLS 1.2 or later, with the system's roots or `ca_file`. Raises UsageError where that file is unusable."""
     if urlsplit(base_url).scheme == "http":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; loading the roots would cost 20 ms
     try:
@@ -85,10 +85,10 @@ class Client:
         meanwhile: Callable[[], None] = lambda: None,
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
-        """`request_timeout` in seconds bounds one exchange. `retries` is the store that all requests share, see `Budget`.
-        Of `connections` there are never more; a request that finds none free waits, and that is not of its time.
-        `rate_limit` is how the API tells one, if not as HTTP does. `meanwhile` is called once, while the answer to the
-        first request is awaited. `transport` takes the network's place.
+        """`request_timeout` in seconds limits one exchange. `retries` is the budget that all requests share, see `Budget`.
+        There are at most `connections`; a request that waits for a free one spends none of its time. `rate_limit` says how
+        the API reports one, if not by HTTP's rules. `meanwhile` is called once, while the response to the first request is
+        pending. `transport` replaces the network.
         """
         from runner.http.connections import Connections
 
@@ -99,7 +99,7 @@ class Client:
         self._connections = Connections(
             connections,
             tls=tls,
-            # Less than the whole: what ends there was certainly not sent, and may be sent again.
+            # Shorter than the whole: a request that times out here was certainly not sent and may be retried.
             connect_timeout=min(CONNECT_SECONDS, 0.8 * request_timeout),
             headers={"User-Agent": f"sync-runner/{__version__}", **ACCEPT, **(headers or {})},
             proxy=proxy.url if proxy else None,
@@ -111,15 +111,15 @@ class Client:
         self._meanwhile: Callable[[], None] | None = meanwhile
 
     async def close(self) -> None:
-        """Close all connections, those of the others too."""
+        """Closes all connections, including those of the other clients."""
         for other in self.others.values():
             await other.close()
         await self._connections.close()
 
     async def send(self, call: PreparedRequest, *, safety: Safety, deadline: Deadline, observer: Observer) -> Response:
-        """Send `call`, again where the policy allows. Any status but a retried one is returned.
+        """Sends `call`, and retries where the policy allows. Returns any status that is not retried.
 
-        Raises Unreachable when no answer came or the server kept failing, DeadlineExceeded when time ran out.
+        Raises Unreachable when no response arrived or the server kept failing, DeadlineExceeded when time ran out.
         """
         return await self.tries.repeat(
             call.endpoint,
@@ -161,7 +161,7 @@ class Client:
 
         seconds = min(self._timeout, deadline.remaining)
         if deadline.expired:
-            raise DeadlineExceeded(f"{call.endpoint}: {deadline.what} is over")
+            raise DeadlineExceeded(f"{call.endpoint}: {deadline.what} passed")
         progress = _Progress(self._proxy is None, self._take_meanwhile)
         try:
             async with asyncio.timeout(seconds):
@@ -169,9 +169,11 @@ class Client:
         except TimeoutError:
             if deadline.expired:
                 raise DeadlineExceeded(
-                    f"{call.endpoint}: no whole answer before {deadline.what} ended", sent=progress.left
+                    f"{call.endpoint}: no complete response before {deadline.what} ended", sent=progress.left
                 ) from None
-            raise Unreachable(f"{call.endpoint}: no whole answer within {seconds:g} s", sent=progress.left) from None
+            raise Unreachable(
+                f"{call.endpoint}: no complete response within {seconds:g} s", sent=progress.left
+            ) from None
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise failures.of_transport(error, call.endpoint, self._host, self._proxy, sent=progress.left) from None
 
@@ -181,7 +183,7 @@ class Client:
 
     @property
     def address(self) -> str:
-        """The base URL that it speaks to."""
+        """The client's base URL."""
         return self._base_url
 
     @property
@@ -212,13 +214,13 @@ class Client:
     async def _body(
         self, response: "httpx.Response", headers: Mapping[str, ExternalText], call: PreparedRequest
     ) -> tuple[JSON, bool, str, bool]:
-        """Value, whether it is JSON, the text of what is none, whether it was cut. Of a server that fails none is expected."""
+        """Returns the value, whether it is JSON, the text if not, and whether it was cut. A failing server need not send JSON."""
         endpoint, may_be_cut = call.endpoint, call.may_be_cut
         try:
             packed = await body.read(response, endpoint, may_be_cut=may_be_cut)
             content = body.unpacked(packed, headers.get("content-encoding"), endpoint, may_be_cut=may_be_cut)
             page = raw(headers.get("content-type", "")).startswith("text/html")
-            if page and not content.lstrip().startswith((b"{", b"[")):  # some servers call their JSON so
+            if page and not content.lstrip().startswith((b"{", b"[")):  # some servers label JSON as HTML
                 return None, False, content.decode(errors="replace"), False
             text = content.decode(errors="replace") if len(content) < 4096 else ""
             if may_be_cut:
@@ -232,21 +234,21 @@ class Client:
 
 
 class _Progress:
-    """How far one exchange is, as httpcore tells it: behind a proxy, that decides whether the request may have left."""
+    """Tracks the progress of one exchange by httpcore's trace: behind a proxy, that decides whether the request was sent."""
 
     def __init__(self, left: bool, take_meanwhile: Callable[[], Callable[[], None] | None]) -> None:
-        """`left`: what holds where nothing is traced. What `take_meanwhile` gives is called while the answer is awaited."""
+        """`left`: the value without a trace. The result of `take_meanwhile` is called while the response is pending."""
         self.left = left
         self._take_meanwhile = take_meanwhile
         self._connecting = False
         self._stream: Any = None
 
     async def trace(self, event: str, details: Mapping[str, Any]) -> None:
-        """Note the event. A CONNECT is a request of its own, to the proxy."""
+        """Records the event. A CONNECT is a separate request, to the proxy."""
         if event.endswith("connect_tcp.complete"):
             self._stream = details["return_value"]
         elif event.endswith("setup_socks5_connection.failed"):
-            await self._stream.aclose()  # httpcore forgets it
+            await self._stream.aclose()  # httpcore does not close it
         elif event.endswith("send_request_headers.started"):
             self._connecting = details["request"].method == b"CONNECT"
             self.left = self.left or not self._connecting

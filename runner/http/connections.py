@@ -1,6 +1,6 @@
-"""The connections to one host: never more than so many, each lent to one request at a time. Knows no API and no retries.
+"""A bounded number of connections to one host, each used by one request at a time. Knows no API and no retries.
 
-Loads httpx: to be imported where a client is made.
+Loads httpx: import it only where a client is created.
 """
 # Decisions 0049, 0055, 0185.
 
@@ -15,27 +15,27 @@ from runner.limiter import FairLimiter
 
 
 class _NoCookies(httpx.Cookies):
-    """Takes none in, and so sends none: accounts share the connections. A jar whose policy does so takes its time."""
+    """Stores no cookies, and so sends none: accounts share the connections. A jar with such a policy is slower."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave them where they are."""
+        """Ignores the response's cookies."""
 
 
 class Connection(httpx.AsyncClient):
-    """A client of httpx with one connection."""
+    """An httpx client with one connection."""
 
     _none = _NoCookies()
 
-    @property  # type: ignore[misc] # nobody may set any
+    @property  # type: ignore[misc] # read-only
     def cookies(self) -> httpx.Cookies:
         """None, ever."""
         return self._none
 
 
 class Connections:
-    """Those of one run, opened when first needed; the one used last is lent first.
+    """The connections of one run, opened on first use; the last used one is taken first.
 
-    One client with a pool of them would look through its whole pool with each request, and twice.
+    A single client with a pool would search its whole pool twice for each request.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Connections:
         proxy: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """There are never more than `count`, through the `proxy` of that URL. `transport` takes the network's place."""
+        """At most `count` connections, through the `proxy` of that URL. `transport` replaces the network."""
         self._limiter = FairLimiter(count)
         self._tls, self._proxy, self._transport = tls, proxy, transport
         self._connect_timeout, self._headers = connect_timeout, headers
@@ -56,7 +56,7 @@ class Connections:
 
     @asynccontextmanager
     async def lent(self, endpoint: str, deadline: Deadline) -> AsyncIterator[Connection]:
-        """A free one, after those who asked before. Raises DeadlineExceeded."""
+        """Yields a free connection, first come first served. Raises DeadlineExceeded."""
         async with self._limiter.taken(deadline, f"{endpoint}: no connection was free"):
             connection = self._idle.pop() if self._idle else self._open()
             try:
@@ -67,7 +67,9 @@ class Connections:
     def _open(self) -> Connection:
         return Connection(
             verify=self._tls,
-            timeout=httpx.Timeout(None, connect=self._connect_timeout),  # who borrows bounds the exchange as a whole
+            timeout=httpx.Timeout(
+                None, connect=self._connect_timeout
+            ),  # the user of the connection limits the whole exchange
             follow_redirects=False,
             headers=self._headers,
             limits=httpx.Limits(max_connections=1),
@@ -77,6 +79,6 @@ class Connections:
         )
 
     async def close(self) -> None:
-        """Close them all; none is lent any more."""
+        """Closes all connections; none is available afterwards."""
         for connection in self._idle:
             await connection.aclose()

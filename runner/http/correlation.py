@@ -1,4 +1,4 @@
-"""What ties the API's log to the runner's: the run's id on every request, and the trace it belongs to where there is one."""
+"""Headers that link the API's log to the runner's: the run's id on every request, and its trace, if any."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a
 
 
 def headers(run_id: str | None, environment: Mapping[str, str]) -> dict[str, str]:
-    """`X-Request-ID`, and `traceparent` as the variable TRACEPARENT has it; one that is malformed is not passed on."""
+    """Returns `X-Request-ID`, and `traceparent` from the variable TRACEPARENT; a malformed one is not passed on."""
     found = {"X-Request-ID": run_id} if run_id else {}
     trace = environment.get("TRACEPARENT", "")
     return {**found, "traceparent": trace} if _TRACEPARENT.fullmatch(trace) else found

@@ -1,4 +1,4 @@
-"""The beginning of a JSON answer that is too large to be read whole, closed so that it is JSON. Pure."""
+"""Turns the beginning of an oversized JSON response into valid JSON by closing it. Pure."""
 # Decision 0100.
 
 import re
@@ -8,7 +8,7 @@ _CLOSING = {b"[": b"]", b"{": b"}"}
 
 
 def within(content: bytes, values: int) -> bytes:
-    """`content` up to about so many values."""
+    """Returns `content` up to about this many values."""
     for number, found in enumerate(re.finditer(rb"[,\[{]", content), 1):
         if number >= values:
             return content[: found.start()]
@@ -16,9 +16,9 @@ def within(content: bytes, values: int) -> bytes:
 
 
 def closed(beginning: bytes) -> bytes | None:
-    """`beginning` up to the last whole element of its outermost open array, with what is open closed.
+    """Returns `beginning` up to the last complete element of its outermost open array, with everything closed.
 
-    None where no array is open, or none of its elements is whole.
+    None where no array is open, or none of its elements is complete.
     """
     open_at: list[bytes] = []
     commas: list[int | None] = []

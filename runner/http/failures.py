@@ -1,4 +1,4 @@
-"""What an exception of httpx means for the runner: one translation for every client."""
+"""Translates httpx exceptions to RunnerErrors, for every client."""
 
 import os
 import re
@@ -8,11 +8,11 @@ import ssl
 from runner.errors import ContractError, ProxyRefused, RunnerError, StrayAnswer, Unreachable
 from runner.http.proxies import Proxy
 
-BUSY_PROXY = frozenset({"500", "502", "503", "504"})  # a proxy that cannot reach the host just now
+BUSY_PROXY = frozenset({"500", "502", "503", "504"})  # a proxy that cannot reach the host at present
 
 
 def of_transport(error: Exception, endpoint: str, host: str, proxy: Proxy | None, *, sent: bool = True) -> RunnerError:
-    """The error for what httpx raised while `endpoint` was asked at `host`; `sent`: the request may have left."""
+    """Returns the error for an httpx exception of `endpoint` at `host`; `sent`: the request may have been sent."""
     import httpx
 
     to = host if proxy is None else f"{host} through {proxy.shown}"
@@ -23,22 +23,22 @@ def of_transport(error: Exception, endpoint: str, host: str, proxy: Proxy | None
         return Unreachable(f"{endpoint}: cannot connect to {to} ({cause(error)})", sent=False, passing=passing)
     if isinstance(error, httpx.LocalProtocolError | httpx.InvalidURL | UnicodeError):
         return ContractError(
-            f"{endpoint}: the request cannot be written; a value for its path or headers (a token, an id) holds "
+            f"{endpoint}: the request cannot be written; a value for its path or headers (a token, an id) contains "
             "characters that HTTP does not allow there"
         )
     if not sent and proxy is not None:
-        return Unreachable(f"{endpoint}: {proxy.shown} gave no tunnel to {host} ({cause(error)})", sent=False)
+        return Unreachable(f"{endpoint}: {proxy.shown} opened no tunnel to {host} ({cause(error)})", sent=False)
     return Unreachable(f"{endpoint}: the connection broke ({cause(error)})", sent=sent)
 
 
 def _of_proxy(text: str, endpoint: str, host: str, proxy: Proxy | None) -> RunnerError:
-    """httpx tells a refused CONNECT as `407 Proxy Authentication Required`; the words are the proxy's."""
+    """Translates a refused CONNECT, which httpx reports as `407 Proxy Authentication Required` in the proxy's words."""
     named = proxy.shown if proxy else "the proxy"
     status = re.match(r"\d{3}\b", text)
     if status and status[0] == "407":
         return proxy_login_refused(endpoint, named)
     if not status:
-        return Unreachable(f"{endpoint}: {named} gave no tunnel to {host}", sent=False)
+        return Unreachable(f"{endpoint}: {named} opened no tunnel to {host}", sent=False)
     passing = status[0] in BUSY_PROXY
     return Unreachable(
         f"{endpoint}: {named} refused a tunnel to {host} with {status[0]}", sent=False, passing=passing
@@ -46,7 +46,7 @@ def _of_proxy(text: str, endpoint: str, host: str, proxy: Proxy | None) -> Runne
 
 
 def _of_kind(error: BaseException, kind: type[BaseException]) -> BaseException | None:
-    """The first error of that kind among its causes."""
+    """Returns the first error of that type among its causes."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, kind):
         found = found.__cause__ or found.__context__
@@ -54,12 +54,12 @@ def _of_kind(error: BaseException, kind: type[BaseException]) -> BaseException |
 
 
 def proxy_login_refused(endpoint: str, named: str) -> ProxyRefused:
-    """The error for a proxy that answers 407; `named` is the proxy as messages show it."""
-    return ProxyRefused(f"{endpoint}: {named} wants a login (407); put the user and password into its address")
+    """Returns the error for a proxy that responds 407; `named` is the proxy as messages show it."""
+    return ProxyRefused(f"{endpoint}: {named} requires a login (407); add the user and password to its address")
 
 
 def redirected(endpoint: str, status: int) -> StrayAnswer:
-    """The error for an answer that redirects where none is expected."""
+    """Returns the error for a redirect where none is expected."""
     return StrayAnswer(
         f"{endpoint}: the API redirects ({status}), which is not followed with credentials; set base_url to the address it "
         "redirects to"
@@ -67,18 +67,18 @@ def redirected(endpoint: str, status: int) -> StrayAnswer:
 
 
 def cause(error: Exception) -> str:
-    """The system's own words for a failed connection, or the kind of error: no URL and no text of others in it."""
+    """Returns the system's text for a failed connection, or the type of error: no URL and no external text."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, ssl.SSLCertVerificationError):
             return f"certificate: {found.verify_message}"
         if isinstance(found, ssl.SSLError) and found.reason == "WRONG_VERSION_NUMBER":
-            return "it does not speak TLS; is its address one of plain http?"
+            return "it does not use TLS; is its address a plain http address?"
         if isinstance(found, ssl.SSLError) and found.reason:
             return f"TLS: {found.reason.lower().replace('_', ' ')}"
         if isinstance(found, socket.gaierror):
             return str(found.strerror)
         if isinstance(found, OSError) and found.errno:
-            return os.strerror(found.errno)  # asyncio puts an address into its own words
+            return os.strerror(found.errno)  # asyncio's own text contains an address
         found = found.__cause__ or found.__context__
     return type(error).__name__

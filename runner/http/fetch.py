@@ -1,7 +1,7 @@
-"""One bounded exchange for whoever is not the API: Pushgateway, OTLP collector, hooks, the Kubernetes API.
+"""One bounded exchange with systems other than the API: Pushgateway, OTLP collector, hooks, the Kubernetes API.
 
-`fetch` and `fetch_async` bound size and time and raise the runner's own errors. The client is the caller's, made with
-`httpx.Client(**target.options())`: with the proxy that the environment names, and none for this machine.
+`fetch` and `fetch_async` limit size and time and raise RunnerErrors. The caller supplies the client, created with
+`httpx.Client(**target.options())`: it uses the proxy of the environment, and none for this machine.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class Fetched(Frozen):
 
 
 class Target(Frozen):
-    """Where a client sends to: one URL, the proxy for it, and how its certificate is checked."""
+    """The destination of a client: one URL, its proxy, and how its certificate is verified."""
 
     url: str
     proxy: Proxy | None
@@ -41,16 +41,16 @@ class Target(Frozen):
 
     @classmethod
     def of(cls, url: str, verify: Verify, environment: Mapping[str, str] | None = None) -> "Target":
-        """With the proxy that the environment names. Raises UsageError for variables that cannot be understood."""
+        """Uses the proxy of the environment. Raises UsageError for invalid variables."""
         return cls(url, Proxies.of(environment).through(url), verify)
 
     @property
     def host(self) -> str:
-        """Host and port, for messages."""
+        """Returns host and port, for messages."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
 
     def options(self) -> dict[str, Any]:
-        """For a client of httpx."""
+        """Returns the options for an httpx client."""
         proxy = self.proxy.url if self.proxy else None
         return {"verify": self.verify, "proxy": proxy, "trust_env": False, "follow_redirects": False}
 
@@ -66,9 +66,10 @@ def fetch(
     limit: int = body.MAX_ANSWER,
     **request: Any,
 ) -> Fetched:
-    """Send `method` to the target's URL + `path` and read the whole answer within `seconds` and `limit` bytes.
+    """Sends `method` to the target's URL + `path` and reads the whole response within `seconds` and `limit` bytes.
 
-    `request` may hold `content` and `headers`. Raises Unreachable, ContractError or ProxyRefused; any status is returned.
+    `request` may contain `content` and `headers`. Raises Unreachable, ContractError or ProxyRefused; returns any
+    status.
     """
     import httpx
 
@@ -77,7 +78,7 @@ def fetch(
         with client.stream(method, target.url + path, timeout=seconds, **request) as response:
             return _fetched(response, body.read_sync(response, endpoint, until, limit), endpoint, target, limit)
     except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
-        raise Unreachable(f"{endpoint}: no whole answer within {seconds:.2g} s") from None
+        raise Unreachable(f"{endpoint}: no complete response within {seconds:.2g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise failures.of_transport(error, endpoint, target.host, target.proxy) from None
 
@@ -103,7 +104,7 @@ async def fetch_async(
         ):
             return _fetched(response, await body.read(response, endpoint, limit), endpoint, target, limit)
     except TimeoutError:
-        raise Unreachable(f"{endpoint}: no whole answer within {seconds:.2g} s") from None
+        raise Unreachable(f"{endpoint}: no complete response within {seconds:.2g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise failures.of_transport(error, endpoint, target.host, target.proxy) from None
 

@@ -1,4 +1,4 @@
-"""What goes over the wire: a request ready to send, filled in from a profile's template, and an answer as it came."""
+"""The messages on the wire: a request filled in from a profile's template, and a response."""
 
 import json
 import re
@@ -19,16 +19,16 @@ from runner.profile.models import RateLimit, Request
 if TYPE_CHECKING:
     import httpx
 
-MAX_DIGITS = 16  # of a number of seconds; with more it is nonsense, and may be too large for a float
+MAX_DIGITS = 16  # of a number of seconds; a longer one is invalid and may be too large for a float
 # Servers split at %2F, decode twice, or drop what follows a semicolon (Tomcat) before they resolve dots.
 _DOTS = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\;])")
-EPOCH = 1e9  # a time to wait that is larger is no number of seconds but a moment in Unix seconds
+EPOCH = 1e9  # a larger time to wait is not a duration but a time in Unix seconds
 
 
 class Response(Frozen):
-    """An answer, whole: status, headers (lower-case names), decoded JSON (None where the body is no JSON).
+    """A complete response: status, headers (lower-case names), decoded JSON (None where the body is not JSON).
 
-    `sent_at` and `received_at` are Unix seconds around the exchange, for measuring the server's clock; `left_at` is the first
+    `sent_at` and `received_at` are Unix seconds around the exchange, to measure the server's clock; `left_at` is the first
     of them by the monotonic clock.
     """
 
@@ -40,14 +40,14 @@ class Response(Frozen):
     received_at: float
     left_at: float
     cookies: Mapping[str, str] = field(default_factory=dict)
-    text: str = ""  # of a page of HTML, and of any short body
-    cookie_ends: Mapping[str, float] = field(default_factory=dict)  # Unix seconds, of a login that keeps cookies
-    set_cookies: tuple[str, ...] = ()  # the Set-Cookie lines as they came
-    cut: bool = False  # `body` is the beginning of what was sent, with its first list cut short
+    text: str = ""  # of an HTML page, and of any short body
+    cookie_ends: Mapping[str, float] = field(default_factory=dict)  # Unix seconds, of a login that stores cookies
+    set_cookies: tuple[str, ...] = ()  # the unchanged Set-Cookie lines
+    cut: bool = False  # `body` is the beginning of the response, with its first list cut short
 
     @property
     def is_page(self) -> bool:
-        """Whether it is a page of HTML."""
+        """Whether it is an HTML page."""
         kind = raw(self.headers.get("content-type", "")).lower()
         return not self.is_json and kind.startswith(("text/html", "application/xhtml"))
 
@@ -58,10 +58,10 @@ class Response(Frozen):
 
 
 class PreparedRequest(Frozen):
-    """A request ready to send. `endpoint` names it in metrics and messages; secrets may be in all other parts.
+    """A request ready to send. `endpoint` names it in metrics and messages; all other parts may contain secrets.
 
-    `takes_redirect`: an answer that redirects is an answer like others. It is never followed. `may_be_cut`: of an answer
-    that is too large, its beginning counts.
+    `takes_redirect`: a redirect is an accepted response. It is never followed. `may_be_cut`: the beginning of an oversized
+    response is used.
     """
 
     endpoint: str
@@ -71,28 +71,28 @@ class PreparedRequest(Frozen):
     body: bytes | None = None
     takes_redirect: bool = False
     may_be_cut: bool = False
-    values: Mapping[str, Any] = field(default_factory=dict)  # that filled it, for expressions about its answer
+    values: Mapping[str, Any] = field(default_factory=dict)  # its template's values, for expressions about its response
 
     def __repr__(self) -> str:
-        """Only what holds no secret."""
+        """Shows only parts without secrets."""
         return f"Call({self.endpoint})"
 
 
 def prepare(endpoint: str, request: Request, values: Mapping[str, Any]) -> PreparedRequest:
-    """The request with `values` filled in.
+    """Returns the request with `values` filled in.
 
-    Raises ContractError where the template lacks a value or a value fits no request, UsageError where that value is ours.
+    Raises ContractError where the template lacks a value or a value is invalid, UsageError where that value is ours.
     """
     try:
         return _filled(endpoint, request, values)
     except KeyError as missing:
         name = missing.args[0]
-        raise ContractError(f"{endpoint}: the profile wants a value for `{name}`: {_remedy(name)}") from None
+        raise ContractError(f"{endpoint}: the profile needs a value for `{name}`: {_remedy(name)}") from None
     except _Unfit as unfit:
         kind = UsageError if unfit.name.startswith("params.") else ContractError
-        raise kind(f"{endpoint}: `{unfit.name}` {unfit}; as a part of a path it would address something else") from None
-    except UnicodeEncodeError:  # half characters, such as bytes of the environment that are no UTF-8
-        raise ContractError(f"{endpoint}: a value for the request is not text that UTF-8 can write") from None
+        raise kind(f"{endpoint}: `{unfit.name}` {unfit}; in a path it would address a different resource") from None
+    except UnicodeEncodeError:  # lone surrogates, such as bytes of the environment that are not UTF-8
+        raise ContractError(f"{endpoint}: a value for the request cannot be encoded as UTF-8") from None
 
 
 def _filled(endpoint: str, request: Request, values: Mapping[str, Any]) -> PreparedRequest:
@@ -115,14 +115,14 @@ def _filled(endpoint: str, request: Request, values: Mapping[str, Any]) -> Prepa
 
 
 def _remedy(name: str) -> str:
-    """What to do about a value that is missing."""
+    """Returns the remedy for a missing value."""
     if name == "sync_type":
         return "name the sync, with --sync"
-    return "give it in `params` of the settings" if name.startswith("params.") else "the API did not give it"
+    return "set it in `params` of the settings" if name.startswith("params.") else "the API did not return it"
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The values as a query or form has them: a list gives its key once for each value."""
+    """Returns the values for a query or form: a list repeats its key for each value."""
     return [
         (key, template.as_text(one))
         for key, value in values.items()
@@ -134,7 +134,7 @@ class _Quoted(dict[str, Any]):
     """Values as they stand in a path: quoted, but only those that are asked for. Each is one segment, or refused."""
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value under `key`. Raises _Unfit for one that clients or servers would take out of the path."""
+        """Returns the value under `key`. Raises _Unfit for one that clients or servers would remove from the path."""
         value = super().get(key, default)
         if value is None:
             return None
@@ -142,12 +142,12 @@ class _Quoted(dict[str, Any]):
         if not text:
             raise _Unfit(key, "is empty")
         if _DOTS.search(unquote(unquote(text))):
-            raise _Unfit(key, "holds a segment of dots (`.` or `..`)")
+            raise _Unfit(key, "contains a segment of dots (`.` or `..`)")
         return quote(text, safe="/" if isinstance(value, template.PathText) else "")
 
 
 class _Unfit(ValueError):
-    """A value that no path can hold as one segment."""
+    """A value that cannot be one path segment."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(why)
@@ -155,27 +155,30 @@ class _Unfit(ValueError):
 
 
 def headers_of(response: "httpx.Response") -> dict[str, ExternalText]:
-    """The answer's headers by their lower-case names; one that came several times joined by commas (RFC 9110, 5.3)."""
+    """Returns the response's headers by lower-case name; repeated ones are joined by commas (RFC 9110, 5.3)."""
     found: dict[str, str] = {}
-    for name, value in response.headers.multi_items():  # looking each up, as `items` does, takes a tenth of a request
+    for (
+        name,
+        value,
+    ) in response.headers.multi_items():  # looking each up, as `items` does, takes a tenth of the request's time
         found[name] = f"{found[name]}, {value}" if name in found else value
     return from_outside(found)
 
 
 def from_outside(headers: Mapping[str, str]) -> dict[str, ExternalText]:
-    """Headers with values that are not printed by mistake."""
+    """Headers with values that cannot be printed by mistake."""
     return {name: ExternalText(value) for name, value in headers.items()}
 
 
 def cookies(response: "httpx.Response") -> Mapping[str, str]:
-    """The cookies that an answer sets, by name. They are read for the profile and never sent by themselves."""
+    """Returns the cookies of a response by name. They are read for the profile and never sent from here."""
     if "set-cookie" not in response.headers:
         return {}
     return {one.name: one.value or "" for one in response.cookies.jar}
 
 
 def in_http(answer: Response, profile: RateLimit) -> Response:
-    """The answer with a rate limit told as HTTP tells it (429, Retry-After), however the API spells it (decision 0031)."""
+    """Returns the response with a rate limit in HTTP's form (429, Retry-After), however the API reports it (decision 0031)."""
     if answer.status not in profile.status or not _fits(answer, profile.when):
         return answer
     retry_after = answer.headers.get(profile.retry_after.lower())
@@ -191,5 +194,5 @@ def in_http(answer: Response, profile: RateLimit) -> Response:
 def _fits(answer: Response, when: str | None) -> bool:
     try:
         return when is None or bool(find(answer.body, when))
-    except ContractError:  # another kind of body: not the one that is meant
+    except ContractError:  # another kind of body, so not a rate limit
         return False

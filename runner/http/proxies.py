@@ -1,6 +1,6 @@
-"""Which proxy a request goes through, from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. docs/proxies.md has the rules.
+"""Selects the proxy of a request from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. docs/proxies.md has the rules.
 
-The variables are read here and handed to httpx explicitly: what cannot be understood is a usage error that names the
+The variables are read here and passed to httpx explicitly: an invalid value is a usage error that names the
 variable, and a request to this machine never goes through a proxy.
 """
 # Decision 0096.
@@ -24,18 +24,18 @@ _HOST = re.compile(r"[^\s\x00-\x20\x7f/\\?#@\[\]:*,]+")
 
 
 class Proxy(Frozen):
-    """A proxy and the variable that names it. `url` may hold a password, and is never shown."""
+    """A proxy and the variable that names it. `url` may contain a password and is never shown."""
 
     variable: str
     url: str
 
     def __repr__(self) -> str:
-        """Without the address."""
+        """Omits the address."""
         return f"Proxy({self.variable})"
 
     @property
     def shown(self) -> str:
-        """The variable and the proxy's host and port, for messages."""
+        """Returns the variable and the proxy's host and port, for messages."""
         parts = urlsplit(self.url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return f"the proxy {host}{f':{parts.port}' if parts.port else ''} ({self.variable})"
@@ -48,14 +48,14 @@ class Proxy(Frozen):
 
 
 class Bypass(Frozen):
-    """One entry of NO_PROXY: a host with the names below it, or a network; perhaps one port of it only."""
+    """One entry of NO_PROXY: a host with its subdomains, or a network; optionally with a port."""
 
     host: str | None
     network: "IPv4Network | IPv6Network | None"
     port: int | None
 
     def covers(self, host: str, port: int | None) -> bool:
-        """Whether a request there goes without a proxy."""
+        """Whether a request to that address uses no proxy."""
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:
@@ -64,14 +64,14 @@ class Bypass(Frozen):
 
 
 class Proxies(Frozen):
-    """The proxies by the scheme of the request's URL, and where none is used."""
+    """The proxies by the scheme of the request's URL, and the exceptions."""
 
     by_scheme: Mapping[str, Proxy]
     bypasses: tuple[Bypass, ...] = ()
 
     @classmethod
     def of(cls, environment: Mapping[str, str] | None = None) -> "Proxies":
-        """From the environment. Lower-case names win, as in curl. Raises UsageError naming the variable."""
+        """Reads the environment. Lower-case names have precedence, as in curl. Raises UsageError naming the variable."""
         environment = os.environ if environment is None else environment
         everything = _proxy(environment, "ALL_PROXY")
         found = {scheme: _proxy(environment, f"{scheme.upper()}_PROXY") or everything for scheme in PORTS}
@@ -81,7 +81,7 @@ class Proxies(Frozen):
         return cls(by_scheme, tuple(_bypass(name, entry) for entry in entries if entry))
 
     def through(self, url: str) -> Proxy | None:
-        """The proxy for a request to `url` (valid, http or https); None where it goes there directly."""
+        """Returns the proxy for a request to `url` (valid, http or https); None for a direct connection."""
         parts = urlsplit(url)
         host = (parts.hostname or "").removesuffix(".")
         port = parts.port or PORTS.get(parts.scheme)
@@ -91,7 +91,7 @@ class Proxies(Frozen):
 
 
 def _variable(environment: Mapping[str, str], name: str) -> tuple[str, str]:
-    """The variable's name as it is set, and its value; an empty one is not set."""
+    """Returns the variable's name as it is set, and its value; an empty one counts as not set."""
     name = name.lower() if name.lower() in environment else name
     return name, environment.get(name, "").strip()
 
@@ -103,9 +103,9 @@ def _proxy(environment: Mapping[str, str], variable: str) -> Proxy | None:
     try:
         parts = split_url(value if "://" in value else f"http://{value}", SCHEMES)
     except ValueError:
-        raise UsageError(f"{name}: not a proxy's address; write http://HOST:PORT or socks5h://HOST:PORT") from None
+        raise UsageError(f"{name}: invalid proxy address; write http://HOST:PORT or socks5h://HOST:PORT") from None
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise UsageError(f"{name}: a proxy's address ends after its port; percent-encode /, ? and # in a password")
+        raise UsageError(f"{name}: a proxy address ends after its port; percent-encode /, ? and # in a password")
     if parts.scheme.startswith("socks"):
         _need_socks(name)
     return Proxy(name, parts.geturl())
@@ -130,9 +130,9 @@ def _network(text: str) -> "IPv4Network | IPv6Network | None":
 
 
 def _bypass(variable: str, entry: str) -> Bypass:
-    """One entry: `*`, HOST, .HOST, *.HOST, an address, a network, each perhaps with :PORT; IPv6 with a port in brackets."""
+    """Parses one entry: `*`, HOST, .HOST, *.HOST, an address, a network, each with optional :PORT; IPv6 in brackets then."""
     fault = UsageError(
-        f"{variable}: an entry is no host, address or network; write example.org, .example.org, example.org:8443, "
+        f"{variable}: an entry is not a host, address or network; write example.org, .example.org, example.org:8443, "
         "10.0.0.0/8, [fd00::1]:8443 or *"
     )
     if entry == "*":
@@ -159,5 +159,5 @@ def _address_in(host: str, network: "IPv4Network | IPv6Network") -> bool:
 
     try:
         return ip_address(host.partition("%")[0]) in network
-    except ValueError:  # a name: it is not looked up
+    except ValueError:  # a name: it is not resolved
         return False

@@ -1,4 +1,4 @@
-"""When may a request be sent again, and after how long? One policy, pure, observed through one record.
+"""The retry policy: decides whether a request may be sent again, and when. Pure, observed through one record.
 
 Full jitter after Amazon's "Exponential Backoff And Jitter"; Retry-After after RFC 9110, 10.2.3.
 """
@@ -14,23 +14,23 @@ from runner.external import ExternalText, raw
 from runner.frozen import Frozen
 
 RATE_LIMITED = frozenset({429})
-NOT_TAKEN = frozenset({425, 429, 503})  # the server says it did not take the request up
-MAYBE_TAKEN = frozenset({408, *range(500, 600)}) - NOT_TAKEN  # it may have begun
+NOT_TAKEN = frozenset({425, 429, 503})  # the server says that it did not process the request
+MAYBE_TAKEN = frozenset({408, *range(500, 600)}) - NOT_TAKEN  # the server may have processed it
 FAILURES = (NOT_TAKEN | MAYBE_TAKEN) - RATE_LIMITED
-MAX_RETRY_AFTER = 86_400.0  # a day; more is nonsense, and the deadline ends it sooner anyway
+MAX_RETRY_AFTER = 86_400.0  # a day; more is implausible, and the deadline comes first anyway
 
 
 class Safety(Enum):
-    """What a repeat of a request could do."""
+    """The effect of repeating a request."""
 
-    IDEMPOTENT = "a repeat changes nothing (reads, idempotency keys)"
-    NON_IDEMPOTENT = "a repeat could do the work twice: only again when it was certainly not taken"
+    IDEMPOTENT = "a repeat has no further effect (reads, idempotency keys)"
+    NON_IDEMPOTENT = "a repeat may have its effect twice: retried only when it was certainly not accepted"
 
 
 class Policy(Frozen):
-    """Bounds of retrying one request: tries at most, and random waits in seconds.
+    """Limits of retrying one request: maximum tries, and random waits in seconds.
 
-    A request that never left costs no try for `connect_patience` seconds.
+    For `connect_patience` seconds, a request that was never sent costs no try.
     """
 
     attempts: int = 5
@@ -40,7 +40,7 @@ class Policy(Frozen):
 
 
 def reason(failure: Unreachable | int, safety: Safety) -> str | None:
-    """Why a request that failed so may be tried again (a metric label), or None when it may not."""
+    """Returns why a request that failed in this way may be retried (a metric label), or None when it may not."""
     if isinstance(failure, Unreachable):
         if not failure.sent:
             return "connect"
@@ -53,14 +53,14 @@ def reason(failure: Unreachable | int, safety: Safety) -> str | None:
 
 
 def failure(status: int) -> bool:
-    """Whether the status says that the server fails, rather than that the request is wrong or comes too often."""
+    """Whether the status means that the server fails, not that the request is wrong or too frequent."""
     return status in FAILURES
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait from a Retry-After header: a number or an HTTP date. None for absent or nonsense.
+    """Returns the seconds of a Retry-After header: a number or an HTTP date. None where absent or invalid.
 
-    `now` is the server's time in Unix seconds (its Date header), so that a skewed clock here does no harm.
+    `now` is the server's time in Unix seconds (its Date header), so that a skewed local clock has no effect.
     """
     if value is None:
         return None
@@ -74,14 +74,14 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def retry_after(headers: Mapping[str, ExternalText], received_at: float) -> float | None:
-    """Seconds to wait by an answer's Retry-After (lower-case names), counted from its own Date where it has one."""
+    """Returns the seconds of a response's Retry-After (lower-case names), counted from its own Date where it has one."""
     if "retry-after" not in headers:
         return None
     return parse_retry_after(raw(headers["retry-after"]), http_date(headers.get("date")) or received_at)
 
 
 def http_date(value: ExternalText | str | None) -> float | None:
-    """Unix seconds of an HTTP date (RFC 9110, 5.6.7); None for absent or nonsense."""
+    """Returns the Unix seconds of an HTTP date (RFC 9110, 5.6.7); None where absent or invalid."""
     try:
         moment = parsedate_to_datetime(raw(value or ""))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -92,7 +92,7 @@ def http_date(value: ExternalText | str | None) -> float | None:
 def wait(
     policy: Policy, attempt: int, retry_after: float | None, rng: Callable[[float, float], float] = random.uniform
 ) -> float:
-    """Seconds before try `attempt` + 1: full jitter, and never before what the server `asked` for (plus up to 10 %)."""
+    """Returns the seconds before try `attempt` + 1: full jitter, and at least what the server `asked` for (plus up to 10 %)."""
     jitter = rng(0.0, min(policy.max_wait, policy.wait * 2.0 ** min(attempt - 1, 32)))
     if retry_after is None:
         return jitter

@@ -1,7 +1,7 @@
-"""Responses that are read as they come, not held whole: logs and files. A client with connections of its own.
+"""Streams responses instead of holding them in memory: logs and files. Uses separate connections.
 
-It retries nothing, spends no retry budget and tells nobody that the API is down: what is read with it decides nothing, and
-no poll waits for a connection that a log holds.
+It retries nothing, spends no retry budget and never marks the API as down: its data affects no outcome, and
+no poll waits for a connection that a log uses.
 """
 
 import asyncio
@@ -25,28 +25,28 @@ from runner.http.proxies import Proxy
 if TYPE_CHECKING:
     import httpx
 
-CONNECTIONS = 2  # beside those of `limits.connections`
+CONNECTIONS = 2  # in addition to `limits.connections`
 CONNECT_SECONDS = 10.0
 PIECE = 1 << 16  # bytes of inflated text at once
 JSON_LIMIT = 2 << 20  # bytes of one part of a log, or of one list, that is JSON
 
 
 class Streamed:
-    """A response whose body has not been read: status, headers (lower-case names), then `chunks`."""
+    """A response with an unread body: status, headers (lower-case names), then `chunks`."""
 
     def __init__(
         self, response: "httpx.Response", endpoint: str, idle: float, failed: Callable[[Exception], RunnerError]
     ) -> None:
-        """`idle`: seconds that may pass without a byte. `failed` gives the error for one of httpx."""
+        """`idle`: longest time without a byte, in seconds. `failed` returns the error for an httpx exception."""
         self._failed = failed
         self.status, self.headers = response.status_code, headers_of(response)
         self._response, self._endpoint, self._idle = response, endpoint, idle
-        self.received = 0  # bytes of the body, as they came
+        self.received = 0  # bytes of the body, as received
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body in pieces, without its gzip, never much more at once than the network gives.
+        """Yields the decompressed body in pieces, each limited by what the network delivers at once.
 
-        Raises StrayAnswer for another encoding, Unreachable where no byte comes for too long.
+        Raises StrayAnswer for another encoding, Unreachable where no byte arrives for too long.
         """
         encoding = self.headers.get("content-encoding")
         if body.is_plain(encoding):
@@ -55,7 +55,7 @@ class Streamed:
             return
         if not body.is_gzip(encoding):
             raise StrayAnswer(
-                f"{self._endpoint}: the answer is encoded as `{show(encoding or '', 20)}`, which was not asked for"
+                f"{self._endpoint}: the response is encoded as `{show(encoding or '', 20)}`, which was not requested"
             )
         inflate = zlib.decompressobj(wbits=31)
         try:
@@ -64,14 +64,14 @@ class Streamed:
                     yield inflate.decompress(chunk, PIECE)
                     chunk = inflate.unconsumed_tail
         except zlib.error:
-            raise StrayAnswer(f"{self._endpoint}: the answer is not the gzip it claims to be") from None
+            raise StrayAnswer(f"{self._endpoint}: the response is not valid gzip") from None
         if not inflate.eof:
             raise Unreachable(f"{self._endpoint}: the connection broke within the gzip")
 
     async def _raw(self) -> AsyncIterator[bytes]:
         import httpx
 
-        stream: Any = self._response.stream  # as it comes: httpx's own iterators would unpack it without bounds
+        stream: Any = self._response.stream  # the raw stream: httpx's own iterators would decompress it without bounds
         chunks = aiter(stream)
         while True:
             try:
@@ -80,7 +80,7 @@ class Streamed:
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                raise Unreachable(f"{self._endpoint}: no byte came for {self._idle:g} s") from None
+                raise Unreachable(f"{self._endpoint}: no byte arrived for {self._idle:g} s") from None
             except httpx.HTTPError as error:
                 raise self._failed(error) from None
             self.received += len(chunk)
@@ -100,7 +100,7 @@ class SideClient:
         headers: Mapping[str, str] | None = None,
         proxy: Proxy | None = None,
     ) -> None:
-        """`idle`: seconds that may pass without a byte. Connects when first used."""
+        """`idle`: longest time without a byte, in seconds. Connects on first use."""
         from runner.http.connections import Connections
 
         self._base_url, self._clock, self._idle, self._proxy = base_url, clock, idle, proxy
@@ -113,12 +113,12 @@ class SideClient:
         )
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Closes all connections."""
         await self._connections.close()
 
     @asynccontextmanager
     async def stream(self, call: PreparedRequest, deadline: Deadline, observer: Observer) -> AsyncIterator[Streamed]:
-        """Send `call`; within the block its body is read. Raises Unreachable, DeadlineExceeded or ContractError."""
+        """Sends `call`; its body is read within the block. Raises Unreachable, DeadlineExceeded or ContractError."""
         import httpx
 
         began, code, problem = self._clock.monotonic(), "error", None
@@ -139,7 +139,7 @@ class SideClient:
                 self._refuse(response, call)
                 yield Streamed(response, call.endpoint, self._idle, failed)
         except TimeoutError:
-            problem = f"{call.endpoint}: no whole answer before {deadline.what} ended"
+            problem = f"{call.endpoint}: no complete response before {deadline.what} ended"
             raise DeadlineExceeded(problem) from None
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             problem = str(failed(error))
@@ -158,14 +158,14 @@ class SideClient:
             raise failures.redirected(call.endpoint, response.status_code)
 
     async def fetch(self, call: PreparedRequest, deadline: Deadline, observer: Observer) -> Response:
-        """The whole response, of 2 MiB at most, with its JSON. Raises as `stream` does, and StrayAnswer for a larger one."""
+        """Returns the whole response, at most 2 MiB, with its JSON. Raises as `stream` does, and StrayAnswer for a larger one."""
         sent_at, left_at = self._clock.time(), self._clock.monotonic()
         content = bytearray()
         async with self.stream(call, deadline, observer) as answer:
             async for chunk in answer.chunks():
                 content += chunk
                 if len(content) > JSON_LIMIT:
-                    raise StrayAnswer(f"{call.endpoint}: the answer is larger than {JSON_LIMIT >> 20} MiB")
+                    raise StrayAnswer(f"{call.endpoint}: the response is larger than {JSON_LIMIT >> 20} MiB")
         value, is_json = body.decoded(bytes(content), call.endpoint)
         text = "" if is_json else content[:4096].decode(errors="replace")
         received_at = self._clock.time()

@@ -1,4 +1,4 @@
-"""How often a request is sent: again after what a retry can mend, within the policy, the run's budget and the deadline."""
+"""Runs the tries of a request: retries what can succeed, within the policy, the run's budget and the deadline."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,16 +12,16 @@ from runner.http.budget import Budget
 from runner.http.messages import Response
 from runner.http.retry import Policy
 
-CONNECT_PAUSE = 5.0  # at most, between two tries to reach a server to which there is no way
+CONNECT_PAUSE = 5.0  # at most, between two tries to connect to an unreachable server
 Why = Callable[[Unreachable | int], str | None]  # the reason to try again after a failure or status, or None
-Once = Callable[[int], Awaitable[Response]]  # sends the request; gets the number of the try, from 1
+Once = Callable[[int], Awaitable[Response]]  # sends the request; receives the number of the try, from 1
 
 
 class Tries:
-    """Sends requests as often as it takes, for one client."""
+    """Sends requests with retries, for one client."""
 
     def __init__(self, clock: Clock, policy: Policy, budget: Budget) -> None:
-        """`budget` is the store of retries that all requests share."""
+        """`budget` is the retry budget that all requests share."""
         self._clock, self._policy, self._budget = clock, policy, budget
 
     async def repeat(
@@ -33,7 +33,7 @@ class Tries:
         deadline: Deadline,
         observer: Observer,
     ) -> Response:
-        """Do `once` (it gets the number of the try, from 1) as often as `why` gives a reason and the policy allows.
+        """Calls `once` (with the number of the try, from 1) while `why` returns a reason and the policy allows.
 
         Raises as `Client.send` does.
         """
@@ -54,7 +54,7 @@ class Tries:
         return await self._again(endpoint, first, once, why, deadline, observer)
 
     def _patient(self, endpoint: str, once: Once, until: Deadline, observer: Observer) -> Once:
-        """`once`, repeated `until` there is a way to the server. It costs neither a try nor budget, and is told once."""
+        """Repeats `once` `until` the server can be reached. Costs neither a try nor budget, and is reported once."""
 
         async def patient(attempt: int) -> Response:
             tries = 0
@@ -75,7 +75,7 @@ class Tries:
     async def _again(
         self, endpoint: str, first: Response | Unreachable, once: Once, why: Why, deadline: Deadline, observer: Observer
     ) -> Response:
-        """The further tries, after the first ended as told: few requests come so far, and most runs load no tenacity."""
+        """Runs the further tries after the first failed: most runs never get here, and so do not load tenacity."""
         import tenacity
 
         further = _Further(self._policy, self._budget, first, once)
@@ -89,8 +89,8 @@ class Tries:
         )
         answer: Response = await tries(further.next)
         if why(answer.status):
-            told = f"{endpoint}: the API kept answering {answer.status} in {further.attempt} tries{further.spent}"
-            raise Unreachable(told, sent=False)
+            message = f"{endpoint}: the API kept answering {answer.status} in {further.attempt} tries{further.spent}"
+            raise Unreachable(message, sent=False)
         return answer
 
 
@@ -104,7 +104,7 @@ class _Further:
         self.spent = ""
 
     async def next(self) -> Response:
-        """The next try; of the first only how it ended."""
+        """Runs the next try; of the first, only returns its result."""
         self.attempt += 1
         if self.attempt > 1:
             return await self._once(self.attempt)
@@ -113,27 +113,27 @@ class _Further:
         return self._first
 
     def stop(self, state: Any) -> bool:
-        """An API that says when to come back is not failing: such an answer costs no try, only budget."""
+        """Whether the API said when to retry: it is then not failing, so the response costs no try, only budget."""
         self._unasked += _retry_after(state) is None
         if self._unasked < self._policy.attempts and not self._budget.spend():
-            self.spent = "; the run's retries are spent, the API is down or struggles"
+            self.spent = "; the run's retry budget is exhausted: the API is down or overloaded"
         return bool(self.spent) or self._unasked >= self._policy.attempts
 
 
 def _announce(state: Any, endpoint: str, why: Why, deadline: Deadline, observer: Observer) -> None:
-    """Tell of the wait before the next try; end the tries where the deadline comes first."""
+    """Reports the wait before the next try; ends the tries where the deadline comes first."""
     seconds = state.upcoming_sleep
     reason = _retry_reason(state, why) or ""
     if seconds >= deadline.remaining:
         raise DeadlineExceeded(
             f"{endpoint}: {deadline.what} ends in {deadline.remaining:.1f} s, before the next try "
-            f"({reason}; it would come in {seconds:.1f} s)"
+            f"({reason}; it is due in {seconds:.1f} s)"
         )
     observer.emit(events.RetryScheduled(endpoint, reason, state.attempt_number, round(seconds, 3)))
 
 
 def _retry_after(state: Any) -> float | None:
-    """Seconds that the last answer asked to wait; None where none came or it does not say."""
+    """Returns the seconds that the last response asked to wait; None where there is none."""
     return None if state.outcome.failed else state.outcome.result().retry_after
 
 

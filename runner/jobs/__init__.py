@@ -1,1 +1,1 @@
-"""Sync jobs: plan, trigger or adopt, poll, cancel, outcome."""
+"""Sync jobs: plan, trigger, adopt, poll, cancel, outcome."""

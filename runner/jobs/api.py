@@ -1,4 +1,4 @@
-"""Jobs over the wire, in the profile's spelling: trigger, poll, list, cancel."""
+"""The job requests of one API, built from its profile: trigger, poll, list, cancel."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -30,31 +30,31 @@ from runner.profile.extraction import structure, text
 from runner.profile.listings import Listing
 from runner.profile.models import Jobs, Request
 
-OLDER_SECONDS = 3600.0  # listings are read until they show jobs that are older than a trigger by so much
-REFUSED_BY_VALUE = frozenset({400, 404, 422})  # what the settings name is unknown to the API, or not to its liking
+OLDER_SECONDS = 3600.0  # listings are read until they show jobs that are this much older than a trigger
+REFUSED_BY_VALUE = frozenset({400, 404, 422})  # the API does not know or accept a value of the settings
 
 
 class JobMissing(ContractError):
-    """The API says in its own words that it has no such job."""
+    """The API says that it has no such job."""
 
 
 class JobForgotten(Unreachable):
-    """The API does not know a job that may go on all the same (`missing_is_gone: false`)."""
+    """The API does not know a job that may still be running (`missing_is_gone: false`)."""
 
 
 class JobReplaced(ContractError):
-    """The API, which shows its newest job alone, shows another one than ours by now."""
+    """The API shows only its newest job, which is no longer ours."""
 
 
 class Conflict(Frozen):
-    """The API says that such a job is running already; `job_id` where it tells which, and its own `words`."""
+    """The API says that such a job already runs; `job_id` where it names the job, and its own `words`."""
 
     job_id: ExternalText | None
     words: str = ""
 
 
 class JobApi:
-    """The job side of one account at one API."""
+    """The job requests of one account at one API."""
 
     def __init__(
         self,
@@ -69,21 +69,21 @@ class JobApi:
         self._requests = requests or JobRequests(client, profile, provider, account, params, Rights())
         self._client, self._profile, self._provider = client, profile, provider
         self._account, self._params = account, params
-        self.last: Response | None = None  # the status that showed the job's end, where results are read out of it
-        self._told: set[str] = set()  # what listings lack, so that it is told once
+        self.last: Response | None = None  # the status response that showed the job's end, if results are read from it
+        self._reported: set[str] = set()  # gaps of listings that are already reported
 
     def about(self, sync: PlannedSync) -> "JobApi":
-        """The same API, asked about one sync with its parameters."""
+        """Returns the same API for one sync with its parameters."""
         requests = self._requests.about(sync)
         return JobApi(self._client, self._profile, self._provider, self._account, self._params, requests)
 
     def listen(self, on_response: Callable[[str, Response], None]) -> None:
-        """Have every answer told to `heard` with its endpoint, those of the login too."""
+        """Passes every response with its endpoint to `heard`, including those of the login."""
         self._client.on_response = on_response
 
     @property
     def profile(self) -> Jobs:
-        """What the profile says of jobs, for deciding what can be asked."""
+        """What the profile says about jobs, to decide which requests are possible."""
         return self._profile.jobs
 
     async def signed(
@@ -95,23 +95,23 @@ class JobApi:
         deadline: Deadline,
         observer: Observer,
     ) -> PreparedRequest:
-        """A request about `job`, with the values of the job, `more` values and the session in use."""
+        """Returns a request about `job`, with the job's values, `more` values and the current session."""
         values = {**await self._requests.values(deadline, observer, job), **more}
         return await self._requests.signed(endpoint, request, values, deadline, observer)
 
     async def values(self, job: SyncJob, deadline: Deadline, observer: Observer) -> Mapping[str, Any]:
-        """What requests and expressions about `job` may name."""
+        """Returns the values for requests and expressions about `job`."""
         return await self._requests.values(deadline, observer, job)
 
     async def ask(
         self, endpoint: str, request: Request, job: SyncJob, deadline: Deadline, observer: Observer
     ) -> Response:
-        """The answer to another request about `job`, sent once."""
+        """Returns the response to another request about `job`, sent once."""
         values = await self._requests.values(deadline, observer, job)
         return await self._requests.read(endpoint, request, values, deadline, observer)
 
     async def trigger(self, sync: PlannedSync, key: str, deadline: Deadline, observer: Observer) -> SyncJob | Conflict:
-        """Ask for a job. Where the answer was lost or cannot be read, the error's `sent` says that it may be taken."""
+        """Triggers a job. Where the response was lost or is unreadable, the error's `sent` says that it may be accepted."""
         trigger = self.profile.trigger
         values = await self._requests.values(deadline, observer) | {
             "start_date": sync.start_date,
@@ -119,7 +119,7 @@ class JobApi:
             "force_full": sync.force_full,
             "idempotency_key": key,
         }
-        # Even with a key only what was certainly not taken is sent again here; `decide` says what comes of the rest.
+        # Even with a key, only a trigger that was certainly not accepted is retried here; `decide` handles the rest.
         answer = await self._requests.send(
             "trigger",
             trigger.request,
@@ -143,20 +143,20 @@ class JobApi:
         if (taken or answer.status in retry.MAYBE_TAKEN) and not self._requests.refused_by_name(answer):
             without = "" if answer.is_json else " without JSON"
             raise Unreachable(f"trigger: the API answered {answer.status}{without}", retry_after=answer.retry_after)
-        if answer.is_page and isinstance(refused, StrayAnswer):  # of a gate or firewall, which has let nothing through
-            raise Unreachable(f"trigger: {answer.status} came with a page of HTML, not from the API", sent=False)
+        if answer.is_page and isinstance(refused, StrayAnswer):  # from a gateway or firewall, which blocked the request
+            raise Unreachable(f"trigger: {answer.status} came with an HTML page, not from the API", sent=False)
         if answer.status in REFUSED_BY_VALUE and answer.is_json and not isinstance(refused, PermissionMissing):
             raise UsageError(f"syncs.{sync.name}: {refused}; check the sync's type, dates and parameters")
         raise refused
 
     @property
     def _id_beside_body(self) -> bool:
-        """Whether the trigger's answer is understood without its body."""
+        """Whether the trigger's response is understood without its body."""
         sources = self.profile.trigger.job_id or ()
         return self.profile.single is not None or any(source.body is None for source in sources)
 
     def _begun(self, answer: Response, sync: PlannedSync, key: str, values: Mapping[str, Any]) -> SyncJob:
-        """The job that an accepted trigger has begun."""
+        """Returns the job that an accepted trigger started."""
         trigger = self.profile.trigger
         found = key if self.profile.single else text(answer, trigger.job_id, values)
         shown = find(answer.body, trigger.job, values)
@@ -167,7 +167,7 @@ class JobApi:
         return replace(job, sync_type=job.sync_type or sync.sync_type, carried=kept, begun_at=answer.left_at)
 
     async def poll(self, job: SyncJob, deadline: Deadline, observer: Observer, *, sure: bool = True) -> SyncJob:
-        """The job as it is now; asked for once. `sure`: we know that there is, or was, such a job.
+        """Polls the job once. `sure`: it is known that there is, or was, such a job.
 
         Raises JobMissing or JobReplaced where the API says so, or RunnerErrors.
         """
@@ -176,16 +176,16 @@ class JobApi:
         answer = await self._requests.read("status", poll.request, values, deadline, observer, poll.missing)
         if extraction.tells(poll.missing, answer, values):
             said = self._requests.words(answer)
-            told = f"{answer.status}: {said}" if said else str(answer.status)
-            raise self._missing(job, told)
+            reported = f"{answer.status}: {said}" if said else str(answer.status)
+            raise self._missing(job, reported)
         if not sure and extraction.tells(poll.unsure, answer, values):
             raise JobMissing(
-                f"status: the API answers so of jobs that it never had too, and this runner has started no job "
+                f"status: the API responds the same for jobs that never existed, and this runner has started no job "
                 f"{show(job.job_id, 80)}"
             )
         found = self._shown(self._requests.body("status", answer, poll.accepted, values), values)
         if extraction.idle(self.profile, found):
-            if job.status is JobStatus.PENDING:  # taken, and not begun
+            if job.status is JobStatus.PENDING:  # accepted, not started
                 return replace(job, poll_after=answer.retry_after)
             found = None
         if found is None:
@@ -200,36 +200,37 @@ class JobApi:
         )  # fmt: skip
 
     def _shown(self, body: JSON, values: Mapping[str, Any]) -> JSON:
-        """The job's own object; None where the answer says that there is none. Raises ContractError for another shape."""
+        """Returns the job's own object; None where the response says that there is none. Raises ContractError for
+        another shape."""
         place = self.profile.status.job
         found = find(body, place, values)
         if found is None and not says_nothing(body, place):
             raise ContractError(f"status: nothing at `{place}` (shape: {shape(body)})")
         return found
 
-    def _missing(self, job: SyncJob, told: str) -> RunnerError:
-        said = f"status: the API does not know job {show(job.job_id, 80)} ({told})"
+    def _missing(self, job: SyncJob, reported: str) -> RunnerError:
+        said = f"status: the API does not know job {show(job.job_id, 80)} ({reported})"
         return JobMissing(said) if self.profile.status.missing_is_gone else JobForgotten(said)
 
     @property
     def _asked_by_id(self) -> bool:
-        """Whether a job is asked for by its id: an answer about another one is then a mistake, not a successor."""
+        """Whether a job is requested by its id: a response about another one is then a mistake, not a successor."""
         request = self.profile.status.request.model_dump(by_alias=True, exclude_none=True)
         return any(name == "job_id" for name, *_ in template.names(request))
 
     def _check_same(self, asked: SyncJob, now: SyncJob) -> None:
-        """Raises JobReplaced where the answer is about another job."""
+        """Raises JobReplaced where the response is about another job."""
         if now.job_id != asked.job_id:
-            told = f"asked for job {show(asked.job_id, 80)}, the API answered with job {show(now.job_id, 80)}"
-            raise ContractError(told) if self._asked_by_id else JobReplaced(told)
+            text = f"requested job {show(asked.job_id, 80)}, the API answered with job {show(now.job_id, 80)}"
+            raise ContractError(text) if self._asked_by_id else JobReplaced(text)
         if self.profile.single and now.sync_type not in (None, asked.sync_type):
             raise JobReplaced(
-                f"status: the API shows a job of type {show(now.sync_type, 80)} now; how that of type "
-                f"{show(asked.sync_type or 'unknown', 80)} ended it does not tell: look there before you run it again"
+                f"status: the API now shows a job of type {show(now.sync_type, 80)}; it does not report how the job of type "
+                f"{show(asked.sync_type or 'unknown', 80)} ended: check there before you run it again"
             )
 
     async def newest(self, name: str, deadline: Deadline, observer: Observer) -> SyncJob | None:
-        """What an API of one job at a time shows, called `name`; None where it shows that there is no job."""
+        """Polls an API that runs one job at a time, under the id `name`; None where it shows no job."""
         poll = self.profile.status
         values = await self._requests.values(deadline, observer)
         answer = await self._requests.read("status", poll.request, values, deadline, observer, poll.missing)
@@ -243,9 +244,9 @@ class JobApi:
     async def listed(
         self, sync_type: str, deadline: Deadline, observer: Observer, since: float | None = None
     ) -> Listed | None:
-        """The jobs of that type and of this user, newest first; None where the API has no listing.
+        """Lists this user's jobs of that type, newest first; None where the API has no listing.
 
-        Pages are read until they show jobs that started well before `since` (Unix seconds, our clock).
+        Reads pages until they show jobs that started well before `since` (Unix seconds, our clock).
         """
         listing = self.profile.running
         if listing is None:
@@ -260,7 +261,7 @@ class JobApi:
         return listed.only(lambda job: job.sync_type in (sync_type, None) and self._mine(job))
 
     async def with_key(self, key: str, deadline: Deadline, observer: Observer) -> Listed | None:
-        """The jobs that hold our key, whoever is told as their user; None where the API cannot tell."""
+        """Lists the jobs with our key, whatever user they report; None where the API does not support it."""
         listing = self.profile.by_key
         if listing is None:
             return None
@@ -268,26 +269,24 @@ class JobApi:
         return await self._read_list(listing, values, None, bool, deadline, observer)
 
     def _mine(self, job: SyncJob) -> bool:
-        """Whether the job is this user's, as far as both are told."""
+        """Whether the job is this user's, as far as both are known."""
         return None in (job.user_id, self._requests.user_id) or job.user_id == self._requests.user_id
 
     @property
     def skew(self) -> float | None:
-        """Seconds that the server's clock is ahead of ours; None where no two of its answers agree."""
+        """Seconds that the server's clock is ahead of ours; None where no two responses agree."""
         return self._client.server_time.skew
 
     @property
     def budget(self) -> Budget:
-        """The retries that are left to the run."""
+        """The remaining retries of the run."""
         return self._client.budget
 
     async def recent(self, limit: int, deadline: Deadline, observer: Observer) -> list[SyncJob]:
-        """The newest jobs. Raises ContractError where the profile has no listing."""
+        """Lists the newest jobs. Raises ContractError where the profile has no listing."""
         listing = self.profile.recent
         if listing is None:
-            raise ContractError(
-                "list: this profile has no listing of jobs; `status --offline` shows what the runner remembers"
-            )
+            raise ContractError("list: this profile has no listing of jobs; `status --offline` shows the stored state")
         values = {"limit": limit, **self._requests.constant(None, complete=False)}
         listed = await self._read_list(
             listing, values, Safety.IDEMPOTENT, lambda jobs: len(jobs) >= limit, deadline, observer
@@ -295,10 +294,10 @@ class JobApi:
         return list(listed.jobs[:limit])
 
     async def cancel(self, job: SyncJob, deadline: Deadline, observer: Observer) -> SyncJob | None:
-        """Ask for the job's end; the job as the API then has it, None where it does not say. Raises ContractError."""
+        """Requests a cancel. Returns the job as the API then reports it, None where it does not. Raises ContractError."""
         cancel = self.profile.cancel
         if cancel is None:
-            raise ContractError("cancel: this profile has no way to cancel a job")
+            raise ContractError("cancel: this profile has no cancel request")
         values = await self._requests.values(deadline, observer, job)
         for lookup in cancel.lookups:
             values |= await self._requests.look_up(lookup, values, deadline, observer)
@@ -312,7 +311,7 @@ class JobApi:
             raise refused
         if cancel.job is None or not answer.is_json:
             return None
-        with suppress(ContractError):  # it was taken: the poll that follows tells what came of it
+        with suppress(ContractError):  # it was accepted: the next poll shows the result
             return extraction.job(self.profile, find(answer.body, cancel.job, values), job_id=job.job_id.raw)
         return None
 
@@ -325,7 +324,7 @@ class JobApi:
         deadline: Deadline,
         observer: Observer,
     ) -> Listed:
-        """The pages that are needed; what they lack is told once. `safety` None: without retries."""
+        """Reads the needed pages; reports each gap once. `safety` None: without retries."""
 
         async def ask(page: NextPage) -> tuple[NextPage, Response]:
             request, filled = listing.request, {**values, **page.values}
@@ -343,8 +342,8 @@ class JobApi:
         base_path = urlsplit(self._client.address).path
         listed = await read_pages(Reading(self.profile, listing, enough, values), base_path, ask)
         for lack in ("partial", "skipped"):
-            told = getattr(listed, lack)
-            if told is not None and lack not in self._told:
-                self._told.add(lack)
-                observer.emit(events.ListIncomplete(told))
+            gap = getattr(listed, lack)
+            if gap is not None and lack not in self._reported:
+                self._reported.add(lack)
+                observer.emit(events.ListIncomplete(gap))
         return listed

@@ -1,6 +1,6 @@
-"""Where a file goes that an API names: below its directory, or nowhere. No link is followed on the way.
+"""Maps a file name from the API to a path below its directory, or refuses it. Follows no link.
 
-The parts are opened one by one from the directory's descriptor, so that a link that appears meanwhile is refused too.
+The parts are opened one by one from the directory's descriptor, so a link that appears later is refused too.
 """
 
 import os
@@ -15,7 +15,7 @@ from runner.external import show
 from runner.jobs.log_files import opened_directory
 
 MOST_PARTS = 16
-LONGEST_PART = 200  # bytes; file systems take 255, and a temporary name is longer
+LONGEST_PART = 200  # bytes; file systems accept 255, and a temporary name is longer
 LONGEST = 1024
 MODE = 0o640
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file: names of devices, with any extension
@@ -23,7 +23,7 @@ _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """The parts of a file's path. Raises ContractError for a path that might lead elsewhere, or to no plain file."""
+    """Returns the parts of a file's path. Raises ContractError for a path that may lead elsewhere, or to no regular file."""
     why = _unfit(name)
     if why:
         raise ContractError(f"the file name `{show(name, 120)}` {why}; it is not downloaded")
@@ -56,14 +56,14 @@ def _unfit_part(part: str) -> str | None:
 
 
 class Target:
-    """A file that is being written beside its place, and put there at the end."""
+    """A file that is written next to its final path and then moved there."""
 
     def __init__(self, directory: Path, parts: tuple[str, ...]) -> None:
-        """Make its directories and an empty temporary file. Raises UsageError for links on the way and full disks."""
+        """Creates its directories and an empty temporary file. Raises UsageError for links on the path and full disks."""
         self.path = directory.joinpath(*parts)
         self._name = parts[-1]
         self._temporary = f".{secrets.token_hex(6)}.part"
-        with _told(self.path):
+        with _write_errors(self.path):
             self._folder = _walked(directory, parts[:-1])
             try:
                 _refuse_other(self._folder, self._name)
@@ -75,25 +75,25 @@ class Target:
 
     def write(self, chunk: bytes) -> None:
         """Add to the file. Raises UsageError."""
-        with _told(self.path):
+        with _write_errors(self.path):
             self.file.write(chunk)
 
     def restart(self) -> None:
-        """Begin again with an empty file. Raises UsageError."""
-        with _told(self.path):
+        """Restarts with an empty file. Raises UsageError."""
+        with _write_errors(self.path):
             self.file.seek(0)
             self.file.truncate()
 
     def keep(self) -> None:
-        """Put the whole file into its place. Raises UsageError."""
-        with _told(self.path):
+        """Moves the complete file to its path. Raises UsageError."""
+        with _write_errors(self.path):
             self.file.flush()
             os.fsync(self.file.fileno())
             _refuse_other(self._folder, self._name)
             os.replace(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
     def close(self) -> None:
-        """Close all; what was not kept is taken away."""
+        """Closes everything; removes what was not kept."""
         with suppress(OSError):
             self.file.close()
         with suppress(OSError):
@@ -102,7 +102,7 @@ class Target:
 
 
 def _walked(directory: Path, parts: tuple[str, ...]) -> int:
-    """The last directory as a descriptor; each is made where it is missing. Raises OSError."""
+    """Opens the last directory as a descriptor; creates missing ones. Raises OSError."""
     folder = opened_directory(directory)
     for part in parts:
         try:
@@ -116,23 +116,21 @@ def _walked(directory: Path, parts: tuple[str, ...]) -> int:
 
 
 def _refuse_other(folder: int, name: str) -> None:
-    """Raises UsageError where something other than a regular file stands in the place."""
+    """Raises UsageError where something other than a regular file is at the path."""
     import stat
 
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise UsageError(
-                f"artifacts.dir: {show(name, 120)}: a link, a directory or a device stands there; take it away"
-            )
+            raise UsageError(f"artifacts.dir: {show(name, 120)}: a link, a directory or a device is there; remove it")
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         why = (
-            "a link or a file stands in the place of a directory"
+            "a link or a file is in the place of a directory"
             if isinstance(error, NotADirectoryError)
             else error.strerror
         )

@@ -1,4 +1,4 @@
-"""The files behind a job: listed, chosen, downloaded one after the other. A file that is not to be had changes no outcome."""
+"""Lists, selects and downloads the files of a job, one at a time. A file that cannot be downloaded changes no outcome."""
 
 import uuid
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from runner.state.file_worker import FileWorker
 
 
 class ListedFile(Frozen):
-    """One file as the API lists it."""
+    """One file of the API's listing."""
 
     name: str
     size: int | None = None
@@ -46,13 +46,13 @@ class JobFiles:
         job: SyncJob,
         observer: Observer,
     ) -> None:
-        """Nothing is sent yet."""
+        """Sends nothing yet."""
         self._artifacts, self._settings, self._shared = artifacts, policy.artifacts, shared
         self._client, self._sync, self._job, self._observer = policy.client(), sync, job, observer
         self._worker = FileWorker()
 
     async def download(self, deadline: Deadline) -> tuple[Artifact, ...]:
-        """Every file that is wanted: where it is now, or why it is not here."""
+        """Downloads every selected file; returns where each is, or why it is missing."""
         until = Deadline.after(self._shared.clock, self._settings.timeout, "artifacts.timeout").min(deadline)
         found: list[Artifact] = []
         try:
@@ -85,7 +85,9 @@ class JobFiles:
             return []
         found = find(answer.body, listing.list_, call.values) if answer.status in listing.accepted else None
         if not isinstance(found, list):
-            raise ContractError(f"artifacts: no list of files came ({answer.status}, shape: {shape(answer.body)})")
+            raise ContractError(
+                f"artifacts: the response has no list of files ({answer.status}, shape: {shape(answer.body)})"
+            )
         return [self._entry(one, call.values) for one in found]
 
     def _entry(self, entry: JSON, values: Mapping[str, Any]) -> ListedFile:
@@ -95,8 +97,8 @@ class JobFiles:
         if not isinstance(name, str):
             raise ContractError(f"artifacts: no file name at `{listing.name}` (shape: {shape(entry)})")
         carried = {key: find(entry, place, values) for key, place in listing.carry.items()}
-        told = size if isinstance(size, int) and not isinstance(size, bool) else None
-        return ListedFile(name, told, sha256 if isinstance(sha256, str) and sha256 else None, carried)
+        known_size = size if isinstance(size, int) and not isinstance(size, bool) else None
+        return ListedFile(name, known_size, sha256 if isinstance(sha256, str) and sha256 else None, carried)
 
     async def _one(self, file: ListedFile, limit: int, until: Deadline) -> Artifact:
         began = self._shared.clock.monotonic()
@@ -129,7 +131,7 @@ class JobFiles:
             target.close()
 
     async def _call(self, file: ListedFile, until: Deadline) -> PreparedRequest:
-        """The request for the file. Its path goes in last, since its slashes stay slashes; each part of it was checked."""
+        """Returns the request for the file. Its path is inserted last, since its slashes stay slashes; each part was checked."""
         mark = uuid.uuid4().hex
         more: dict[str, Any] = {**file.carried, "file": mark}
         call = await self._shared.api.signed(

@@ -1,4 +1,4 @@
-"""When a rule of the machine holds, and how long it waits. Pure; the names of the conditions stand in docs/architecture.md."""
+"""The conditions and pauses of the state machine's rules. Pure; docs/architecture.md names the conditions."""
 
 from dataclasses import replace
 
@@ -18,17 +18,17 @@ from runner.jobs.states import (
 )
 from runner.models import JobStatus
 
-LOST_ANSWERS = 3  # triggers with one key whose answers may be lost before their job is looked for
-FORGET_SECONDS = 3600.0  # after that an intent that nothing shows is closed
-YOUNG_SECONDS = 60.0  # an intent younger than that: its job may be listed late
-MISSING_SECONDS = 10.0  # an API may list a job late, and forget it while it starts: only then is it gone
-MISFITS = 3  # answers in a row that do not fit the profile, before it is said not to fit
-UNSEEN_PAUSES = (0.2, 1.0)  # before a trigger goes out again that was refused for a job that nothing shows
+LOST_ANSWERS = 3  # lost responses to triggers with one key before their job is searched
+FORGET_SECONDS = 3600.0  # after that, an intent without a visible job is closed
+YOUNG_SECONDS = 60.0  # the job of a younger intent may be listed late
+MISSING_SECONDS = 10.0  # an API may list a job late or omit it while it starts: only after this time is it gone
+MISFITS = 3  # misfitting responses in a row before the profile is reported as not fitting
+UNSEEN_PAUSES = (0.2, 1.0)  # before a trigger is resent that was refused because of a job that is not visible
 LATE_PAUSES = (0.5, 1.0, 2.0, 4.0)  # between searches for the job of a trigger in doubt: an API may list it late
-BUSY_SECONDS = 1.0  # between two polls while another job runs, and for which its end is left to be seen
+BUSY_SECONDS = 1.0  # between two polls while another job runs, and how long its end stays visible
 STEP_SECONDS = 0.2  # between two polls when the sync is stopped
 AGAIN_SECONDS = 1.0  # between two polls of a job that the API does not know
-BACK_OFF = 0.2  # after the first poll without a good answer; doubles with each further one
+BACK_OFF = 0.2  # after the first failed poll; doubles with each further one
 MAX_BACK_OFF = 10.0
 
 
@@ -97,12 +97,12 @@ def ours_ended(_state: State, event: Found, _facts: Facts) -> bool:
 
 
 def ours_after_a_loss(state: State, event: Found, facts: Facts) -> bool:
-    """By its times. Where the API tells our key, a refusal means another's job: ours is had by sending the key again."""
+    """Whether times identify the job. Where the API knows our key, a refusal means another's job: a resend with it finds ours."""
     return state.lost > 0 and event.ours is not None and not keyed(facts)
 
 
 def keyed(facts: Facts) -> bool:
-    """A repeat with our key brings the first answer again."""
+    """A repeat with our key returns the first response again."""
     return facts.key_seconds > 0 and not facts.names_job
 
 
@@ -115,7 +115,7 @@ def one_runs(_state: State, event: Found, _facts: Facts) -> bool:
 
 
 def cannot_be_told_apart_and_young_or_runs(state: State, event: Found, _facts: Facts) -> bool:
-    """There is a job that may be ours; an old intent is given up when none of the listed jobs runs."""
+    """A job may be ours; an old intent is given up when none of the listed jobs runs."""
     young = event.at - state.since < FORGET_SECONDS
     return event.doubtful and (young or event.running is not None)
 
@@ -125,7 +125,7 @@ def looks_left(state: State, _event: Event, _facts: Facts) -> bool:
 
 
 def repeatable(state: State, _event: Event, facts: Facts) -> bool:
-    """A repeat of the trigger is told by its key, or by the name of its job."""
+    """A repeat of the trigger is recognised by its key or by its job's name."""
     return facts.key_seconds > 0 and state.lost < LOST_ANSWERS
 
 
@@ -142,7 +142,7 @@ def listing(_state: State, _event: Event, facts: Facts) -> bool:
 
 
 def the_name_is_ours(state: State, _event: Event, facts: Facts) -> bool:
-    """We name the job, and a trigger with that name may have been taken."""
+    """We name the job, and a trigger with that name may have been accepted."""
     return facts.names_job and (state.lost > 0 or state.earlier)
 
 
@@ -155,7 +155,7 @@ def refused_few_times(state: State, _event: Event, _facts: Facts) -> bool:
 
 
 def ours_by_identity(state: State, event: Seen, facts: Facts) -> bool:
-    """The job has the name that we gave it, or the times of a trigger of ours whose answer was lost."""
+    """The job has the name that we gave it, or the times of a trigger of ours whose response was lost."""
     if event.job is None:
         return False
     by_times = state.lost > 0 and event.of_trigger and not keyed(facts)
@@ -163,7 +163,7 @@ def ours_by_identity(state: State, event: Seen, facts: Facts) -> bool:
 
 
 def patient(state: State, event: Event, facts: Facts) -> bool:
-    """The last good answer is not too long ago."""
+    """The last good response is recent enough."""
     return event.at - state.good_at < facts.patience
 
 
@@ -179,7 +179,7 @@ def perhaps_late(state: State, event: Event, facts: Facts) -> bool:
 
 
 def reached(state: State, _event: Event, _facts: Facts) -> bool:
-    """The API, or something in its place, answered."""
+    """The API, or something in its place, responded."""
     return not isinstance(state.problem, Unreachable) or state.problem.sent
 
 
@@ -210,12 +210,12 @@ def of_our_type(_state: State, event: Seen, facts: Facts) -> bool:
 
 
 def may_be_ours(_state: State, event: Seen, facts: Facts) -> bool:
-    """It runs, and its type is ours or not told."""
+    """It runs, and its type is ours or not stated."""
     return runs(_state, event, facts) and event.job is not None and event.job.sync_type in (None, facts.sync_type)
 
 
 def ended_since_the_trigger(state: State, event: Seen, facts: Facts) -> bool:
-    """What the status shows has ended, and differs from what it showed before."""
+    """The job in the status has ended, and differs from the earlier one."""
     job = event.job
     if job is None or job.sync_type not in (None, facts.sync_type):
         return False
@@ -227,12 +227,12 @@ def nothing_shows_now_or_before(state: State, event: Seen, _facts: Facts) -> boo
 
 
 def another_jobs(_state: State, event: Seen, _facts: Facts) -> bool:
-    """No job is shown, or one that by its type or start is not the ledger's."""
+    """No job is shown, or one that is not the ledger's by its type or start."""
     return event.job is None or not event.of_trigger
 
 
 def just_busy(state: State, _event: Event, _facts: Facts) -> bool:
-    """A job runs, or ran at the poll before."""
+    """A job runs, or ran at the previous poll."""
     return state.linger > 0
 
 
@@ -261,11 +261,11 @@ def ours_and_may_cancel(state: State, event: Found, facts: Facts) -> bool:
 
 
 def has_ended(state: State, _event: Event, _facts: Facts) -> bool:
-    """The job as it is now known."""
+    """The job as it is currently known."""
     return state.job is not None and state.job.status.terminal
 
 
-# Pauses in seconds; None: what the pace of the job asks for.
+# Pauses in seconds; None: as the pace of the job requires.
 
 
 def at_once(_state: State, _event: Event) -> float | None:
@@ -277,7 +277,7 @@ def by_pace(_state: State, _event: Event) -> float | None:
 
 
 def back_off(state: State, event: Event) -> float | None:
-    """Doubling, and never before what the API asks for."""
+    """Doubles, and never ends before the time that the API asks for."""
     asked_for = event.pause if isinstance(event, Unclear) else 0.0
     return max(asked_for, min(MAX_BACK_OFF, BACK_OFF * 2.0 ** min(state.failures - 1, 10)))
 

@@ -1,4 +1,4 @@
-"""What the syncs of one account share. Data only."""
+"""Data that the syncs of one account share."""
 
 import asyncio
 import uuid
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PollPolicy(Frozen):
-    """How jobs are watched and tried again. Times in seconds."""
+    """How jobs are polled and retried. Times in seconds."""
 
     pace: Pace = Pace()
     stall: float = 600.0
@@ -30,14 +30,14 @@ class PollPolicy(Frozen):
 
 @dataclass(slots=True)
 class OutputCounts:
-    """Of the whole run: logs that were read for the last lines of a failed job, and logs that are followed now."""
+    """Counts of the whole run: logs read for the last lines of failed jobs, and logs that are followed now."""
 
     read: int = 0
     followed: int = 0
 
 
 class OutputPolicy(Frozen):
-    """What is fetched of jobs beside their status. `client` gives the run's one client for that, made when first asked for."""
+    """What is fetched of jobs in addition to their status. `client` returns the run's one client, created on first use."""
 
     logs: LogsSettings
     artifacts: ArtifactsSettings
@@ -46,9 +46,10 @@ class OutputPolicy(Frozen):
 
 
 class SyncContext(Frozen):
-    """What one account's syncs share. `target` names base URL and user in the ledger, `run_key` what a scheduler tries again.
+    """Data that one account's syncs share. `target` names base URL and user in the ledger, `run_key` the scheduler's
+    run.
 
-    A signal cancels what is `interruptible`: the work of a sync, and never its end.
+    A signal cancels what is `interruptible`: the work of a sync, but never its end.
     """
 
     account: str
@@ -64,4 +65,4 @@ class SyncContext(Frozen):
     run_key: str | None = None
     outputs: OutputPolicy | None = None
     leases: Leases = field(default_factory=Leases)  # of the whole run
-    holder: str = field(default_factory=lambda: uuid.uuid4().hex)  # who polls the jobs, in the ledger's leases
+    holder: str = field(default_factory=lambda: uuid.uuid4().hex)  # the lease holder in the ledger

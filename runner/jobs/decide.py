@@ -1,7 +1,7 @@
-"""What one sync does next: a state and an event give a state and an action. Pure: no I/O, no clock, no chance.
+"""Decides the next step of one sync: from state and event to state and action. Pure: no I/O, no clock, no randomness.
 
-Two tables of rules: `with_ids` for APIs that give each job an id, `single` for those that show one status alone. The first
-rule of the phase that fits the event decides. `drive` does the actions; docs/architecture.md shows the tables.
+Two tables of rules: `with_ids` for APIs that give each job an id, `single` for those that show only one status. The
+first matching rule of the phase decides. `drive` executes the actions; docs/architecture.md shows the tables.
 """
 # Decisions 0032, 0060.
 
@@ -38,11 +38,11 @@ from runner.jobs.states import (
     Unclear,
     job_of,
 )
-from runner.jobs.states import Phase as P  # noqa: N817 - it stands in every rule, twice
+from runner.jobs.states import Phase as P  # noqa: N817 - every rule uses it twice
 
 
 class Rule(Frozen):
-    """In `phase`, at the event `on`, `when` the condition holds: `do` that, `after` a pause, and go on in the phase `then`."""
+    """In `phase`, on the event `on`, `when` the condition holds: `do` that, `after` a pause, and continue in phase `then`."""
 
     phase: P
     on: type[Event]
@@ -53,7 +53,7 @@ class Rule(Frozen):
 
 
 def decide(state: State, event: Event, facts: Facts, rules: Sequence[Rule]) -> tuple[State, Action]:
-    """The next state and action. Raises StopIteration where no rule fits: a defect."""
+    """Returns the next state and action. Raises StopIteration where no rule matches: a defect."""
     known = learned(event, state)
     rule = next(
         rule
@@ -68,7 +68,7 @@ def decide(state: State, event: Event, facts: Facts, rules: Sequence[Rule]) -> t
 
 
 def _with_job(state: State, event: Event, rule: Rule) -> State:
-    """The state with the job that the rule takes, or gives up for another attempt."""
+    """Returns the state with the job that the rule takes, or without it for another attempt."""
     if Do.KEEP_OURS in rule.do or Do.KEEP_THEIRS in rule.do:
         external = Do.KEEP_THEIRS in rule.do
         adopted = not isinstance(event, Begun)
@@ -79,17 +79,17 @@ def _with_job(state: State, event: Event, rule: Rule) -> State:
     if rule.phase is P.RESUME and rule.then is P.POLL:
         return replace(state, adopted=True)
     if rule.then is P.AWAIT_IDLE:
-        return replace(state, lost=0)  # another's job is the one that runs: our trigger was turned away
+        return replace(state, lost=0)  # the running job is another's: our trigger was rejected
     return state
 
 
 def with_ids() -> tuple[Rule, ...]:
-    """The rules for an API that gives each job an id."""
+    """Returns the rules for an API that gives each job an id."""
     return (*_stop(), *_recall(), *_resume(), *_trace(), *_trigger(), *_identify(), *_match(), *_search(), *_poll())
 
 
 def single() -> tuple[Rule, ...]:
-    """The rules for an API that runs one job at a time, and shows its status alone."""
+    """Returns the rules for an API that runs one job at a time and shows only its status."""
     return (*_stop(), *_single_recall(), *_single_resume(), *_await_idle(), *_single_trigger(), *_single_match(),
             *_single_search(), *_single_poll(), *_poll())  # fmt: skip
 
@@ -106,7 +106,7 @@ def _rule(
 
 
 def _reading(phase: P, do: Do) -> tuple[Rule, ...]:
-    """What a poll or a listing meets: it is free, so that it goes on."""
+    """Where a poll or listing finds the API free, the sync continues."""
     return (
         _rule(phase, Unclear, do, phase, c.patient, c.back_off),
         _rule(phase, Misfit, do, phase, c.few_misfits, c.back_off),
@@ -177,7 +177,7 @@ def _trigger() -> tuple[Rule, ...]:
 
 
 def _identify() -> tuple[Rule, ...]:
-    """The job that a conflict names: ours after a lost answer, or another's. One that has ended is in nobody's way."""
+    """The job that a conflict names: ours after a lost response, or another's. An ended job blocks nothing."""
     return (
         _rule(P.IDENTIFY, Seen, Do.END_ERROR, P.END, c.ended_before_and_runs),
         _rule(P.IDENTIFY, Seen, (Do.KEEP_OURS, Do.AS_POLLED), P.POLL, c.ours_by_identity),
@@ -248,7 +248,7 @@ def _single_resume() -> tuple[Rule, ...]:
 
 
 def _await_idle() -> tuple[Rule, ...]:
-    """One that was waited for shows its end for a while longer: who watches it wants to know."""
+    """A foreign job that was waited for stays visible after its end for a while: its watcher needs to see it."""
     return (
         _rule(P.AWAIT_IDLE, Seen, (Do.KEEP_THEIRS, Do.AS_POLLED), P.POLL, c.of_our_type),
         _rule(P.AWAIT_IDLE, Seen, Do.POLL, P.AWAIT_IDLE, c.just_busy, c.busy),
@@ -297,7 +297,7 @@ BEFORE_STOP = (P.RECALL, P.RESUME, P.TRACE, P.INTEND, P.AWAIT_IDLE, P.TRIGGER, P
 
 
 def _stop() -> tuple[Rule, ...]:
-    """After a signal or at the deadline: find out what became of the trigger, look at the job, cancel it, confirm."""
+    """After a signal or at the deadline: determine the trigger's result, poll the job, cancel it, confirm."""
     stopped = [
         rule
         for phase in BEFORE_STOP

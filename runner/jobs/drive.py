@@ -1,4 +1,4 @@
-"""Does what `decide` says: the actions of one sync, each with the event that comes of it. Decides nothing."""
+"""Executes the actions of `decide` for one sync and returns the resulting events. Decides nothing."""
 
 import asyncio
 import uuid
@@ -32,14 +32,14 @@ from runner.jobs.states import Action, Do, Event, Facts, Phase, State, Why
 from runner.jobs.tracking import Tracking
 from runner.models import JobStatus, Outcome, SyncJob
 
-INTERRUPT_SECONDS = 3.0  # to find out, cancel and confirm after a signal: with a push that hangs, less than 5 s in all
-GRACE_SECONDS = 0.05  # that a cancel may go on after the deadline
-SETTLE_STEP = 0.5  # seconds for which the trigger's answer is awaited between two look-ups
-KEY_SECONDS = 3600.0  # an idempotency key older than that may be forgotten by the server
+INTERRUPT_SECONDS = 3.0  # to settle, cancel and confirm after a signal: with a hanging push, less than 5 s in total
+GRACE_SECONDS = 0.05  # that a cancel may continue after the deadline
+SETTLE_STEP = 0.5  # seconds to wait for the trigger's response between two look-ups
+KEY_SECONDS = 3600.0  # an idempotency key older than that may have expired at the server
 
 
 def facts_of(shared: SyncContext, sync: PlannedSync) -> Facts:
-    """What the profile and the settings say for the machine."""
+    """Returns the facts for the state machine from the profile and the settings."""
     profile, policy = shared.api.profile, shared.poll_policy
     trigger = profile.trigger
     return Facts(
@@ -56,17 +56,17 @@ def facts_of(shared: SyncContext, sync: PlannedSync) -> Facts:
 
 @cache
 def _rules(*, single: bool) -> tuple[machine.Rule, ...]:
-    """One table for all syncs of the process: made anew for each, it took 40 KiB and half a millisecond of each."""
+    """Shares one table between all syncs of the process: a new one per sync took 40 KiB and half a millisecond."""
     return machine.single() if single else machine.with_ids()
 
 
 class Drive:
-    """The course of one sync. `state` is always what is known, whatever interrupts it."""
+    """Runs one sync. `state` is always current, whatever interrupts it."""
 
     def __init__(
         self, shared: SyncContext, sync: PlannedSync, last: Deadline, deadline: Deadline, observer: Observer
     ) -> None:
-        """Until `deadline` there is work; `last` is when all must be over. Nothing is sent yet."""
+        """Work continues until `deadline`; everything ends at `last`. Sends nothing yet."""
         self.shared, self.sync, self.observer = shared, sync, observer
         self.api, self.clock = shared.api, shared.clock
         self.facts = facts_of(shared, sync)
@@ -76,26 +76,26 @@ class Drive:
         self.tracking = Tracking(shared, observer)
         self.reads = Reads(shared, sync, self.facts, self.journal, observer)
         self.state = State()
-        self.retried: list[SyncJob] = []  # failed jobs that another took the place of
+        self.retried: list[SyncJob] = []  # failed jobs that were replaced by another attempt
         self.last, self.deadline = last, deadline
         self._closed: set[str | None] = set()
         self._lock = AsyncExitStack()
         self._sent: asyncio.Future[SyncJob | Conflict] | None = None
 
     async def course(self) -> Do:
-        """From the start to the end. Raises nothing foreseen; cancelled, it leaves `state` for `stop`."""
+        """Runs from start to end. Raises nothing foreseen; when cancelled, it leaves `state` for `stop`."""
         self.observer.emit(events.SyncStarted(self.sync.start_date, self.sync.end_date, self.state.attempt))
         return await self._go_on(Action((Do.RECALL,)))
 
     async def stop(self) -> Do:
-        """After a signal: find out what became of the trigger, cancel the job where that is asked, confirm."""
-        if self.state.stopped is not None:  # the deadline came first
+        """After a signal: determines the trigger's result, cancels the job where required, confirms."""
+        if self.state.stopped is not None:  # the deadline passed first
             return await self._next(s.TimeUp(self._now))
         self.deadline = Deadline.after(self.clock, INTERRUPT_SECONDS, "the time to cancel")
         return await self._next(self._stopped(Why.SIGNAL))
 
     async def release(self) -> None:
-        """Let go of the lock, of the lease, and of the trigger that is under way."""
+        """Releases the lock, the lease and the pending trigger."""
         if self._sent is not None:
             self._sent.cancel()
         self.journal.leave()
@@ -139,11 +139,11 @@ class Drive:
         return s.Stopped(self._now, why, in_flight=self._sent is not None, lost=lost)
 
     async def _bounded(self, action: Action) -> Event:
-        """The event that comes of the action; where the time is over first, that."""
+        """Returns the action's event; where the deadline passes first, that event."""
         try:
             await self._wait(action)
             if self.deadline.expired:
-                raise DeadlineExceeded(f"{self.deadline.what} is over")
+                raise DeadlineExceeded(f"{self.deadline.what} passed")
             return await self._act(action)
         except DeadlineExceeded as error:
             if self.state.stopped is not None:
@@ -154,13 +154,13 @@ class Drive:
             return self._stopped(Why.DEADLINE, lost=error.sent and action.do[-1] is Do.TRIGGER)
 
     def _too_late(self, do: Do, error: DeadlineExceeded) -> Event:
-        """An API that asks to come back after the deadline: a job that runs is polled on, nothing new begins."""
+        """Handles a retry time after the deadline: a running job is polled on, nothing new starts."""
         if do in (Do.POLL, Do.LIST):
             return s.Unclear(self._now, Unreachable(str(error)))
         return s.Rejected(self._now, error) if do is Do.TRIGGER else s.Broken(self._now, error)
 
     async def _wait(self, action: Action) -> None:
-        """The pause before the action, within the deadline; the lease of a job that is polled is renewed meanwhile."""
+        """Waits before the action, within the deadline; renews the lease of a polled job during the wait."""
         state, pause = self.state, action.after
         if pause is None:
             assert state.job is not None
@@ -175,7 +175,7 @@ class Drive:
 
     @property
     def _until(self) -> Deadline:
-        """The time for the action: half of what is left for finding out and looking, so that a cancel has the rest."""
+        """Returns the time for the action: half of the rest for settling and polling, so that a cancel has the other half."""
         if self.state.phase in (Phase.SETTLE, Phase.LOOK):
             return self.deadline.minus(self.deadline.remaining / 2)
         return self.deadline
@@ -210,7 +210,7 @@ class Drive:
         elif do is Do.CLOSE:
             known = job is not None and job.status.terminal
             ended = Outcome(job.status.value) if job is not None and known else Outcome.UNKNOWN
-            error = job.shown_error if job is not None and known else "what became of it could not be told"
+            error = job.shown_error if job is not None and known else "its outcome is unknown"
             self._closed.add(self.journal.key)
             await self.journal.end(ended, job, error)
         elif do is Do.RETRY:
@@ -219,7 +219,7 @@ class Drive:
             self.observer.emit(events.SyncStarted(self.sync.start_date, self.sync.end_date, self.state.attempt))
 
     async def _insisted(self, act: Callable[[], Awaitable[Event]]) -> Event:
-        """What only the ledger can fail."""
+        """Runs an action that only the ledger can fail."""
         try:
             return await act()
         except DeadlineExceeded:
@@ -241,7 +241,8 @@ class Drive:
             return s.Recalled(self._now)
         if entry.key in self._closed:
             return s.Broken(
-                self._now, UsageError("the ledger does not keep what is written; check space and rights of state.dir")
+                self._now,
+                UsageError("the ledger lost an entry after writing it; check space and permissions of state.dir"),
             )
         self.reads.intended_at = entry.intended_at
         leased = await self.journal.lease(self.deadline) if entry.job_id is not None else True
@@ -263,7 +264,7 @@ class Drive:
     # The trigger.
 
     async def _trigger(self, pause: float) -> Event:
-        """Send it. A task that is cancelled meanwhile leaves it under way, for `stop` to wait for."""
+        """Sends the trigger. A cancelled task leaves the request pending, for `stop` to await."""
         if pause and not self.api.budget.spend():
             return s.Exhausted(self._now)
         key = self.state.key
@@ -284,11 +285,13 @@ class Drive:
         if isinstance(answer, SyncJob):
             return s.Begun(self._now, answer)
         said = f" ({answer.words})" if answer.words else ""
-        if self.facts.names_job:  # where the name that we gave shows no job, it was not the name that is taken
-            told = f"trigger: the API refuses a second such job{said}, and none of this run's; check type, dates and parameters"
-            return s.AlreadyRuns(self._now, UsageError(told), answer.job_id)
-        shows = f"job {show(answer.job_id, 80)}, which it names, does not" if answer.job_id else "names and lists none"
-        refused = ContractError(f"trigger: the API says that a {self.sync.sync_type} job is running{said}, but {shows}")
+        if self.facts.names_job:  # the name that we gave shows no job, so the conflict is not about the name
+            text = f"trigger: the API refuses a second such job{said}, which is not this run's; check type, dates and parameters"
+            return s.AlreadyRuns(self._now, UsageError(text), answer.job_id)
+        shows = (
+            f"job {show(answer.job_id, 80)}, which it names, does not run" if answer.job_id else "names and lists none"
+        )
+        refused = ContractError(f"trigger: the API says that a {self.sync.sync_type} job runs{said}, but {shows}")
         return s.AlreadyRuns(self._now, refused, answer.job_id)
 
     def _not_begun(self, error: RunnerError) -> Event:
@@ -296,18 +299,18 @@ class Drive:
         return s.Lost(self._now, error, asked) if error.sent else s.Rejected(self._now, error)
 
     async def _answered(self) -> Event:
-        """What the trigger that is under way has brought, after a short wait."""
+        """Returns the result of the pending trigger, after a short wait."""
         sent = self._sent
         if sent is None:
             return s.Exhausted(self._now)
         await asyncio.wait({sent}, timeout=min(SETTLE_STEP, self._until.remaining))
         if not sent.done():
             if self._until.expired:
-                raise DeadlineExceeded("the trigger's answer did not come")
+                raise DeadlineExceeded("the trigger's response did not arrive")
             return s.StillOut(self._now)
         self._sent = None
         if sent.cancelled():
-            return s.Lost(self._now, OutcomeUnknown("trigger: given up"))
+            return s.Lost(self._now, OutcomeUnknown("trigger: abandoned"))
         error = sent.exception()
         if isinstance(error, RunnerError):
             return self._not_begun(error)
@@ -319,7 +322,7 @@ class Drive:
         job = self.state.job
         assert job is not None
         if not await self.journal.still_ours(self.deadline):
-            error = StateError("its lease in the state ran out, and another process may watch it")
+            error = StateError("its lease in the state expired, and another process may poll it")
             return s.CancelRefused(self._now, error)
         try:
             now = await self.api.cancel(job, self.deadline, self.observer)

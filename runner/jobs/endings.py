@@ -1,4 +1,4 @@
-"""How a sync ended and what is said of it, from the machine's last state and action. Pure."""
+"""Derives a sync's outcome and its message from the machine's last state and action. Pure."""
 
 from runner.errors import ContractError, RunnerError, UsageError
 from runner.jobs.conditions import FORGET_SECONDS
@@ -11,26 +11,26 @@ _STOPPED = {Why.SIGNAL: Outcome.INTERRUPTED, Why.DEADLINE: Outcome.DEADLINE}
 
 
 def ending(state: State, do: Do, facts: Facts, deadline: str) -> tuple[Outcome, str | None]:
-    """The outcome, and the error or note. `deadline` names the deadline that held."""
+    """Returns the outcome and the error or note. `deadline` names the deadline that applied."""
     if do is Do.END_DONE:
         return Outcome.COMPLETED, None
-    prefix = {Why.SIGNAL: "interrupted", Why.DEADLINE: f"{deadline} is over", None: ""}[state.stopped]
+    prefix = {Why.SIGNAL: "interrupted", Why.DEADLINE: f"{deadline} passed", None: ""}[state.stopped]
     if do is Do.END_AS_JOB:
         return _as_job(state, prefix)
     if do is Do.END_STOPPED and state.stopped is not None:
         outcome = Outcome.UNKNOWN if state.doubtful and state.stopped is Why.DEADLINE else _STOPPED[state.stopped]
         left = _left(state, facts)
         return outcome, _joined(prefix, left) if left else f"{prefix} before a job was known"
-    problem = state.problem or UsageError("no reason is known")
+    problem = state.problem or UsageError("the reason is unknown")
     if do is Do.END_UNKNOWN:
-        misfit = isinstance(problem, ContractError) and problem.sent  # the trigger's answer came, and cannot be read
+        misfit = isinstance(problem, ContractError) and problem.sent  # the trigger's response arrived but is unreadable
         return Outcome.CONTRACT if misfit else Outcome.UNKNOWN, _joined(str(problem), _where_to_look(state, facts))
     outcome = of_error(problem)
     return outcome, _joined(str(problem), _goes_on(state) if outcome is not Outcome.CONTRACT else "")
 
 
 def hopeless(state: State, do: Do) -> bool:
-    """Whether what ended this sync ends every other sync of the account too: no session, or no API."""
+    """Whether the cause that ended this sync ends every other sync of the account too: no session, or no API."""
     from runner.errors import AuthenticationError, PermissionMissing, Unreachable
 
     if do is not Do.END_ERROR or isinstance(state.problem, PermissionMissing):
@@ -48,53 +48,53 @@ def _as_job(state: State, prefix: str) -> tuple[Outcome, str | None]:
         return ended, _joined(prefix, BY_OTHERS, job.shown_error or "")
     if state.stopped is None:
         return ended, job.shown_error
-    return ended, f"{prefix}; job {job.shown_id} had ended"
+    return ended, f"{prefix}; job {job.shown_id} had already ended"
 
 
 def _left(state: State, facts: Facts) -> str:
-    """What is said of a job that this run leaves behind."""
+    """Returns the message about a job that this run leaves behind."""
     job = state.job
     if state.doubtful:
         return unknown(facts.sync_type)
     if job is None:
         return ""
     if not state.ours:
-        return f"job {job.shown_id} goes on at the API: this run did not start it"
+        return f"job {job.shown_id} continues at the API: this run did not start it"
     detached = state.stopped is Why.SIGNAL and not facts.cancel_on_interrupt
     if not facts.cancels and not detached:
-        return f"job {job.shown_id} could not be cancelled (cancel: this profile has no way to cancel a job)"
+        return f"job {job.shown_id} could not be cancelled (cancel: this profile has no cancel request)"
     if state.cancel_error is not None:
         return f"job {job.shown_id} could not be cancelled ({state.cancel_error})"
     if state.asked_to_cancel:
-        return f"job {job.shown_id} was asked to end, and has not ended yet"
+        return f"job {job.shown_id} received a cancel request and has not ended yet"
     if detached:
-        return f"job {job.shown_id} goes on at the API and is adopted by the next run"
+        return f"job {job.shown_id} continues at the API, and the next run adopts it"
     return f"job {job.shown_id} could not be cancelled, because its state could not be read; the next run adopts it"
 
 
 def _where_to_look(state: State, facts: Facts) -> str:
     if state.job is not None:
         return (
-            f"what became of job {state.job.shown_id} is not known: look at the API for it before you run the sync again; "
+            f"the outcome of job {state.job.shown_id} is unknown: look for it at the API before you run the sync again; "
             "nothing was triggered"
         )
     if state.earlier:
         return (
-            f"an earlier run ended while it triggered, and what became of that is not known: look at the API for a job of "
-            f"type {facts.sync_type}; nothing was triggered, nor will it be for {FORGET_SECONDS / 3600:.0f} h after that try"
+            f"an earlier run ended while it triggered, and the result is unknown: look at the API for a job of "
+            f"type {facts.sync_type}; nothing was triggered, and nothing will be for {FORGET_SECONDS / 3600:.0f} h after that try"
         )
     return unknown(facts.sync_type)
 
 
 def _goes_on(state: State) -> str:
     job = state.job
-    return "" if job is None or job.status.terminal else f"job {job.shown_id} may go on at the API"
+    return "" if job is None or job.status.terminal else f"job {job.shown_id} may continue at the API"
 
 
 def unknown(sync_type: str) -> str:
-    """What is said of a trigger in doubt."""
+    """Returns the message about a trigger in doubt."""
     return (
-        f"whether the sync was started is not known: look at the API for a job of type {sync_type} "
+        f"it is unknown whether the sync was started: look at the API for a job of type {sync_type} "
         "before you run it again"
     )
 

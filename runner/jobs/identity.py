@@ -1,4 +1,4 @@
-"""Which job is that of a trigger whose answer is not known: by its id, or by times on the server's own clock. Pure."""
+"""Identifies the job of a trigger whose response is lost: by its id, or by times on the server's clock. Pure."""
 # Decision 0063.
 
 from collections.abc import Collection
@@ -8,13 +8,13 @@ from runner.external import ExternalText
 from runner.frozen import Frozen
 from runner.models import SyncJob
 
-CLOCK_SECONDS = 3.0  # the skew is known to two seconds, and a start time may be cut to the second
-SOON_SECONDS = 120.0  # a job that started so long after its trigger at most is the trigger's
-START_SECONDS = 3600.0  # one that waited in a queue may be, until then; one that started later is another's
+CLOCK_SECONDS = 3.0  # the skew is known to two seconds, and a start time may be truncated to the second
+SOON_SECONDS = 120.0  # a job that started at most this long after a trigger belongs to it
+START_SECONDS = 3600.0  # a queued job may belong to it until then; a later one is another's
 
 
 class Match(Frozen):
-    """The job of our trigger, where there is certainty; the first that runs; whether one cannot be told apart."""
+    """The job of our trigger, if it is certain; the first running job; whether a job cannot be identified."""
 
     ours: SyncJob | None = None
     running: SyncJob | None = None
@@ -29,28 +29,28 @@ def match(
     *,
     whole: bool = True,
 ) -> Match:
-    """What `jobs` say of the trigger that left at `since` (Unix seconds, our clock).
+    """Identifies the job of the trigger that was sent at `since` (Unix seconds, our clock) among `jobs`.
 
-    `unread` are entries whose id or status cannot be read. One that started with our trigger may be ours; one without a
-    time, and all that a listing that is not `whole` does not show, may be where nothing else is.
+    `unread` are entries with an unreadable id or status. One that started with our trigger may be ours. One without a
+    time may be ours where no other job is; so may a job that a listing that is not `whole` leaves out.
 
-    `skew` is how far the server's clock is ahead of ours; None where it is not known, and then nothing is certain that
-    has a start time.
+    `skew`: how far the server's clock is ahead of ours; None where it is unknown: then no job with a start time is
+    certain.
     """
     running = next((job for job in jobs if not job.status.terminal), None)
-    told = [started(job, since, skew) for job in jobs]
-    candidates = [job for job, ours in zip(jobs, told, strict=True) if ours]
+    verdicts = [started(job, since, skew) for job in jobs]
+    candidates = [job for job, ours in zip(jobs, verdicts, strict=True) if ours]
     odd = [started(job, since, skew) for job in unread if unix(job.start_time) is not None]
-    doubtful = len(candidates) > 1 or None in told or not all(one is False for one in odd)
+    doubtful = len(candidates) > 1 or None in verdicts or not all(one is False for one in odd)
     if not candidates:
         doubtful = doubtful or not whole or len(odd) < len(unread)
     return Match(candidates[0] if len(candidates) == 1 and not doubtful else None, running, doubtful)
 
 
 def started(job: SyncJob, since: float, skew: float | None) -> bool | None:
-    """Whether the job started by the trigger that left at `since`; None where it cannot be told.
+    """Whether the trigger that was sent at `since` started the job; None where that is uncertain.
 
-    A job that is still to start may be ours; one that has ended without a start time is not.
+    A job that has not started may be ours; one that ended without a start time is not.
     """
     at = unix(job.start_time)
     if at is None:
@@ -64,7 +64,7 @@ def started(job: SyncJob, since: float, skew: float | None) -> bool | None:
 
 
 def unix(text: ExternalText | None) -> float | None:
-    """A time of the API in Unix seconds, in UTC where it names no zone; None for anything that is no time."""
+    """Parses a time of the API to Unix seconds, in UTC where it names no zone; None for an invalid time."""
     try:
         moment = datetime.fromisoformat("" if text is None else text.raw)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

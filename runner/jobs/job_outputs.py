@@ -1,4 +1,4 @@
-"""What is fetched of a sync's jobs beside their status: logs, results, files. Nothing of it changes how the sync ended."""
+"""Fetches logs, results and files of a sync's jobs. None of this changes the sync's outcome."""
 # Decision 0140.
 
 import asyncio
@@ -15,34 +15,34 @@ from runner.jobs.logs import SyncLogs
 from runner.jobs.results import read
 from runner.models import JobStatus, SyncJob, SyncResult
 
-CLOSE_SECONDS = 0.3  # after a signal there are few
+CLOSE_SECONDS = 0.3  # a signal leaves little time
 
 
 class Fetching:
     """What is fetched for one sync."""
 
     def __init__(self, policy: OutputPolicy, shared: SyncContext, drive: Drive, observer: Observer) -> None:
-        """Nothing is sent yet."""
+        """Sends nothing yet."""
         self._policy, self._shared, self._drive, self._observer = policy, shared, drive, observer
         logs = shared.api.profile.logs
         self._logs = SyncLogs(logs, policy, shared, drive.sync.name, observer) if logs else None
         self._following: asyncio.Task[None] | None = None
 
     def follow(self, deadline: Deadline) -> None:
-        """From now on, show the log of the sync's job while it runs."""
+        """Starts to show the log of the sync's job while it runs."""
         if self._logs is not None:
             self._following = asyncio.create_task(self._logs.follow(lambda: self._drive.state.job, deadline))
 
     async def stop(self) -> None:
-        """End the following."""
+        """Stops following the log."""
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait({self._following})
             if not self._following.cancelled():
-                self._following.exception()  # the log decides nothing, not even by a defect
+                self._following.exception()  # the log affects nothing, not even by a defect
 
     async def fetched(self, result: SyncResult, deadline: Deadline) -> SyncResult:
-        """The result with what could be fetched. A signal ends the work, and what is there by then stays."""
+        """Returns the result with the fetched data. A signal stops the work; what is fetched by then stays."""
         kept = [result]
         work = asyncio.create_task(self._all(kept, deadline))
         self._shared.interruptible.add(work)
@@ -57,12 +57,12 @@ class Fetching:
         return kept[0]
 
     async def close(self) -> None:
-        """Close the file of a log that was followed and not read to its end."""
+        """Closes the file of a followed log that was not read to its end."""
         if self._logs is not None:
             await self._logs.close(Deadline.after(self._shared.clock, CLOSE_SECONDS, "the time to close the log"))
 
     async def _all(self, kept: list[SyncResult], deadline: Deadline) -> None:
-        """Results first: they are small, and a later step may need them."""
+        """Fetches results first: they are small, and a later step may need them."""
         job = kept[0].job
         assert job is not None
         profile = self._shared.api.profile
@@ -81,7 +81,7 @@ class Fetching:
             kept[0] = replace(kept[0], artifacts=await files.download(deadline))
 
     def _to_read(self, job: SyncJob) -> list[SyncJob]:
-        """The jobs whose logs are read now, the last one last."""
+        """The jobs whose logs are being read, the last one last."""
         show = self._policy.logs.show
         if show == "failed":
             return [*self._drive.retried, *([job] if job.status is JobStatus.FAILED else [])]

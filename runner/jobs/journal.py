@@ -1,4 +1,4 @@
-"""What one sync reads from the ledger and writes into it: the intent, the job, the lease, the end. Knows no API."""
+"""Reads and writes the ledger for one sync: the intent, the job, the lease, the end. Knows no API."""
 # Decision 0061.
 
 import asyncio
@@ -19,17 +19,17 @@ from runner.state.interface import EndlessTurn, Turn
 
 T = TypeVar("T")
 
-PATIENCE = 0.05  # seconds for an entry that is told and not insisted on: deadlines hold for it too
-ASK_SECONDS = 2.0  # for a question that polls wait for
-MARGIN = 1.0  # seconds by which a lease counts as over before it is: for clocks that run at different rates
-RETRY_SECONDS = 5.0  # between two tries to take the lease of another
+PATIENCE = 0.05  # seconds for an optional entry: deadlines apply to it too
+ASK_SECONDS = 2.0  # for a query that delays polls
+MARGIN = 1.0  # seconds before its end at which a lease counts as expired: clocks run at different rates
+RETRY_SECONDS = 5.0  # between two tries to take over another's lease
 
 
 class SyncJournal:
     """The entries of one sync; `key` is the current one's."""
 
     def __init__(self, shared: SyncContext, sync: PlannedSync, observer: Observer) -> None:
-        """Nothing is written yet."""
+        """Writes nothing yet."""
         self._shared, self._sync, self._observer = shared, sync, observer
         self._ledger, self._clock = shared.ledger, shared.clock
         self._leased: bool | None = None
@@ -41,7 +41,7 @@ class SyncJournal:
 
     @asynccontextmanager
     async def alone(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold this sync against other processes. Raises UsageError or DeadlineExceeded."""
+        """Locks this sync against other processes. Raises UsageError or DeadlineExceeded."""
         async with self._ledger.alone(self._shared.target, self._sync.name, deadline) as turn:
             self._turn = turn
             try:
@@ -50,42 +50,43 @@ class SyncJournal:
                 self._turn = EndlessTurn()
 
     async def within_turn(self, trigger: Coroutine[Any, Any, T]) -> T:
-        """What the trigger gives. Where the lock may be another's meanwhile it is given up, or not begun.
+        """Returns what the trigger returns. Where another process may hold the lock, the trigger is abandoned or not
+        sent.
 
-        Raises StateError where nothing was sent, OutcomeUnknown where it was under way, and what the trigger raises.
+        Raises StateError where nothing was sent, OutcomeUnknown where it was in flight, and what the trigger raises.
         """
         turn = self._turn
         if turn.remaining <= 0:
             trigger.close()
             raise StateError(
-                "trigger: the lock in the state ran out, and another process may have it; nothing was sent"
+                "trigger: the lock in the state expired, and another process may hold it; nothing was sent"
             )
         sending = asyncio.ensure_future(trigger)
         try:
             while not sending.done():
                 if turn.remaining <= 0:
-                    raise OutcomeUnknown("trigger: given up, for its lock in the state ran out meanwhile", sent=True)
+                    raise OutcomeUnknown("trigger: abandoned, because its lock in the state expired", sent=True)
                 await asyncio.wait({sending}, timeout=turn.remaining)
             return sending.result()
         finally:
             sending.cancel()
 
     async def still_ours(self, until: Deadline) -> bool:
-        """Whether the job may be cancelled: nobody can have taken its lease over, by our own clock or as the ledger says."""
+        """Whether the job may be cancelled: no other process can hold its lease, by our own clock or by the ledger."""
         if self.key is None or self._clock.monotonic() < self._sure_until:
             return True
         self.renew_at = 0.0
         return await self.lease(until) is True and self._clock.monotonic() < self._sure_until
 
     async def completed(self, deadline: Deadline) -> Entry | None:
-        """The sync as an earlier try of this run completed it. Raises UsageError or DeadlineExceeded."""
+        """Returns the sync as an earlier try of this run completed it. Raises UsageError or DeadlineExceeded."""
         shared, run_key = self._shared, self._shared.run_key
         if run_key is None:
             return None
         return await self._ledger.completed_under(shared.target, self._sync.name, run_key, deadline)
 
     async def earlier(self, deadline: Deadline) -> Entry | None:
-        """What an earlier run began and did not end; its key is the current one. Raises UsageError or DeadlineExceeded."""
+        """Returns the open entry of an earlier run; its key becomes the current one. Raises UsageError or DeadlineExceeded."""
         found = await self._ledger.open_entry(self._shared.target, self._sync.name, deadline)
         self._take(None if found is None else found.key)
         return found
@@ -95,7 +96,7 @@ class SyncJournal:
         self.key, self._leased, self.renew_at, self._sure_until = key, None, 0.0, 0.0
 
     async def intend(self, key: str, at: float, deadline: Deadline) -> None:
-        """Before the trigger leaves: that it is about to, at Unix time `at`. Raises UsageError or DeadlineExceeded."""
+        """Writes, before the trigger is sent, that it will be, at Unix time `at`. Raises UsageError or DeadlineExceeded."""
         shared, sync = self._shared, self._sync
         entry = Entry(
             key, shared.target, shared.account, sync.name, sync.sync_type, shared.run_id, at,
@@ -107,13 +108,13 @@ class SyncJournal:
         self.renewed(leased=True, began=began)  # the entry was written with its lease
 
     async def lease(self, until: Deadline) -> bool | None:
-        """Take or renew the lease of the current entry, when it is time; whether it is ours, None where nobody knows."""
+        """Takes or renews the lease of the current entry when due; returns whether it is ours, None where that is unknown."""
         if self.key is None or self._clock.time() < self.renew_at:
             return self._leased
         try:
             await self._shared.leases.renew(self, self._ledger, self._clock, self._while(until))
         except RunnerError as problem:
-            if not self._troubled:  # the first of several is told
+            if not self._troubled:  # only the first of several is reported
                 self._observer.emit(events.StoreProblem(str(problem)))
             self._troubled = True
         else:
@@ -121,7 +122,7 @@ class SyncJournal:
         return self._leased
 
     def renewed(self, leased: bool | None, began: float) -> None:
-        """As `Leased` says."""
+        """As in `Leased`."""
         if leased is None:
             self._leased = bool(self._leased)
         else:
@@ -130,14 +131,14 @@ class SyncJournal:
         (self._shared.leases.add if self._leased else self._shared.leases.drop)(self)
 
     def leave(self) -> None:
-        """Nobody polls the job any more: its lease is not renewed again."""
+        """Stops renewing the lease: no process polls the job any more."""
         self._shared.leases.drop(self)
 
     async def give_up(self) -> None:
-        """The run leaves a job that goes on: end the lease, so that the next run need not wait to take the job over."""
+        """Ends the lease of a job that continues, so that the next run can adopt it without waiting."""
         key, now = self.key, self._clock.time()
         if key is not None and self._leased is not False:
-            with suppress(RunnerError):  # it runs out by itself
+            with suppress(RunnerError):  # it expires by itself
                 await self._ledger.lease(key, self._shared.holder, now=now, until=now, deadline=self._patience)
 
     async def anothers(self, job: SyncJob, until: Deadline) -> bool:
@@ -146,18 +147,20 @@ class SyncJournal:
         return entry is not None and entry.key != self.key
 
     async def job(self, job: SyncJob, *, external: bool = False) -> None:
-        """The job that runs. A ledger that fails now is told and no more: polling the job matters most."""
+        """Writes the running job. A ledger failure is only reported here: polling the job has priority."""
         key = self.key
         if key:
             write = self._ledger.triggered(key, job.job_id, self._patience, external=external, carried=job.carried)
-            await self._told(write)
+            await self._write(write)
 
     async def end(self, ended: Outcome, job: SyncJob | None, error: str | None) -> None:
-        """How it ended."""
+        """Writes the outcome."""
         key, at = self.key, self._clock.time()
         processed = job.processed_items if job else None
         if key:
-            await self._told(self._ledger.ended(key, ended.value, at, self._patience, processed=processed, error=error))
+            await self._write(
+                self._ledger.ended(key, ended.value, at, self._patience, processed=processed, error=error)
+            )
             self._take(None)
 
     def _while(self, until: Deadline) -> Deadline:
@@ -167,7 +170,7 @@ class SyncJournal:
     def _patience(self) -> Deadline:
         return Deadline.after(self._clock, PATIENCE, "the time for the ledger")
 
-    async def _told(self, write: Awaitable[None]) -> None:
+    async def _write(self, write: Awaitable[None]) -> None:
         try:
             await write
         except RunnerError as problem:

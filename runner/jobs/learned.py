@@ -1,4 +1,4 @@
-"""What is learned from an event, whatever the phase: a state and an event give a state. Pure."""
+"""Updates the state with what an event reports, independent of the phase. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -29,11 +29,11 @@ from runner.jobs.states import (
 )
 from runner.models import SyncJob
 
-FOLLOWED = (Phase.RESUME, Phase.POLL, Phase.LOOK, Phase.CONFIRM)  # what these poll is the sync's own job
+FOLLOWED = (Phase.RESUME, Phase.POLL, Phase.LOOK, Phase.CONFIRM)  # these poll the sync's own job
 
 
 def learned(event: Event, state: State) -> State:
-    """The state with what the event tells."""
+    """Returns the state updated from the event."""
     learn = _LEARN.get(type(event))
     return state if learn is None else learn(event, state)
 
@@ -41,7 +41,9 @@ def learned(event: Event, state: State) -> State:
 def _recalled(event: Recalled, state: State) -> State:
     """An entry of the ledger, or none."""
     ours = not (event.held or event.external)
-    lost = int(event.key is not None and event.job is None)  # a lone intent: its trigger may have been taken
+    lost = int(
+        event.key is not None and event.job is None
+    )  # an intent without a job: its trigger may have been accepted
     known = replace(state, key=event.key, earlier=True, same_run=event.same_run, job=event.job, ours=ours)
     known = replace(known, external=event.external, lost=lost, refused=0, searched=0)
     return replace(known, good_at=event.at, since=event.at - event.age)
@@ -85,7 +87,7 @@ def _seen(event: Seen, state: State) -> State:
 
 
 def _followed(event: Seen, state: State) -> State:
-    """The sync's own job as it is now; but in the place of an earlier run's job there may be another."""
+    """The current state of the sync's own job; another job may have replaced that of an earlier run."""
     if state.phase is Phase.RESUME and not event.of_trigger:
         return state
     leased = state.ours if event.leased is None else event.leased
@@ -123,7 +125,7 @@ def _cancel_answered(event: CancelAnswered, state: State) -> State:
 
 
 def _cancel_refused(event: CancelRefused, state: State) -> State:
-    """It may have been taken, unless the API says no."""
+    """It may have been accepted, unless the API refused it."""
     lost = event.error.sent or isinstance(event.error, Unreachable)
     return replace(state, cancel_error=event.error, asked_to_cancel=lost)
 
@@ -137,12 +139,12 @@ _LEARN: Mapping[type[Event], Callable[[Any, State], State]] = {
 
 
 def _with_end(job: SyncJob, state: State) -> State:
-    """The state; with a problem where the job had ended before, for nothing leaves its end."""
+    """Returns the state; with a problem where the job had already ended, since an end is final."""
     before = state.ended.get(job.job_id)
     if before is None:
         return state
     name = show(job.job_id, 80)
-    told = f"job {name} went from {before} to {job.status}, which no job does; not believed"
+    message = f"job {name} went from {before} to {job.status}, which is impossible; ignored"
     if before is job.status:
-        told = f"trigger: the API gave job {name} as a new one, which had ended before"
-    return replace(state, problem=ContractError(told))
+        message = f"trigger: the API returned job {name} as new, but it had already ended"
+    return replace(state, problem=ContractError(message))

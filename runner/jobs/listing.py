@@ -1,4 +1,4 @@
-"""Listings over the wire: page after page as far as it is needed; what cannot be read is left out and told once."""
+"""Reads listings of jobs, as many pages as needed. Skips unreadable entries and reports them once."""
 # Decision 0101.
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,13 +17,13 @@ from runner.profile.informing import Informing
 from runner.profile.listings import Listing, Pages
 from runner.profile.models import Jobs
 
-LINK_PARTS = 50  # of a Link header that are looked at
+LINK_PARTS = 50  # of a Link header that are examined
 
 
 class Listed(Frozen):
-    """What a listing told. `unread` are entries without a readable id or status, as far as they can be told.
+    """The result of a listing. `unread` are entries without a readable id or status, with what is known of them.
 
-    `partial` says why there may be further jobs; `skipped` what could not be read.
+    `partial` says why there may be further jobs; `skipped` what is unreadable.
     """
 
     jobs: tuple[SyncJob, ...] = ()
@@ -32,12 +32,12 @@ class Listed(Frozen):
     skipped: str | None = None
 
     def only(self, wanted: Callable[[SyncJob], bool]) -> "Listed":
-        """Those that are `wanted`."""
+        """Returns the jobs that are `wanted`."""
         return Listed(tuple(filter(wanted, self.jobs)), tuple(filter(wanted, self.unread)), self.partial, self.skipped)
 
 
 class NextPage(Frozen):
-    """How the next page is asked for: by values for the request's template, or at a target of its own."""
+    """How the next page is requested: by values for the request's template, or by its own target."""
 
     values: dict[str, Any] = field(default_factory=dict)
     target: str | None = None
@@ -48,12 +48,12 @@ Ask = Callable[[NextPage], Awaitable[tuple[NextPage, Response]]]
 
 @dataclass(slots=True)
 class Reading:
-    """One listing as it is read. `enough` says of the jobs so far that no further page is needed."""
+    """A listing while it is read. `enough` says whether the jobs so far suffice."""
 
     profile: Jobs
     listing: Listing
     enough: Callable[[list[SyncJob]], bool]
-    values: Mapping[str, Any] = field(default_factory=dict)  # that its expressions may name
+    values: Mapping[str, Any] = field(default_factory=dict)  # values for its expressions
     jobs: list[SyncJob] = field(default_factory=list)
     unread: list[SyncJob] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Reading:
     partial: str | None = None
 
     def take(self, answer: Response) -> bool:
-        """Read one page; whether there may be another that is needed."""
+        """Reads one page; returns whether another page is needed."""
         items = _entries(answer.body, self.listing.jobs, self.values)
         self.pages += 1
         self.entries += len(items)
@@ -73,12 +73,12 @@ class Reading:
         self.ids |= {job.job_id for job in new}
         self.partial = None
         if answer.cut:
-            self.partial = f"the answer is larger than what is read of one; its first {len(items)} entries count"
-        repeats = bool(found) and not new  # the API knows no such pages
+            self.partial = f"the response exceeds the size limit; its first {len(items)} entries count"
+        repeats = bool(found) and not new  # the API does not support these pages
         return bool(items) and not repeats and not self.enough(self.jobs)
 
     def _read(self, item: Any) -> SyncJob | None:
-        """The job; None for an entry that cannot be read, which says nothing of the others."""
+        """Returns the job; None for an unreadable entry, which affects no other entry."""
         try:
             return extraction.job(self.profile, item)
         except ContractError as problem:
@@ -88,7 +88,7 @@ class Reading:
             return None
 
     def next(self, answer: Response, page: NextPage, base_path: str) -> NextPage | None:
-        """How the page after `answer` is asked for; None where there is none, or where enough pages were read."""
+        """Returns how the page after `answer` is requested; None where there is none, or enough pages were read."""
         pages = self.listing.pages
         if pages is None or (answer.cut and pages.by != "offset"):
             return None
@@ -99,7 +99,7 @@ class Reading:
         return found
 
     def listed(self) -> Listed:
-        """What was read."""
+        """Returns what was read."""
         skipped = None
         if self.problems:
             skipped = f"{len(self.problems)} of {self.entries} entries cannot be read, such as: {self.problems[0]}"
@@ -107,7 +107,8 @@ class Reading:
 
 
 async def read_pages(reading: Reading, base_path: str, ask: Ask) -> Listed:
-    """The jobs of the first page and of further ones. `ask` sends, and gives the page with its target and the answer.
+    """Reads the jobs of the first page and of further ones. `ask` sends and returns the page, its target and the
+    response.
 
     Raises what `ask` raises, or ContractError.
     """
@@ -121,19 +122,19 @@ async def read_pages(reading: Reading, base_path: str, ask: Ask) -> Listed:
 def _entries(body: Any, expression: str, values: Mapping[str, Any]) -> list[Any]:
     found = find(body, expression, values)
     if not isinstance(found, list):
-        raise ContractError(f"list: `{expression}` should be a list of jobs (shape: {shape(body)})")
+        raise ContractError(f"list: `{expression}` must be a list of jobs (shape: {shape(body)})")
     return found
 
 
 def _glimpse(profile: Jobs, item: dict[str, Any]) -> SyncJob:
-    """What can be told of an entry without a readable id or status. It counts as one that may run."""
-    told, fields = Informing(item), profile.fields
+    """Returns what is known of an entry without a readable id or status. It counts as one that may run."""
+    reader, fields = Informing(item), profile.fields
     return SyncJob(
-        told.read("job_id", fields.job_id, informing.word) or ExternalText(""),
+        reader.read("job_id", fields.job_id, informing.word) or ExternalText(""),
         JobStatus.PENDING,
-        extraction.sync_type(profile, told.read("sync_type", fields.sync_type, informing.word)),
-        told.read("user_id", fields.user_id, informing.word),
-        start_time=told.read("start_time", fields.start_time, informing.time),
+        extraction.sync_type(profile, reader.read("sync_type", fields.sync_type, informing.word)),
+        reader.read("user_id", fields.user_id, informing.word),
+        start_time=reader.read("start_time", fields.start_time, informing.time),
     )
 
 
@@ -159,22 +160,22 @@ def _next(pages: Pages, answer: Response, page: NextPage, base_path: str, readin
 
 
 def target_of(url: str, current: str, base_path: str) -> str:
-    """Path and query of an address that the API gave, below the base URL's own path.
+    """Returns path and query of an address from the API, below the base URL's own path.
 
-    Its host is not used: behind a gate it is often another, and credentials go to the base URL alone.
-    Raises ContractError for what is no address.
+    Its host is ignored: behind a gateway it often differs, and credentials go only to the base URL.
+    Raises ContractError for an invalid address.
     """
     try:
         parts = urlsplit(urljoin(base_path.rstrip("/") + current, url))
     except ValueError:
-        raise ContractError("list: what should be the next page's address is none") from None
+        raise ContractError("list: the address of the next page is invalid") from None
     below = parts.path.removeprefix(base_path.rstrip("/"))
     path = below if below.startswith("/") else parts.path
     return "/" + path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
 
 
 def link_to_next(header: str) -> str | None:
-    """The address of `rel="next"` in a Link header (RFC 8288)."""
+    """Returns the address of `rel="next"` in a Link header (RFC 8288)."""
     for part in header.split("<")[1 : LINK_PARTS + 1]:
         address, _, parameters = part.partition(">")
         for parameter in parameters.split(";")[1:]:

@@ -1,4 +1,4 @@
-"""Files that are made of what an API says: names that cannot leave their directory, and a log file with a bound."""
+"""Files named after external text: names that cannot leave their directory, and a log file with a size limit."""
 
 import hashlib
 import os
@@ -11,16 +11,16 @@ from runner.errors import UsageError
 
 MODE = 0o600  # what a job writes may be confidential
 LAST_LINES = 50
-RESERVED = 1 << 14  # bytes of a log file that are kept for its last lines
+RESERVED = 1 << 14  # bytes of a log file that are reserved for its last lines
 _UNFIT = re.compile(r"[^A-Za-z0-9._=@+-]+")
 _LONGEST = 60  # characters of one part of a name
 
 
 def safe_name(text: str, raw: str | None = None) -> str:
-    """`text` as one part of a file's name: letters, digits and `._=@+-`, 73 characters at most, no dot in front.
+    """Returns `text` as one part of a file name: letters, digits and `._=@+-`, at most 73 characters, no leading dot.
 
-    Two texts never become one name: what was changed is told apart by a part of its SHA-256. `raw` is what the text was
-    before it was made fit to print, if it was.
+    Different texts never get the same name: a changed text gets a part of its SHA-256. `raw` is the text before it was
+    made printable, if it was.
     """
     raw = text if raw is None else raw
     plain = _UNFIT.sub("_", text)[:_LONGEST].lstrip(".-") or "_"
@@ -30,16 +30,16 @@ def safe_name(text: str, raw: str | None = None) -> str:
 
 
 def opened_directory(path: Path) -> int:
-    """The directory, made where it is missing, as a descriptor. Raises OSError."""
+    """Opens the directory as a descriptor and creates it where it is missing. Raises OSError."""
     path.mkdir(parents=True, exist_ok=True)
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
 class LogFile:
-    """One job's log on disk, at most `limit` bytes: its beginning, and its last lines. For text that is fit to print."""
+    """One job's log on disk, at most `limit` bytes: its beginning and its last lines. For printable text."""
 
     def __init__(self, directory: Path, name: str, limit: int) -> None:
-        """Make the file anew: one of this name is taken away, and no link is followed. Raises UsageError."""
+        """Creates the file: deletes an old one of this name and follows no link. Raises UsageError."""
         self.path = directory / name
         self._room = limit - RESERVED if limit > 2 * RESERVED else limit // 2
         self._reserved = limit - self._room - 200
@@ -61,11 +61,11 @@ class LogFile:
 
     @property
     def full(self) -> bool:
-        """Whether only the last lines are still of interest."""
+        """Whether only the last lines are still needed."""
         return self._left_out > 0
 
     def write(self, text: str) -> None:
-        """Add text. Raises OSError."""
+        """Appends text. Raises OSError."""
         raw = text.encode(errors="replace")
         if not self.full:
             fits = len(raw) if len(raw) <= self._room else raw.rfind(b"\n", 0, self._room) + 1
@@ -75,11 +75,11 @@ class LogFile:
         self._left_out += len(raw)
 
     def flush(self) -> None:
-        """Let readers see what was written. Raises OSError."""
+        """Flushes the file for readers. Raises OSError."""
         self._file.flush()
 
     def end(self, last: list[str], left_out: int = 0) -> None:
-        """Close the file; one that is full ends with the `last` lines. `left_out`: further bytes. Raises OSError."""
+        """Closes the file; a full one ends with the `last` lines. `left_out`: further bytes. Raises OSError."""
         with self._file:
             if not self.full:
                 return

@@ -1,4 +1,4 @@
-"""Reads a job's log as its profile says: section by section, part by part, each part streamed. Decides nothing."""
+"""Reads a job's log as its profile describes: section by section, part by part, each part streamed. Decides nothing."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,19 +31,19 @@ class _Section:
 
     cursor: JSON
     titled: bool = False
-    seen: int = 0  # bytes of a log that is read whole
+    seen: int = 0  # bytes of a log that is always returned whole
 
 
 class LogReader:
-    """One job's log. Each `read` gives what came since the one before, as UTF-8."""
+    """One job's log. Each `read` yields what is new since the previous one, as UTF-8."""
 
     def __init__(self, logs: Logs, client: SideClient, sign: Sign) -> None:
-        """`sign` fills in a request of the profile and adds the session; it is given the values that it lacks."""
+        """`sign` completes a request of the profile and adds the session; it receives the values that the request lacks."""
         self._logs, self._client, self._sign = logs, client, sign
         self._sections: dict[tuple[str, ...], _Section] = {}
 
     async def read(self, deadline: Deadline, observer: Observer) -> AsyncIterator[bytes]:
-        """What is there now. Raises RunnerErrors."""
+        """Yields the current content. Raises RunnerErrors."""
         for carried in await self._listed(deadline, observer):
             key = tuple(map(template.as_text, carried.values()))
             start = self._logs.cursor.start if self._logs.cursor else None
@@ -61,17 +61,17 @@ class LogReader:
         return f"{template.fill(self._logs.sections.title, carried)}\n".encode(errors="replace")
 
     async def _listed(self, deadline: Deadline, observer: Observer) -> list[Mapping[str, JSON]]:
-        """What each section carries; one without values where the log has no sections."""
+        """Returns the values of each section; one without values where the log has no sections."""
         sections = self._logs.sections
         if sections is None:
             return [{}]
         call = await self._sign("logs", sections.request, {})
         answer = await self._client.fetch(call, deadline, observer)
         if answer.status not in sections.accepted:
-            raise ContractError(f"logs: the API answered {answer.status} to the list of sections")
+            raise ContractError(f"logs: the API answered {answer.status} to the request for sections")
         found = find(answer.body, sections.list_, call.values)
         if not isinstance(found, list):
-            raise ContractError(f"logs: `{sections.list_}` should be a list (shape: {shape(answer.body)})")
+            raise ContractError(f"logs: `{sections.list_}` must be a list (shape: {shape(answer.body)})")
         carry = sections.carry.items()
         return [{name: find(one, place, call.values) for name, place in carry} for one in found[-MOST_SECTIONS:]]
 
@@ -111,7 +111,7 @@ class LogReader:
 
 
 class _Part:
-    """One response of a section, and what comes of it for the cursor."""
+    """One response of a section, and its effect on the cursor."""
 
     def __init__(self, logs: Logs, section: _Section) -> None:
         self._logs, self._section = logs, section
@@ -127,7 +127,7 @@ class _Part:
         return True
 
     def counted(self, chunk: bytes) -> bytes:
-        """The part of the chunk that is new: of a log that is read whole, what came before is left out."""
+        """Returns the new part of the chunk: of a log that is always returned whole, the known part is skipped."""
         before = self.bytes
         self.bytes += len(chunk)
         if self._logs.cursor is None:
@@ -137,7 +137,7 @@ class _Part:
         return chunk
 
     def moved(self) -> bool:
-        """Move the section's cursor; whether there may be more at once."""
+        """Moves the section's cursor; returns whether more may be available immediately."""
         cursor, before = self._logs.cursor, self._section.cursor
         if cursor is None or self.answer is None:
             return False
@@ -157,13 +157,13 @@ class _Part:
 
 
 def _nested(data: JSON, place: str) -> JSON:
-    """What the JSON says that stands as a text in the body; None where it is none."""
+    """Parses a JSON text within the body; None where it is invalid."""
     found = find(data, place)
     return decoded(found.encode(errors="replace"), "logs")[0] if isinstance(found, str) else None
 
 
 def _text_of(found: JSON, part: _Part) -> bytes:
-    """What stands at the place of the text, as UTF-8: a text as it is, of a list each item as a line."""
+    """Returns the text at its place, as UTF-8: a text unchanged, of a list each item as a line."""
     if isinstance(found, list):
         part.items += len(found)
         found = "".join(f"{_line_of(one)}\n" for one in found)
@@ -175,7 +175,7 @@ def _line_of(found: JSON) -> str:
 
 
 async def _lines(answer: Streamed, place: str, part: _Part, values: Mapping[str, Any]) -> AsyncIterator[bytes]:
-    """The text of each line that is a JSON object; a line that is none as it is."""
+    """Returns the text of each line that is a JSON object; other lines unchanged."""
     pending = b""
     async for chunk in answer.chunks():
         *whole, pending = (pending + chunk).split(b"\n")

@@ -1,7 +1,7 @@
-"""Text of a job's log made fit to print, as it comes, in bounded memory. Pure.
+"""Makes the text of a job's log printable, as a stream in bounded memory. Pure.
 
-A line is redacted whole, whatever pieces it came in. One that is longer than `LONG` is cut, and only where the cut divides
-nothing that is redacted.
+A line is redacted as a whole, however it arrives in pieces. A line longer than `LONG` is cut, but only where the cut
+splits no redacted text.
 """
 # Decision 0141.
 
@@ -10,29 +10,29 @@ from collections.abc import Sequence
 
 from runner.external import HIDDEN, show_lines
 
-LONG = 1 << 16  # characters of a line that are held at once
-AHEAD = 1 << 12  # characters behind a cut that decide whether it divides a secret, in any encoding
-STEP = 61  # characters between two places that are tried for a cut
+LONG = 1 << 16  # characters of a line that are held in memory
+AHEAD = 1 << 12  # characters after a cut that show whether it splits a secret, in any encoding
+STEP = 61  # characters between two candidates for a cut
 WIDTH = 1000  # characters of a line that is shown
-KEPT = 1 << 17  # bytes of a log's end that are held
+KEPT = 1 << 17  # bytes of a log's end that are held in memory
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*[mK]")
 
 
 def shown(lines: Sequence[str], limit: int = 1 << 30) -> list[str]:
-    """Lines fit to print, each at most `limit` characters. Colours are dropped first, so that they hide no secret."""
+    """Returns printable lines, each at most `limit` characters. Colours are removed first, so that they hide no secret."""
     return show_lines([_COLOUR.sub("", line.rstrip("\r\n")) for line in lines], limit)
 
 
 class ShownLines:
-    """Turns pieces of text into whole lines that are fit to print."""
+    """Converts pieces of text to whole printable lines."""
 
     def __init__(self) -> None:
-        """Nothing has come yet."""
+        """Starts empty."""
         self._pending = ""
         self._hiding = False  # until the line's end
 
     def add(self, text: str) -> str:
-        """The lines that `text` ends, each with its line end; of a very long one what is certain of it."""
+        """Returns the lines that `text` completes, with line ends; of a very long line, the part that is certain."""
         made = ""
         if self._hiding:
             _hidden, end, text = text.partition("\n")
@@ -46,7 +46,7 @@ class ShownLines:
         return made
 
     def end(self) -> str:
-        """What is left."""
+        """Returns the rest."""
         pending, self._pending = self._pending, ""
         return self._fit([pending]) if pending else "\n" if self._hiding else ""
 
@@ -64,10 +64,10 @@ class ShownLines:
 
 
 def divided(line: str) -> tuple[str, str | None]:
-    """The beginning of a long line, fit to print, and its raw rest.
+    """Returns the beginning of a long line, printable, and its raw rest.
 
-    The cut is at the first place where the two parts are redacted as the whole is. Where there is none, the line is all
-    secret there, or all encoded: the rest is None, and the whole is hidden.
+    The cut is at the first place where the two parts are redacted like the whole. Where there is none, the line is all
+    secret or all encoded: the rest is None, and the whole line is hidden.
     """
     head = line[: LONG + AHEAD]
     whole = shown([head])[0]
@@ -82,16 +82,16 @@ class Tail:
     """The last lines of a log, in at most `KEPT` bytes."""
 
     def __init__(self) -> None:
-        """Nothing has come yet."""
+        """Starts empty."""
         self._held = bytearray()
         self._cut = False
-        self.dropped = 0  # lines that went before those that are held
+        self.dropped = 0  # lines before the held ones
 
     def add(self, chunk: bytes) -> None:
-        """Take the next bytes of the log."""
+        """Adds the next bytes of the log."""
         self._held += chunk
         surplus = len(self._held) - KEPT
-        if surplus > KEPT:  # not with each piece
+        if surplus > KEPT:  # not for each piece
             self._drop(surplus)
 
     def _drop(self, count: int) -> None:
@@ -100,7 +100,7 @@ class Tail:
         self._cut = True
 
     def take(self, most: int, *, whole: bool = False) -> list[str]:
-        """The last whole lines since the last call, `most` at most, fit to print; with `whole` also one without an end."""
+        """Returns the last whole lines since the last call, at most `most`, printable; with `whole` also an unfinished one."""
         if len(self._held) > KEPT:
             self._drop(len(self._held) - KEPT)
         end = len(self._held) if whole else self._held.rfind(b"\n") + 1
@@ -108,7 +108,7 @@ class Tail:
         del self._held[:end]
         lines = text.removesuffix("\n").split("\n") if text else []
         fragment: list[str] = []
-        if self._cut and lines:  # the beginning of the first line is gone: it may begin within a secret
+        if self._cut and lines:  # the start of the first line is lost: it may begin within a secret
             fragment = [HIDDEN + shown(lines)[0][AHEAD:][:WIDTH]] if len(lines) == 1 else []
             lines, self._cut = lines[1:], False
         self.dropped += max(0, len(lines) - most)

@@ -1,4 +1,4 @@
-"""The logs of one sync's jobs: read after their end or followed, shown, kept. A log that cannot be read changes nothing."""
+"""Reads, follows, shows and stores the logs of one sync's jobs. An unreadable log changes no outcome."""
 
 import codecs
 from collections import deque
@@ -20,11 +20,11 @@ from runner.profile.output_models import Logs
 from runner.profile.parts import Request
 from runner.state.file_worker import FileWorker
 
-AT_ONCE = 200  # lines of a followed log that one reading shows; the others are in the file
-FOLLOW_SECONDS = 2.0  # between two readings of a followed log; more where many are followed, or one takes its time
+AT_ONCE = 200  # lines of a followed log shown per read; the file has the others
+FOLLOW_SECONDS = 2.0  # between two readings of a followed log; longer where many are followed, or one is slow
 FOLLOWS_A_SECOND = 5.0  # of all logs together
-SHARE = 0.1  # of the time that reading a log may take
-READ_AT_MOST = 200  # logs of failed jobs of one run, where they are not kept
+SHARE = 0.1  # share of the time that reading a log may take
+READ_AT_MOST = 200  # logs of failed jobs per run, where they are not stored
 
 
 class JobLog:
@@ -33,7 +33,7 @@ class JobLog:
     def __init__(
         self, logs: Logs, policy: OutputPolicy, shared: SyncContext, sync: str, job: SyncJob, observer: Observer
     ) -> None:
-        """Nothing is read yet."""
+        """Reads nothing yet."""
         self.job, self.path, self.last = job, "", deque[str](maxlen=LAST_LINES)
         self._policy, self._shared, self._sync, self._observer = policy, shared, sync, observer
         self._reader = LogReader(logs, policy.client(), self._sign)
@@ -49,7 +49,7 @@ class JobLog:
         return await self._shared.api.signed(endpoint, request, self.job, more, self._until, self._observer)
 
     async def read(self, until: Deadline, most: int, *, last: bool) -> bool:
-        """Read what is new and show `most` lines of it; `last`: nothing comes any more. False where that failed."""
+        """Reads what is new and shows `most` lines of it; `last`: nothing follows. False where that failed."""
         self._until, good = until, True
         try:
             async for chunk in self._chunks(until):
@@ -67,7 +67,7 @@ class JobLog:
         return good
 
     async def _chunks(self, until: Deadline) -> AsyncIterator[bytes]:
-        """What the reader gives; what is kept is written on the way."""
+        """Yields what the reader returns; writes what is stored."""
         async for chunk in self._reader.read(until, self._observer):
             yield chunk
             await self._keep(partial(self._written, chunk), until)
@@ -78,7 +78,7 @@ class JobLog:
         self._observer.emit(events.SyncLog(self.job.shown_id, line))
 
     async def _keep(self, work: Callable[[], object], until: Deadline) -> None:
-        """Do the file work on its thread. After a failure the log is read on, and no longer kept."""
+        """Does the file work on its thread. After a failure, the log is still read but no longer stored."""
         if not self._keeping:
             return
         try:
@@ -113,28 +113,28 @@ class JobLog:
             self._file.end([*self.last], self._skipped)
 
     async def close(self, until: Deadline) -> None:
-        """Close the file. Raises nothing foreseen."""
+        """Closes the file. Raises nothing foreseen."""
         await self._keep(self._ended, until)
         self._worker.close()
 
     def warn(self, problem: object) -> None:
-        """Tell what went wrong: the first time of a job."""
+        """Reports an error: only the first of a job."""
         if not self._warned:
             self._observer.emit(events.OutputUnread(self.job.shown_id, "log", str(problem)))
         self._warned = True
 
 
 class SyncLogs:
-    """The logs of all jobs of one sync: one, or several where failed jobs are tried again."""
+    """The logs of all jobs of one sync: one, or several where failed jobs are retried."""
 
     def __init__(self, logs: Logs, policy: OutputPolicy, shared: SyncContext, sync: str, observer: Observer) -> None:
-        """Nothing is read yet."""
+        """Reads nothing yet."""
         self._make = partial(JobLog, logs, policy, shared, sync)
         self._policy, self._clock, self._observer = policy, shared.clock, observer
         self._open: JobLog | None = None
 
     async def follow(self, now: Callable[[], SyncJob | None], deadline: Deadline) -> None:
-        """Read the log of the job that `now` gives, again and again, until the task is cancelled."""
+        """Reads the log of the job that `now` returns, repeatedly, until the task is cancelled."""
         counts = self._policy.counts
         counts.followed += 1
         pause = FOLLOW_SECONDS
@@ -154,7 +154,7 @@ class SyncLogs:
         return Deadline.after(self._clock, self._policy.logs.timeout, "the time to read the log").min(deadline)
 
     async def _of(self, job: SyncJob, deadline: Deadline) -> JobLog:
-        """The job's log; that of the job before it is read to its end first."""
+        """Returns the job's log; first reads that of the previous job to its end."""
         if self._open is not None and self._open.job.job_id != job.job_id:
             await self._end(self._open, deadline, AT_ONCE)
             self._open = None
@@ -170,12 +170,12 @@ class SyncLogs:
             await log.close(until)
 
     async def close(self, deadline: Deadline) -> None:
-        """Close the file of a job that goes on, or whose log nobody reads to its end."""
+        """Closes the file of a job that continues, or whose log is not read to its end."""
         if self._open is not None:
             await self._open.close(deadline)
 
     async def end(self, jobs: list[SyncJob], deadline: Deadline) -> tuple[tuple[str, ...], str | None]:
-        """Read the logs of the jobs that ended to their ends. The last lines of the last one, and its file if it is kept."""
+        """Reads the logs of the ended jobs to their ends. Shows the last lines of the last one, and its file if it is stored."""
         log: JobLog | None = None
         for job in jobs:
             if self._policy.logs.show == "failed" and self._policy.logs.dir is None:

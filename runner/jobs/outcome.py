@@ -1,4 +1,4 @@
-"""From an error to the outcome of a sync, and from the outcomes of all syncs to the exit code of the run. Pure."""
+"""Maps an error to a sync's outcome, and the outcomes of all syncs to the run's exit code. Pure."""
 
 from collections.abc import Iterable
 
@@ -20,7 +20,7 @@ FINAL = frozenset(code for code in ExitCode if code.retry_helps in ("no", "look 
 
 
 def of_error(error: RunnerError) -> Outcome:
-    """The outcome of a sync that ended by `error`."""
+    """Returns the outcome of a sync that ended by `error`."""
     kinds: tuple[tuple[type[RunnerError], Outcome], ...] = (
         (UsageError, Outcome.CONFIGURATION),
         (AuthenticationError, Outcome.AUTHENTICATION),
@@ -33,10 +33,11 @@ def of_error(error: RunnerError) -> Outcome:
 
 
 def exit_code(outcomes: Iterable[Outcome], *, interrupted: ExitCode | None = None) -> ExitCode:
-    """The run's code. An interrupt that stopped something names itself, then a defect or an unknown trigger does.
+    """Returns the run's exit code. An interrupt that stopped something comes first, then a defect or an unknown
+    trigger.
 
     Where some syncs completed, the code is 5 if a retry can help one of the others; else it is theirs, so that a
-    scheduler does not repeat the run in vain.
+    scheduler does not repeat the run for nothing.
     """
     seen = set(outcomes)
     if seen <= {Outcome.COMPLETED}:

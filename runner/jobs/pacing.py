@@ -1,9 +1,9 @@
-"""When to poll a running job again. Pure: what was seen in, seconds out; nothing here reads a clock.
+"""Decides when to poll a running job again. Pure: from observations to seconds; reads no clock.
 
-A job that tells its progress is polled when it should be over, by a straight line through what was seen; one that works
-steadily and tells it in coarse steps, while its steps allow it to be over. Without progress, each poll can only be a share
-of the time already watched away, and the length T of the job decides what is possible: at less than 10 polls for each
-doubling of T, it is found over at most 7.5 % late; for 2 % it would take 35.
+A job with fine progress is polled at its predicted end, by a straight line through the observed values. A steady job with
+coarse progress is polled while its steps allow the end. Without progress, each pause can only be a share of the time already
+watched, and the length T of the job decides what is possible: with less than 10 polls per doubling of T, its end is seen at
+most 7.5 % late; 2 % would take 35 polls.
 """
 # Decision 0051.
 
@@ -15,18 +15,20 @@ from math import gcd, inf
 from runner.frozen import Frozen
 from runner.models import JobStatus, SyncJob
 
-BLIND_SHARE = 0.075  # of the time watched, between two polls that nothing guides: less than 10 for each doubling
-BLIND_STEPS = 20  # times the shortest pause: the least between such polls, a second by default
+BLIND_SHARE = 0.075  # of the time watched, between two polls without a prediction: less than 10 per doubling
+BLIND_STEPS = 20  # times the shortest pause: the minimum between such polls, a second by default
 LED_SHARE, LED_STEPS = 0.15, 80  # the same where two predictions agreed
-AGREE = 0.1  # how far they may differ, as a share of the job's length so far
-LATE_SHARE = 0.004  # of the predicted length: polled so much after the predicted end, for progress told in steps
-LAST_SHARE = 0.03  # of the time watched: a pause shorter than that is for a job that is all but over
-BACK_OFF = 2.0  # and where it was not, each further such pause is at least so many times the one before
+AGREE = 0.1  # their largest difference, as a share of the job's length so far
+LATE_SHARE = (
+    0.004  # of the predicted length: the poll is this much after the predicted end, since progress comes in steps
+)
+LAST_SHARE = 0.03  # of the time watched: a shorter pause means that the job is almost done
+BACK_OFF = 2.0  # if it was not, each further such pause grows at least by this factor
 SWEEP_SHARE, SWEEP_STEPS = 0.015, 5  # of the time watched, and times the shortest pause: between polls in a window
-WINDOW_STEPS = 100  # times the shortest pause: no window before, where it would cost more polls than it saves time
-SWEEPS = 10  # polls in a window, at most: a wider one is left to narrow
-FINE = 1.0  # per cent: steps up to that need no window, the line is as good
-JITTER = 0.02  # of its latest end: how far a window may be turned inside out by a server that is not quite steady
+WINDOW_STEPS = 100  # times the shortest pause: no window below that: it would cost too many polls for the saved time
+SWEEPS = 10  # maximum polls in a window: a wider window is narrowed first
+FINE = 1.0  # per cent: smaller steps need no window, the line is as precise
+JITTER = 0.02  # of its latest end: how far the window's ends may cross, for a server that is not quite steady
 
 
 class Pace(Frozen):
@@ -38,14 +40,14 @@ class Pace(Frozen):
 
 @dataclass(slots=True)
 class PollBudget:
-    """The jobs that a run may watch at once, and how many polls a second it has for them all, about."""
+    """The jobs that a run polls at once, and the approximate number of polls per second for all of them."""
 
     polls_per_second: float = 20.0
     jobs: int = 0
 
     @contextmanager
     def joined(self, jobs: int) -> Iterator[None]:
-        """So many more, for the length of the block."""
+        """Counts this many more jobs, for the length of the block."""
         self.jobs += jobs
         try:
             yield
@@ -54,26 +56,26 @@ class PollBudget:
 
     @property
     def least(self) -> float:
-        """Seconds between two polls of one job; up to `polls` jobs need no such bound."""
+        """Returns the seconds between two polls of one job; up to `polls` jobs need no such bound."""
         return self.jobs / self.polls_per_second if self.jobs > self.polls_per_second else 0.0
 
 
 @dataclass(slots=True)
 class Window:
-    """When a job can end that works steadily, though it tells its progress in coarse steps. Times as in `Pacer`.
+    """The time window in which a steady job can end, although its progress comes in coarse steps. Times as in `Pacer`.
 
-    What is told has been done and the next step has not: each poll bounds the end from both sides.
+    A reported step is done and the next one is not: each poll bounds the end from both sides.
     """
 
-    waited: float = 0.0  # the job had not begun then
-    began: float | None = None  # and had by then
-    grain: int = 0  # what divides all progress so far, in hundredths of a per cent
-    step: float = 0.0  # of the progress, in per cent; 0 while it is not known
+    waited: float = 0.0  # latest time at which the job had not started
+    began: float | None = None  # earliest time at which it had
+    grain: int = 0  # greatest common divisor of all progress so far, in hundredths of a per cent
+    step: float = 0.0  # of the progress, in per cent; 0 while unknown
     soonest: float = 0.0
     latest: float = inf
 
     def see(self, job: SyncJob, watched: float) -> None:
-        """Narrow it by one poll."""
+        """Narrows the window by one poll."""
         if job.status is JobStatus.PENDING:
             self.waited = watched
             return
@@ -90,18 +92,18 @@ class Window:
 
     @property
     def steady(self) -> bool:
-        """Whether all that was seen can be one steady job's."""
+        """Whether all observations can belong to one steady job."""
         return self.soonest <= (1 + JITTER) * self.latest
 
     @property
     def narrow(self) -> bool:
-        """Whether it tells the end about as well as two predictions that agree."""
+        """Whether the window predicts the end about as well as two predictions that agree."""
         return self.steady and self.latest - self.soonest <= AGREE * self.latest < inf
 
     def next_poll(self, watched: float, least: float) -> float | None:
-        """Seconds until it; None where the window says nothing: too wide, over, or not steady.
+        """Returns the seconds until the next poll; None where the window is unusable: too wide, past, or not steady.
 
-        `least` is the shortest time between two polls while the job may be over.
+        `least` is the shortest time between two polls while the job may be done.
         """
         left = self.latest * (1 + LATE_SHARE) - watched
         sweep = max(SWEEP_SHARE * watched, least)
@@ -113,20 +115,20 @@ class Window:
 
 @dataclass(slots=True)
 class Pacer:
-    """The polls of one job so far. Times are seconds since its trigger left, or else since watching began."""
+    """The polls of one job so far. Times are seconds since its trigger was sent, or else since polling began."""
 
     pace: Pace
     looked: bool = False
-    first: tuple[float, float] | None = None  # time and progress where the line begins
+    first: tuple[float, float] | None = None  # time and progress at the start of the line
     last: tuple[float, float] = (0.0, 0.0)
-    expected: float | None = None  # when the job should end, by what was seen
-    early: int = 0  # polls in a row at which it should have ended
+    expected: float | None = None  # predicted end of the job
+    early: int = 0  # polls in a row after the predicted end
     window: Window = field(default_factory=Window)
 
     def next_poll(self, job: SyncJob, watched: float, least: float = 0.0) -> float:
-        """Seconds from the time `watched` until the next poll; `job` is what was seen then.
+        """Returns the seconds from the time `watched` until the next poll; `job` is what the poll at that time showed.
 
-        `least` is what a crowd of jobs asks for; the first poll and one at a predicted end come when they are due.
+        `least` is the minimum for many jobs; the first poll and one at a predicted end are not delayed.
         """
         if not self.looked:
             self.looked = True
@@ -146,9 +148,9 @@ class Pacer:
         return max(self.pace.min, min(pause, self.pace.max))
 
     def _agrees(self, done: float, watched: float) -> bool:
-        """Draw the line again where the job moved on; true where it then ends about where it did before.
+        """Recomputes the line where the job progressed; returns true where its end stays about the same.
 
-        Of the line from the first progress seen and that of the last stretch, the one that ends sooner counts.
+        The earlier end counts: by the line from the first progress, or by that of the last stretch.
         """
         if done <= self.last[1]:
             return False
@@ -159,7 +161,7 @@ class Pacer:
 
 
 def progress(job: SyncJob) -> float:
-    """Per cent done, by the job's own figure or its counts of items, whichever is more; 0 where it tells neither."""
+    """Returns per cent done, the larger of the job's own figure and its item counts; 0 where it reports neither."""
     counted = 100.0 * job.processed_items / job.total_items if job.total_items and job.processed_items else 0.0
     return min(100.0, max(job.progress or 0.0, counted))
 

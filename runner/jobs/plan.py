@@ -1,4 +1,4 @@
-"""The plan: the syncs of one account in order, with real dates. Pure."""
+"""Builds the plan: the syncs of one account in order, with real dates. Pure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from runner.settings import SyncSettings
 class PlannedSync(Frozen):
     """One sync to run. Dates are ISO days or None: the API's own choice.
 
-    `nothing` says why there is nothing to do, `error` why it cannot be planned; the others of the plan go on.
+    `nothing` says why no work is needed, `error` why it cannot be planned; the other syncs continue.
     """
 
     name: str
@@ -30,20 +30,20 @@ class PlannedSync(Frozen):
 
 
 def zone(name: str) -> ZoneInfo:
-    """The IANA zone. Raises UsageError naming the setting."""
+    """Returns the IANA zone. Raises UsageError naming the setting."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(f"time_zone: no zone `{name}`; give an IANA name such as Europe/Berlin") from None
+        raise UsageError(f"time_zone: unknown zone `{name}`; give an IANA name such as Europe/Berlin") from None
 
 
 def plan(
     syncs: Sequence[SyncSettings], *, today: date, time_zone: ZoneInfo, last_success: Callable[[str], float | None]
 ) -> tuple[PlannedSync, ...]:
-    """The syncs with their dates, each after those it names. `last_success` gives Unix seconds by sync name.
+    """Returns the syncs with their dates, each after those it names. `last_success` maps a sync name to Unix seconds.
 
-    A sync whose dates cannot be made has an `error`, and fails alone. Raises UsageError for unknown or circular `after`,
-    and for double names.
+    A sync with invalid dates gets an `error` and fails alone. Raises UsageError for unknown or circular `after`,
+    and for duplicate names.
     """
     planned = [_plan_one(sync, today, time_zone, last_success) for sync in syncs]
     return _ordered(planned)
@@ -93,16 +93,16 @@ def _day(text: str | None, key: str, today: date, since: Callable[[], date | Non
         return date.fromisoformat(word)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"{key}: no date `{text[:40]}`; give 2026-01-31, today, yesterday, -7d, -2w or last-success"
+            f"{key}: invalid date `{text[:40]}`; give 2026-01-31, today, yesterday, -7d, -2w or last-success"
         ) from None
 
 
 def _ordered(planned: Sequence[PlannedSync]) -> tuple[PlannedSync, ...]:
-    """In the order given, but each after those it names."""
+    """Sorts in the given order, but each after those it names."""
     names = [sync.name for sync in planned]
     double = next((name for name in names if names.count(name) > 1), None)
     if double:
-        raise UsageError(f"syncs: the name `{double}` stands twice; give each sync a `name` of its own")
+        raise UsageError(f"syncs: the name `{double}` is used twice; give each sync its own `name`")
     for sync in planned:
         unknown = next((name for name in sync.after if name not in names), None)
         if unknown:

@@ -1,4 +1,4 @@
-"""Polls and listings of one sync, each with the event that comes of it: what is no answer of the API is not its word."""
+"""Polls and listings of one sync, each with its event. A response that is not from the API is never taken for its word."""
 
 from collections.abc import Awaitable
 from dataclasses import replace
@@ -31,12 +31,12 @@ from runner.models import JobStatus, SyncJob
 
 
 class Reads:
-    """The requests of a sync that only read. `intended_at` is when the current trigger was about to leave, in Unix seconds."""
+    """The read-only requests of a sync. `intended_at` is when the current trigger was to be sent, in Unix seconds."""
 
     def __init__(
         self, shared: SyncContext, sync: PlannedSync, facts: Facts, journal: SyncJournal, observer: Observer
     ) -> None:
-        """Nothing is sent yet."""
+        """Sends nothing yet."""
         self.shared, self.sync, self.facts, self.journal, self.observer = shared, sync, facts, journal, observer
         self.api, self.clock = shared.api, shared.clock
         self.single = self.api.profile.single is not None
@@ -47,33 +47,33 @@ class Reads:
         return self.clock.monotonic()
 
     async def poll(self, state: State, until: Deadline) -> Event:
-        """The job that the phase is about. Raises DeadlineExceeded."""
+        """Polls the job of the current phase. Raises DeadlineExceeded."""
         try:
             return await self._read(self._poll(state, until))
         except (
             StateError,
             LoginUnclear,
-        ) as error:  # no session just now; the job runs on, and another process may log in
+        ) as error:  # no session at present; the job continues, and another process may log in
             if state.phase is not Phase.POLL:
                 return s.Broken(self._now, error)
             return s.Unclear(self._now, error)
 
     async def list(self, state: State, until: Deadline) -> Event:
-        """The job of our trigger, looked for. Raises DeadlineExceeded."""
+        """Searches for the job of our trigger. Raises DeadlineExceeded."""
         try:
             return await self._read(self._list(state, until))
         except (StateError, LoginUnclear) as error:
             return s.Broken(self._now, error)
 
     async def _read(self, act: Awaitable[Event]) -> Event:
-        """The event of a request that only reads: what is no answer of the API is not its word."""
+        """Returns the event of a read-only request. A response that is not from the API is never taken for its word."""
         try:
             return await act
         except (DeadlineExceeded, StateError, LoginUnclear):
             raise
         except Unreachable as error:
             return s.Unclear(self._now, error, min(error.retry_after or 0.0, self.shared.poll_policy.pace.max))
-        except ProxyRefused as error:  # a proxy in between, which may let the next poll pass
+        except ProxyRefused as error:  # a proxy on the path, which may accept the next poll
             return s.Unclear(self._now, error)
         except StrayAnswer as error:
             return s.Unclear(self._now, Unreachable(str(error)))
@@ -81,7 +81,7 @@ class Reads:
             return s.Missing(self._now, error)
         except JobReplaced as error:
             return s.Replaced(self._now, error)
-        except (ContractError, PermissionMissing, UsageError) as error:  # one such answer may be a stray one
+        except (ContractError, PermissionMissing, UsageError) as error:  # one such response may be stray
             return s.Misfit(self._now, error)
         except RunnerError as error:
             return s.Broken(self._now, error)
@@ -107,7 +107,7 @@ class Reads:
         return SyncJob(job_id, JobStatus.PENDING, self.sync.sync_type)
 
     async def _newest(self, state: State, until: Deadline) -> Event:
-        """What an API without ids shows, under the name of our trigger's key."""
+        """Polls an API without ids; the job gets the name of our trigger's key."""
         shown = await self.api.newest(state.key or "", until, self.observer)
         if shown is None or shown.sync_type not in (None, self.sync.sync_type):
             return s.Seen(self._now, shown)
@@ -117,7 +117,7 @@ class Reads:
         return s.Seen(self._now, shown, of_trigger=at_its_time)
 
     async def _list(self, state: State, until: Deadline) -> Event:
-        """The job of our trigger: by the name that we gave it, in the status, or among those that are listed."""
+        """Searches for the job of our trigger: by the name that we gave it, in the status, or in the listing."""
         if self.single:
             shown = await self.api.newest(state.key or "", until, self.observer)
             seen = s.Seen(self._now, shown)

@@ -1,4 +1,4 @@
-"""Requests about jobs, filled in and sent with a session that is kept good. Knows no job."""
+"""Builds requests about jobs and sends them with a valid session. Knows no job."""
 # Decision 0173.
 
 import asyncio
@@ -38,13 +38,13 @@ LIST = "list"
 
 @dataclass(slots=True)
 class Rights:
-    """What an account's syncs share: whether the API denied something to a session that had just begun."""
+    """Data that an account's syncs share: whether the API denied a request to a new session."""
 
     denied: bool = False
 
 
 class JobRequests:
-    """The requests of one account about one sync, or about none."""
+    """The requests of one account, about one sync or none."""
 
     def __init__(
         self,
@@ -59,24 +59,24 @@ class JobRequests:
         """`account` is the value of `${account}` in the profile's templates, `params` are those of every sync."""
         self.client, self.profile, self.provider = client, profile, provider
         self._account, self._params, self._rights, self._sync = account, params, rights, sync
-        self._found: dict[str, Any] | None = None  # by the profile's lookups
+        self._found: dict[str, Any] | None = None  # values of the profile's lookups
         self.user_id: str | None = None
 
     def about(self, sync: PlannedSync) -> "JobRequests":
-        """The same account's requests, about one sync with its parameters."""
+        """Returns the same account's requests for one sync with its parameters."""
         return JobRequests(
             self.client, self.profile, self.provider, self._account, self._params, self._rights, sync
         )  # fmt: skip
 
     def constant(self, sync_type: str | None, *, complete: bool = True) -> dict[str, Any]:
-        """The values that do not depend on any answer. Raises UsageError for parameters that do not fit."""
+        """Returns the values that depend on no response. Raises UsageError for invalid parameters."""
         given = {**self._params, **(self._sync.params if self._sync else {})}
         word = self._sync.sync_type if self._sync else sync_type
         known = parameters.values(self.profile, word, given, "params", complete=complete)
         return {"account": self._account, "sync_type": self.profile.jobs.sync_types.get(word or "", word), **known}
 
     async def values(self, deadline: Deadline, observer: Observer, job: SyncJob | None = None) -> dict[str, Any]:
-        """All that a request may use: what is constant, what the lookups found, and what is known of the job."""
+        """Returns all values for a request: the constants, the lookups' values, and what is known of the job."""
         values = self.constant(raw(job.sync_type) if job and job.sync_type else None)
         if self._found is None:
             found: dict[str, Any] = {}
@@ -89,15 +89,15 @@ class JobRequests:
     async def look_up(
         self, lookup: Lookup, values: Mapping[str, Any], deadline: Deadline, observer: Observer
     ) -> dict[str, Any]:
-        """What the lookup carries. Raises UsageError where the API has no such thing, or what a request can."""
+        """Returns the values of the lookup. Raises UsageError where the API has no such object, or what a request raises."""
         try:
             answer = await self.send("lookup", lookup.request, values, Safety.IDEMPOTENT, deadline, observer)
-        except RunnerError as error:  # what is to follow was certainly not sent
+        except RunnerError as error:  # the next request was certainly not sent
             error.sent = False
             raise
         if answer.status == NOT_FOUND and answer.is_json:
             raise UsageError(
-                f"{self.refused('lookup', answer)} (asked for `{values.get('sync_type')}`); check the sync's type and parameters"
+                f"{self.refused('lookup', answer)} (requested `{values.get('sync_type')}`); check the sync's type and parameters"
             )
         body = self.body("lookup", answer, lookup.accepted, values)
         found = {}
@@ -109,7 +109,7 @@ class JobRequests:
         return found
 
     def _nothing(self, body: Any, place: str, sync_type: Any) -> RunnerError:
-        """What to raise where a lookup's value is missing: an empty list means that the API has no such thing."""
+        """Returns the error for a missing lookup value: an empty list means that the API has no such object."""
         if [] in (body, *(body.values() if isinstance(body, dict) else ())):
             return UsageError(f"lookup: the API has nothing for `{sync_type}`; check the sync's type and parameters")
         return ContractError(f"lookup: nothing at `{place}` (shape: {shape(body)})")
@@ -123,7 +123,7 @@ class JobRequests:
         observer: Observer,
         meant: tuple[Rule, ...] = (),
     ) -> Response:
-        """Send a request that only reads, once: who polls goes on by himself. Raises Unreachable where a server fails."""
+        """Sends a read-only request once: a poll loop retries itself. Raises Unreachable where a server fails."""
         answer = await self.send(endpoint, request, values, None, deadline, observer, meant)
         if answer.status in retry.NOT_TAKEN | retry.MAYBE_TAKEN and not extraction.tells(meant, answer, values):
             raise Unreachable(f"{endpoint}: the API answered {answer.status}", retry_after=answer.retry_after)
@@ -140,10 +140,11 @@ class JobRequests:
         meant: tuple[Rule, ...] = (),
         accepted: tuple[Rule, ...] = (),
     ) -> Response:
-        """Send with the session; where the API says it expired, once more with a new one. `safety` None: no other retry.
+        """Sends with the session; where the API says it expired, once more with a new one. `safety` None: no other
+        retry.
 
-        `meant` are rules of answers that the caller understands, so that `errors.when` does not count for them. What they
-        or `accepted` say of redirects makes these answers like others.
+        `meant` are rules for responses that the caller handles, so that `errors.when` does not apply to them. Redirects that
+        these or `accepted` name are accepted responses.
         """
         session = await self._session(deadline, observer)
         call = replace(prepare(endpoint, request, values), may_be_cut=endpoint == LIST)
@@ -158,33 +159,33 @@ class JobRequests:
         if answer.status == DENIED:
             self._rights.denied = True
             raise self.refused(endpoint, answer)
-        if 300 <= answer.status < 400:  # with a new session too: no gate that wants another
+        if 300 <= answer.status < 400:  # with a new session too, so no gateway asks for another
             raise failures.redirected(endpoint, answer.status)
         raise AuthenticationError(
-            f"{endpoint}: the API refuses a token it has just given ({answer.status}); the login was right, so check for what "
+            f"{endpoint}: the API refuses a token that it just issued ({answer.status}); the login was right, so check for what "
             "the token is (audience, issuer, scope)"
         )
 
     async def signed(
         self, endpoint: str, request: Request, values: Mapping[str, Any], deadline: Deadline, observer: Observer
     ) -> PreparedRequest:
-        """The request with the session in use, for a client that decides nothing: no session is renewed for it."""
+        """Returns the request with the current session, for a client that decides nothing: no session is renewed."""
         session = self.provider.current
         if session is None and self.provider.static:
             session = await self._session(deadline, observer)
         if session is None:
-            raise ContractError(f"{endpoint}: there is no session any more")
+            raise ContractError(f"{endpoint}: the session has ended")
         call = prepare(endpoint, request, values)
         return replace(call, headers={**call.headers, **self.provider.headers(session)})
 
     def _expired(self, answer: Response) -> bool:
-        """Whether a new session may help: 403 may mean a missing right, which a session that has just begun lacks too."""
+        """Whether a new session may help: 403 may mean a missing right, which a new session lacks too."""
         return self.provider.expired(answer) and not (answer.status == DENIED and self._rights.denied)
 
     def _errorless(
         self, endpoint: str, answer: Response, values: Mapping[str, Any], meant: tuple[Rule, ...]
     ) -> Response:
-        """The answer. Raises ContractError for an error that hides behind a good status."""
+        """Returns the response. Raises ContractError for an error with a success status."""
         when = self.profile.errors.when
         if (
             when
@@ -198,11 +199,11 @@ class JobRequests:
     async def _session(
         self, deadline: Deadline, observer: Observer, *, rejected: UserSession | None = None
     ) -> UserSession:
-        """The account's session. A lost answer to the login leaves no doubt about the request that was to follow it."""
+        """Returns the account's session. A lost login response leaves no doubt about the request after it."""
         try:
             async with asyncio.timeout(
                 deadline.remaining
-            ):  # another sync may be at the login, with more time than this one
+            ):  # another sync may be logging in, with more time than this one
                 session = await self.provider.session(deadline, observer, rejected=rejected)
         except TimeoutError:
             raise DeadlineExceeded(f"login: no session before {deadline.what} ended") from None
@@ -237,30 +238,30 @@ class JobRequests:
     def body(
         self, endpoint: str, answer: Response, accepted: tuple[Rule, ...], values: Mapping[str, Any] | None = None
     ) -> Any:
-        """The JSON of an accepted answer. Raises ContractError, or StrayAnswer for what is no JSON."""
+        """Returns the JSON of an accepted response. Raises ContractError, or StrayAnswer for what is not JSON."""
         if not extraction.fits(accepted, answer, values):
             raise self.refused(endpoint, answer)
         if not answer.is_json:
             kind = show(answer.headers.get("content-type", "no content type"), 60)
-            raise StrayAnswer(f"{endpoint}: the answer is not JSON ({kind}); is base_url the API's address?")
+            raise StrayAnswer(f"{endpoint}: the response is not JSON ({kind}); is base_url the API's address?")
         return answer.body
 
     def refused(self, endpoint: str, answer: Response) -> RunnerError:
-        """What to raise for an answer that is not accepted, with the API's own words."""
+        """Returns the error for a response that is not accepted, with the API's own words."""
         said = self.words(answer)
-        told = f"{endpoint}: the API answered {answer.status}{f': {said}' if said else ''}"
+        message = f"{endpoint}: the API answered {answer.status}{f': {said}' if said else ''}"
         errors = self.profile.errors
         if extraction.tells(errors.permission, answer) or (answer.is_json and answer.status == DENIED):
-            return PermissionMissing(f"{told}; give the account the right to do this")
+            return PermissionMissing(f"{message}; give the account the right to do this")
         if extraction.tells(errors.settings, answer):
-            return UsageError(f"{told}; check the sync's type, dates and parameters")
-        return ContractError(told) if answer.is_json else StrayAnswer(told)
+            return UsageError(f"{message}; check the sync's type, dates and parameters")
+        return ContractError(message) if answer.is_json else StrayAnswer(message)
 
     def refused_by_name(self, answer: Response) -> bool:
-        """Whether the profile says of this very status that the request was refused: of a failing server only that is certain."""
+        """Whether the profile maps this very status to a refusal: of a failing server, only that is certain."""
         errors = self.profile.errors
         return extraction.tells(tuple(r for r in (*errors.settings, *errors.permission) if r.status), answer)
 
     def words(self, answer: Response) -> str | None:
-        """The API's own words about what went wrong."""
+        """Returns the API's own words about the error."""
         return extraction.message(self.profile.errors, answer)

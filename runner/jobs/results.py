@@ -1,4 +1,4 @@
-"""The named values that a job gives: read, held against their types, bounded. A value that does not fit is left out."""
+"""Reads the named values that a job returns, checks their types, and bounds them. An invalid value is left out."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _KINDS: dict[ResultType, type | tuple[type, ...]] = {
 async def read(
     results: Results, api: JobApi, client: SideClient, job: SyncJob, deadline: Deadline, observer: Observer
 ) -> dict[str, JSON]:
-    """The values by their names. One that is not told is left out; of one that does not fit a warning tells."""
+    """Returns the values by name. A missing value is left out; an invalid one is left out with a warning."""
     try:
         answer, values = await _answer(results, api, client, job, deadline, observer)
     except RunnerError as error:
@@ -44,7 +44,7 @@ async def read(
 async def _answer(
     results: Results, api: JobApi, client: SideClient, job: SyncJob, deadline: Deadline, observer: Observer
 ) -> tuple[Response, Mapping[str, Any]]:
-    """The answer, and the values that expressions about it may name."""
+    """Returns the response, and the values for expressions about it."""
     if results.request is None:
         if api.last is None:
             raise ContractError("results: no response showed the job's end")
@@ -57,11 +57,11 @@ async def _answer(
 
 
 class Misfit(ValueError):
-    """The value is not of its type, or too long."""
+    """The value has another type, or is too long."""
 
 
 def fitting(answer: Response, result: Result, values: Mapping[str, Any] | None = None) -> JSON:
-    """The value; None where it is not told. Raises Misfit, or ContractError."""
+    """Returns the value; None where it is missing. Raises Misfit, or ContractError."""
     found = value(answer, result.at, values)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""The words of the machine that runs one sync: phases, events, actions, and what it knows. Data only; `decide` has the rules."""
+"""The vocabulary of the state machine that runs one sync: phases, events, actions, state. Data only; `decide` has the rules."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -11,27 +11,27 @@ from runner.models import JobStatus, SyncJob
 
 
 class Phase(StrEnum):
-    """What the sync is doing."""
+    """The current work of the sync."""
 
     RECALL = "recall"  # reads the ledger
     RESUME = "resume"  # polls the job of an earlier run
-    TRACE = "trace"  # looks for the job of an earlier run's trigger
+    TRACE = "trace"  # searches for the job of an earlier run's trigger
     INTEND = "intend"  # writes the intent
     AWAIT_IDLE = "wait for idle"  # waits until the one job of the API has ended
-    TRIGGER = "trigger"  # the trigger is on its way, or waits for another try
+    TRIGGER = "trigger"  # the trigger is in flight, or waits for a retry
     IDENTIFY = "identify"  # polls the job that a conflict names
-    MATCH = "match"  # looks for the job of a conflict that names none
-    SEARCH = "search"  # looks for the job of a trigger in doubt
+    MATCH = "match"  # searches for the job of a conflict that names none
+    SEARCH = "search"  # searches for the job of a trigger in doubt
     POLL = "poll"  # polls the job
-    SETTLE = "settle"  # stopped: finds out what became of the trigger
+    SETTLE = "settle"  # stopped: determines the result of the trigger
     LOOK = "look"  # stopped: polls the job before it is cancelled
-    CANCEL = "cancel"  # stopped: the cancel is on its way
+    CANCEL = "cancel"  # stopped: the cancel is in flight
     CONFIRM = "confirm"  # stopped: polls the job after the cancel
     END = "end"
 
 
 class Do(StrEnum):
-    """What the driver does. The last of several gives the next event."""
+    """The driver's actions. The last of several returns the next event."""
 
     RECALL = "read the ledger"
     INTEND = "write the intent"
@@ -61,9 +61,9 @@ class Why(StrEnum):
 
 
 class Facts(Frozen):
-    """What does not change during a sync: what the API can do, and what the settings ask. Times in seconds.
+    """What stays the same during a sync: the API's abilities and the settings. Times in seconds.
 
-    `key_seconds` is how long the API tells a repeat of a trigger by its key; 0 where it does not.
+    `key_seconds`: how long the API recognises a repeated trigger by its key; 0 where it does not.
     """
 
     sync_type: str = ""
@@ -77,16 +77,16 @@ class Facts(Frozen):
 
 
 class State(Frozen):
-    """What is known of the sync. Times are by the monotonic clock.
+    """The known state of the sync. Times are by the monotonic clock.
 
-    `ours`: the run may cancel the job. `lost` counts the answers to the current trigger that were lost.
+    `ours`: the run may cancel the job. `lost` counts the lost responses to the current trigger.
     """
 
     phase: Phase = Phase.RECALL
     attempt: int = 1
     key: str | None = None
     earlier: bool = False  # the key is an earlier run's
-    same_run: bool = False  # and that run was a try of this one
+    same_run: bool = False  # that run was a try of this one
     job: SyncJob | None = None
     ours: bool = False
     external: bool = False  # another's job: never ours
@@ -95,12 +95,12 @@ class State(Frozen):
     lost: int = 0
     refused: int = 0
     searched: int = 0
-    failures: int = 0  # polls and listings in a row without a good answer
-    misfits: int = 0  # of them, those that the API itself answered
+    failures: int = 0  # failed polls and listings in a row
+    misfits: int = 0  # of them, those with a response from the API itself
     good_at: float = 0.0
-    since: float = 0.0  # when the trigger left
+    since: float = 0.0  # when the trigger was sent
     missing_since: float | None = None
-    linger: int = 0  # polls to wait for, because another's job runs or has just ended
+    linger: int = 0  # polls to wait, because another's job runs or just ended
     before: SyncJob | None = None  # what the status showed before the trigger, at an API without ids
     ended: Mapping[ExternalText, JobStatus] = field(default_factory=dict)  # the jobs of earlier attempts
     in_flight: bool = False
@@ -111,20 +111,20 @@ class State(Frozen):
 
     @property
     def doubtful(self) -> bool:
-        """Whether there may be a job that is not known."""
+        """Whether there may be an unknown job."""
         return self.job is None and (self.lost > 0 or self.in_flight)
 
 
 class Event(Frozen):
-    """Something that happened, at a moment of the monotonic clock."""
+    """An event, at a time of the monotonic clock."""
 
     at: float
 
 
 class Recalled(Event):
-    """What the ledger remembers: an entry without an end, or the sync as completed by an earlier try of this run.
+    """The ledger's content: an open entry, or the sync as completed by an earlier try of this run.
 
-    `age` in seconds since the intent; `held`: another process that is alive polls the job.
+    `age` in seconds since the intent; `held`: another live process polls the job.
     """
 
     key: str | None = None
@@ -143,43 +143,44 @@ class Intended(Event):
 
 
 class Begun(Event):
-    """The API took the trigger."""
+    """The API accepted the trigger."""
 
     job: SyncJob
 
 
 class AlreadyRuns(Event):
-    """The API refused the trigger, because such a job is running already; it may say which."""
+    """The API refused the trigger, because such a job already runs; it may name the job."""
 
     error: RunnerError
     job_id: ExternalText | None = None
 
 
 class Lost(Event):
-    """The trigger may have been taken: its answer was lost."""
+    """The trigger may have been accepted: its response was lost."""
 
     error: RunnerError
     pause: float = 0.0  # seconds that the API asks to wait
 
 
 class Rejected(Event):
-    """The trigger was certainly not taken."""
+    """The trigger was certainly not accepted."""
 
     error: RunnerError
 
 
 class Exhausted(Event):
-    """There is no time or retry left to send the trigger again."""
+    """No time or retry is left to send the trigger again."""
 
 
 class StillOut(Event):
-    """The trigger's answer has not come yet."""
+    """The trigger's response has not arrived yet."""
 
 
 class Seen(Event):
-    """A poll showed the job; None: the API shows that there is none.
+    """A poll showed the job; None: the API shows no job.
 
-    `of_trigger`: by its id or its times it is the job of our trigger. `leased`: whether its lease is ours; None: not asked.
+    `of_trigger`: its id or its times identify it as our trigger's job. `leased`: whether its lease is ours; None: not
+    known.
     """
 
     job: SyncJob | None
@@ -188,7 +189,7 @@ class Seen(Event):
 
 
 class Found(Event):
-    """A listing showed the job of our trigger, and the first job that runs; `doubtful`: a job that cannot be told apart."""
+    """A listing showed the job of our trigger, and the first running job; `doubtful`: a job cannot be identified."""
 
     ours: SyncJob | None = None
     running: SyncJob | None = None
@@ -196,38 +197,38 @@ class Found(Event):
 
 
 class Missing(Event):
-    """The API said in its own words that it has no such job."""
+    """The API said that it has no such job."""
 
     error: RunnerError
 
 
 class Replaced(Event):
-    """The API answered with another job."""
+    """The API responded with another job."""
 
     error: RunnerError
 
 
 class Unclear(Event):
-    """A poll or a listing gave no answer of the API: no connection, a failing server, another's page."""
+    """A poll or a listing got no response from the API: no connection, a failing server, another system's page."""
 
     error: RunnerError
     pause: float = 0.0  # seconds that the API asks to wait
 
 
 class Misfit(Event):
-    """The API's answer does not fit the profile."""
+    """The API's response does not fit the profile."""
 
     error: RunnerError
 
 
 class Broken(Event):
-    """An error that no repeat mends."""
+    """An error that a retry cannot resolve."""
 
     error: RunnerError
 
 
 class Stopped(Event):
-    """A signal or the deadline. `in_flight`: the trigger's answer is still awaited; `lost`: it is not any more."""
+    """A signal or the deadline. `in_flight`: the trigger's response is still pending; `lost`: it no longer is."""
 
     why: Why
     in_flight: bool = False
@@ -235,7 +236,7 @@ class Stopped(Event):
 
 
 class CancelAnswered(Event):
-    """The API took the cancel; the job as it then has it, where it says."""
+    """The API accepted the cancel; the job as it then reports it, if it does."""
 
     job: SyncJob | None = None
 
@@ -247,11 +248,11 @@ class CancelRefused(Event):
 
 
 class TimeUp(Event):
-    """The time to find out, to cancel and to confirm is over."""
+    """The time to settle, cancel and confirm is over."""
 
 
 class Action(Frozen):
-    """What to do next, after a pause in seconds; None: when the job's pace asks for it."""
+    """The next action, after a pause in seconds; None: when the job's pace asks for it."""
 
     do: tuple[Do, ...]
     after: float | None = 0.0

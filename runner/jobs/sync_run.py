@@ -1,4 +1,4 @@
-"""One sync from its start to its result: drives the machine, and writes and tells how it ended."""
+"""Runs one sync from start to result: drives the state machine, records and reports the outcome."""
 
 import asyncio
 from dataclasses import replace
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from runner.jobs.job_outputs import Fetching
 
 CANCEL_SECONDS = (
-    2.0  # of a deadline's end, at most: for cancelling what runs, or looking up what may run (decision 0028)
+    2.0  # at most, of the end of a deadline: to cancel a running job or look up a possible one (decision 0028)
 )
 CANCEL_SHARE = 0.1  # of a short deadline
 DONE_BEFORE = "completed by an earlier try of this run (run.key); nothing was triggered"
 
 
 def working(deadline: Deadline) -> Deadline:
-    """Until when there is work to do, so that what runs can be cancelled before `deadline`."""
+    """Returns until when work continues, so that a running job can be cancelled before `deadline`."""
     return deadline.minus(min(CANCEL_SECONDS, CANCEL_SHARE * deadline.remaining))
 
 
 async def execute(sync: PlannedSync, shared: SyncContext, run_deadline: Deadline, observer: Observer) -> SyncResult:
-    """Run `sync` to its end and tell how it ended. Raises nothing foreseen; interrupted, it cancels the job first."""
+    """Runs `sync` to its end and reports its outcome. Raises nothing foreseen; when interrupted, it cancels the job first."""
     shared = replace(shared, api=shared.api.about(sync))
     began, started_at = shared.clock.monotonic(), shared.clock.time()
     seconds = shared.poll_policy.sync_seconds
@@ -67,7 +67,7 @@ async def execute(sync: PlannedSync, shared: SyncContext, run_deadline: Deadline
 
 
 async def _driven(drive: Drive, shared: SyncContext, fetching: "Fetching | None") -> Do:
-    """The course of the sync to its end, or to where a signal stops it."""
+    """Drives the sync to its end, or to where a signal stops it."""
     work = asyncio.create_task(drive.course())
     shared.interruptible.add(work)
     try:
@@ -87,7 +87,7 @@ def _follows(shared: SyncContext) -> bool:
 
 
 def _fetching(shared: SyncContext, drive: Drive, observer: Observer) -> "Fetching | None":
-    """Loaded where it is used: most runs fetch nothing."""
+    """Loaded on use: most runs fetch nothing."""
     if shared.outputs is None:
         return None
     from runner.jobs.job_outputs import Fetching
@@ -96,7 +96,7 @@ def _fetching(shared: SyncContext, drive: Drive, observer: Observer) -> "Fetchin
 
 
 def _leaves_something(shared: SyncContext, drive: Drive, result: SyncResult) -> bool:
-    """Whether something of the sync's job is wanted beside its status. Of a run that a signal ends, nothing is."""
+    """Whether more than the status of the sync's job is needed. After a signal, nothing is."""
     policy, profile, job = shared.outputs, shared.api.profile, drive.state.job
     if policy is None or job is None or result.job is None or not job.status.terminal:
         return False
@@ -110,11 +110,11 @@ def _leaves_something(shared: SyncContext, drive: Drive, result: SyncResult) -> 
 
 
 async def _close(drive: Drive, result: SyncResult) -> None:
-    """Write the end into the ledger and tell it. A job that goes on, or may, stays open for the next run."""
+    """Records and reports the end. A job that continues, or may, stays open for the next run."""
     job = result.job
     goes_on = job is not None and not job.status.terminal
     if goes_on and job is not None:
-        await drive.journal.job(job, external=drive.state.external)  # a signal may have come before it was written
+        await drive.journal.job(job, external=drive.state.external)  # a signal may have arrived before it was written
     elif not drive.state.doubtful and result.outcome is not Outcome.UNKNOWN:
         await drive.journal.end(result.outcome, job, result.error)
     drive.observer.emit(events.SyncEnded.of(result))

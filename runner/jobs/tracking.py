@@ -1,4 +1,4 @@
-"""The polls of one job: when the next one is due, and what is told of each."""
+"""Schedules and reports the polls of one job."""
 
 from dataclasses import replace
 
@@ -11,10 +11,10 @@ from runner.models import JobStatus, SyncJob
 
 
 class Tracking:
-    """Paces the polls of a job and tells what they show."""
+    """Paces the polls of a job and reports their results."""
 
     def __init__(self, shared: SyncContext, observer: Observer) -> None:
-        """No job is known yet."""
+        """Knows no job yet."""
         self._shared, self._observer, self._clock = shared, observer, shared.clock
         self._pacer = Pacer(shared.poll_policy.pace)
         self._began = self._moved_at = 0.0
@@ -22,7 +22,7 @@ class Tracking:
         self._unreadable: set[str] = set()
 
     def began(self, job: SyncJob, *, adopted: bool) -> None:
-        """From here on the job is polled."""
+        """Starts polling the job."""
         now = self._clock.monotonic()
         self._pacer = Pacer(self._shared.poll_policy.pace)
         self._began = now if job.begun_at is None or adopted else job.begun_at
@@ -37,19 +37,19 @@ class Tracking:
                 self._observer.emit(events.FieldUnreadable(job.shown_id, name))
 
     def pause(self, job: SyncJob) -> float:
-        """Seconds until the next poll: by the job's pace, and by the API's word, which `poll.max` bounds."""
+        """Returns the seconds until the next poll: by the job's pace and the API's request, which `poll.max` limits."""
         watched = self._clock.monotonic() - self._began
         pause = self._pacer.next_poll(job, watched, self._shared.poll_budget.least)
         return max(pause, min(job.poll_after or 0.0, self._shared.poll_policy.pace.max))
 
     def pause_after_failure(self, pause: float, failures: int, problem: RunnerError | None) -> float:
-        """The same after a poll without a good answer; the first of several is told."""
+        """Returns the same after a failed poll; only the first of several is reported."""
         if failures == 1:
             self._observer.emit(events.PollFailed(str(problem), round(pause, 3)))
         return max(pause, self._shared.poll_budget.least)
 
     def seen(self, before: SyncJob, now: SyncJob) -> SyncJob:
-        """Tell what a poll showed, and the job as it is shown: back in its queue, a job that ran counts as running."""
+        """Reports a poll and the job as it is shown: a job that is back in its queue after it ran counts as running."""
         if before.status is JobStatus.RUNNING and now.status is JobStatus.PENDING:
             if not self._requeued:
                 self._observer.emit(events.SyncRequeued(now.shown_id))

@@ -1,4 +1,4 @@
-"""The trial of a profile: each thing it says is done once at the real API, and judged. What came is told without values."""
+"""Tests a profile: does each thing it describes once at the real API, judges it, and reports the responses without values."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -19,28 +19,28 @@ from runner.profile import suggestions as suggest
 from runner.profile.expressions import find, shape
 
 POLL_SECONDS = 1.0
-CANCEL_SECONDS = 15.0  # within which a cancelled job should have ended
+CANCEL_SECONDS = 15.0  # within which a cancelled job should end
 FITS, NOT, ABSENT, SKIPPED = "fits", "does not fit", "absent", "not tried"
 
 
 class Finding(Frozen):
-    """One row: the `part` of the profile, how it `fits`, what came, and what might mend it."""
+    """One row: the `part` of the profile, how it `fits`, what the API returned, and a possible correction."""
 
     part: str
     fits: str
-    told: str = ""
+    found: str = ""
     shape: str = ""
     fix: str = ""
     code: int = 0
 
 
 class Trial:
-    """One account's walk through the profile."""
+    """Runs one account through the profile."""
 
     def __init__(
         self, profile: Profile, provider: SessionProvider, api: JobApi, clock: Clock, observer: Observer
     ) -> None:
-        """Nothing is sent yet."""
+        """Sends nothing yet."""
         self._profile, self._keeper, self._api, self._clock = profile, provider, api, clock
         self._events: list[Any] = []
         self._observer = Observer(clock, [*observer.listeners, self._note], observer.context)
@@ -56,7 +56,8 @@ class Trial:
         self._answer = answer
 
     async def run(self, sync: PlannedSync | None, key: str, deadline: Deadline, *, to_end: bool = False) -> None:
-        """Login, refresh and listings, and with a `sync` also trigger, status and cancel; `to_end`: its end in place of that."""
+        """Tests login, refresh and listings, with a `sync` also trigger, status and cancel; `to_end`: its end instead
+        of cancel."""
         session = await self._login(deadline)
         if session is None:
             return
@@ -76,7 +77,7 @@ class Trial:
     async def _login(self, deadline: Deadline) -> UserSession | None:
         if self._profile.auth.static:
             self._add(
-                "auth", FITS, "no login: the secrets go with each request, the next row tells whether they are accepted"
+                "auth", FITS, "no login: each request carries the secrets; the next row shows whether they are accepted"
             )
             return await self._keeper.session(deadline, self._observer)
         await self._keeper.forget(deadline, cooldown=False)
@@ -85,8 +86,8 @@ class Trial:
         )
         if session is None:
             return None
-        told = "logged in" + (" with a one-time code" if session.token.mfa_verified else "")
-        self._add("auth.steps", FITS, told)
+        found = "logged in" + (" with a one-time code" if session.token.mfa_verified else "")
+        self._add("auth.steps", FITS, found)
         fields = self._profile.auth.session
         if fields is not None and self._answer is not None:
             self._rows(trial_values.of_session(fields, self._answer, session.carried))
@@ -101,7 +102,7 @@ class Trial:
             self._add("auth.refresh", ABSENT, "a new login instead" if not self._profile.auth.static else "")
             return
         if session.refresh_token is None:
-            self._add("auth.refresh", SKIPPED, "the login gave no refresh token")
+            self._add("auth.refresh", SKIPPED, "the login returned no refresh token")
             return
         self._events.clear()
         again = await self._judged(
@@ -137,10 +138,8 @@ class Trial:
             "jobs.trigger", lambda: api.trigger(sync, key, deadline, self._observer)
         )
         if isinstance(answer, Conflict):
-            named = "and names it" if answer.job_id else "and names none"
-            self._add(
-                "jobs.trigger", FITS, f"a conflict: such a job is running, {named}", fix="try again when it has ended"
-            )
+            named = "and it is named" if answer.job_id else "and it is not named"
+            self._add("jobs.trigger", FITS, f"a conflict: such a job runs, {named}", fix="try again when it has ended")
             return None
         if answer is not None:
             self._add("jobs.trigger", FITS, f"job {show(answer.job_id, 40)} is {answer.status}")
@@ -165,12 +164,12 @@ class Trial:
 
     async def _cancel(self, api: JobApi, job: SyncJob, deadline: Deadline) -> None:
         if self._api.profile.cancel is None:
-            self._add("jobs.cancel", ABSENT, "the job goes on" if not job.status.terminal else "")
+            self._add("jobs.cancel", ABSENT, "the job continues" if not job.status.terminal else "")
             return
         asked = await self._judged("jobs.cancel", lambda: self._asked_to_cancel(api, job, deadline))
         if asked is None:
             return
-        until = Deadline.after(self._clock, CANCEL_SECONDS, "the trial's patience").min(deadline)
+        until = Deadline.after(self._clock, CANCEL_SECONDS, "the time for the trial").min(deadline)
         after = await self._ended(api, job, until)
         if after is None:
             return
@@ -178,16 +177,16 @@ class Trial:
             self._add("jobs.cancel", FITS, "the job is cancelled")
         elif after.status.terminal:
             self._add(
-                "jobs.cancel", FITS, f"the job is {after.status}", fix="see jobs.words, if that should say cancelled"
+                "jobs.cancel", FITS, f"the job is {after.status}", fix="see jobs.words, if it should be cancelled"
             )
         else:
-            told = f"accepted, and {CANCEL_SECONDS:.0f} s later the job is {after.status}"
+            found = f"accepted, and {CANCEL_SECONDS:.0f} s later the job is {after.status}"
             self._add(
-                "jobs.cancel", NOT, told, fix="see `path` and `accepted`: does it cancel?", code=ExitCode.CONTRACT
+                "jobs.cancel", NOT, found, fix="see `path` and `accepted`: does it cancel?", code=ExitCode.CONTRACT
             )
 
     async def _ended(self, api: JobApi, job: SyncJob, until: Deadline) -> SyncJob | None:
-        """The job when it has ended, or at the deadline; None where a poll does not fit, which is told."""
+        """Polls until the job ends, or the deadline; returns None where a poll does not fit, which is reported."""
         words: list[str] = []
         while True:
             now: SyncJob | None = await self._judged("jobs.status", lambda: api.poll(job, until, self._observer))
@@ -201,14 +200,14 @@ class Trial:
             await self._clock.sleep(POLL_SECONDS)
 
     async def _to_end(self, api: JobApi, job: SyncJob, deadline: Deadline) -> None:
-        """Follow the job to its end, and show every value that was read."""
+        """Follows the job to its end, and shows every value that was read."""
         began = self._clock.monotonic()
         now = await self._ended(api, job, deadline)
         if now is None:
             return
-        told = f"{', '.join(self._seen)} within {self._clock.monotonic() - began:.0f} s"
+        found = f"{', '.join(self._seen)} within {self._clock.monotonic() - began:.0f} s"
         ended = now.status.terminal
-        self._add("jobs.status", FITS if ended else NOT, told, code=0 if ended else ExitCode.DEADLINE)
+        self._add("jobs.status", FITS if ended else NOT, found, code=0 if ended else ExitCode.DEADLINE)
         self._rows(trial_values.of_job(self._profile, now))
         results = self._profile.jobs.results
         if results is None or not ended:
@@ -224,11 +223,11 @@ class Trial:
             self._rows(trial_values.of_results(results, answer, values))
 
     def _rows(self, rows: Iterable[trial_values.Row]) -> None:
-        for part, fits, told, fix in rows:
-            self._add(part, FITS if fits else NOT, told, fix=fix, code=0 if fits else ExitCode.CONTRACT)
+        for part, fits, found, fix in rows:
+            self._add(part, FITS if fits else NOT, found, fix=fix, code=0 if fits else ExitCode.CONTRACT)
 
     async def _asked_to_cancel(self, api: JobApi, job: SyncJob, deadline: Deadline) -> bool:
-        """Raises ContractError where the profile misreads what came: a run would go on, and poll."""
+        """Raises ContractError where the profile misreads the response: a run would then poll without end."""
         await api.cancel(job, deadline, self._observer)
         cancel, answer = self._api.profile.cancel, self._answer
         if cancel is not None and cancel.job is not None and answer is not None and answer.is_json:
@@ -237,7 +236,7 @@ class Trial:
         return True
 
     async def _judged(self, part: str, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """What `ask` gives, or None and a finding where it does not fit."""
+        """Returns what `ask` returns, or None and a finding where it does not fit."""
         self._answer = None
         try:
             return await ask()
@@ -249,39 +248,39 @@ class Trial:
             return None
 
     def _fix(self, error: RunnerError) -> str:
-        """A guess at what might mend it, from the answer that came."""
+        """Returns a possible correction, derived from the response."""
         answer = self._answer
         if answer is None or isinstance(error, AuthenticationError):
             return ""
         if answer.status == 404:
-            return "see `path`: the API knows no such place"
+            return "see `path`: the API does not know this path"
         if not answer.is_json and answer.status < 300:
-            return "see `path`: a page or an empty body came, where JSON is wanted"
-        if "no meaning for the answer" in str(error):
+            return "see `path`: a page or an empty body arrived instead of JSON"
+        if "no rule of the profile matches the response" in str(error):
             return f"add an answer with `status: {answer.status}` to the step"
         if f"answered {answer.status}" in str(error):
-            return f"if {answer.status} is good, add it to `accepted`; else see the request's body and headers"
+            return f"if {answer.status} means success, add it to `accepted`; else check the request's body and headers"
         if "unknown job status" in str(error):
-            return "add the word to `jobs.words`, under the state that it means"
+            return "add the word to `jobs.words`, under the matching state"
         return _guess(str(error), answer.body)
 
     def _missing(self, part: str, name: str, body: Any = None) -> None:
-        """Something that the profile says and the answer has not: no error, but worth a look."""
+        """Reports a value of the profile that the response lacks: no error, but worth a check."""
         body = body if body is not None or self._answer is None else self._answer.body
         near = suggest.where(name, body)
-        fix = f"perhaps it stands at `{near}`" if near else "null, if the API never tells it"
-        self._add(part, ABSENT, "not in the answer", fix=fix)
+        fix = f"perhaps it is at `{near}`" if near else "null, if the API never sends it"
+        self._add(part, ABSENT, "not in the response", fix=fix)
 
-    def _add(self, part: str, fits: str, told: str = "", *, fix: str = "", code: int = 0) -> None:
+    def _add(self, part: str, fits: str, found: str = "", *, fix: str = "", code: int = 0) -> None:
         shown = "" if self._answer is None else shape(self._answer.body) if self._answer.is_json else "not JSON"
-        self.findings.append(Finding(part, fits, told, shown, fix, int(code)))
+        self.findings.append(Finding(part, fits, found, shown, fix, int(code)))
 
 
 def _guess(problem: str, body: Any) -> str:
-    """Where the value perhaps stands that the problem misses."""
+    """Returns where the missing value may be."""
     if "does not know job" in problem or problem.startswith("status: nothing at"):
         inner = (suggest.where("status", body) or "").rpartition(".")[0]
         return f"perhaps `job: {inner}`" if inner else ""
     missed = {"access token": "access_token", "job id": "job_id", "job status": "status", "progress": "progress"}
     near = next((suggest.where(name, body) for words, name in missed.items() if words in problem), None)
-    return f"perhaps it stands at `{near}`" if near else ""
+    return f"perhaps it is at `{near}`" if near else ""

@@ -1,4 +1,4 @@
-"""What a trial shows of the values that were read: each with its unit, and a warning where the unit is perhaps another."""
+"""Shows the values that a trial read: each with its unit, and a warning where the unit may be wrong."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,12 +14,12 @@ from runner.profile.auth_models import SessionFields
 from runner.profile.output_models import Results
 
 YEAR = 366 * 86400.0
-Row = tuple[str, bool, str, str]  # part, whether it fits, what came, what might mend it
+Row = tuple[str, bool, str, str]  # part, whether it fits, the value, a possible correction
 _UNITS = {"progress": " per cent", "total_items": " items", "processed_items": " items"}
 
 
 def of_job(profile: Profile, job: SyncJob) -> Iterator[Row]:
-    """Each value of a job that the profile has a place for."""
+    """Returns each value of a job that the profile has a place for."""
     for name in type(profile.jobs.fields).model_fields:
         at = getattr(profile.jobs.fields, name)
         value = getattr(job, name)
@@ -29,8 +29,8 @@ def of_job(profile: Profile, job: SyncJob) -> Iterator[Row]:
             yield (
                 f"jobs.fields.{name}",
                 False,
-                "cannot be read, and is left out",
-                "see the shape of the answer of jobs.status",
+                "is unreadable and left out",
+                "see the shape of the response to jobs.status",
             )
         elif value is not None:
             yield f"jobs.fields.{name}", True, _shown(name, value), ""
@@ -47,12 +47,12 @@ def _zone(value: Any) -> str:
     try:
         at = datetime.fromisoformat(value.raw if isinstance(value, ExternalText) else str(value))
     except ValueError:
-        return "no time in RFC 3339: it is shown, and nothing is told by it"
-    return "RFC 3339" if at.tzinfo else "RFC 3339 without a zone: taken as UTC"
+        return "not an RFC 3339 time: only shown"
+    return "RFC 3339" if at.tzinfo else "RFC 3339 without a zone: read as UTC"
 
 
 def of_session(fields: SessionFields, answer: Response, known: Mapping[str, Any]) -> Iterator[Row]:
-    """The lifetime that the last answer of the login tells."""
+    """Yields the lifetime in the last response of the login."""
     now = answer.received_at
     for name in ("expires_in", "expires_at"):
         sources = getattr(fields, name)
@@ -68,10 +68,10 @@ def of_session(fields: SessionFields, answer: Response, known: Mapping[str, Any]
             continue
         left = found if name == "expires_in" else found - now
         if left > YEAR:
-            told = f"{left:.0f} s, which is {left / YEAR:.0f} years: it is not believed"
-            yield f"auth.session.{name}", False, told, "perhaps it is in milliseconds: say `unit: ms`"
+            text = f"{left:.0f} s, which is {left / YEAR:.0f} years: implausible"
+            yield f"auth.session.{name}", False, text, "perhaps it is in milliseconds: set `unit: ms`"
         elif left < 0:
-            yield f"auth.session.{name}", False, f"over since {-left:.0f} s", "see its place and its `unit`"
+            yield f"auth.session.{name}", False, f"expired {-left:.0f} s ago", "see its place and its `unit`"
         else:
             yield f"auth.session.{name}", True, f"{left:.0f} s, until {_utc(now + left)}", ""
 
@@ -81,15 +81,15 @@ def _utc(moment: float) -> str:
 
 
 def of_results(results: Results, answer: Response, values: Mapping[str, Any]) -> Iterator[Row]:
-    """Each named result."""
+    """Yields each named result."""
     for name, result in results.values.items():
         part = f"jobs.results.{name}"
         try:
             found = fitting(answer, result, values)
         except (ContractError, Misfit) as error:
-            yield part, False, str(error) or f"is no {result.type}, or too long", "see its `type`"
+            yield part, False, str(error) or f"is not a {result.type}, or too long", "see its `type`"
             continue
         if found is None:
-            yield part, False, "not in the answer", "see its place"
+            yield part, False, "not in the response", "see its place"
         else:
             yield part, True, f"{show(str(found), 80)} ({result.type})", ""

@@ -1,1 +1,1 @@
-"""What a run shows and leaves behind: one module for each kind of output."""
+"""The outputs of a run: one module for each kind."""

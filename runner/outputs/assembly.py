@@ -1,4 +1,4 @@
-"""A command's outputs together: opened, told what happens, and at the end written, pushed and closed."""
+"""Manages a command's outputs: opens them, passes events on, and at the end writes, pushes and closes them."""
 
 import os
 import sys
@@ -21,18 +21,18 @@ from runner.outputs.sending import Emit, begun
 from runner.outputs.stream import QueuedStream
 from runner.settings import Settings
 
-LEAST_SECONDS = 0.1  # that writing and sending get each, when the run's deadline has passed
-WRITE_SECONDS = 5.0  # for all files; less after a signal, when 8 s are all there is
+LEAST_SECONDS = 0.1  # for writing and for sending, when the run's deadline has passed
+WRITE_SECONDS = 5.0  # for all files; less after a signal, which leaves 8 s in total
 SIGNALLED_SECONDS = 1.5
 SLOW_DISK_SECONDS = 1.0  # more than that for a regular file: losing the report is worse than being late
-STDERR_PATIENCE, STDOUT_PATIENCE = 1.0, 5.0  # seconds without a byte read, at the end: then nobody reads
+STDERR_PATIENCE, STDOUT_PATIENCE = 1.0, 5.0  # seconds without a read byte, at the end: then there is no reader
 LAST_WORDS_SECONDS = 0.1
 SLACK_SECONDS = 0.05
 
 
 @dataclass(slots=True)
 class Outputs:
-    """The outputs of one command. `deadline` bounds its end too."""
+    """The outputs of one command. `deadline` limits its end too."""
 
     context: OutputContext
     deadline: Deadline
@@ -41,7 +41,7 @@ class Outputs:
 
     @property
     def observer(self) -> Observer:
-        """Where events go in."""
+        """The observer for events."""
         return self.context.observer
 
     @property
@@ -51,20 +51,20 @@ class Outputs:
 
     @property
     def redactor(self) -> Redactor:
-        """What knows the secrets."""
+        """The redactor with the run's secrets."""
         return self.context.redactor
 
     def add_secret(self, secret: str, /, *, parts: bool = True) -> None:
-        """Redact `secret` from now on, in every form in which it may be written."""
+        """Redacts `secret` from now on, in every encoding."""
         self.context.redactor.add(secret, parts=parts)
 
     def load(self) -> None:
-        """Load what the outputs need and the first request does not: to be called while its response is awaited."""
+        """Loads what the outputs need and the first request does not: called while its response is pending."""
         for one in self.outputs:
             self.attempt(one.name, one.load)
 
     def listener(self, one: Output) -> Listener | None:
-        """What takes events for the output. One that fails is told nothing more: no listener may stop the run."""
+        """Returns the listener of the output. One that fails receives no more events: no listener may stop the run."""
         take = one.listener
         if take is None or type(one).__module__.startswith("runner."):
             return take
@@ -76,18 +76,18 @@ class Outputs:
                     take(record)
                 except Exception as error:  # noqa: BLE001 - another package's
                     broken.append(one.name)
-                    self.context.failed(one.name, f"unexpected {type(error).__name__}: it gets no more events")
+                    self.context.failed(one.name, f"unexpected {type(error).__name__}: it receives no more events")
 
         return guarded
 
     def last_words(self) -> None:
-        """Give the log a moment, before the process ends at once. A signal handler may call it."""
+        """Flushes the log for a moment before the process exits. A signal handler may call it."""
         self.context.stderr.last_words(LAST_WORDS_SECONDS)
 
     def finish(self, result: RunResult) -> Ended:
-        """Write what the run leaves behind, then push it; a failure of one is logged and changes nothing else.
+        """Writes the run's files, then pushes; a failure of one is logged and changes nothing else.
 
-        What goes over the network runs side by side: after a SIGTERM there are few seconds.
+        Network outputs run in parallel: after a SIGTERM there are only a few seconds.
         """
         from runner.outputs.report_model import build_report
 
@@ -118,7 +118,7 @@ class Outputs:
                 )
 
     def _within(self, seconds: float) -> float:
-        """So many seconds, or what the run's deadline leaves of them."""
+        """Returns the seconds, limited by the run's deadline."""
         return min(seconds, max(LEAST_SECONDS, self.deadline.remaining))
 
     def _wait(self, sent: Iterator[tuple[str, Emit]]) -> None:
@@ -126,7 +126,7 @@ class Outputs:
             self.attempt(name, wait)
 
     def attempt(self, target: str, emit: Callable[[], str | None]) -> None:
-        """Emit, and log what went wrong. Even a defect there must not change how the run ends."""
+        """Emits an event and logs errors. Even a defect there must not change how the run ends."""
         try:
             problem = emit()
         except Exception as error:  # noqa: BLE001
@@ -135,7 +135,7 @@ class Outputs:
             self.context.failed(target, problem)
 
     def close(self) -> None:
-        """Close every output; wait for the readers of both streams, but not for one that does not read."""
+        """Closes every output; waits for the readers of both streams, but not for one that does not read."""
         self.load()
         for one in reversed(self.outputs):
             self.attempt(one.name, one.close)
@@ -144,12 +144,12 @@ class Outputs:
         patience = 0.2 if self.signalled or self.deadline.expired else 1.0
         out, err = self.context.stdout, self.context.stderr
         if out.pending and not out.drain(self._within(STDOUT_PATIENCE * patience * 2), STDOUT_PATIENCE * patience):
-            self.context.failed("standard output", "nobody reads it: what was printed is not whole")
+            self.context.failed("standard output", "it has no reader: the output is incomplete")
         err.drain(self._within(STDERR_PATIENCE * patience * 10), STDERR_PATIENCE * patience)
 
 
 def _named(one: Output, wait: Emit) -> Emit:
-    """With the place that it goes to before what went wrong."""
+    """Returns the error with its destination in front."""
 
     def named() -> str | None:
         problem = wait()
@@ -160,12 +160,12 @@ def _named(one: Output, wait: Emit) -> Emit:
 
 @contextmanager
 def open_outputs(settings: Settings, clock: Clock, *, with_metrics: bool = False) -> Iterator[Outputs]:
-    """Set up what the command shows and leaves behind; take all down at the end. Raises UsageError."""
+    """Sets up the command's outputs; closes them at the end. Raises UsageError."""
     seal_process()
     redactor = Redactor()
     plain = sys.stdout, sys.stderr
     stdout, stderr = QueuedStream(plain[0]), QueuedStream(plain[1])
-    # A command that prints for a person or a pipe waits for its reader, as any does; a run never does.
+    # A command that prints for a person or a pipe waits for its reader, as usual; a run never does.
     sys.stdout = RedactedStream(stdout if with_metrics else plain[0], redactor)  # type: ignore[arg-type]
     sys.stderr = RedactedStream(stderr, redactor)  # type: ignore[arg-type]
     listeners: list[Listener] = []
@@ -184,7 +184,7 @@ def open_outputs(settings: Settings, clock: Clock, *, with_metrics: bool = False
             for one in made.outputs:
                 made.attempt(one.name, one.open)
             yield made
-    except RunnerError as error:  # it is shown after this, by who knows no secrets
+    except RunnerError as error:  # it is shown after this, by code that knows no secrets
         error.args = (redactor.redact(str(error)),)
         raise
     finally:

@@ -1,4 +1,4 @@
-"""The log for people: readable lines on a terminal, and at the end of a run what came of it."""
+"""The readable log on a terminal, with a summary at the end of a run."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -11,28 +11,28 @@ from runner.outputs.log_lines import LEVELS, Line, LogOutput, Processor
 
 
 class Console(LogOutput):
-    """Lines for people on standard error, and a summary at the end where a person looks at it."""
+    """Readable lines on standard error, and a summary at the end on a terminal."""
 
     name: ClassVar[str] = "console"
 
     def __init__(self, context: OutputContext) -> None:
-        """No run has ended."""
+        """No run has ended yet."""
         super().__init__(context)
         self._ended: Ended | None = None
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """By itself on a terminal."""
+        """Enabled by default on a terminal."""
         log = context.settings.log
         return log.format == "console" or (log.format == "auto" and context.stderr.isatty())
 
     def open(self) -> None:
-        """A person wants to see at once that something happens."""
+        """Loads immediately: a person expects output without delay."""
         super().open()
         self.load()
 
     def steps(self) -> Sequence[Processor]:
-        """Columns, coloured where the terminal has colours."""
+        """Returns columns, coloured where the terminal has colours."""
         from structlog.dev import ConsoleRenderer, plain_traceback
 
         colours = self.context.stderr.isatty() and not self.context.environment.get("NO_COLOR")
@@ -42,7 +42,7 @@ class Console(LogOutput):
         return short, printable, lambda logger, level, line: _job_line(line) or renderer(logger, level, line)
 
     def take(self, record: Record) -> None:
-        """Log the event. What the summary shows of a job's log is not shown twice."""
+        """Logs the event. Job log lines in the summary are not shown twice."""
         if isinstance(record.event, events.SyncLog) and self._summarises and not self._follows:
             return
         super().take(record)
@@ -57,11 +57,11 @@ class Console(LogOutput):
         return shown and self.context.whole_run and self.context.stderr.isatty()
 
     def end(self, ended: Ended) -> None:
-        """Keep it for the summary."""
+        """Stores the result for the summary."""
         self._ended = ended
 
     def close(self) -> None:
-        """Show what came of the run: the last thing on the terminal."""
+        """Shows the run's summary: the last output on the terminal."""
         if self._ended and self._summarises:
             from runner.outputs.summary import print_summary
 
@@ -69,19 +69,19 @@ class Console(LogOutput):
 
 
 def _job_line(line: Line) -> str | None:
-    """A line of a job's log as it is, behind the time and the sync; None for every other event."""
+    """Formats a job's log line unchanged, after the time and the sync; None for every other event."""
     if line["event"] != events.SyncLog.name:
         return None
     return f"{line['timestamp']} {line.get('sync', '')} | {line['line']}"
 
 
 def short(_logger: Any, _level: str, line: Line) -> Line:
-    """The time of day alone, and no run id: a person knows day and run."""
+    """Shows only the time of day, and no run id: a person knows both."""
     return {**{key: value for key, value in line.items() if key != "run_id"}, "timestamp": line["timestamp"][11:19]}
 
 
 def printable(_logger: Any, _level: str, line: Line) -> Line:
-    """Nothing that steers a terminal or a CI system, whoever wrote it."""
+    """Removes control sequences for a terminal or a CI system, whatever their origin."""
     return {key: _printable(value) for key, value in line.items()}
 
 

@@ -1,4 +1,4 @@
-"""Delivers one message by POST, tried again within a budget. No failure tells the address: it may be a secret."""
+"""Delivers one message by POST, with retries within a budget. No error shows the address: it may be a secret."""
 
 import threading
 from functools import partial
@@ -21,7 +21,7 @@ class Message(Frozen):
 
 
 def deliver(message: Message, seconds: float, stop: threading.Event | None = None) -> str | None:
-    """Try until it is taken, the time is over or `stop` is set. Returns what went wrong last, or None."""
+    """Retries until success, the time limit or `stop`. Returns the last error, or None."""
     try:
         sender = Sender(message.url)
     except SendFailed as error:
@@ -41,7 +41,7 @@ def _post(sender: Sender, message: Message, seconds: float) -> None:
 
 
 def address(context: OutputContext, target: str, url: str | None, url_file: object) -> str | None:
-    """The address in the secret file, or else `url`; None where there is none that can be used, which is logged."""
+    """Returns the address in the secret file, or else `url`; None where neither is usable, which is logged."""
     from pathlib import Path
 
     secret = context.secret(url_file if isinstance(url_file, Path) else None)
@@ -55,11 +55,9 @@ def address(context: OutputContext, target: str, url: str | None, url_file: obje
     except ValueError:
         fit = False
     if not fit:
-        context.failed(target, "the address is no URL; give one such as https://hc-ping.com/UUID")
+        context.failed(target, "the address is not a URL; give one such as https://hc-ping.com/UUID")
         return None
     if secret and parts.scheme == "http" and not is_loopback(parts.hostname):
-        context.failed(
-            target, "plain http would show the secret address to others: use https, or `url` where it is no secret"
-        )
+        context.failed(target, "plain http would reveal the secret address: use https, or `url` if it is not a secret")
         return None
     return found

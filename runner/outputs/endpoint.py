@@ -1,4 +1,4 @@
-"""`/metrics` while the run lasts."""
+"""Serves `/metrics` during the run."""
 
 import contextlib
 from typing import ClassVar
@@ -14,24 +14,24 @@ class Endpoint(Output):
     uses_metrics: ClassVar[bool] = True
 
     def __init__(self, context: OutputContext) -> None:
-        """Nobody listens yet."""
+        """Does not listen yet."""
         super().__init__(context)
         self._opened = False
         self._stop = contextlib.ExitStack()
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where `metrics.listen` is set."""
+        """Enabled where `metrics.listen` is set."""
         return context.settings.metrics.listen is not None
 
     def check(self, seconds: float) -> str | None:
-        """Serve for a moment."""
+        """Serves for a moment."""
         problem = self._serve(self.context.settings.metrics.listen or "")
         self.close()
         return problem
 
     def load(self) -> None:
-        """Begin to serve."""
+        """Starts serving."""
         if self._opened:
             return
         self._opened = True
@@ -57,5 +57,5 @@ class Endpoint(Output):
         return None
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stops serving."""
         self._stop.close()

@@ -1,6 +1,7 @@
-"""Writes a file into what is there: a regular file whole or not at all, a device, a pipe or a mounted file in place.
+"""Writes to an existing or new path: a regular file completely or not at all, a device, a pipe or a mounted file in
+place.
 
-Nothing is ever replaced but a regular file: neither a device nor a link.
+Only a regular file is ever replaced: neither a device nor a link.
 """
 
 import errno
@@ -12,15 +13,15 @@ import tempfile
 import time
 from pathlib import Path
 
-MODE = 0o644  # read by other users: a CI server, the node exporter
+MODE = 0o644  # readable by other users: a CI server, the node exporter
 _LINKS = 40  # as many as Linux follows
 _CANNOT_REPLACE = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def write_file(path: Path, text: str, seconds: float) -> str | None:
-    """Write `text`; a pipe that nobody reads is given up after so many seconds. Returns what went wrong, or None.
+    """Writes `text`; abandons a pipe without a reader after this many seconds. Returns the error, or None.
 
-    A reader of a regular file sees the old content or the new one, never a part; only where the file cannot be replaced
+    A reader of a regular file sees the old content or the new one, never a part. Only a file that cannot be replaced
     (it is mounted, or its directory is read-only) it is written in place.
     """
     data = text.encode(errors="replace")
@@ -36,7 +37,7 @@ def write_file(path: Path, text: str, seconds: float) -> str | None:
 
 
 def write_in_place(path: Path, text: str, seconds: float) -> str | None:
-    """As `write_file`, but never by another file in its place. Returns what went wrong, or None."""
+    """As `write_file`, but never replaces the file. Returns the error, or None."""
     try:
         return _in_place(path, text.encode(errors="replace"), seconds)
     except OSError as error:
@@ -44,7 +45,7 @@ def write_in_place(path: Path, text: str, seconds: float) -> str | None:
 
 
 def append_file(path: Path, text: str, seconds: float) -> str | None:
-    """Add `text` to what is there. Returns what went wrong, or None."""
+    """Appends `text`. Returns the error, or None."""
     try:
         if path.is_fifo():
             return _in_place(path, text.encode(errors="replace"), seconds)
@@ -56,9 +57,9 @@ def append_file(path: Path, text: str, seconds: float) -> str | None:
 
 
 def resolved(path: Path) -> Path | int:
-    """Where links lead to; for `/dev/stdout` and what else names an open file of this process, its descriptor.
+    """Resolves links; for `/dev/stdout` and other names of an open file of this process, returns its descriptor.
 
-    Raises OSError where links go round.
+    Raises OSError for circular links.
     """
     at = path
     for _ in range(_LINKS):
@@ -95,7 +96,7 @@ def _replace(path: Path, data: bytes) -> str | None:
 
 
 def _in_place(path: Path, data: bytes, seconds: float) -> str | None:
-    """Into what is there. A pipe is opened without waiting, again and again while nobody reads it."""
+    """Writes in place. A pipe without a reader is opened repeatedly, without blocking."""
     if not stat.S_ISFIFO(path.stat().st_mode):
         path.write_bytes(data)
         return None
@@ -107,21 +108,21 @@ def _in_place(path: Path, data: bytes, seconds: float) -> str | None:
             if error.errno != errno.ENXIO:
                 raise
             if time.monotonic() >= end:
-                return f"{path}: nobody reads this pipe"
+                return f"{path}: this pipe has no reader"
             time.sleep(0.01)
         else:
             return _into_pipe(path, descriptor, data, end - time.monotonic())
 
 
 def _into_pipe(path: Path, descriptor: int, data: bytes, seconds: float) -> str | None:
-    """Everything into the descriptor, which is closed; only as long as it is read."""
+    """Writes everything to the descriptor and closes it; stops when it is no longer read."""
     end = time.monotonic() + seconds
     view = memoryview(data)
     try:
         while view:
             ready = select.select([], [descriptor], [], max(0.0, end - time.monotonic()))[1]
             if not ready:
-                return f"{path}: {len(data) - len(view)} of {len(data)} bytes were read, and then no more"
+                return f"{path}: {len(data) - len(view)} of {len(data)} bytes were read, then the reader stopped"
             view = view[os.write(descriptor, view[:4096]) :]
     finally:
         os.close(descriptor)
@@ -129,15 +130,15 @@ def _into_pipe(path: Path, descriptor: int, data: bytes, seconds: float) -> str 
 
 
 def check_directory(path: Path) -> str | None:
-    """Whether files can be written into the directory, which may have to be made. Returns what is wrong, or None."""
+    """Checks whether files can be written to the directory, which may not exist yet. Returns the error, or None."""
     found = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
     if not found.is_dir():
-        return f"{found}: is no directory"
+        return f"{found}: is not a directory"
     return None if os.access(found, os.W_OK | os.X_OK) else f"{found}: cannot be written; check its owner and mode"
 
 
 def check_file(path: Path) -> str | None:
-    """What `write_file` would meet, without writing. Returns what is wrong, or None."""
+    """Returns the error that `write_file` would return, without writing, or None."""
     try:
         target = resolved(path)
         if not isinstance(target, int) and target.is_dir():
@@ -150,4 +151,4 @@ def check_file(path: Path) -> str | None:
             return None
     except OSError as error:
         return f"{path}: cannot be written ({error.strerror or type(error).__name__})"
-    return f"{path}: cannot be written; its directory does not exist, or is not ours to write to"
+    return f"{path}: cannot be written; its directory does not exist or is not writable"

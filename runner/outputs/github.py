@@ -1,6 +1,6 @@
-"""The report for a GitHub Actions step: its summary, its outputs, and an annotation for each sync that did not complete.
+"""The report for a GitHub Actions step: a summary, outputs, and an annotation for each sync that did not complete.
 
-Files and commands as in https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
+Files and commands follow https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
 """
 
 import re
@@ -13,14 +13,14 @@ from runner.outputs.files import append_file, check_file
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, SyncReport
 
-SUMMARY_BYTES = 1 << 20  # GitHub refuses a larger step summary, whole
+SUMMARY_BYTES = 1 << 20  # GitHub refuses a larger step summary
 LOGS, LOG_WIDTH = 10, 300  # logs in the summary; characters of a line
-ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings of a step
+ANNOTATIONS = 10  # GitHub shows ten errors and ten warnings per step
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$@:/-])")
 
 
 class GitHub(Output):
-    """`report.github`: by itself in a GitHub Actions step."""
+    """`report.github`: by default in a GitHub Actions step."""
 
     name: ClassVar[str] = "github"
 
@@ -31,18 +31,18 @@ class GitHub(Output):
         return setting == "always" or (setting == "auto" and context.environment.get("GITHUB_ACTIONS") == "true")
 
     def check(self, seconds: float) -> str | None:
-        """Whether the files that GitHub names can be written."""
+        """Checks whether the files that GitHub names can be written."""
         files = [self.context.environment.get(name) for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")]
         return next(filter(None, (check_file(Path(file)) for file in files if file)), None)
 
     def write(self, ended: Ended, seconds: float) -> str | None:
-        """Summary and outputs to the files that GitHub names, annotations to standard error."""
+        """Writes summary and outputs to the files that GitHub names, annotations to standard error."""
         self.context.stderr.writelines(line + "\n" for line in annotations(ended.report))
         return write_files(ended.report, self.context.environment, seconds)
 
 
 def write_files(report: Report, environment: Mapping[str, str], seconds: float) -> str | None:
-    """Add summary and outputs to the files that GitHub names. Returns what went wrong, or None."""
+    """Appends summary and outputs to the files that GitHub names. Returns the error, or None."""
     problems = []
     for variable, text in (("GITHUB_STEP_SUMMARY", summary(report)), ("GITHUB_OUTPUT", outputs(report))):
         path = environment.get(variable)
@@ -52,7 +52,7 @@ def write_files(report: Report, environment: Mapping[str, str], seconds: float) 
 
 
 def summary(report: Report) -> str:
-    """Markdown: the run in one line, the failed syncs first, then the others, then the errors."""
+    """Returns Markdown: the run in one line, the failed syncs first, then the others, then the errors."""
     sign = "✅" if report.good else "❌"
     head = [
         f"### {sign} sync-runner: {_escaped(report.meaning)} (exit code {int(report.exit_code)})",
@@ -78,7 +78,7 @@ def summary(report: Report) -> str:
 
 
 def _logs(report: Report) -> Iterator[str]:
-    """The last lines of the logs of failed jobs, folded; of the first few syncs, so that the table has room."""
+    """Returns the last lines of the logs of failed jobs, folded; only of the first few syncs, to leave room for the table."""
     for sync in [one for one in report.failed if one.log][:LOGS]:
         lines = "\n".join(line[:LOG_WIDTH] for line in sync.log)
         text = lines.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -99,7 +99,7 @@ def _row(sync: SyncReport) -> str:
 
 
 def outputs(report: Report) -> str:
-    """`exit_code`, `result`, `run_id`, `completed`, `failed` for later steps, and the results of jobs."""
+    """Returns `exit_code`, `result`, `run_id`, `completed`, `failed` for later steps, and the results of jobs."""
     values = {
         "exit_code": int(report.exit_code),
         "result": report.result,
@@ -107,7 +107,7 @@ def outputs(report: Report) -> str:
         "completed": report.completed,
         "failed": len(report.syncs) - report.completed,
     }
-    text = "".join(f"{key}={value}\n" for key, value in values.items())  # no value can hold a line break
+    text = "".join(f"{key}={value}\n" for key, value in values.items())  # no value can contain a line break
     if any(one.results for one in report.syncs):
         from runner.outputs.results import github_outputs
 
@@ -116,11 +116,11 @@ def outputs(report: Report) -> str:
 
 
 def annotations(report: Report) -> Iterator[str]:
-    """Workflow commands: an error or a warning for each sync that did not complete, and for the run's own errors."""
-    told = {"error": 0, "warning": 0}
+    """Returns workflow commands: an error or a warning for each sync that did not complete, and for the run's own errors."""
+    shown = {"error": 0, "warning": 0}
     for sync in report.failed:
-        told[sync.severity] += 1
-        if told[sync.severity] <= ANNOTATIONS:
+        shown[sync.severity] += 1
+        if shown[sync.severity] <= ANNOTATIONS:
             title = f"{sync.account}: {sync.name} {sync.outcome.value}"
             yield f"::{sync.severity} title={_property(title)}::{_data(sync.reason)}"
     for error in report.errors[:ANNOTATIONS]:
@@ -128,7 +128,7 @@ def annotations(report: Report) -> Iterator[str]:
 
 
 def _data(text: str) -> str:
-    """One line of a command. A line break is kept, as GitHub's `%0A`; what steers a terminal or another CI is not."""
+    """Formats one line of a command. Keeps a line break, as GitHub's `%0A`; removes commands for terminals and other CIs."""
     lines = (escape(line) for line in text.splitlines() or [""])
     return "%0A".join(line.replace("%", "%25") for line in lines)
 
@@ -138,7 +138,7 @@ def _property(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown and HTML take for nothing but text, on one line."""
+    """Escapes text for Markdown and HTML, on one line."""
     text = escape(" ".join(text.split()))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", text)

@@ -1,7 +1,7 @@
-"""The report as one HTML page: what failed, why and what to do, then when it happened, then every sync. Loads nothing.
+"""The report as one HTML page: failures with reason and remedy, then the timeline, then every sync. Loads no resources.
 
-Style and script are named by their hashes in the page's own Content-Security-Policy. Under a policy that forbids them it is
-still readable: bars are SVG shapes with their places in attributes, and the script only filters the table.
+The page's own Content-Security-Policy names style and script by their hashes. Under a policy that forbids them it stays
+readable: bars are SVG shapes with positions in attributes, and the script only filters the table.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, SyncReport
 from runner.outputs.timeline import Timeline
 
-NAMED = 24  # syncs that one card names before it is opened
+NAMED = 24  # syncs that one card names before it is expanded
 SHORT_NAME = 24  # characters
 _COLUMNS = ("account", "sync", "outcome", "items", "seconds", "attempts", "error")
 _NUMBERS = ("items", "seconds", "attempts")
@@ -30,33 +30,33 @@ class HtmlPage(Output):
     name: ClassVar[str] = "html"
 
     def __init__(self, context: OutputContext) -> None:
-        """Nothing has happened yet."""
+        """Starts without spans."""
         super().__init__(context)
         self._timeline = Timeline()
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where `report.html` is set."""
+        """Enabled where `report.html` is set."""
         return context.settings.report.html is not None
 
     def take(self, record: Record) -> None:
-        """Keep what happened when."""
+        """Stores the event's time span."""
         self._timeline(record)
 
     def check(self, seconds: float) -> str | None:
-        """Whether the file can be written."""
+        """Checks whether the file can be written."""
         path = self.context.settings.report.html
         return check_file(path) if path else None
 
     def write(self, ended: Ended, seconds: float) -> str | None:
-        """Write it whole."""
+        """Writes the complete file."""
         path = self.context.settings.report.html
         timeline = self._timeline.redacted(self.context.redactor.redact)
         return write_file(path, page(ended.report, timeline), seconds) if path else None
 
 
 def page(report: Report, timeline: Timeline) -> str:
-    """The page. Every text is escaped; `report` and `timeline` hold no secret any more."""
+    """Returns the page. Every text is escaped; `report` and `timeline` contain no secrets."""
     policy = f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; base-uri 'none'; form-action 'none'"
     parts = [
         "<!doctype html>",
@@ -103,7 +103,7 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _failures(report: Report) -> Iterator[str]:
-    """What did not complete, those of one reason together."""
+    """Lists the syncs that did not complete, grouped by reason."""
     groups: dict[tuple[str, str, str], list[SyncReport]] = {}
     for sync in report.failed:
         groups.setdefault((sync.outcome.value, sync.reason, sync.remedy or ""), []).append(sync)
@@ -154,7 +154,7 @@ def _table(report: Report) -> Iterator[str]:
     yield (
         '<form id="filter" role="search" hidden><label>Search <input id="words" type="search"></label>'
         f'<label>Outcome <select id="kind"><option value="">all</option>{kinds}</select></label>'
-        '<output id="told"></output></form>'
+        '<output id="shown"></output></form>'
     )
     yield '<div class="scroll" tabindex="0" role="group" aria-labelledby="all"><table id="syncs" role="table">'
     yield f'<thead><tr role="row">{"".join(map(_column, _COLUMNS))}</tr></thead><tbody>'
@@ -168,7 +168,7 @@ def _column(name: str) -> str:
 
 
 def _unbroken(name: str) -> str:
-    """The class of a name that is short enough to stand on one line: a browser breaks `account-1` after its hyphen."""
+    """Returns the class of a name that fits on one line: a browser breaks `account-1` after its hyphen."""
     return "nowrap" if len(name) <= SHORT_NAME else ""
 
 

@@ -1,4 +1,4 @@
-"""Style and script of the report's page. Marks have a contrast of 3:1 at least against what they lie on, text of 4.5:1."""
+"""Style and script of the report page. Marks have a contrast of at least 3:1 against their background, text of 4.5:1."""
 # Decision 0090.
 
 STYLE = """
@@ -41,11 +41,12 @@ padding:.5rem 0;border-bottom:1px solid var(--line)}#syncs tbody th{display:bloc
 @media print{form{display:none!important}body{max-width:none}*{print-color-adjust:exact}.card,tr{break-inside:avoid}}
 """
 
-# Progressive: without it (a policy may forbid it) the page shows everything, and the search of the browser is there.
+# Progressive enhancement: without it (a policy may forbid it) the page shows everything, and the browser's search
+# works.
 SCRIPT = """
 "use strict";
 const form = document.getElementById("filter"), rows = [...document.querySelectorAll("#syncs tbody tr")];
-const words = document.getElementById("words"), kind = document.getElementById("kind"), told = document.getElementById("told");
+const words = document.getElementById("words"), kind = document.getElementById("kind"), shown = document.getElementById("shown");
 const texts = rows.map(row => row.textContent.toLowerCase());
 function show() {
   const wanted = words.value.toLowerCase().split(/\\s+/).filter(Boolean);
@@ -55,7 +56,7 @@ function show() {
     row.hidden = !fits;
     count += fits;
   });
-  told.textContent = count + " of " + rows.length + " syncs are shown";
+  shown.textContent = count + " of " + rows.length + " syncs are shown";
 }
 form.hidden = false;
 form.addEventListener("submit", event => event.preventDefault());

@@ -1,11 +1,11 @@
-"""The timeline of the report's page: a lane a sync; of many, those that matter, below a chart of how many ran when."""
+"""The timeline of the report page: one lane per sync; of many, the most important, below a chart of running syncs."""
 
 from collections.abc import Iterable, Iterator
 from html import escape
 
 from runner.outputs.timeline import Span, Timeline
 
-LANES = 40  # that are drawn; of more syncs, those that did not complete and those that took longest
+LANES = 40  # maximum; of more syncs, those that did not complete and those that took longest
 BUCKETS = 120  # of the chart
 _KINDS = {
     "queued": "queued",
@@ -19,7 +19,7 @@ Lane = tuple[tuple[str, str], list[Span]]
 
 
 def timeline_of(timeline: Timeline) -> Iterator[str]:
-    """The section; nothing where nothing happened."""
+    """Returns the section; nothing without spans."""
     spans = timeline.spans
     if not spans:
         return
@@ -38,8 +38,8 @@ def timeline_of(timeline: Timeline) -> Iterator[str]:
     many = len({span.account for span in spans}) > 1
     for (account, sync), mine in shown:
         name = " / ".join(part for part in ((account if many else ""), sync) if part) or "run"
-        yield f'<div class="lane"><div>{escape(name)} <span class="soft">{escape(_told(mine))}</span></div>'
-        yield f'<svg class="bars" role="img" aria-label="{escape(name)}: {escape(_told(mine))}">'
+        yield f'<div class="lane"><div>{escape(name)} <span class="soft">{escape(_description(mine))}</span></div>'
+        yield f'<svg class="bars" role="img" aria-label="{escape(name)}: {escape(_description(mine))}">'
         yield from _bars(mine, began, length)
         yield "</svg></div>"
     yield f'<div class="axis"><span>0 s</span><span>{length / 2:.1f} s</span><span>{length:.1f} s</span></div>'
@@ -56,14 +56,14 @@ def _lanes(spans: Iterable[Span]) -> list[Lane]:
 
 
 def _weight(lane: Lane) -> tuple[bool, float]:
-    """What did not complete comes first, then what took longest."""
+    """Sorts syncs that did not complete first, then the longest."""
     _place, spans = lane
     runs = [span for span in spans if span.kind == "sync"]
     return all(span.detail == "completed" for span in runs), -sum(span.end - span.start for span in runs)
 
 
 def _load(spans: list[Span], began: float, length: float) -> Iterator[str]:
-    """How many syncs ran at each moment, and of them how many would not complete."""
+    """Counts the syncs that ran at each time, and those of them that did not complete."""
     good, bad = [0] * BUCKETS, [0] * BUCKETS
     for span in spans:
         if span.kind == "sync":
@@ -94,19 +94,19 @@ def _legend(kind: str) -> str:
     return f'<li><svg aria-hidden="true"><rect class="{kind}" width="100%" height="100%"/></svg>{_KINDS[kind]}</li>'
 
 
-def _told(spans: Iterable[Span]) -> str:
-    """The lane in words: what the colours say must be there without them too."""
+def _description(spans: Iterable[Span]) -> str:
+    """Describes the lane in words: the colours' meaning must be available without them."""
     totals: dict[str, float] = {}
     ends = ""
     for span in spans:
         totals[span.kind] = totals.get(span.kind, 0.0) + span.end - span.start
         ends = span.detail if span.kind == "sync" else ends
-    told = [f"{_KINDS[kind]} {totals[kind]:.1f} s" for kind in _KINDS if kind in totals]
-    return ", ".join([ends, *told] if ends else told)
+    parts = [f"{_KINDS[kind]} {totals[kind]:.1f} s" for kind in _KINDS if kind in totals]
+    return ", ".join([ends, *parts] if ends else parts)
 
 
 def _bars(spans: list[Span], began: float, length: float) -> Iterator[str]:
-    """Work above, waiting below: no mark lies on another, so that each keeps its contrast."""
+    """Draws work above and waiting below: no mark covers another, so that each keeps its contrast."""
     for span in spans:
         left = 100.0 * (span.start - began) / length
         width = max(100.0 * (span.end - span.start) / length, 0.25)

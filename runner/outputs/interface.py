@@ -1,7 +1,7 @@
-"""What an output is: one way in which a run shows itself, such as a log, a file or a push. One module for each kind.
+"""The interface of an output: one way to show a run, such as a log, a file or a push. One module per kind.
 
-One more output is one more module with a class derived from `Output`, its line in `kinds.py` and its settings. From outside
-the package it is the same class, under the entry point group `sync_runner.outputs`, chosen by the settings as
+A further output is a module with a class derived from `Output`, its line in `kinds.py` and its settings. In another
+package, it is the same class under the entry point group `sync_runner.outputs`, enabled by the settings as
 `outputs.NAME`; its own settings are `context.settings.outputs[NAME]`.
 """
 
@@ -34,10 +34,10 @@ def _metrics() -> "MetricsListener":
 
 @dataclass(slots=True)
 class OutputContext:
-    """What every output gets from outside.
+    """What every output can use.
 
-    `stdout` and `stderr` take text that holds no secret any more, and never wait. `write_line` puts a log line on standard
-    error; where a live view is drawn there, it is the view's own. `whole_run` is false for commands that run no sync.
+    `stdout` and `stderr` take text without secrets and never wait. `write_line` writes a log line to standard error; a live
+    view there replaces it by its own. `whole_run` is false for commands that run no sync.
     """
 
     settings: Settings
@@ -53,15 +53,15 @@ class OutputContext:
     metrics: Deferred["MetricsListener"] = field(default_factory=lambda: Deferred(_metrics))
 
     def failed(self, target: str, problem: str) -> None:
-        """Log that something could not be delivered. The run goes on."""
+        """Logs that something could not be delivered. The run continues."""
         self.observer.emit(events.EmitFailed(target, problem))
 
     def line(self, text: str) -> None:
-        """Put a log line on standard error."""
+        """Writes a log line to standard error."""
         (self.write_line or self.stderr.write)(text)
 
     def secret(self, path: Path | None) -> str | None:
-        """The secret in the file, redacted from now on; None where it is unfit: the syncs matter more than who is told."""
+        """Returns the secret in the file, redacted from now on; None where it is unusable: the syncs have priority."""
         if path is None:
             return None
         reader = SecretReader(
@@ -79,68 +79,68 @@ class OutputContext:
 
 
 class Ended(Frozen):
-    """A run that is over: its result, and the report of it, which holds no secret any more."""
+    """A run that ended: its result, and its report, which contains no secrets."""
 
     result: RunResult
     report: "Report"
 
 
 class Output:
-    """One output. Every step does nothing unless a kind says otherwise; none raises for a fault outside the runner.
+    """One output. Every step does nothing by default; none raises for a fault outside the runner.
 
-    The order is: `open`, then `take` and `load` while the run lasts, then `end`, `write` of all, `push` of all, `close`.
+    The order is: `open`, then `take` and `load` during the run, then `end`, `write` of all, `push` of all, `close`.
     """
 
-    name: ClassVar[str]  # what a fault is logged under
+    name: ClassVar[str]  # the name in logged errors
     every_command: ClassVar[bool] = False  # also for commands that run no sync
     uses_metrics: ClassVar[bool] = False  # needs `context.metrics`
-    checked: ClassVar[str] = "can be written"  # what `check` found out, where nothing is wrong
+    checked: ClassVar[str] = "can be written"  # the result of `check` without an error
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Whether the settings ask for it."""
+        """Whether the settings enable it."""
         raise NotImplementedError
 
     def __init__(self, context: OutputContext) -> None:
-        """Nothing is opened yet. Raises UsageError for settings that do not fit each other."""
+        """Opens nothing yet. Raises UsageError for settings that contradict each other."""
         self.context = context
 
     def check(self, seconds: float) -> str | None:
-        """Try, for the command `check`, what can be tried without doing it. Returns what is wrong, or None."""
+        """Checks, for the command `check`, what can be checked without doing it. Returns the error, or None."""
         return None
 
     def open(self) -> None:
-        """The command begins: take what is needed before anything is sent."""
+        """Starts with the command: opens what is needed before anything is sent."""
 
     @property
     def listener(self) -> Listener | None:
-        """What takes events while the command lasts; None where none is wanted."""
+        """Returns the listener for events; None where there is none."""
         return self.take if type(self).take is not Output.take else None
 
     def take(self, record: Record) -> None:
-        """Take an event, in no time."""
+        """Handles an event, without delay."""
 
     def load(self) -> None:
-        """Load what the first request does not need: called while its response is awaited, and again at the end."""
+        """Loads what the first request does not need: called while its response is pending, and again at the end."""
 
     def end(self, ended: Ended) -> None:
-        """The run is over: what takes no time, before anything is written."""
+        """Handles the end of the run before anything is written, without delay."""
 
     def write(self, ended: Ended, seconds: float) -> str | None:
-        """Write to this machine, on a thread, within so many seconds. Returns what went wrong, or None."""
+        """Writes to this machine, on a thread, within this many seconds. Returns the error, or None."""
 
     @property
     def push_seconds(self) -> float | None:
-        """How long `push` may take at most; None: there is nothing to push."""
+        """Longest time for `push`; None: there is nothing to push."""
         return None
 
     @property
     def where(self) -> str:
-        """Where it pushes to, for messages; empty where the address may be a secret."""
+        """The destination of a push, for messages; empty where the address may be a secret."""
         return ""
 
     def push(self, ended: Ended, seconds: float) -> str | None:
-        """Send over the network, on a thread that is left behind after so many seconds. Returns what went wrong, or None."""
+        """Sends over the network, on a thread that is abandoned after this many seconds. Returns the error, or None."""
 
     def close(self) -> None:
-        """The command is over: stop what was started."""
+        """Stops what was started, at the end of the command."""

@@ -1,4 +1,4 @@
-"""The report as JUnit XML: one suite an account, one case a sync. For GitLab, Jenkins and GitHub's test views.
+"""The report as JUnit XML: one suite per account, one case per sync. For GitLab, Jenkins and GitHub's test views.
 
 The elements and attributes are those of Jenkins' schema (jenkinsci/xunit-plugin, junit-10.xsd).
 """
@@ -12,7 +12,7 @@ from runner.outputs.files import check_file, write_file
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.report_model import Report, SyncReport
 
-# XML 1.0, 2.2: what may not stand in a document, not even as a character reference.
+# XML 1.0, 2.2: characters that are forbidden in a document, even as a character reference.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FAILURES = ("failed", "cancelled")  # the job's own end; every other fault is an `error`
 
@@ -24,22 +24,22 @@ class JUnit(Output):
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where `report.junit` is set."""
+        """Enabled where `report.junit` is set."""
         return context.settings.report.junit is not None
 
     def check(self, seconds: float) -> str | None:
-        """Whether the file can be written."""
+        """Checks whether the file can be written."""
         path = self.context.settings.report.junit
         return check_file(path) if path else None
 
     def write(self, ended: Ended, seconds: float) -> str | None:
-        """Write it whole."""
+        """Writes the complete file."""
         path = self.context.settings.report.junit
         return write_file(path, junit(ended.report), seconds) if path else None
 
 
 def junit(report: Report) -> str:
-    """The document. A run that came to no sync is one case, `run`, so that it is not taken for an empty success."""
+    """Returns the document. A run without syncs is one case, `run`, so that it does not look like an empty success."""
     from xml.etree.ElementTree import Element, indent, tostring
 
     root = Element("testsuites", name="sync-runner", time=_seconds(report.duration_seconds))
@@ -74,7 +74,7 @@ def _suite(name: str, cases: Iterable[Any], report: Report) -> Any:
     for count, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(count, str(sum(case.find(tag) is not None for case in found)))
     suite.set("time", _seconds(sum(float(case.get("time", "0")) for case in found)))
-    suite.set("timestamp", report.started_at[:19])  # the schemas of Ant and Jenkins want no fraction and no zone
+    suite.set("timestamp", report.started_at[:19])  # the schemas of Ant and Jenkins allow no fraction and no zone
     return suite
 
 
@@ -95,10 +95,10 @@ def _case(account: str, sync: SyncReport) -> Any:
         "total_items": sync.total_items,
         "attempts": sync.attempts,
     }
-    told = "\n".join(f"{key}: {value}" for key, value in facts.items() if value is not None)
+    text = "\n".join(f"{key}: {value}" for key, value in facts.items() if value is not None)
     if sync.log:
-        told = "\n".join((told, "", "the last lines of the job's log:", *sync.log))
-    SubElement(case, "system-out").text = _text(told)
+        text = "\n".join((text, "", "the last lines of the job's log:", *sync.log))
+    SubElement(case, "system-out").text = _text(text)
     return case
 
 

@@ -1,4 +1,4 @@
-"""The kinds of outputs that the package knows, in the order in which they open and write, and how others are found."""
+"""The built-in outputs, in the order in which they open and write, and the lookup of others."""
 
 import importlib
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ KINDS = (
 
 
 def wanted(context: OutputContext) -> list[Output]:
-    """The outputs that the settings ask for. Raises UsageError for one that nobody knows."""
+    """Returns the outputs that the settings enable. Raises UsageError for an unknown one."""
     found = [kind(context) for kind in _known() if (context.whole_run or kind.every_command) and kind.wanted(context)]
     if context.whole_run:
         found += [_others(name)(context) for name in context.settings.outputs]
@@ -49,13 +49,13 @@ def _others(name: str) -> type[Output]:
     if point is None:
         known = ", ".join(sorted({one.name for one in points})) or "none"
         raise UsageError(
-            f"outputs.{name}: no installed package brings this output (entry points `{GROUP}`: {known}); install the package, "
-            "or take the key out"
+            f"outputs.{name}: no installed package provides this output (entry points `{GROUP}`: {known}); install the package, "
+            "or remove the key"
         )
     try:
         kind = point.load()
     except Exception as error:  # noqa: BLE001 - another's package: whatever it raises is no defect of ours
         raise UsageError(f"outputs.{name}: {point.value} cannot be loaded ({type(error).__name__}: {error})") from None
     if not (isinstance(kind, type) and issubclass(kind, Output)):
-        raise UsageError(f"outputs.{name}: {point.value} is no class derived from runner.outputs.interface.Output")
+        raise UsageError(f"outputs.{name}: {point.value} is not a class derived from runner.outputs.interface.Output")
     return kind

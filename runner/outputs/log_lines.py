@@ -1,4 +1,4 @@
-"""What the console and the JSON log share: which events become lines, and the structlog pipeline that makes them."""
+"""Shared by console and JSON log: the selection of events for the log, and the structlog pipeline that formats them."""
 # Decision 0054.
 
 import logging
@@ -16,7 +16,7 @@ from runner.outputs.interface import Output, OutputContext
 from runner.settings import LogSettings
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-# Values in our own words or the configuration's, as metrics and report show them: they hold nothing that others said.
+# Values from our own words or the configuration, unchanged in metrics and report: they contain no external text.
 OURS = frozenset({
     "timestamp", "level", "event", "run_id", "account", "sync", "sync_type", "version", "base_url", "profile", "result",
     "signal", "action", "secret", "target", "method", "endpoint", "code", "reason", "status", "start_date", "end_date",
@@ -25,11 +25,11 @@ OURS = frozenset({
 _CHATTY = ("httpx", "httpcore", "h11", "hpack", "asyncio")  # httpx logs full URLs, httpcore headers
 
 Line = MutableMapping[str, Any]
-Processor = Callable[[Any, str, Line], Any]  # a step of structlog's pipeline: the logger, the level, the line so far
+Processor = Callable[[Any, str, Line], Any]  # a step of structlog's pipeline: the logger, the level, the current line
 
 
 def event_fields(event: Event) -> dict[str, Any]:
-    """The event's fields that are set, in their order; numbers to the thousandth."""
+    """Returns the event's fields that are set, in their order; numbers to the thousandth."""
     values = {field.name: getattr(event, field.name) for field in fields(event)}
     return {
         name: round(value, 3) if isinstance(value, float) else value
@@ -39,14 +39,14 @@ def event_fields(event: Event) -> dict[str, Any]:
 
 
 class Redacted:
-    """A step that takes secrets out of every text that others may have filled."""
+    """A step that redacts every text that may be external."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         """`redact` knows the secrets."""
         self._redact = redact
 
     def __call__(self, _logger: Any, _level: str, line: Line) -> Line:
-        """The line without secrets."""
+        """Returns the line without secrets."""
         return {
             key: self._redact(value) if isinstance(value, str) and key not in OURS else value
             for key, value in line.items()
@@ -54,16 +54,16 @@ class Redacted:
 
 
 class Filter:
-    """Which events are logged: from a level on, and of a sync's progress only what grew enough, or after some time."""
+    """Selects the events to log: by level, and of a sync's progress only enough growth, or after some time."""
 
     def __init__(self, settings: LogSettings) -> None:
-        """Nothing was logged yet."""
+        """Starts before the first line."""
         self._least = LEVELS[settings.level]
         self._step, self._every = settings.progress_step, settings.progress_every
         self._shown: dict[tuple[str, str], tuple[str, float, float]] = {}
 
     def passes(self, record: Record, *, progress: bool) -> bool:
-        """Whether the event is logged; `progress` false: something else shows the progress of syncs."""
+        """Whether the event is logged; `progress` false: another output shows the progress of syncs."""
         event = record.event
         if LEVELS[event.severity] < self._least:
             return False
@@ -81,12 +81,12 @@ class Filter:
 
 
 class LogOutput(Output):
-    """Lines on standard error, by structlog. What comes before `load` is held: structlog takes a fifth of the start."""
+    """Lines on standard error, by structlog. Lines before `load` are held: structlog takes a fifth of the start-up time."""
 
     every_command: ClassVar[bool] = True
 
     def __init__(self, context: OutputContext) -> None:
-        """Nothing is logged yet."""
+        """Logs nothing yet."""
         super().__init__(context)
         self._filter = Filter(context.settings.log)
         self._verbose = context.settings.log.level == "debug"
@@ -95,24 +95,24 @@ class LogOutput(Output):
 
     @abstractmethod
     def steps(self) -> Sequence[Processor]:
-        """The last steps of the pipeline, the last of which gives text; may load what takes time."""
+        """Returns the last steps of the pipeline, the last of which returns text; may load slow modules."""
 
     def open(self) -> None:
-        """Send the standard library's log the same way. Where the run has no first request to wait for, load now."""
+        """Routes the standard library's log here. Where the run has no first request to wait for, loads now."""
         self.context.stderr.on_dropped = self._dropped
         route_standard_library(self.log)
         if not self.context.whole_run:
             self.load()
 
     def take(self, record: Record) -> None:
-        """Log the event, unless it is below the level or one progress line too many."""
+        """Logs the event, unless its level or the progress limit excludes it."""
         bars = self.context.write_line is not None
         if self._filter.passes(record, progress=self._verbose or not bars):
             values = {**record.context, **event_fields(record.event)}
             self.log(record.event.severity, record.event.name, record.time, values)
 
     def log(self, level: str, name: str, time: float, values: Mapping[str, Any]) -> None:
-        """Put one line out, or hold it until `load`. `time` is in Unix seconds."""
+        """Writes one line, or holds it until `load`. `time` is in Unix seconds."""
         stamped = {"timestamp": rfc3339(time), **values}
         if self._log is None:
             self._held.append((level, name, stamped))
@@ -120,7 +120,7 @@ class LogOutput(Output):
             getattr(self._log, level)(name, **stamped)
 
     def load(self) -> None:
-        """Put out what was held; from now on lines go out as they come."""
+        """Writes the held lines; later lines are written immediately."""
         if self._log is not None:
             return
         self._log = pipeline(self._put, [Redacted(self.context.redactor.redact), *self.steps()])
@@ -132,24 +132,24 @@ class LogOutput(Output):
         self.context.line(f"{text}\n")
 
     def _dropped(self, lines: int) -> str:
-        """The line that tells how many were dropped because nobody read them."""
-        told: list[str] = []
+        """Returns the line that reports how many lines were dropped without a reader."""
+        output: list[str] = []
         event = events.LogDropped(lines)
-        line = pipeline(told.append, [Redacted(self.context.redactor.redact), *self.steps()])
+        line = pipeline(output.append, [Redacted(self.context.redactor.redact), *self.steps()])
         stamp = rfc3339(self.context.clock.time())
         getattr(line, event.severity)(event.name, timestamp=stamp, run_id=self.context.run_id, **event_fields(event))
-        return f"{told[0]}\n"
+        return f"{output[0]}\n"
 
 
 class _Sink:
-    """The end of the pipeline, whatever the level."""
+    """Ends the pipeline, at every level."""
 
     def __init__(self, put: Callable[[str], object]) -> None:
         self.debug = self.info = self.warning = self.error = put
 
 
 def pipeline(put: Callable[[str], object], steps: Sequence[Processor]) -> Any:
-    """structlog's logger: `log.info("event", key=value)` goes through the steps and then to `put`."""
+    """structlog's logger: `log.info("event", key=value)` passes the steps and then `put`."""
     with _without_rich():
         from structlog import make_filtering_bound_logger, wrap_logger
 
@@ -162,17 +162,17 @@ def pipeline(put: Callable[[str], object], steps: Sequence[Processor]) -> Any:
 
 
 def _level(_logger: Any, level: str, line: Line) -> Line:
-    """The first step: timestamp, level and event come first."""
+    """The first step: puts timestamp, level and event first."""
     return {"timestamp": line.pop("timestamp"), "level": level, "event": line.pop("event"), **line}
 
 
 @contextmanager
 def _without_rich() -> Iterator[None]:
-    """structlog loads rich where it is installed, for tracebacks on a terminal: a tenth of a start, and no line here uses it."""
+    """structlog loads rich where it is installed, for tracebacks: a tenth of the start-up time, and no line here uses it."""
     if "rich" in sys.modules:
         yield
         return
-    sys.modules["rich"] = None  # type: ignore[assignment]  # the import system's word for: not installed
+    sys.modules["rich"] = None  # type: ignore[assignment]  # the import system's mark for: not installed
     try:
         yield
     finally:
@@ -183,14 +183,14 @@ Log = Callable[[str, str, float, Mapping[str, Any]], None]  # level, event name,
 
 
 class _Route(logging.Handler):
-    """Library log records as our lines."""
+    """Formats library log records as our lines."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log the message; of an exception only its kind, never its locals or text, which may hold anything."""
+        """Logs the message; of an exception only its type, never its locals or text, which may contain secrets."""
         values: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[0]:
             values["error"] = record.exc_info[0].__name__
@@ -199,7 +199,7 @@ class _Route(logging.Handler):
 
 
 def route_standard_library(log: Log) -> None:
-    """Send the standard library's warnings and log records to `log`, with the HTTP libraries capped."""
+    """Sends the standard library's warnings and log records to `log`; limits the level of the HTTP libraries."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _Route)]:
         root.removeHandler(handler)

@@ -1,4 +1,4 @@
-"""The run's metrics as one OTLP export (protobuf over HTTP), for who has a collector and no Pushgateway.
+"""Exports the run's metrics once as OTLP (protobuf over HTTP), for collectors without a Pushgateway.
 
 The wire format is opentelemetry-proto's, from the extra `otlp`; the metrics are those of `metrics.py`, under the same names.
 Spec: https://opentelemetry.io/docs/specs/otlp/#otlphttp
@@ -26,7 +26,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 def headers_of(text: str) -> dict[str, str]:
-    """Headers from `name=value,name=value`, as OTEL_EXPORTER_OTLP_HEADERS has them: values are percent-encoded.
+    """Parses headers from `name=value,name=value`, as in OTEL_EXPORTER_OTLP_HEADERS: values are percent-encoded.
 
     Raises ValueError that names the pair by its number, never its text: it may be a secret.
     """
@@ -37,7 +37,7 @@ def headers_of(text: str) -> dict[str, str]:
         name, equals, value = (part.strip() for part in pair.partition("="))
         header = unquote(value)
         if not equals or not name.replace("-", "").isalnum() or not header.isascii() or not header.isprintable():
-            raise ValueError(f"pair {number} is no header; write name=value,name=value with values percent-encoded")
+            raise ValueError(f"pair {number} is not a header; write name=value,name=value with values percent-encoded")
         found[name] = header
     return found
 
@@ -50,17 +50,17 @@ class Otlp(Output):
     uses_metrics: ClassVar[bool] = True
 
     def __init__(self, context: OutputContext) -> None:
-        """No secret is read yet."""
+        """Reads no secret yet."""
         super().__init__(context)
         self._headers: dict[str, str] = {}
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where `metrics.otlp.endpoint` is set."""
+        """Enabled where `metrics.otlp.endpoint` is set."""
         return context.settings.metrics.otlp.endpoint is not None
 
     def open(self) -> None:
-        """Read the headers in the secret file; their values are redacted from now on."""
+        """Reads the headers in the secret file; their values are redacted from now on."""
         path = self.context.settings.metrics.otlp.headers_file
         text = self.context.secret(path)
         try:
@@ -72,7 +72,7 @@ class Otlp(Output):
             self.context.redactor.add(value.split(" ")[-1])  # the token alone, without `Bearer`
 
     def load(self) -> None:
-        """Load what makes the metrics."""
+        """Loads the metrics modules."""
         self.context.metrics.load()
 
     @property
@@ -86,13 +86,13 @@ class Otlp(Output):
         return self.context.settings.metrics.otlp.timeout
 
     def check(self, seconds: float) -> str | None:
-        """Whether an export without metrics, which is no bytes at all, is accepted."""
+        """Checks whether an export without metrics, which has no bytes, is accepted."""
         self.open()
         problem = self._sent(lambda sender: _export(sender, b"", seconds))
         return problem and f"{self.where}: {problem}"
 
     def push(self, ended: Ended, seconds: float) -> str | None:
-        """Export all metrics of the run."""
+        """Exports all metrics of the run."""
         settings, run = own_instance(self.context.settings.metrics.otlp, ended.result.shard), ended.result
         try:
             body = request(
@@ -113,7 +113,7 @@ class Otlp(Output):
 
 
 def _export(sender: Sender, request: bytes, seconds: float) -> str | None:
-    """One try: what the collector did not take, or None. Raises SendFailed."""
+    """One try: returns what the collector rejected, or None. Raises SendFailed."""
     status, answer = sender.send("POST", PATH, seconds, content=request, content_type=_PROTOBUF)
     if worth_repeating(status):
         raise SendFailed(f"the collector answered {status}")
@@ -129,14 +129,14 @@ def _problem(status: int, body: bytes) -> str | None:
     try:
         rejected = ExportMetricsServiceResponse.FromString(body).partial_success.rejected_data_points
     except DecodeError:
-        return None  # taken, by a collector that answers in its own way
+        return None  # accepted, by a collector with another form of response
     return f"the collector rejected {rejected} values" if rejected else None
 
 
 def request(
     metrics: MetricsListener, instance: str | None, started_at: float, ended_at: float
 ) -> "ExportMetricsServiceRequest":
-    """The export: one resource, one scope, a metric for each of the run's. Raises ImportError without the extra."""
+    """Builds the export: one resource, one scope, and each of the run's metrics. Raises ImportError without the extra."""
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
     from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics, ScopeMetrics
@@ -163,7 +163,7 @@ def _attributes(labels: dict[str, str]) -> "list[KeyValue]":
 
 
 def _metric(family: Any, moments: dict[str, Any]) -> Any:
-    """One of prometheus_client's metrics. A counter is a sum since the run began: each run counts from 0."""
+    """Converts one of prometheus_client's metrics. A counter is a sum since the start of the run: each run counts from 0."""
     from opentelemetry.proto.metrics.v1 import metrics_pb2 as wire
 
     cumulative = wire.AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
@@ -184,7 +184,7 @@ def _metric(family: Any, moments: dict[str, Any]) -> Any:
 
 
 def _histograms(samples: Iterable[Any], moments: dict[str, Any]) -> Iterator[Any]:
-    """Prometheus' buckets count all below their bound, OTLP's what lies between two."""
+    """Converts buckets: Prometheus' count everything below their bound, OTLP's what lies between two bounds."""
     from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint
 
     for labels, group in groupby(samples, key=lambda one: {k: v for k, v in one.labels.items() if k != "le"}):

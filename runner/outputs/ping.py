@@ -1,4 +1,4 @@
-"""Pings in the style of healthchecks.io: that the run began, and how it ended."""
+"""Pings in the style of healthchecks.io: the start of the run, and how it ended."""
 
 import threading
 from typing import ClassVar
@@ -18,13 +18,13 @@ _PATHS: dict[PingKind, str] = {"start": "/start", "success": "", "failure": "/fa
 
 
 class Ping(Output):
-    """`notify.ping`: each ping has the run's id."""
+    """`notify.ping`: each ping carries the run's id."""
 
     name: ClassVar[str] = "notification"
-    checked: ClassVar[str] = "can be reached; nothing was sent, so whether it accepts is told by a run"
+    checked: ClassVar[str] = "can be reached; nothing was sent, so only a run shows whether it accepts data"
 
     def __init__(self, context: OutputContext) -> None:
-        """Nothing is sent yet."""
+        """Sends nothing yet."""
         super().__init__(context)
         self._url: str | None = None
         self._ending = threading.Event()
@@ -33,18 +33,18 @@ class Ping(Output):
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where an address is given."""
+        """Enabled where an address is given."""
         ping = context.settings.notify.ping
         return bool(ping.url or ping.url_file)
 
     def check(self, seconds: float) -> str | None:
-        """Whether something listens at the address."""
+        """Checks whether something listens at the address."""
         ping = self.context.settings.notify.ping
         url = address(self.context, "ping", ping.url, ping.url_file)
         return check_address(url, seconds) if url else "its address cannot be read"
 
     def open(self) -> None:
-        """Ping that the run began, on a thread: neither a name look-up nor a slow response holds up the run."""
+        """Pings the start, on a thread: neither a name look-up nor a slow response delays the run."""
         ping = self.context.settings.notify.ping
         self._url = address(self.context, "ping", ping.url, ping.url_file)
         if self._url and "start" in ping.when:
@@ -59,7 +59,7 @@ class Ping(Output):
             self._problem = f"ping start: unexpected {type(error).__name__}: a defect of the runner"
 
     def take(self, record: Record) -> None:
-        """Ping at once that a login waits for a person."""
+        """Pings immediately that a login waits for a person."""
         text = waits_for_person(record)
         if text and self._url and "code" in self.context.settings.notify.ping.when:
             send_aside(self.context, "ping code", self._message(self._url, "code", text))
@@ -70,7 +70,7 @@ class Ping(Output):
         return self.context.settings.notify.budget
 
     def push(self, ended: Ended, seconds: float) -> str | None:
-        """Ping how the run ended, after the first ping."""
+        """Pings how the run ended, after the first ping."""
         deadline = Deadline.after(self.context.clock, seconds, "the budget")
         self._ending.set()
         if self._start:
@@ -92,14 +92,14 @@ def _kind(report: Report) -> PingKind:
 
 
 def ping_url(url: str, kind: PingKind, run_id: str) -> str:
-    """The address of one kind of ping: the kind goes to the end of the path, the run's id to the query."""
+    """Returns the address of one kind of ping: the kind is appended to the path, the run's id to the query."""
     parts = urlsplit(url)
     query = "&".join(filter(None, (parts.query, urlencode({"rid": run_id}))))
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + _PATHS[kind], query, ""))
 
 
 def _text(report: Report) -> str:
-    """The run for a person who opens the check: one line, then one a sync, failures first."""
+    """Describes the run for a person who opens the check: one line, then one per sync, failures first."""
     lines = [one_line(report)]
     for sync in (*report.failed, *(one for one in report.syncs if one.completed)):
         error = f": {sync.error}" if sync.error else ""

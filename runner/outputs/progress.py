@@ -1,6 +1,6 @@
-"""A live view on a terminal: one line a sync (bar, state, items, rate, time left), with log lines printed above it.
+"""A live view on a terminal: one line per sync (bar, state, items, rate, time left), with log lines printed above it.
 
-What a line shows follows from the width the terminal has at that moment, so that a resize needs no care.
+Each line follows from the terminal's current width, so that a resize needs no special handling.
 """
 # Decision 0057.
 
@@ -16,13 +16,13 @@ from runner.outputs.interface import Ended, Output, OutputContext
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-FRAMES = 8  # a second
-MOST_ROWS = 40  # syncs shown at once; of more, those that run come first
+FRAMES = 8  # per second
+MOST_ROWS = 40  # syncs shown at once; of more, running ones come first
 MOST_REASONS = 3  # failed syncs whose reason is shown, the last ones; the summary at the end has more
 REASON_LINES = 2
 _STYLES = {"completed": "green", "running": "cyan", "pending": "dim", "started": "dim"}
 _SIGNS = {"completed": ("✓", "+"), "running": ("▸", ">"), "pending": ("·", "."), "started": ("·", ".")}
-# Least width of the terminal, and what is shown from there on.
+# Minimum width of the terminal for each column.
 _TIERS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (76, ("name", "bar", "percent", "items", "state", "elapsed", "rate", "left")),
     (56, ("name", "bar", "percent", "state", "elapsed", "left")),
@@ -33,7 +33,7 @@ _TIERS: tuple[tuple[int, tuple[str, ...]], ...] = (
 
 @dataclass(slots=True)
 class Row:
-    """One sync as it is shown. Times are Unix seconds, `progress` is in per cent."""
+    """One sync in the view. Times are Unix seconds, `progress` is in per cent."""
 
     name: str
     state: str
@@ -45,32 +45,32 @@ class Row:
     error: str = ""
 
     def elapsed(self, now: float) -> float:
-        """Seconds since its turn came, or that it took."""
+        """Seconds since it started, or its duration."""
         return max(0.0, (self.ended or now) - self.began)
 
     def rate(self, now: float) -> float | None:
-        """Items a second so far."""
+        """Items per second so far."""
         spent = self.elapsed(now)
         return self.done / spent if self.done and spent > 0 else None
 
     def left(self, now: float) -> float | None:
-        """Seconds until it ends, if it goes on as it did; None for a guess too early to tell."""
+        """Estimated seconds until it ends, at a constant rate; None where it is too early for an estimate."""
         if self.ended is not None or self.progress is None or not 1.0 <= self.progress < 100.0:
             return None
         return self.elapsed(now) * (100.0 - self.progress) / self.progress
 
 
 class Board:
-    """All syncs of the run, from events; draws itself as wide as it may."""
+    """All syncs of the run, updated by events; adapts to the available width."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        """`now` tells Unix seconds."""
+        """`now` returns Unix seconds."""
         self._now = now
         self._rows: dict[tuple[str, str], Row] = {}
         self._planned = 0
 
     def take(self, record: Record) -> None:
-        """Move the sync's line."""
+        """Updates the sync's line."""
         key = (record.context.get("account", ""), record.context.get("sync", ""))
         match record.event:
             case events.RunStarted(syncs=planned):
@@ -100,7 +100,7 @@ class Board:
         row.progress = row.progress if progress is None else progress
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        """The lines, for rich."""
+        """Returns the lines, for rich."""
         if not self._rows:
             return
         wanted = next(columns for least, columns in _TIERS if options.max_width >= least)
@@ -143,14 +143,14 @@ class Board:
         return table
 
     def _named(self, account: str, row: Row, room: int) -> str:
-        """The sync with its account, where there are several, in at most `room` characters that tell each from the others."""
+        """Returns the sync, with its account where there are several, in at most `room` characters that stay distinguishable."""
         if len({account for account, _sync in self._rows}) == 1 or not account:
             return _cut_inside(row.name, room)
         sync = _cut_inside(row.name, max(room // 2, room - 1 - len(account)))
         return f"{_cut_inside(account, room - 1 - len(sync))}/{sync}"
 
     def _reasons(self, console: "Console", options: "ConsoleOptions") -> Iterator[Any]:
-        """Why the syncs that failed last did not complete, two lines each at most."""
+        """Shows why the last failed syncs did not complete, at most two lines each."""
         from rich.text import Text
 
         bad = [item for item in self._rows.items() if item[1].error and item[1].state != "completed"]
@@ -205,7 +205,7 @@ def _sign(row: Row, ascii_only: bool) -> str:
 
 
 def _cut_inside(text: str, room: int) -> str:
-    """At most `room` characters: names that begin alike and end alike differ in one of both more often than in the middle."""
+    """Shortens to `room` characters, inside the text: similar names differ at an end more often than in the middle."""
     if len(text) <= room:
         return text
     behind = max(0, room - 1) // 2
@@ -228,17 +228,17 @@ def _clock(seconds: float) -> str:
 
 
 class Progress(Output):
-    """Keeps the board on the terminal while the run lasts.
+    """Keeps the board on the terminal during the run.
 
-    Frames and log lines come from two threads. rich reckons where the cursor stands before it draws, and holds no lock
-    until it has drawn (Textualize/rich#1530): so ours is held, and its own thread is not used.
+    Frames and log lines come from two threads. rich computes the cursor position before it draws and holds no lock
+    until it has drawn (Textualize/rich#1530): so our lock is held, and rich's own thread is not used.
     """
 
     name: ClassVar[str] = "live view"
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """By itself on a terminal that shows readable lines."""
+        """Enabled by default on a terminal with the readable log."""
         log = context.settings.log
         if log.progress == "auto":
             return log.format != "json" and context.stderr.isatty()
@@ -250,12 +250,12 @@ class Progress(Output):
         from rich.live import Live
 
         super().__init__(context)
-        # Not COLUMNS and LINES: where they are exported, they stay what they were when the terminal is resized.
+        # Not COLUMNS and LINES: exported values do not change when the terminal is resized.
         variables = {name: value for name, value in context.environment.items() if name not in ("COLUMNS", "LINES")}
         stream: Any = context.stderr
         self.console = Console(file=stream, highlight=False, emoji=False, _environ=variables)
         self._board = Board(context.clock.time)
-        # Without redirection: rich would send our standard output, where the report goes, to this console.
+        # Without redirection: rich would send our standard output, which carries the report, to this console.
         self._live = Live(
             self._board, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
@@ -264,7 +264,7 @@ class Progress(Output):
         self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
 
     def open(self) -> None:
-        """Begin to draw."""
+        """Starts drawing."""
         self.context.write_line = self.write_line
         self._live.start()
         self._thread.start()
@@ -272,15 +272,15 @@ class Progress(Output):
     def _draw(self) -> None:
         while not self._stopped.wait(1 / FRAMES):
             with self._turn:
-                if not self.context.stderr.pending:  # a terminal that is held up (Ctrl-S) needs no old frames
+                if not self.context.stderr.pending:  # a paused terminal (Ctrl-S) needs no old frames
                     self._live.refresh()
 
     def end(self, ended: Ended) -> None:
-        """Draw the last state: what comes now may go to the same terminal."""
+        """Draws the final state: later output may go to the same terminal."""
         self.close()
 
     def close(self) -> None:
-        """Leave the last state there. A second call does nothing."""
+        """Leaves the final state there. A second call does nothing."""
         if self._thread.ident is None:
             return
         self._stopped.set()
@@ -289,13 +289,13 @@ class Progress(Output):
         self.context.write_line = None
 
     def write_line(self, line: str) -> None:
-        """Print a finished log line above the bars."""
+        """Prints a finished log line above the bars."""
         from rich.text import Text
 
         with self._turn:
             self.console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
 
     def take(self, record: Record) -> None:
-        """Take the event."""
+        """Handles the event."""
         with self._turn:
             self._board.take(record)

@@ -1,8 +1,8 @@
-"""The push of a run's metrics to a Prometheus Pushgateway at its end.
+"""Pushes a run's metrics to a Prometheus Pushgateway at its end.
 
-The run's metrics replace their group (PUT). The last successes of one sync type are a group of their own, which is read and
-merged, so that a run in which a sync failed leaves its last success as it was. A few requests, however many accounts
-there are: the Pushgateway compares all it holds at each push. What is stale is deleted where a setting asks for it.
+The run's metrics replace their group (PUT). The last successes of one sync type form a separate group, which is read and
+merged, so that a run with a failed sync leaves its last success unchanged. A few requests, however many accounts there are:
+the Pushgateway compares its whole content at each push. Stale groups are deleted where a setting asks for it.
 """
 # Decision 0044.
 
@@ -26,25 +26,25 @@ class Pushgateway(Output):
     """`metrics.pushgateway`: one push at the end."""
 
     name: ClassVar[str] = "pushgateway"
-    checked: ClassVar[str] = "it shows what it holds; nothing was pushed"
+    checked: ClassVar[str] = "its content is readable; nothing was pushed"
     uses_metrics: ClassVar[bool] = True
 
     def __init__(self, context: OutputContext) -> None:
-        """No secret is read yet."""
+        """Reads no secret yet."""
         super().__init__(context)
         self._password: str | None = None
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where `metrics.pushgateway.url` is set."""
+        """Enabled where `metrics.pushgateway.url` is set."""
         return context.settings.metrics.pushgateway.url is not None
 
     def open(self) -> None:
-        """Read the password."""
+        """Reads the password."""
         self._password = self.context.secret(self.context.settings.metrics.pushgateway.password_file)
 
     def load(self) -> None:
-        """Load what makes the metrics."""
+        """Loads the metrics modules."""
         self.context.metrics.load()
 
     @property
@@ -58,7 +58,7 @@ class Pushgateway(Output):
         return self.context.settings.metrics.pushgateway.timeout
 
     def check(self, seconds: float) -> str | None:
-        """Whether it lets us read what it holds, as a push does first; nothing is pushed."""
+        """Checks whether its content is readable, as a push does first; pushes nothing."""
         settings = self.context.settings.metrics.pushgateway
         self.open()
         try:
@@ -69,7 +69,7 @@ class Pushgateway(Output):
         return f"{self.where}: the Pushgateway answered {status} to GET /metrics" if status >= 300 else None
 
     def push(self, ended: Ended, seconds: float) -> str | None:
-        """Push all metrics of the run."""
+        """Pushes all metrics of the run."""
         settings = own_instance(self.context.settings.metrics.pushgateway, ended.result.shard)
         current = [(one.account, one.sync_type) for one in ended.result.results]
         return push(self.context.metrics.load(), settings, current, self._password, seconds)
@@ -82,7 +82,7 @@ def push(
     password: str | None = None,
     seconds: float = 30.0,
 ) -> str | None:
-    """Push within so many seconds. `current` are this run's syncs. Returns the fault, or None."""
+    """Pushes within this many seconds. `current` are this run's syncs. Returns the error, or None."""
     try:
         with _sender(settings, password) as sender:
             return until_taken(seconds, lambda left: _Push(sender, left, settings).push(metrics, set(current)))
@@ -91,13 +91,13 @@ def push(
 
 
 def _sender(settings: PushgatewaySettings, password: str | None) -> Sender:
-    """Raises SendFailed."""
+    """Returns the sender. Raises SendFailed."""
     auth = (settings.username, password or "") if settings.username else None
     return Sender(settings.url or "", settings.ca_file, auth)
 
 
 class _Push:
-    """The requests of one push, all within one time."""
+    """The requests of one push, within one time limit."""
 
     def __init__(self, sender: Sender, seconds: float, settings: PushgatewaySettings) -> None:
         self._sender, self._until, self._settings = sender, time.monotonic() + seconds, settings
@@ -107,14 +107,14 @@ class _Push:
         """Raises SendFailed."""
         seconds = self._until - time.monotonic()
         if seconds <= 0:
-            raise SendFailed("no time was left for all of the push")
+            raise SendFailed("the time ran out before the end of the push")
         status, body = self._sender.send(method, path, seconds, content=content, content_type=content_type)
         if worth_repeating(status):
             raise SendFailed(f"the Pushgateway answered {status}")
         return status, body
 
     def push(self, metrics: MetricsListener, current: set[Place]) -> str | None:
-        """What went wrong, or None. Raises SendFailed."""
+        """Returns the error, or None. Raises SendFailed."""
         from prometheus_client import generate_latest
 
         stale_after = self._settings.stale_after
@@ -132,13 +132,13 @@ class _Push:
 
     def _delete(self, group: Labels) -> str | None:
         status, _body = self._send("DELETE", _path(group))
-        return f"the Pushgateway answered {status} when a stale group was to be deleted" if status >= 300 else None
+        return f"the Pushgateway answered {status} to the deletion of a stale group" if status >= 300 else None
 
     def _renew(self, metrics: MetricsListener, current: set[Place], before: float | None) -> str | None:
-        """Put the last successes of each sync type where they changed, with those that are there already."""
+        """Pushes the last successes of each sync type with changes, merged with the existing ones."""
         status, page = self._send("GET", "/metrics")
         if status >= 300:
-            return f"the Pushgateway answered {status} when asked for the last successes: none was pushed"
+            return f"the Pushgateway answered {status} to the request for the last successes: none was pushed"
         here = {"job": self._mine["job"], "instance": self._mine.get("instance", "")}
         held = {
             (labels.get("account", ""), labels.get("sync_type", "")): value
@@ -156,12 +156,12 @@ class _Push:
         return None
 
     def _delete_stale(self, kinds: set[str], before: float) -> str | None:
-        """Delete this job's groups that nobody renews any more; those of the run's own sync `kinds` stay."""
+        """Deletes this job's groups that are no longer renewed; keeps those of the run's own sync `kinds`."""
         status, page = self._send("GET", "/api/v1/metrics")
         try:
             groups = [_read(one) for one in json.loads(page)["data"]]
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-            return f"the Pushgateway gave no list of groups ({status}): nothing stale was deleted"
+            return f"the Pushgateway returned no list of groups ({status}): nothing stale was deleted"
         keep = [{**self._mine, "sync_type": kind} for kind in kinds]
         return next(filter(None, (self._delete(one) for one in stale(groups, self._mine, keep, before))), None)
 
@@ -169,10 +169,10 @@ class _Push:
 def merged(
     held: dict[Place, float], renewed: dict[Place, float], current: set[Place], before: float | None, now: float
 ) -> dict[Place, float]:
-    """The last successes from now on (Unix seconds): the later of those held and renewed. Pure.
+    """Merges the last successes (Unix seconds): keeps the later of each held and renewed one. Pure.
 
-    One that is held and cannot be (NaN, or a time that lies ahead of `now`) is dropped: its alert could never fire. So is
-    one from `before` that time, unless it is of this run's syncs: its age is what the alert is about.
+    A held one that is implausible (NaN, or later than `now`) is dropped: its alert could never fire. So is
+    one from `before` that time, unless it is of this run's syncs: the alert is about its age.
     """
     held = {place: at for place, at in held.items() if believable(at, now)}
     places = {place: max(held.get(place, 0.0), renewed.get(place, 0.0)) for place in [*held, *renewed]}
@@ -180,7 +180,7 @@ def merged(
 
 
 def _body(successes: dict[str, float]) -> bytes:
-    """Last successes by account, as text."""
+    """Returns last successes by account, as text."""
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
     registry = CollectorRegistry()
@@ -195,9 +195,9 @@ def _read(group: Any) -> tuple[Labels, float]:
 
 
 def stale(groups: list[tuple[Labels, float]], mine: Labels, keep: list[Labels], before: float) -> list[Labels]:
-    """Which of the groups (labels, last push) are stale: not renewed since `before` (Unix seconds). Pure.
+    """Returns the stale groups (labels, last push): not renewed since `before` (Unix seconds). Pure.
 
-    What is in `keep` stays however old it is: the age of a last success is what the alert is about. So does every group
+    Groups in `keep` stay at any age: the alert is about the age of a last success. So does every group
     of another instance that has pushed anything since.
     """
     job, instance = mine["job"], mine.get("instance", "")
@@ -217,9 +217,11 @@ def stale(groups: list[tuple[Labels, float]], mine: Labels, keep: list[Labels], 
 
 
 def _path(labels: Labels) -> str:
-    """The address of a group. What could change a path (a slash, dots, nothing at all) goes as Base64."""
+    """Returns the address of a group. Values that could change a path (a slash, dots, empty) are sent as Base64."""
     parts = ["/metrics"]
-    for name, value in sorted(labels.items(), key=lambda pair: pair[0] != "job"):  # the Pushgateway wants `job` first
+    for name, value in sorted(
+        labels.items(), key=lambda pair: pair[0] != "job"
+    ):  # the Pushgateway requires `job` first
         if re.fullmatch(r"[A-Za-z0-9_-]+", value):
             parts.append(f"/{name}/{value}")
         else:

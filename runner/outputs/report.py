@@ -18,16 +18,16 @@ class JsonReport(Output):
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where `report.file` is set."""
+        """Enabled where `report.file` is set."""
         return context.settings.report.file is not None
 
     def check(self, seconds: float) -> str | None:
-        """Whether the file can be written."""
+        """Checks whether the file can be written."""
         path = self.context.settings.report.file
         return None if path in (None, "-") else check_file(Path(path))
 
     def write(self, ended: Ended, seconds: float) -> str | None:
-        """Write it whole. Standard output takes it in its own time: whoever reads it may be slow."""
+        """Writes the complete file. Standard output has no time limit here: its reader may be slow."""
         target, text = self.context.settings.report.file or "", as_text(ended.report)
         stream = "stdout" if target == "-" else self._own_stream(target)
         if stream is None:
@@ -37,14 +37,14 @@ class JsonReport(Output):
 
     @staticmethod
     def _own_stream(target: str) -> str | None:
-        """Which of our streams the file is, such as `/dev/stdout`."""
+        """Returns which of our streams the file is, such as `/dev/stdout`."""
         try:
             found = resolved(Path(target))
         except OSError:
-            return None  # told when it is written
+            return None  # reported when it is written
         return _OWN_STREAMS.get(found) if isinstance(found, int) else None
 
 
 def as_text(report: Report) -> str:
-    """The report as JSON. Azure Pipelines and TeamCity obey `##` and a word in what a step prints."""
+    """Returns the report as JSON. Azure Pipelines and TeamCity execute `##` and a word in a step's output."""
     return json.dumps(plain(report), indent=2).replace("##", "#\\u0023") + "\n"

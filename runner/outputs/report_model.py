@@ -1,6 +1,6 @@
-"""The report of a run as typed data. Its JSON Schema and its page in the docs are made from these classes.
+"""The typed data of a run's report. Its JSON Schema and its page in the docs are generated from these classes.
 
-`report_version` goes up when a field goes or changes its meaning; new fields may come within a version.
+`report_version` increases when a field is removed or changes its meaning; new fields need no new version.
 """
 # Decision 0092.
 
@@ -21,47 +21,47 @@ from runner.outcomes import MEANINGS, Severity
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
-# Texts, so that nothing is parsed only to be written again; the schema says what they are.
+# Text types, so that nothing is parsed only to be written again; the schema defines their format.
 Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class ArtifactReport(Frozen):
-    """One file that a job left."""
+    """One file of a job."""
 
     name: Annotated[str, Field(description="Its path as the API names it.")]
-    path: Annotated[str | None, Field(description="Where it is; null: it is not here.")]
+    path: Annotated[str | None, Field(description="Its local path; null: it was not stored.")]
     size: Annotated[int | None, Field(ge=0, description="Its size in bytes.")]
     sha256: Annotated[str | None, Field(description="Its SHA-256 in hex.")]
-    error: Annotated[str | None, Field(description="Why it is not here.")]
+    error: Annotated[str | None, Field(description="Why it was not stored.")]
 
 
 class SyncReport(Frozen):
-    """One sync. What the API says of its job is None where it says nothing."""
+    """One sync. A value of its job is None where the API does not report it."""
 
     account: Annotated[str, Field(description="Name of the account.")]
     name: Annotated[str, Field(description="Name of the sync.")]
     sync_type: Annotated[str, Field(description="Its type.")]
-    outcome: Annotated[Outcome, Field(description="How it ended.")]
+    outcome: Annotated[Outcome, Field(description="Its outcome.")]
     severity: Annotated[Severity, Field(description="info: completed; warning: skipped; error: everything else.")]
     job_id: Annotated[str | None, Field(description="The job's id at the API.")]
     status: Annotated[JobStatus | None, Field(description="The job's last known state.")]
     progress: Annotated[float | None, Field(ge=0, le=100, description="Its progress in per cent.")]
     total_items: Annotated[int | None, Field(ge=0, description="Items that the job had to process.")]
     processed_items: Annotated[int | None, Field(ge=0, description="Items that it processed.")]
-    started_at: Annotated[Time | None, Field(description="When its turn came.")]
-    duration_seconds: Annotated[Seconds, Field(description="From its turn to its end.")]
-    attempts: Annotated[Count, Field(description="Triggers that were sent for it.")]
-    adopted: Annotated[bool, Field(description="Whether the job was running already.")]
+    started_at: Annotated[Time | None, Field(description="When it started.")]
+    duration_seconds: Annotated[Seconds, Field(description="From its start to its end.")]
+    attempts: Annotated[Count, Field(description="Number of triggers sent for it.")]
+    adopted: Annotated[bool, Field(description="Whether the job was already running.")]
     error: Annotated[str | None, Field(description="Why it did not complete.")]
     remedy: Annotated[str | None, Field(description="What to do next, where it did not complete.")]
-    note: Annotated[str | None, Field(description="Why nothing was done, where nothing was.")] = None
-    results: Annotated[dict[str, Any], Field(description="The values that its job gave, by the profile's names.")] = (
+    note: Annotated[str | None, Field(description="Why nothing was done, if so.")] = None
+    results: Annotated[dict[str, Any], Field(description="The result values of its job, by the profile's names.")] = (
         field(default_factory=dict)
     )
     log: Annotated[tuple[str, ...], Field(description="The last lines of its job's log.")] = ()
     log_file: Annotated[str | None, Field(description="The file with the job's whole log.")] = None
-    artifacts: Annotated[tuple[ArtifactReport, ...], Field(description="The files that its job left.")] = ()
+    artifacts: Annotated[tuple[ArtifactReport, ...], Field(description="The files of its job.")] = ()
 
     @property
     def completed(self) -> bool:
@@ -75,17 +75,15 @@ class SyncReport(Frozen):
 
     @property
     def reason(self) -> str:
-        """Why it did not complete; the outcome where nothing else is known."""
+        """Why it did not complete; the outcome where no reason is known."""
         return self.error or self.outcome.value
 
 
 class AccountReport(Frozen):
-    """One account. The user and the session are those of its last session in this run."""
+    """One account. User and session are those of its last session in this run."""
 
     account: Annotated[str, Field(description="Name of the account.")]
-    exit_code: Annotated[
-        ExitCode, Field(description="The code that a run of this account alone would have ended with.")
-    ]
+    exit_code: Annotated[ExitCode, Field(description="The exit code of a run of this account alone.")]
     completed: Annotated[Count, Field(description="Its syncs that completed.")]
     total: Annotated[Count, Field(description="All its syncs.")]
     user_id: Annotated[str | None, Field(description="The user's id at the API.")] = None
@@ -98,7 +96,7 @@ class Report(Frozen):
     report_version: Literal[1]
     runner_version: str
     run_id: Id
-    exit_code: Annotated[ExitCode, Field(description="What the process ended with.")]
+    exit_code: Annotated[ExitCode, Field(description="The exit code of the process.")]
     meaning: Annotated[str, Field(description="The exit code in words.")]
     remedy: Annotated[str | None, Field(description="What to do next, where the exit code is not 0.")]
     started_at: Time
@@ -109,10 +107,10 @@ class Report(Frozen):
     shard: Annotated[
         str | None, Field(pattern=r"^[0-9]+/[0-9]+$", description="The part of the accounts: index/count.")
     ]
-    totals: Annotated[dict[Outcome, Annotated[int, Field(ge=1)]], Field(description="How many syncs ended how.")]
+    totals: Annotated[dict[Outcome, Annotated[int, Field(ge=1)]], Field(description="Number of syncs by outcome.")]
     accounts: tuple[AccountReport, ...]
     syncs: Annotated[tuple[SyncReport, ...], Field(description="In the order of the plan.")]
-    errors: Annotated[tuple[str, ...], Field(description="What kept the run from starting.")]
+    errors: Annotated[tuple[str, ...], Field(description="Errors that prevented the run from starting.")]
 
     @property
     def good(self) -> bool:
@@ -121,34 +119,34 @@ class Report(Frozen):
 
     @property
     def result(self) -> Literal["success", "failure"]:
-        """The run in a word."""
+        """The run's result in one word."""
         return "success" if self.good else "failure"
 
     @property
     def completed(self) -> int:
-        """How many syncs completed."""
+        """The number of syncs that completed."""
         return self.totals.get(Outcome.COMPLETED, 0)
 
     @cached_property
     def failed(self) -> tuple[SyncReport, ...]:
-        """The syncs that did not complete: errors first, then those that were skipped because of them."""
+        """Returns the syncs that did not complete: errors first, then those that were skipped because of them."""
         found = [one for one in self.syncs if not one.completed]
         return tuple(sorted(found, key=lambda one: one.severity))
 
     @cached_property
     def several_accounts(self) -> bool:
-        """Whether a sync's name alone does not tell which it is."""
+        """Whether the accounts are needed to identify a sync."""
         return len({one.account for one in self.syncs}) > 1
 
     def place(self, sync: SyncReport) -> str:
-        """The sync's name, with its account where there are several."""
+        """Returns the sync's name, with its account where there are several."""
         return f"{sync.account}/{sync.name}" if self.several_accounts else sync.name
 
 
 def build_report(run: RunResult, redact: Callable[[str], str] = str) -> Report:
-    """The report of a run.
+    """Builds the report of a run.
 
-    `redact` takes secrets out of what the API or an error said; names from the configuration stay as they are.
+    `redact` redacts external text and errors; names from the configuration stay unchanged.
     """
     code = ExitCode(run.exit_code)
     return Report(
@@ -202,7 +200,7 @@ def _sync(result: SyncResult, redact: Callable[[str], str]) -> SyncReport:
         remedy=meaning.remedy or None,
         note=result.note,
         results=redacted(result.results, redact),
-        log=result.log,  # fit to print since it was read
+        log=result.log,  # made printable when it was read
         log_file=result.log_file,
         artifacts=tuple(
             ArtifactReport(
@@ -214,7 +212,7 @@ def _sync(result: SyncResult, redact: Callable[[str], str]) -> SyncReport:
 
 
 def redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    """A JSON value with every text in it, and every key, redacted."""
+    """Returns a JSON value with all its texts and keys redacted."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
@@ -225,7 +223,7 @@ def redacted(value: Any, redact: Callable[[str], str]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A report, or a part of it, as what `json.dumps` takes, in the order of the fields."""
+    """Converts a report, or a part of it, for `json.dumps`, in the order of the fields."""
     if isinstance(value, Frozen):
         return {name: plain(getattr(value, name)) for name in value._names}
     if isinstance(value, Mapping):
@@ -234,14 +232,14 @@ def plain(value: Any) -> Any:
 
 
 def read_report(text: str | bytes) -> Report:
-    """A report that was written as JSON. Raises ValueError for anything else, or one of another version."""
+    """Parses a report from JSON. Raises ValueError for anything else, or another version."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(Report).validate_json(text)
 
 
 def schema() -> dict[str, Any]:
-    """The report's JSON Schema (draft 2020-12)."""
+    """Returns the report's JSON Schema (draft 2020-12)."""
     from pydantic import TypeAdapter
 
     made: dict[str, Any] = TypeAdapter(Report).json_schema(mode="serialization")
@@ -252,7 +250,7 @@ def schema() -> dict[str, Any]:
 
 
 def _closed(node: Any) -> Any:
-    """Every object with all its fields and no other; without the titles that only repeat a field's name."""
+    """Closes every object's set of fields; removes titles that only repeat a field's name."""
     if isinstance(node, list):
         return [_closed(one) for one in node]
     if not isinstance(node, dict):

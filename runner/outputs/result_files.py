@@ -1,4 +1,4 @@
-"""Files with the results of jobs for what runs next: GitLab's dotenv report, the XCom of a pod."""
+"""Writes the results of jobs to files for later steps: GitLab's dotenv report, the XCom of a pod."""
 
 import json
 from pathlib import Path
@@ -15,16 +15,16 @@ class Dotenv(Output):
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where `report.dotenv` is set."""
+        """Enabled where `report.dotenv` is set."""
         return context.settings.report.dotenv is not None
 
     def check(self, seconds: float) -> str | None:
-        """Whether the file can be written."""
+        """Checks whether the file can be written."""
         path = self.context.settings.report.dotenv
         return check_file(path) if path else None
 
     def write(self, ended: Ended, seconds: float) -> str | None:
-        """Write it whole; what does not fit the format is named."""
+        """Writes the complete file; reports what does not fit the format."""
         from runner.outputs.results import dotenv
 
         path = self.context.settings.report.dotenv
@@ -33,28 +33,28 @@ class Dotenv(Output):
         text, left_out = dotenv(ended.report)
         problem = write_file(path, text, seconds)
         return problem or (
-            f"{path}: without {', '.join(left_out)[:500]}, which the format cannot hold" if left_out else None
+            f"{path}: without {', '.join(left_out)[:500]}, which the format does not support" if left_out else None
         )
 
 
 class XCom(Output):
-    """`report.xcom`: what a pod leaves for the task that started it (`do_xcom_push`)."""
+    """`report.xcom`: a pod's result for the task that started it (`do_xcom_push`)."""
 
     name: ClassVar[str] = "xcom"
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where the directory is, as the sidecar mounts it; or where another path is set."""
+        """Enabled where the sidecar's directory exists, or another path is set."""
         path = context.settings.report.xcom
         return path is not None and _there(path)
 
     def check(self, seconds: float) -> str | None:
-        """Whether the file can be written."""
+        """Checks whether the file can be written."""
         path = self.context.settings.report.xcom
         return check_file(path) if path else None
 
     def write(self, ended: Ended, seconds: float) -> str | None:
-        """Write it whole."""
+        """Writes the complete file."""
         from runner.outputs.results import document
 
         path = self.context.settings.report.xcom

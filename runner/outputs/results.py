@@ -1,4 +1,4 @@
-"""The results of jobs in the forms that others read: workflow outputs, dotenv files, JSON. Pure."""
+"""Formats the results of jobs for other programs: workflow outputs, dotenv files, JSON. Pure."""
 # Decision 0142.
 
 import json
@@ -9,20 +9,20 @@ from typing import Any
 
 from runner.outputs.report_model import Report
 
-DOTENV_BYTES = 5 << 10  # GitLab refuses a larger file, whole (default of `dotenv_size`)
-DOTENV_VALUES = 20  # and one with more variables (the Free tier's limit)
+DOTENV_BYTES = 5 << 10  # GitLab refuses a larger file (default of `dotenv_size`)
+DOTENV_VALUES = 20  # GitLab refuses more variables (the Free tier's limit)
 DOTENV_PREFIX = "RESULT_"
-TERMINATION_BYTES = 4096  # the kubelet cuts a longer message
+TERMINATION_BYTES = 4096  # the kubelet truncates a longer message
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def by_sync(report: Report) -> dict[str, dict[str, Any]]:
-    """The results of each sync that has some; with the account before its name where there are several."""
+    """Returns the results of each sync with results; its name has the account in front where there are several."""
     return {report.place(one): one.results for one in report.syncs if one.results}
 
 
 def document(report: Report) -> dict[str, Any]:
-    """What another program wants to know of the run."""
+    """Returns the run's data for other programs."""
     code = int(report.exit_code)
     return {"run_id": report.run_id, "exit_code": code, "result": report.result, "results": by_sync(report)}
 
@@ -34,15 +34,15 @@ def _values(report: Report) -> Iterator[tuple[str, str, Any]]:
 
 
 def as_text(value: Any) -> str:
-    """A text as it is, everything else as JSON."""
+    """Returns a text unchanged, everything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def github_outputs(report: Report, taken: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """The lines for GITHUB_OUTPUT with their names: `results` as JSON, and `SYNC_NAME` for each value.
+    """Returns the lines for GITHUB_OUTPUT with their names: `results` as JSON, and `SYNC_NAME` for each value.
 
-    A name that is `taken`, or that came before, is left out: no value may stand in the place of another. A value stands
-    between two lines that are random, so that no text can end it and begin another output.
+    A `taken` or repeated name is left out: no value may replace another. A value is enclosed in two random lines, so that no
+    text can end it and start another output.
     """
     found = by_sync(report)
     if not found:
@@ -62,7 +62,8 @@ def _between(key: str, text: str) -> str:
 
 
 def dotenv(report: Report) -> tuple[str, list[str]]:
-    """The text for GitLab's dotenv report, and the names that do not fit: GitLab takes no line breaks, 20 values, 5 KiB."""
+    """Returns the text of GitLab's dotenv report, and the names that do not fit: GitLab allows no line breaks, 20
+    values, 5 KiB."""
     lines = [f"{DOTENV_PREFIX}EXIT_CODE={int(report.exit_code)}"]
     room = DOTENV_BYTES - len(lines[0]) - 1
     seen, left_out = {lines[0].partition("=")[0]}, []
@@ -80,7 +81,7 @@ def dotenv(report: Report) -> tuple[str, list[str]]:
 
 
 def termination(line: str, report: Report) -> str:
-    """The line, and below it the results as JSON as far as both fit into the 4096 bytes that Kubernetes keeps."""
+    """Returns the line, and below it the results as JSON where both fit into the 4096 bytes that Kubernetes keeps."""
     found = by_sync(report)
     if not found:
         return line

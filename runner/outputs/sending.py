@@ -1,4 +1,4 @@
-"""Begins to write or send something at the run's end, and waits for it no longer than a set time."""
+"""Starts a write or a request at the run's end, and waits for it at most a set time."""
 
 import threading
 import time
@@ -19,28 +19,29 @@ if TYPE_CHECKING:
 Target = TypeVar("Target", PushgatewaySettings, OtlpSettings)
 FIRST_WAIT = 0.2  # seconds before the second try; doubles
 MOST_BYTES = 16 << 20  # of one response: a Pushgateway's page with 10,000 accounts has 4 MB
-Emit = Callable[[], str | None]  # returns what went wrong, or None
+Emit = Callable[[], str | None]  # returns the error, or None
 
 
 def trusted(url: str, ca_file: Path | None = None) -> "ssl.SSLContext | bool":
-    """For httpx's `verify`. To plain http there is no certificate to check, and loading the roots would take 20 ms."""
+    """Returns httpx's `verify`. Plain http has no certificate to check, and loading the roots would take 20 ms."""
     from runner.http.certificates import trusting
 
     return trusting(ca_file) if ca_file else not url.lower().startswith("http:")
 
 
 def own_instance(settings: Target, shard: str | None) -> Target:
-    """The settings, with an instance for a shard (such as `1/4`), so that it does not replace what the others send."""
+    """Returns the settings with an instance for a shard (such as `1/4`), so that it does not replace other shards' metrics."""
     if shard is None or settings.instance:
         return settings
     return settings.model_copy(update={"instance": f"shard-{shard.partition('/')[0]}"})
 
 
 def begun(seconds: float, send: Emit, late: str = "no answer", slack: float = 0.0) -> Emit:
-    """Start `send` now. The function returned waits for its end, until `seconds` after the start, and raises what it did.
+    """Starts `send`. The returned function waits for its end, until `seconds` after the start, and raises what it
+    raised.
 
-    A daemon thread bounds all of it: name look-up, a dripping response, a disk that hangs; the process never stays for it.
-    `slack` seconds more are for what knows its bound itself, so that it can tell in its own words what it waited for.
+    A daemon thread limits everything: name look-up, a slow response, a hanging disk; the process never waits for it.
+    `slack`: further seconds for a function with its own time limit, so that its own message is reported.
     """
     answer: Future[str | None] = Future()
 
@@ -63,7 +64,7 @@ def begun(seconds: float, send: Emit, late: str = "no answer", slack: float = 0.
 
 
 class SendFailed(Exception):
-    """Nothing usable came back. `again`: another try may help."""
+    """There was no usable response. `again`: another try may help."""
 
     def __init__(self, problem: str, *, again: bool = True) -> None:
         """`problem` says what happened, without the address."""
@@ -79,12 +80,12 @@ def worth_repeating(status: int) -> bool:
 def until_taken(
     seconds: float, attempt: Callable[[float], str | None], stop: threading.Event | None = None
 ) -> str | None:
-    """Try until it is taken, another try cannot help, the time is over or `stop` is set.
+    """Retries until success, a final failure, the time limit or `stop`.
 
-    `attempt` gets the seconds that are left. Returns what it returned, or what its last SendFailed said.
+    `attempt` receives the remaining seconds. Returns its result, or the message of the last SendFailed.
     """
     until, pause = time.monotonic() + seconds, FIRST_WAIT
-    problem = "no time was left for it"
+    problem = "the time ran out before it"
     while (remaining := until - time.monotonic()) > 0:
         try:
             return attempt(remaining)
@@ -97,7 +98,7 @@ def until_taken(
 
 
 class Sender:
-    """Sends to one address outside: size, time and decoding are bounded, the proxy is that of `docs/proxies.md`."""
+    """Sends to one external address: size, time and decoding are bounded, the proxy is that of `docs/proxies.md`."""
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class Sender:
         auth: tuple[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`auth` and `headers` are credentials. Raises SendFailed for what cannot be used, before anything is sent."""
+        """`auth` and `headers` are credentials. Raises SendFailed for unusable settings, before anything is sent."""
         import httpx
 
         from runner.http.fetch import Target
@@ -114,7 +115,7 @@ class Sender:
         self.host = urlsplit(url).hostname or ""
         self._headers = headers or {}
         if (auth or headers) and url.lower().startswith("http:") and not is_loopback(self.host):
-            raise SendFailed("plain http would show the password to others: use https", again=False)
+            raise SendFailed("plain http would reveal the password: use https", again=False)
         try:
             self._target = Target.of(url, trusted(url, ca_file))
             self._client = httpx.Client(auth=auth, **self._target.options())
@@ -124,17 +125,17 @@ class Sender:
             raise SendFailed(f"ca_file cannot be used ({error.strerror or 'not a PEM bundle'})", again=False) from None
 
     def __enter__(self) -> "Sender":
-        """To be closed."""
+        """Returns itself; closed at the end of the block."""
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         self._client.close()
 
     def send(
         self, method: str, path: str, seconds: float, *, content: bytes = b"", content_type: str = ""
     ) -> tuple[int, bytes]:
-        """Status and body within so many seconds and 16 MiB. `path` follows the address. Raises SendFailed."""
+        """Returns status and body, within this many seconds and 16 MiB. `path` follows the address. Raises SendFailed."""
         from runner.http.fetch import fetch
 
         headers = {
@@ -153,9 +154,9 @@ class Sender:
 
 
 def check_address(url: str, seconds: float, ca_file: Path | None = None) -> str | None:
-    """Whether something listens at the address, with a certificate that is trusted. Sends no request.
+    """Checks whether something listens at the address, with a trusted certificate. Sends no request.
 
-    Through a proxy nothing is tried: a tunnel is asked for with a request. Returns what is wrong, or None.
+    Through a proxy nothing is checked: a tunnel needs a request. Returns the error, or None.
     """
     from runner.http.proxies import Proxies
 
@@ -168,7 +169,7 @@ def check_address(url: str, seconds: float, ca_file: Path | None = None) -> str 
 
 
 def _connect(url: str, ca_file: Path | None, seconds: float) -> None:
-    """Connect once, and close. Raises SendFailed; ValueError for an address that is none."""
+    """Connects once and closes. Raises SendFailed; ValueError for an invalid address."""
     import socket
 
     from runner.http.certificates import trusting

@@ -1,4 +1,4 @@
-"""A text stream whose writer never waits: a thread passes the text on, and what nobody reads is dropped and counted."""
+"""A text stream whose writer never waits: a thread writes the text; unread text is dropped and counted."""
 # Decision 0091.
 
 import contextlib
@@ -10,19 +10,19 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-HELD_BYTES = 4 << 20  # what waits for a reader at most: some 15,000 log lines
-CHUNK = 4096  # bytes a write: a pipe that takes so many takes them whole (PIPE_BUF), and progress shows on a slow one
+HELD_BYTES = 4 << 20  # maximum text that waits for a reader: about 15,000 log lines
+CHUNK = 4096  # bytes per write: a pipe accepts this many as a whole (PIPE_BUF), and a slow reader still shows progress
 
 
 class QueuedStream:
-    """Text for `stream`, in order, for a reader that may be slow or gone. Text that is written holds no secret any more.
+    """Passes text to `stream`, in order, for a reader that may be slow or gone. The text contains no secrets.
 
-    A text that finds no room is dropped whole. `on_dropped` makes the line that tells how many lines were dropped; it is
+    A text without room is dropped as a whole. `on_dropped` returns the line that reports how many lines were dropped; it is
     written as soon as there is room again.
     """
 
     def __init__(self, stream: TextIO, held_bytes: int = HELD_BYTES) -> None:
-        """Nothing is started before the first text."""
+        """Starts nothing before the first text."""
         self._stream = stream
         self._held_bytes = held_bytes
         self._changed = threading.Condition()
@@ -33,10 +33,10 @@ class QueuedStream:
         self._thread: threading.Thread | None = None
         self._dropped = 0
         self._written = 0
-        self.on_dropped: Callable[[int], str] = lambda count: f"{count} lines dropped: nobody read them\n"
+        self.on_dropped: Callable[[int], str] = lambda count: f"{count} lines dropped: no reader\n"
 
     def write(self, text: str) -> int:
-        """Take `text`, or drop it where there is no room. Returns at once."""
+        """Accepts `text`, or drops it where there is no room. Returns immediately."""
         with self._changed:
             room = self._waiting_bytes + len(text) <= self._held_bytes
             if self._broken or not text:
@@ -58,7 +58,7 @@ class QueuedStream:
         self._waiting_bytes += len(text)
         if self._thread is None:
             with contextlib.suppress(OSError, ValueError):
-                self._stream.flush()  # what was written before this stream took over comes first
+                self._stream.flush()  # earlier text of the underlying stream comes first
             self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
             self._thread.start()
         self._changed.notify_all()
@@ -80,7 +80,7 @@ class QueuedStream:
             except (
                 OSError,
                 ValueError,
-            ):  # closed, a full disk, the reader has gone: the run matters more than its output
+            ):  # closed, a full disk, no reader: the run has priority over its output
                 with self._changed:
                     self._broken, self._writing = True, False
                     self._waiting.clear()
@@ -88,7 +88,8 @@ class QueuedStream:
                 return
 
     def _sender(self) -> Callable[[str], None]:
-        """What puts text out. Past the buffers where there is a descriptor: at its end, Python waits for their locks."""
+        """Returns the writing function. Bypasses Python's buffers where there is a descriptor: Python waits for their
+        locks at exit."""
         try:
             descriptor = self._stream.fileno()
         except (OSError, ValueError, AttributeError):
@@ -96,7 +97,7 @@ class QueuedStream:
         return lambda text: self._send_bytes(descriptor, text.encode(self.encoding, errors="replace"))
 
     def _send_text(self, text: str) -> None:
-        self._stream.write(text.encode(errors="replace").decode())  # half surrogates of an API
+        self._stream.write(text.encode(errors="replace").decode())  # lone surrogates of an API
         self._stream.flush()
         self._written += len(text)
 
@@ -105,7 +106,7 @@ class QueuedStream:
         while view:
             try:
                 count = os.write(descriptor, view[:CHUNK])
-            except BlockingIOError:  # somebody else made it so that a write does not wait
+            except BlockingIOError:  # another process set the descriptor to non-blocking
                 select.select([], [descriptor], [])
                 continue
             self._written += count
@@ -113,18 +114,18 @@ class QueuedStream:
 
     @property
     def pending(self) -> bool:
-        """Whether something waits for the reader. Takes no lock: a signal handler may ask."""
+        """Whether text waits for the reader. Takes no lock: a signal handler may call it."""
         return not self._broken and (self._writing or bool(self._waiting))
 
     @property
     def broken(self) -> bool:
-        """Whether the stream takes nothing any more: it is closed, or its reader has gone."""
+        """Whether the stream accepts no more text: it is closed, or its reader is gone."""
         return self._broken
 
     def drain(self, seconds: float, patience: float) -> bool:
-        """Wait until all is written, `seconds` at most, and no longer than `patience` (seconds) where nothing is read.
+        """Waits until everything is written, at most `seconds`, and at most `patience` (seconds) without a read byte.
 
-        Returns whether all was written.
+        Returns whether everything was written.
         """
         with self._changed:
             if not self._broken:
@@ -140,25 +141,25 @@ class QueuedStream:
         return not self.pending and not self._broken
 
     def last_words(self, seconds: float) -> None:
-        """Give the thread a moment before the process ends at once. Takes no lock: a signal handler may call it."""
+        """Waits a moment for the thread before the process exits. Takes no lock: a signal handler may call it."""
         end = time.monotonic() + seconds
         while self.pending and time.monotonic() < end:
             time.sleep(0.002)
 
     def flush(self) -> None:
-        """Nothing to do: text goes out as fast as it is read."""
+        """Does nothing: text is written as fast as it is read."""
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Take each line."""
+        """Writes each line."""
         for line in lines:
             self.write(line)
 
     def isatty(self) -> bool:
-        """Whether a person looks at it."""
+        """Whether it is a terminal."""
         return not self._stream.closed and self._stream.isatty()
 
     def fileno(self) -> int:
-        """The descriptor underneath."""
+        """The file descriptor."""
         return self._stream.fileno()
 
     @property

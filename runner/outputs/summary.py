@@ -1,18 +1,18 @@
-"""The report in a few words: one line for Kubernetes and notifications, a table for people."""
+"""Summarises the report: one line for Kubernetes and notifications, a table for people."""
 
 from typing import Any
 
 from runner.external import escape
 from runner.outputs.report_model import Report, SyncReport
 
-LINE_BYTES = 1024  # Kubernetes shows 4096 at most; one line is to be read at a glance
+LINE_BYTES = 1024  # Kubernetes shows at most 4096; one line must be readable at a glance
 MOST_ROWS = 30  # failed syncs that the table shows
 MOST_LOGS = 5  # failed syncs whose log is shown
-FEW = 30  # syncs of a run that are all shown, also those that completed
+FEW = 30  # up to this many syncs, all are shown, also completed ones
 
 
 def one_line(report: Report) -> str:
-    """Code, meaning, and the first thing that went wrong, on one line of 1024 bytes at most."""
+    """Returns exit code, meaning and the first error, on one line of at most 1024 bytes."""
     why = next((f"{report.place(one)}: {one.error}" for one in report.failed if one.error), "") or "; ".join(
         report.errors
     )
@@ -22,7 +22,7 @@ def one_line(report: Report) -> str:
 
 
 def print_summary(report: Report, stream: Any, *, logs: bool = True) -> None:
-    """What came of the run, failures first, and what to do next. Texts from outside steer no terminal.
+    """Shows the run's result, failures first, and what to do next. External text is escaped for the terminal.
 
     `logs`: with the last lines of the logs of failed jobs.
     """
@@ -53,7 +53,7 @@ def print_summary(report: Report, stream: Any, *, logs: bool = True) -> None:
 
 
 def _remedies(report: Report) -> list[str]:
-    """What to do next: of each kind of failure once, at most three; that of the exit code where no sync tells."""
+    """Returns what to do next: the remedy of each kind of failure once, at most three; else that of the exit code."""
     found = dict.fromkeys(one.remedy for one in report.failed if one.remedy)
     return [*found][:3] if found else [report.remedy] if report.remedy else []
 

@@ -1,4 +1,4 @@
-"""The console on which tables are printed. Loads rich: to be imported where one is printed."""
+"""Creates the console for tables. Loads rich: import it only where a table is printed."""
 
 import os
 import re
@@ -8,10 +8,10 @@ from rich.console import Console
 
 
 def table_console(stream: TextIO, *, markup: bool = True) -> Console:
-    """Console for tables on `stream`. Rich takes the width from COLUMNS, and raises for digits that are none (`²`)."""
-    told = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    told |= {name: os.environ[name] for name in ("COLUMNS", "LINES") if _is_size(os.environ.get(name, ""))}
-    return Console(file=stream, highlight=False, emoji=False, markup=markup, _environ=told)
+    """Returns a console for tables on `stream`. Rich reads the width from COLUMNS and fails on non-decimal digits (`²`)."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment |= {name: os.environ[name] for name in ("COLUMNS", "LINES") if _is_size(os.environ.get(name, ""))}
+    return Console(file=stream, highlight=False, emoji=False, markup=markup, _environ=environment)
 
 
 def _is_size(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Kubernetes' termination message: one line that `kubectl describe pod` shows, and the results of jobs below it."""
+"""Writes Kubernetes' termination message: one line for `kubectl describe pod`, and the results of jobs below it."""
 
 from typing import ClassVar
 
@@ -8,26 +8,26 @@ from runner.outputs.summary import one_line
 
 
 class TerminationMessage(Output):
-    """`report.termination_log`: written only where the file is, as Kubernetes mounts it."""
+    """`report.termination_log`: written only where the file exists, as Kubernetes mounts it."""
 
     name: ClassVar[str] = "termination log"
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where there is such a file."""
+        """Enabled where the file exists."""
         path = context.settings.report.termination_log
         try:
             return path is not None and path.exists()
         except OSError:
-            return True  # told when it is written
+            return True  # reported when it is written
 
     def check(self, seconds: float) -> str | None:
-        """Whether the file can be written."""
+        """Checks whether the file can be written."""
         path = self.context.settings.report.termination_log
         return check_file(path) if path else None
 
     def write(self, ended: Ended, seconds: float) -> str | None:
-        """In place: Kubernetes mounts the file itself, which cannot be replaced."""
+        """Writes in place: Kubernetes mounts the file itself, which cannot be replaced."""
         path = self.context.settings.report.termination_log
         if path is None:
             return None

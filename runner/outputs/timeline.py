@@ -1,4 +1,4 @@
-"""What happened when, for the report's page: a listener that keeps one span for each login, wait, retry and sync."""
+"""Collects the time spans for the report page: one for each login, wait, retry and sync."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,11 +9,11 @@ from runner.events.observer import Record
 from runner.frozen import Frozen
 
 Kind = Literal["queued", "login", "wait", "retry", "sync"]
-MOST = 5000  # spans kept; a page with more is no page any more
+MOST = 5000  # maximum spans: a page with more is unusable
 
 
 class Span(Frozen):
-    """From `start` to `end` (Unix seconds), `kind` of work was done for the account's sync."""
+    """From `start` to `end` (Unix seconds), work of `kind` was done for the account's sync."""
 
     account: str
     sync: str
@@ -27,14 +27,14 @@ class Timeline:
     """Collects spans from events."""
 
     def __init__(self) -> None:
-        """Nothing has happened yet."""
+        """Starts empty."""
         self.spans: list[Span] = []
         self.dropped = 0
         self._began: float | None = None
         self._open: dict[tuple[str, str], float] = {}
 
     def __call__(self, record: Record) -> None:
-        """Keep the event's span."""
+        """Stores the event's span."""
         at = record.time
         if self._began is None:
             self._began = at
@@ -42,7 +42,7 @@ class Timeline:
         match record.event:
             case events.SyncStarted(attempt=1):
                 self._open[key] = at
-                self._add(key, "queued", self._began, at, "not yet its turn")
+                self._add(key, "queued", self._began, at, "waiting to start")
             case events.LoggedIn(method=method, duration_seconds=spent):
                 self._add(key, "login", at - spent, at, method)
             case events.CodeWait(wait_seconds=seconds, reason=reason):
@@ -59,7 +59,7 @@ class Timeline:
             self.spans.append(Span(*key, kind, start, end, detail))
 
     def redacted(self, redact: Callable[[str], str]) -> "Timeline":
-        """The same, with `clean` applied to what the API or an error said."""
+        """Returns a copy with `clean` applied to external text and errors."""
         other = Timeline()
         other.spans = [replace(span, detail=redact(span.detail)) for span in self.spans]
         other.dropped = self.dropped

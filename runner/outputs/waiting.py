@@ -1,4 +1,4 @@
-"""Telling at once, while the run lasts, that a login waits for a person: for ping and webhook."""
+"""Notifies immediately, during the run, that a login waits for a person: for ping and webhook."""
 
 import threading
 
@@ -8,22 +8,22 @@ from runner.external import show
 from runner.outputs.delivery import Message, deliver
 from runner.outputs.interface import OutputContext
 
-SECONDS = 20.0  # for one message: the person is waited for much longer
+SECONDS = 20.0  # for one message: the wait for the person is much longer
 
 
 def waits_for_person(record: Record) -> str | None:
-    """The text for a person, where the event says that a login waits; else None."""
+    """Returns the text for a person, where the event says that a login waits; else None."""
     if not isinstance(record.event, events.CodeWanted):
         return None
     account = show(record.context.get("account", ""), 80)
     return (
-        f"account {account} waits for a one-time code for {record.event.timeout_seconds:.0f} s; hand it over with "
+        f"account {account} waits for a one-time code for {record.event.timeout_seconds:.0f} s; submit it with "
         f"`sync-runner submit-code CODE --account {account}`"
     )
 
 
 def send_aside(context: OutputContext, what: str, message: Message) -> None:
-    """Deliver on a daemon thread. A fault is logged, and changes nothing else."""
+    """Delivers on a daemon thread. A failure is logged and changes nothing else."""
 
     def send() -> None:
         try:

@@ -1,4 +1,4 @@
-"""One POST at the end of the run, with a body of the user's own."""
+"""Sends one POST at the end of the run, with a user-defined body."""
 
 import json
 from collections.abc import Mapping
@@ -16,35 +16,35 @@ from runner.settings import WEBHOOK_VALUES
 
 
 class Webhook(Output):
-    """`notify.webhook`: after the runs that `when` names."""
+    """`notify.webhook`: after the runs that `when` selects."""
 
     name: ClassVar[str] = "notification"
-    checked: ClassVar[str] = "can be reached; nothing was sent, so whether it accepts is told by a run"
+    checked: ClassVar[str] = "can be reached; nothing was sent, so only a run shows whether it accepts data"
 
     def __init__(self, context: OutputContext) -> None:
-        """Nothing is sent yet."""
+        """Sends nothing yet."""
         super().__init__(context)
         self._url: str | None = None
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Where an address is given."""
+        """Enabled where an address is given."""
         hook = context.settings.notify.webhook
         return bool(hook.url or hook.url_file)
 
     def check(self, seconds: float) -> str | None:
-        """Whether something listens at the address."""
+        """Checks whether something listens at the address."""
         hook = self.context.settings.notify.webhook
         url = address(self.context, "webhook", hook.url, hook.url_file)
         return check_address(url, seconds) if url else "its address cannot be read"
 
     def open(self) -> None:
-        """Read the address."""
+        """Reads the address."""
         hook = self.context.settings.notify.webhook
         self._url = address(self.context, "webhook", hook.url, hook.url_file)
 
     def take(self, record: Record) -> None:
-        """Post at once that a login waits for a person. What only the end of a run tells is empty, numbers are 0."""
+        """Posts immediately that a login waits for a person. Values of the run's end are empty, numbers are 0."""
         hook = self.context.settings.notify.webhook
         text = waits_for_person(record)
         if text and self._url and "code" in hook.when:
@@ -62,11 +62,11 @@ class Webhook(Output):
 
     @property
     def where(self) -> str:
-        """Not the address, which may be a secret."""
+        """Hides the address, which may be a secret."""
         return "webhook"
 
     def push(self, ended: Ended, seconds: float) -> str | None:
-        """Post the body."""
+        """Posts the body."""
         hook = self.context.settings.notify.webhook
         if not self._url or ended.report.result not in hook.when:
             return None
@@ -81,7 +81,7 @@ def is_json(content_type: str) -> bool:
 
 
 def webhook_values(report: Report) -> dict[str, Any]:
-    """What a body can hold."""
+    """The values that a body can contain."""
     return {
         "text": f"sync-runner: {one_line(report)}",
         "run_id": report.run_id,
@@ -98,9 +98,9 @@ def webhook_values(report: Report) -> dict[str, Any]:
 
 
 def fill(body: str, values: Mapping[str, Any], *, as_json: bool) -> bytes:
-    """The body with each `${name}` filled in, escaped for JSON where it is that. The settings checked the names.
+    """Returns the body with each `${name}` replaced, escaped in JSON. The settings have validated the names.
 
-    It holds at most 100,000 bytes: for that the values are shortened, never the body, so that JSON stays JSON.
+    It is at most 100,000 bytes: longer values are shortened, never the body, so that JSON stays valid.
     """
     limit = max(len(str(value)) for value in values.values())
     while True:

@@ -1,6 +1,6 @@
-"""Profiles: how one API spells login, trigger and status, as data. No API has code of its own.
+"""Profiles: describe login, trigger and status of one API, as data. No API has its own code.
 
-`models` says what a profile is, `loading` reads and checks files, `reading` reads answers. Nothing here sends anything.
+`models` defines a profile, `loading` reads and validates files, `extraction` reads responses. Nothing here sends requests.
 """
 
 from runner.profile.loading import built_ins, load, locate, parse, schema

@@ -1,11 +1,11 @@
-"""Whether an answer says that there is nothing, or is of another shape than the profile expects. Pure."""
+"""Whether a response says that there is nothing, or has another shape than the profile expects. Pure."""
 # Decision 0102.
 
 import re
 
 from runner.models import JSON
 
-# What comes first in any case: up to the end, a filter, or a pipe; not where an operator or a function follows.
+# The beginning of an expression, up to the end, a filter, or a pipe; not where an operator or a function follows.
 _PLAIN_START = re.compile(
     r"(?:[A-Za-z_]\w*|\[\d{1,9}\])(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*(?=$|\[[?*:\]]|\.[\[{*]|\s*\|(?!\|))", re.ASCII
 )
@@ -13,10 +13,11 @@ _STEP = re.compile(r"\w+", re.ASCII)
 
 
 def says_nothing(data: JSON, expression: str) -> bool:
-    """Whether `data`, in which `expression` finds nothing, says so itself: by a list without it, or a null that is written.
+    """Whether `data`, in which `expression` finds nothing, states that itself: by a list without it, or an explicit
+    null.
 
-    A key that is not there, a value of another kind, or a body of null says nothing of a job. Of an expression with
-    filters or functions its plain beginning must be there.
+    A missing key, a value of another type, or a null body states nothing about a job. Of an expression with filters or
+    functions, the plain beginning must exist.
     """
     if not isinstance(data, dict | list):
         return False

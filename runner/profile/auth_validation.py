@@ -1,4 +1,4 @@
-"""What must fit together in a login: the values that its templates name, the steps that answers lead to. Pure."""
+"""Validates a login as a whole: the values that templates name, the next steps of responses. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +14,11 @@ RANDOM = frozenset({"random.state", "random.nonce", "pkce.verifier", "pkce.chall
 
 
 def faults(auth: Auth, always: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
-    """Everything that does not fit together; `always` and `sometimes` are parameters that have a value then."""
+    """Yields every inconsistency; `always` and `sometimes` are parameters that have a value then."""
     secrets = frozenset(auth.secrets) - {"totp_seed", "refresh_token"}
     own = secrets | {"account", "base_url", "previous.access_token"} | always
     own |= {"basic"} if {"username", "password"} <= secrets else set()
-    own -= {"client_key"}  # a template cannot give it away; it signs
+    own -= {"client_key"}  # a template cannot use it; it only signs
     own |= {"client_assertion"} if {"client_id", "client_key"} <= secrets else set()
     own |= {"client_basic"} if {"client_id", "client_secret"} <= secrets else set()
     yield from text_faults(("auth", "assertion"), auth.assertion.model_dump(exclude_none=True), own, sometimes)
@@ -28,10 +28,10 @@ def faults(auth: Auth, always: frozenset[str], sometimes: frozenset[str]) -> Ite
     if auth.static:
         yield from text_faults(("auth", "headers"), auth.headers, own, sometimes)
         if auth.session:
-            yield Fault(("auth", "session"), "goes with `steps` or `refresh`; a profile of headers only has no session")
+            yield Fault(("auth", "session"), "needs `steps` or `refresh`; a profile with only headers has no session")
         return
     if auth.session is None:
-        yield Fault(("auth",), "`session` is required with `steps` and `refresh`: it says where the token stands")
+        yield Fault(("auth",), "`session` is required with `steps` and `refresh`: it gives the token's place")
     else:
         yield from _session(("auth", "session"), auth.session, auth.carried, cookies=auth.cookies)
     if auth.refresh:
@@ -52,7 +52,7 @@ def faults(auth: Auth, always: frozenset[str], sometimes: frozenset[str]) -> Ite
 
 
 def _rules(auth: Auth, own: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
-    """The values that expressions name, and those that must come back."""
+    """Checks the values that expressions name, and those that must be returned."""
     asked = own | auth.carried | RANDOM
     for name, step in auth.steps.items():
         for index, answer in enumerate(step.answers):
@@ -62,7 +62,7 @@ def _rules(auth: Auth, own: frozenset[str], sometimes: frozenset[str]) -> Iterat
                 yield from known_sources((*at, "match", key), sources, auth.carried)
                 if key not in asked:
                     yield Fault(
-                        (*at, "match", key), f"no value named `{key[:60]}`; known here: {', '.join(sorted(asked))}"
+                        (*at, "match", key), f"unknown value `{key[:60]}`; known here: {', '.join(sorted(asked))}"
                     )
     for key in ("session", "refresh", "revoke", "expired", "previous_expired"):
         part = getattr(auth, key)
@@ -81,21 +81,21 @@ def _steps(auth: Auth, own: frozenset[str], sometimes: frozenset[str]) -> Iterat
     for name, step in auth.steps.items():
         place: Place = ("auth", "steps", name)
         if name in ENDS:
-            yield Fault(place, f"`{name}` is a word for an end; give the step another name")
+            yield Fault(place, f"`{name}` is reserved for an end; give the step another name")
         yield from request_faults((*place, "request"), step.request, own | code | RANDOM | auth.carried, sometimes)
         for index, answer in enumerate(step.answers):
             at = (*place, "answers", index)
             if answer.then not in ends:
                 known = ", ".join(sorted(ends))
-                yield Fault((*at, "then"), f"`{answer.then[:40]}` is no step and no end; known: {known}")
+                yield Fault((*at, "then"), f"`{answer.then[:40]}` is neither a step nor an end; known: {known}")
             if answer.cause and answer.then != "refused":
-                yield Fault((*at, "cause"), "goes with `then: refused` only")
+                yield Fault((*at, "cause"), "is only for `then: refused`")
             for key, sources in answer.carry.items():
                 yield from known_sources((*at, "carry", key), sources, auth.carried)
                 if key in own | TAKEN:
-                    yield Fault((*at, "carry", key), f"`{key}` has a meaning already; carry it by another name")
+                    yield Fault((*at, "carry", key), f"`{key}` already has a meaning; carry it under another name")
     if auth.steps and not any(answer.then == "done" for step in auth.steps.values() for answer in step.answers):
-        yield Fault(("auth", "steps"), "no answer leads to `done`: no login could succeed")
+        yield Fault(("auth", "steps"), "no response leads to `done`: no login could succeed")
 
 
 def _session(place: Place, fields: SessionFields, known: frozenset[str], *, cookies: bool) -> Iterator[Fault]:
@@ -105,16 +105,16 @@ def _session(place: Place, fields: SessionFields, known: frozenset[str], *, cook
         sources: tuple[Source, ...] = getattr(fields, name) or ()
         yield from known_sources((*place, name), sources, known)
         if not cookies and any(source.cookie_expires for source in sources):
-            yield Fault((*place, name), "`cookie_expires` goes with `cookies: true`")
+            yield Fault((*place, name), "`cookie_expires` needs `cookies: true`")
 
 
 def _pages(auth: Auth, known: frozenset[str]) -> Iterator[Fault]:
-    """What reads pages: a form must come after a page, a selector must be one."""
+    """Checks what reads pages: a form must come after a page, a selector must be valid."""
     for index, (name, step) in enumerate(auth.steps.items()):
         place: Place = ("auth", "steps", name)
         leads_here = any(answer.then == name for other in auth.steps.values() for answer in other.answers)
         if step.request.submit and index == 0 and not leads_here:
-            yield Fault((*place, "request", "submit"), "the first step has no page yet; begin with a `path`")
+            yield Fault((*place, "request", "submit"), "the first step has no page yet; start with a `path`")
     for at, key, value in _texts(("auth",), auth.model_dump(exclude_none=True)):
         if key in ("html", "submit"):
             from runner.profile.html import selector_fault
@@ -126,7 +126,7 @@ def _pages(auth: Auth, known: frozenset[str]) -> Iterator[Fault]:
 
 
 def _texts(place: Place, part: Any) -> Iterator[tuple[Place, str | int, str]]:
-    """Each text of a dumped part, with its place and key."""
+    """Yields each text of a dumped part, with its place and key."""
     for key, value in (
         part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list | tuple) else ()
     ):

@@ -1,9 +1,10 @@
-"""JMESPath expressions: checked when the profile is read, searched when an answer comes.
+"""JMESPath expressions: validated when the profile is read, searched when a response arrives.
 
-`${name}` in an expression stands for a named value. It goes in as a JSON literal of JMESPath, so that no value can change what
-the expression means.
+`${name}` in an expression is a named value. It is inserted as a JSON literal of JMESPath, so that no value can change
+the expression's meaning.
 
-Plain paths (`user.id`, `jobs[0]`, `@`) are walked here, so that most runs need not load jmespath; it does all others.
+Plain paths (`user.id`, `jobs[0]`, `@`) are evaluated here, so that most runs need not load jmespath, which does all
+others.
 """
 # Decisions 0006, 0112.
 
@@ -25,11 +26,11 @@ _KEY_AS_TEXT = re.compile(r"""[=!<>]=\s*"[^"]*"(?!\s*[.\[(])""")
 
 
 def checked(expression: str) -> str:
-    """The expression itself. Raises ValueError for one that no answer could fit."""
+    """Returns the valid expression. Raises ValueError for an invalid one."""
     if _PLAIN.fullmatch(expression):
         return expression
     if any("${" in quoted for quoted in _QUOTED.findall(expression)):
-        raise ValueError("a value in an expression goes without quotes: [?name == ${sync_type}]")
+        raise ValueError("a value in an expression has no quotes: [?name == ${sync_type}]")
     if _KEY_AS_TEXT.search(expression):
         raise ValueError("in JMESPath \"x\" is the name of a key; write a text as 'x'")
     _check(_VALUE.sub('`"x"`', expression))
@@ -37,7 +38,7 @@ def checked(expression: str) -> str:
 
 
 def names(expression: str) -> Iterator[tuple[str, bool]]:
-    """The values that an expression wants, each with whether it may be absent (it is null then)."""
+    """Returns the values that an expression uses, each with whether it may be absent (it is null then)."""
     return ((match[1], bool(match[2])) for match in _VALUE.finditer(expression))
 
 
@@ -60,7 +61,7 @@ def _check(expression: str) -> None:
 
 
 def _calls(node: Any) -> Iterator[tuple[str, int]]:
-    """The name and the number of arguments of each function that is called."""
+    """Yields the name and the number of arguments of each called function."""
     if not isinstance(node, dict):
         return
     if node["type"] == "function_expression":
@@ -77,7 +78,7 @@ def _compiled(expression: str) -> Any:
 
 
 def find(data: JSON, expression: str | None, values: Mapping[str, Any] | None = None) -> JSON:
-    """What the JMESPath `expression` finds in `data`; None for no expression. `values` are those that it may name.
+    """Returns what the JMESPath `expression` finds in `data`; None for no expression. `values` are the named values.
 
     Raises ContractError on wrong types, and for a value that is missing."""
     if expression is None:
@@ -94,7 +95,7 @@ def find(data: JSON, expression: str | None, values: Mapping[str, Any] | None = 
             return jmespath.search(_filled(expression, values or {}), data)
         return _compiled(expression).search(data)
     except (JMESPathError, RecursionError):
-        raise ContractError(f"`{expression}` does not fit the answer (shape: {shape(data)})") from None
+        raise ContractError(f"`{expression}` does not fit the response (shape: {shape(data)})") from None
 
 
 def _filled(expression: str, values: Mapping[str, Any]) -> str:
@@ -102,21 +103,21 @@ def _filled(expression: str, values: Mapping[str, Any]) -> str:
         value = values.get(match[1])
         if value is None and not match[2]:
             raise ContractError(f"`{expression}`: no value for `{match[1]}`")
-        return "`" + json.dumps(value).replace("`", "\\u0060") + "`"  # JSON has a backtick within texts only
+        return "`" + json.dumps(value).replace("`", "\\u0060") + "`"  # JSON has a backtick only within strings
 
     return _VALUE.sub(literal, expression)
 
 
 @cache
 def _steps(expression: str) -> tuple[str | int, ...] | None:
-    """The names and indexes of a plain path; None for any other expression."""
+    """Returns the names and indexes of a plain path; None for any other expression."""
     if not _PLAIN.fullmatch(expression):
         return None
     return tuple(int(step) if step.isdigit() else step for step in _STEP.findall(expression))
 
 
 def _walk(data: JSON, steps: tuple[str | int, ...]) -> JSON:
-    """What stands at the end of the path; None where the path ends before, as JMESPath has it."""
+    """Returns the value at the end of the path; None where the path ends earlier, as in JMESPath."""
     for step in steps:
         if isinstance(step, int):
             data = data[step] if isinstance(data, list) and step < len(data) else None
@@ -126,7 +127,7 @@ def _walk(data: JSON, steps: tuple[str | int, ...]) -> JSON:
 
 
 def shape(data: JSON, depth: int = 2) -> str:
-    """The kinds and keys of an answer without its values: enough to mend a profile, and no secret in it."""
+    """Describes the types and keys of a response without its values: enough to correct a profile, and no secret."""
     if isinstance(data, dict):
         if depth == 0:
             return "object"

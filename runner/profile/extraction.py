@@ -1,4 +1,4 @@
-"""Reads answers as the profile spells them: texts, numbers, jobs. Every misfit is a ContractError that names its place."""
+"""Reads values from responses as the profile describes. Every misfit is a ContractError that names its place."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,11 +15,11 @@ from runner.profile.parts import Rule
 from runner.profile.template import PathText
 from runner.profile.transforms import searched, transformed
 
-MAX_MESSAGE = 200  # characters that are shown of the API's own words
+MAX_MESSAGE = 200  # maximum shown characters of the API's own words
 
 
 class Seen(Protocol):
-    """An answer as far as a profile can point into it. Names of headers are in lower case."""
+    """The parts of a response that a profile can use. Names of headers are in lower case."""
 
     @property
     def status(self) -> int: ...
@@ -37,11 +37,11 @@ class Seen(Protocol):
     def is_json(self) -> bool: ...
 
 
-Known = Mapping[str, JSON]  # values that are known by name
+Known = Mapping[str, JSON]  # values by name
 
 
 def value(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> JSON:
-    """The first of `sources` that stands in the answer or among the `known` values; None where none does."""
+    """Returns the first of `sources` in the response or the `known` values; None where there is none."""
     for source in sources or ():
         found = _one(answer, source, known or {})
         if found is not None and source.transformed:
@@ -73,7 +73,7 @@ def _header(answer: Seen, name: str) -> str | None:
 
 
 def _selected(answer: Seen, selector: str, known: Known) -> str | None:
-    """What the CSS selector finds in a page; None for an answer that is no page."""
+    """Returns what the CSS selector finds in a page; None for a response that is not a page."""
     if not answer.text:
         return None
     from runner.profile import html
@@ -82,12 +82,12 @@ def _selected(answer: Seen, selector: str, known: Known) -> str | None:
 
 
 def fits(rules: tuple[Rule, ...], answer: Seen, known: Known | None = None) -> bool:
-    """Whether one of the rules means the answer."""
+    """Whether one of the rules matches the response."""
     return any(meant(rule, answer, known) for rule in rules)
 
 
 def meant(rule: Rule, answer: Seen, known: Known | None = None) -> bool:
-    """Whether the rule means the answer: status, content type, headers and body as far as it names them."""
+    """Whether the rule matches the response: status, content type, headers and body, where it names them."""
     if rule.status is not None and answer.status not in rule.status:
         return False
     if rule.type is not None and not (_header(answer, "content-type") or "").lower().startswith(rule.type.lower()):
@@ -102,27 +102,27 @@ def meant(rule: Rule, answer: Seen, known: Known | None = None) -> bool:
 
 
 def tells(rules: tuple[Rule, ...], answer: Seen, known: Known | None = None) -> bool:
-    """Whether one of the rules means the answer, and it is the API's word: JSON, or of a kind that the rule names."""
+    """Whether one of the rules matches a response from the API itself: JSON, or of a type that the rule names."""
     return any((answer.is_json or rule.without_json) and meant(rule, answer, known) for rule in rules)
 
 
 def redirects(rules: tuple[Rule, ...]) -> bool:
-    """Whether one of the rules may mean an answer that redirects."""
+    """Whether one of the rules may match a redirect."""
     return any(300 <= status < 400 for rule in rules for status in rule.status or ())
 
 
 def named(sources: tuple[Source, ...] | None) -> str:
-    """Where a value should stand, for messages."""
+    """Describes the expected place of a value, for messages."""
     return " or ".join(str(source) for source in sources or ())
 
 
 def text(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> str | None:
-    """A text or a whole number (as text); None where there is none. Raises ContractError else."""
+    """Returns a text or a whole number (as text); None where there is none. Raises ContractError otherwise."""
     return _as_text(value(answer, sources, known), named(sources))
 
 
 def structure(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> JSON:
-    """A value of any kind, to be carried: an object or list as it is, all else as `text` has it, but for true and false."""
+    """Returns a value to be carried: an object, list or boolean unchanged, everything else as `text`."""
     found = value(answer, sources, known)
     if isinstance(found, dict | list | bool):
         return found
@@ -131,27 +131,27 @@ def structure(answer: Seen, sources: tuple[Source, ...] | None, known: Known | N
 
 
 def flag(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> bool | None:
-    """True or false; None where neither stands there. Raises ContractError for anything else."""
+    """Returns true or false; None where there is neither. Raises ContractError for anything else."""
     found = value(answer, sources, known)
     if found is None or isinstance(found, bool):
         return found
-    raise ContractError(f"`{named(sources)}` should be true or false, is {shape(found)}")
+    raise ContractError(f"`{named(sources)}` must be true or false, is {shape(found)}")
 
 
 def seconds(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> float | None:
-    """A lifetime in seconds. Raises ContractError when it is negative or no number."""
+    """Returns a lifetime in seconds. Raises ContractError for a negative value or one that is not a number."""
     found = value(answer, sources, known)
     if isinstance(found, str) and _digits(found):
         found = int(found.strip()[:16])
     lifetime = _as_number(found, named(sources))
     lifetime = None if lifetime is None else lifetime / _unit(sources)
     if lifetime is not None and lifetime < 0:
-        raise ContractError(f"`{named(sources)}` should be a lifetime in seconds, is negative")
+        raise ContractError(f"`{named(sources)}` must be a lifetime in seconds, is negative")
     return lifetime
 
 
 def _unit(sources: tuple[Source, ...] | None) -> float:
-    """How many of the unit that a number has are a second."""
+    """Returns how many of the number's units are a second."""
     return 1000.0 if sources and any(source.unit == "ms" for source in sources) else 1.0
 
 
@@ -161,7 +161,7 @@ def _digits(text: str) -> bool:
 
 
 def moment(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> float | None:
-    """A moment in Unix seconds, from a number or RFC 3339. Raises ContractError for anything else."""
+    """Parses a time to Unix seconds, from a number or RFC 3339. Raises ContractError for anything else."""
     found = value(answer, sources, known)
     if isinstance(found, str) and _digits(found):
         found = int(found.strip()[:16])
@@ -172,35 +172,38 @@ def moment(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None
         at = datetime.fromisoformat(found.strip())
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise ContractError(f"`{named(sources)}` should be a time (Unix seconds or RFC 3339)") from None
+        raise ContractError(f"`{named(sources)}` must be a time (Unix seconds or RFC 3339)") from None
 
 
 def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = False) -> SyncJob:
-    """The job in `data`. One that has just `begun` may lack its status: it is pending.
+    """Reads the job in `data`. One that has just `begun` may lack its status: it is pending.
 
-    Raises ContractError for an id or a status that does not fit; what only informs is left out, and `unreadable` names it.
+    Raises ContractError for an invalid id or status; an invalid informational value is left out and listed in
+    `unreadable`.
     """
     fields = profile.fields
     found = None if profile.single else _as_text(find(data, fields.job_id), fields.job_id or "")
     found = found or job_id
     if not found:
-        raise ContractError(f"the answer has no job id at `{fields.job_id}` (shape: {shape(data)})")
+        raise ContractError(f"the response has no job id at `{fields.job_id}` (shape: {shape(data)})")
     if len(found) > MAX_ID:
-        raise ContractError(f"the job id at `{fields.job_id}` has {len(found)} characters; at most {MAX_ID} are taken")
-    told = Informing(data)
-    total = told.read("total_items", fields.total_items, informing.count)
-    processed = told.read("processed_items", fields.processed_items, informing.count)
+        raise ContractError(
+            f"the job id at `{fields.job_id}` has {len(found)} characters; at most {MAX_ID} are accepted"
+        )
+    reader = Informing(data)
+    total = reader.read("total_items", fields.total_items, informing.count)
+    processed = reader.read("processed_items", fields.processed_items, informing.count)
     values: dict[str, Any] = {
-        "sync_type": sync_type(profile, told.read("sync_type", fields.sync_type, informing.word)),
-        "user_id": told.read("user_id", fields.user_id, informing.word),
-        "progress": _progress(profile, told, total, processed),
-        "start_time": told.read("start_time", fields.start_time, informing.time),
-        "end_time": told.read("end_time", fields.end_time, informing.time),
-        "error_message": told.read("error_message", fields.error_message, informing.word),
+        "sync_type": sync_type(profile, reader.read("sync_type", fields.sync_type, informing.word)),
+        "user_id": reader.read("user_id", fields.user_id, informing.word),
+        "progress": _progress(profile, reader, total, processed),
+        "start_time": reader.read("start_time", fields.start_time, informing.time),
+        "end_time": reader.read("end_time", fields.end_time, informing.time),
+        "error_message": reader.read("error_message", fields.error_message, informing.word),
     }
     status = _status(profile, data, begun=begun)
     return SyncJob(
-        ExternalText(found), status, total_items=total, processed_items=processed, **values, unreadable=told.unreadable
+        ExternalText(found), status, total_items=total, processed_items=processed, **values, unreadable=reader.unreadable
     )  # fmt: skip
 
 
@@ -210,7 +213,7 @@ def idle(profile: Jobs, data: JSON) -> bool:
 
 
 def message(errors: Errors, answer: Seen) -> str | None:
-    """The API's own words about what went wrong, fit to print; None where it has none."""
+    """Returns the API's own words about an error, printable; None where it has none."""
     try:
         found = value(answer, errors.message)
     except ContractError:
@@ -221,7 +224,7 @@ def message(errors: Errors, answer: Seen) -> str | None:
 
 
 def said(expression: str, body: JSON) -> str | None:
-    """The words that stand at `expression`, fit to print; None where there are none."""
+    """Returns the words at `expression`, printable; None where there are none."""
     try:
         found = find(body, expression) if isinstance(body, dict) else None
     except ContractError:
@@ -242,35 +245,37 @@ def _status(profile: Jobs, data: JSON, *, begun: bool) -> JobStatus:
 
 
 def _is_among(word: JSON, words: tuple[str | int, ...]) -> bool:
-    """Equal and of one kind: JSON's `true` is not 1."""
+    """Whether they are equal and of one type: JSON's `true` is not 1."""
     return any(type(word) is type(one) and word == one for one in words)
 
 
-def sync_type(profile: Jobs, told: ExternalText | None) -> ExternalText | str | None:
-    """The job's type in our word, where there is one."""
-    return next((ours for ours, theirs in profile.sync_types.items() if told == str(theirs)), told)
+def sync_type(profile: Jobs, word: ExternalText | None) -> ExternalText | str | None:
+    """Returns the job's type in our word, where there is one."""
+    return next((ours for ours, theirs in profile.sync_types.items() if word == str(theirs)), word)
 
 
-def _progress(profile: Jobs, told: Informing, total: int | None, processed: int | None) -> float | None:
+def _progress(profile: Jobs, reader: Informing, total: int | None, processed: int | None) -> float | None:
     if profile.progress == "items":
         return None if not total or processed is None else 100.0 * min(processed, total) / total
     unit = informing.fraction if profile.progress == "fraction" else informing.percent
-    return told.read("progress", profile.fields.progress, unit)
+    return reader.read("progress", profile.fields.progress, unit)
 
 
 def _as_text(found: JSON, place: str) -> str | None:
-    if isinstance(found, str):  # half characters, which JSON allows and no file, header or database takes, written out
+    if isinstance(
+        found, str
+    ):  # lone surrogates, which JSON allows but no file, header or database accepts, are escaped
         return found.encode("utf-8", "backslashreplace").decode()
     if found is None:
         return None
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found)
-    raise ContractError(f"`{place}` should be text, is {shape(found)}")
+    raise ContractError(f"`{place}` must be text, is {shape(found)}")
 
 
 def _as_number(found: JSON, place: str) -> float | None:
     if found is None:
         return None
     if isinstance(found, bool) or not isinstance(found, int | float) or abs(found) > 1e15:
-        raise ContractError(f"`{place}` should be a number, is {shape(found)}")
+        raise ContractError(f"`{place}` must be a number, is {shape(found)}")
     return float(found)

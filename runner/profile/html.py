@@ -1,4 +1,4 @@
-"""Values and forms out of a page of HTML, by CSS selectors (selectolax, the extra `html`)."""
+"""Reads values and forms from an HTML page, by CSS selectors (selectolax, the extra `html`)."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from runner.profile import template
 
 
 class Form(Frozen):
-    """A form of a page: where it goes (perhaps relative to the page), how, and the fields that go along as they came."""
+    """A form of a page: its target (possibly relative to the page), its method, and its unchanged fields."""
 
     action: str
     method: str
@@ -23,16 +23,16 @@ def _first(page: str, selector: str) -> Any:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError:
         raise UsageError(
-            "this profile reads pages of HTML, which needs one more package: pip install 'sync-runner[html]'"
+            "this profile reads HTML pages, which needs an extra package: pip install 'sync-runner[html]'"
         ) from None
     try:
         return LexborHTMLParser(page).css_first(selector)
     except Exception:  # noqa: BLE001 - selectolax has no error of its own for a bad selector
-        raise ContractError(f"`{selector}` is not a CSS selector that can be used") from None
+        raise ContractError(f"`{selector}` is not a usable CSS selector") from None
 
 
 def selector(template_: str, values: Mapping[str, Any]) -> str:
-    """The CSS selector with its values put in, escaped so that none changes what it means (CSS Syntax 3, 4.3.7)."""
+    """Returns the CSS selector with its values, escaped so that none changes its meaning (CSS Syntax 3, 4.3.7)."""
     if "$" not in template_:
         return template_
     escaped = {
@@ -45,7 +45,7 @@ def selector(template_: str, values: Mapping[str, Any]) -> str:
 
 
 def selector_fault(selector: str) -> str | None:
-    """What is wrong with a CSS selector; None where nothing is, or where no parser is installed that could tell."""
+    """Returns what is wrong with a CSS selector; None where it is valid, or where no parser is installed."""
     if find_spec("selectolax") is None:
         return None
     try:
@@ -56,7 +56,7 @@ def selector_fault(selector: str) -> str | None:
 
 
 def select(page: str, selector: str) -> str | None:
-    """The `value`, `content` or text of the first element that the selector finds; None for no such element."""
+    """Returns the `value`, `content` or text of the first matching element; None without a match."""
     node = _first(page, selector)
     if node is None:
         return None
@@ -65,7 +65,7 @@ def select(page: str, selector: str) -> str | None:
 
 
 def form(page: str, selector: str) -> Form | None:
-    """The form that holds the element (or is it), with its hidden fields. None for no such form."""
+    """Returns the form that contains the element (or is it), with its hidden fields. None without such a form."""
     node = _first(page, selector)
     while node is not None and node.tag != "form":
         node = node.parent

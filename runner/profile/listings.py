@@ -1,4 +1,4 @@
-"""How jobs are listed, and how the further pages of a listing are asked for: part of `models`."""
+"""The listing of jobs and of its further pages: part of `models`."""
 
 from typing import Literal
 
@@ -8,17 +8,17 @@ from runner.profile.parts import Expression, Part, Request, Rules, Sources, stat
 
 
 class Pages(Part):
-    """How the further pages of a listing are asked for."""
+    """How the further pages of a listing are requested."""
 
     by: Literal["offset", "page", "cursor", "url", "link"] = Field(
         description="`offset`, `page`, `cursor`: the request uses ${offset} (entries so far), ${page} (the number) or "
-        "${cursor?}; `url`: the answer gives the next page's address; `link`: its Link header does (rel=next)."
+        "${cursor?}; `url`: the response has the next page's address; `link`: its Link header has it (rel=next)."
     )
     at: Sources | None = Field(
-        default=None, description="Where the cursor or the address stands; the last page has none."
+        default=None, description="The place of the cursor or the address; the last page has none."
     )
     first: int = Field(default=1, ge=0, le=1, description="The number of the first page.")
-    most: int = Field(default=10, ge=2, le=100, description="So many pages are read at most.")
+    most: int = Field(default=10, ge=2, le=100, description="Maximum number of pages.")
 
 
 class Listing(Part):
@@ -27,4 +27,4 @@ class Listing(Part):
     request: Request
     accepted: Rules = statuses(200)
     jobs: Expression = "@"
-    pages: Pages | None = Field(default=None, description="Absent: the first answer holds all that counts.")
+    pages: Pages | None = Field(default=None, description="Absent: the first response is complete enough.")

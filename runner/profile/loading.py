@@ -1,4 +1,4 @@
-"""Finds, reads and checks a profile's file. Every fault is a UsageError that names file, line and key."""
+"""Finds, reads and validates a profile's file. Every fault is a UsageError that names file, line and key."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,25 +20,25 @@ LOGINS = Path(__file__).parent / "logins"
 
 
 def load(name: str) -> Profile:
-    """The built-in profile `name`, or the one in the file it names. Raises UsageError with file, line and key."""
+    """Returns the built-in profile `name`, or the one in the file. Raises UsageError with file, line and key."""
     path = locate(name)
     made = precompiled.read(path) if path.parent == BUILT_IN else None
     return made or parse(yaml_source.read(path))
 
 
 def precompile() -> None:
-    """Write the JSON of every built-in profile, beside its YAML: when the package is built (`tools/build_hook.py`)."""
+    """Writes the JSON of every built-in profile next to its YAML: when the package is built (`tools/build_hook.py`)."""
     for path in BUILT_IN.glob("*.yaml"):
         path.with_suffix(".json").write_text(precompiled.text(path, parse(yaml_source.read(path))), encoding="utf-8")
 
 
 def load_login(name: str) -> Login:
-    """The built-in login `name`, or the one in the file it names. Raises UsageError with file, line and key."""
+    """Returns the built-in login `name`, or the one in the file. Raises UsageError with file, line and key."""
     return _parsed(Login, yaml_source.read(locate(name, LOGINS, "login")))
 
 
 def locate(name: str, folder: Path = BUILT_IN, kind: str = "profile") -> Path:
-    """The file of a profile or login. Raises UsageError naming the built-in ones."""
+    """Returns the file of a profile or login. Raises UsageError naming the built-in ones."""
     built_in, path = folder / f"{name}.yaml", Path(name)
     try:
         if "/" not in name and built_in.is_file():
@@ -46,7 +46,7 @@ def locate(name: str, folder: Path = BUILT_IN, kind: str = "profile") -> Path:
         if path.is_file():
             return path
         why = "not a regular file" if path.exists() else "no such file"
-    except OSError as error:  # a directory of another's, a name too long
+    except OSError as error:  # another user's directory, a name too long
         why = error.strerror or "cannot be read"
     shown, near = show(name, 200), nearest(name, built_ins(folder))
     hint = f"; did you mean `{near}`?" if near else "; give a name or the path of its YAML file"
@@ -56,12 +56,12 @@ def locate(name: str, folder: Path = BUILT_IN, kind: str = "profile") -> Path:
 
 
 def built_ins(folder: Path = BUILT_IN) -> list[str]:
-    """The names of the profiles (or logins) that come with the runner."""
+    """Returns the names of the built-in profiles (or logins)."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a profile, for editors; what must fit together is checked by `parse` alone."""
+    """Returns the JSON Schema of a profile, for editors; only `parse` checks consistency."""
     found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Profile.model_json_schema()}
     required = [name for name in found["required"] if name != "auth"]
     one_of = [{"required": ["auth"]}, {"required": ["login"]}]
@@ -69,22 +69,22 @@ def schema() -> dict[str, Any]:
 
 
 def parse(doc: Document) -> Profile:
-    """The profile in a document. Raises UsageError, one line a fault, with file, line and key."""
+    """Parses the profile in a document. Raises UsageError, one line per fault, with file, line and key."""
     return _parsed(Profile, _with_login(doc))
 
 
 def _with_login(doc: Document) -> Document:
-    """The document with the login that it names (`login`) in place of an `auth` of its own, and with its parameters."""
+    """Returns the document with the login that it names (`login`) in place of its own `auth`, and with its parameters."""
     data = doc.data
     if not isinstance(data, dict) or not isinstance(data.get("login"), str):
         return doc
     if "auth" in data:
-        raise UsageError(_line(doc, ("login",), "give `auth` or `login`, one of both"))
+        raise UsageError(_line(doc, ("login",), "give either `auth` or `login`"))
     try:
         path = locate(data["login"], LOGINS, "login")
     except UsageError as error:
         raise UsageError(_line(doc, ("login",), str(error))) from None
-    load_login(str(path))  # its own faults are told with its own lines
+    load_login(str(path))  # its own faults are reported with its own lines
     login, own = yaml_source.read(path).data, data.get("parameters")
     given = own if isinstance(own, dict) else {}
     parameters = {**login.get("parameters", {}), **given} if own is None or given else own
@@ -106,7 +106,7 @@ def _parsed(kind: type[Kind], doc: Document) -> Kind:
 
 
 def _booleans(doc: Document) -> Iterator[tuple[Place, str]]:
-    """Status words that were written as text, and that YAML reads as true or false."""
+    """Yields status words that were written as text, and that YAML reads as true or false."""
     for place, text in doc.spelled.items():
         if place[:2] in (("jobs", "words"), ("jobs", "single")):
             yield (
@@ -122,7 +122,7 @@ def _refuse(doc: Document, faults: Iterator[tuple[Place, str]]) -> None:
 
 
 def _line(doc: Document, place: Place, message: str) -> str:
-    """`file:line: key: message`; the key as it stands in the file, without what validation put below it."""
+    """Formats `file:line: key: message`; the key as in the file, without suffixes of the validation."""
     path = place
     while path and path not in doc.lines:
         path = path[:-1]
@@ -139,7 +139,7 @@ def _said(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "extra_forbidden":
         return "no such key in a profile" + _nearest(fault["loc"])
     if fault["type"] in ("model_type", "dict_type"):
-        return "should hold keys and values; `sync-runner profiles schema` lists them"
+        return "must have keys and values; `sync-runner profiles schema` lists them"
     return str(fault["msg"]).removeprefix("Value error, ")
 
 
@@ -149,7 +149,7 @@ def _nearest(place: Place) -> str:
 
 
 def _keys(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
-    """Every key that stands anywhere in a profile."""
+    """Yields every key of a profile."""
     seen.add(model)
     for name, field in model.model_fields.items():
         yield field.alias or name

@@ -1,7 +1,7 @@
-"""What a profile is: one API's spelling of login, trigger and status, as validated data. Its JSON Schema comes from here.
+"""The profile: login, trigger and status of one API, as validated data. Its JSON Schema comes from here.
 
-The login side stands in `auth_models.py`, what a job leaves in `output_models.py`, what all are made of in `parts.py`.
-Checks that need more than one part of a profile stand in `validation.py`; what answers mean is read in `extraction.py`.
+The login is in `auth_models.py`, a job's outputs in `output_models.py`, the common parts in `parts.py`.
+`validation.py` checks consistency between parts; `extraction.py` reads responses.
 """
 
 from typing import Annotated, Any, Literal
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def _types(value: Any) -> Any:
-    """`[activities]` as `{activities: activities}`."""
+    """Parses `[activities]` as `{activities: activities}`."""
     return {one: one for one in value} if isinstance(value, list) and all(isinstance(o, str) for o in value) else value
 
 
@@ -48,10 +48,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 
 class Parameter(Part):
-    """One value that a sync may be given, used as `${params.NAME}`."""
+    """A parameter of a sync, used as `${params.NAME}`."""
 
     type: Literal["string", "path", "integer", "number", "boolean", "object", "array"] = Field(
-        description="A path is a text whose slashes stay slashes in the path of a request."
+        description="A path is a text whose slashes stay unescaped in the path of a request."
     )
     description: str = ""
     required: bool = False
@@ -61,7 +61,7 @@ class Parameter(Part):
     )
 
     def fits(self, value: Any) -> bool:
-        """Whether `value` is of the parameter's type; JSON's `true` is no integer."""
+        """Whether `value` is of the parameter's type; JSON's `true` is not an integer."""
         return isinstance(value, _KINDS[self.type]) and not (isinstance(value, bool) and self.type != "boolean")
 
 
@@ -69,7 +69,7 @@ Parameters = dict[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], Paramete
 
 
 class JobFields(Part):
-    """Where a job's values stand in the job's own object (JMESPath)."""
+    """The places of a job's values in the job's own object (JMESPath)."""
 
     job_id: Expression | None = "job_id"
     status: Expression = "status"
@@ -84,7 +84,7 @@ class JobFields(Part):
 
 
 class Lookup(Part):
-    """A question before the first request about a sync, such as for the id behind a name."""
+    """A request before the first request about a sync, such as for the id of a name."""
 
     request: Request
     accepted: Rules = statuses(200)
@@ -92,22 +92,22 @@ class Lookup(Part):
 
 
 class Trigger(Part):
-    """How a sync is started, and what the answers mean."""
+    """How a sync is triggered, and the meaning of the responses."""
 
     request: Request
     accepted: Rules = statuses(200, 201, 202)
-    job: Expression = Field(default="@", description="Where the job stands; one without a status counts as pending.")
+    job: Expression = Field(default="@", description="The place of the job; a job without a status counts as pending.")
     job_id: Sources | None = Field(
-        default=None, description="Where its id stands, if not in the job; `{value: idempotency_key}`: we name it."
+        default=None, description="The place of its id, if not in the job; `{value: idempotency_key}`: we name it."
     )
     carry: Carry = Field(default={}, description="Values for the status and cancel requests.")
     conflict: RulesOrNone = Field(
         default_factory=lambda: statuses(409),
-        description="Answers that mean: such a job is running already. Empty: the API never says so.",
+        description="Responses that mean: such a job is already running. Empty: the API never says so.",
     )
     conflict_job_id: Sources | None = None
     idempotent: bool = Field(
-        default=False, description="A repeat with the same ${idempotency_key} returns the first answer."
+        default=False, description="A repeat with the same ${idempotency_key} returns the first response."
     )
     repeat_refused: bool = Field(
         default=True,
@@ -116,12 +116,12 @@ class Trigger(Part):
 
     @property
     def names_job(self) -> bool:
-        """Whether the job's id is our own key, so that a job can be looked up whose trigger had no answer."""
+        """Whether the job's id is our own key, so that a job can be looked up whose trigger had no response."""
         return any(source.value == "idempotency_key" for source in self.job_id or ())
 
     @property
     def names_once(self) -> bool:
-        """Whether, besides, a second trigger with that name starts nothing."""
+        """Whether, in addition, a second trigger with that name starts nothing."""
         return self.names_job and self.repeat_refused
 
 
@@ -133,14 +133,14 @@ class StatusRead(Part):
     job: Expression = "@"
     missing: Rules = Field(
         default_factory=lambda: statuses(404),
-        description="Answers in JSON, or of another kind that the rule names, that mean: there is no such job.",
+        description="Responses in JSON, or of another type that the rule names, that mean: there is no such job.",
     )
     missing_is_gone: bool = Field(
-        default=True, description="false: the API may not know a job that goes on; it is polled on, then unknown."
+        default=True, description="false: the API may not know a running job; it is polled on, then unknown."
     )
     unsure: RulesOrNone = Field(
         default=(),
-        description="Answers that the API gives of jobs that it has, and of any id that it never had, alike.",
+        description="Responses that the API sends both for existing jobs and for ids that never existed.",
     )
 
 
@@ -148,11 +148,11 @@ class Cancel(Part):
     """How a job is cancelled."""
 
     lookups: Annotated[tuple[Lookup, ...], Field(strict=False)] = Field(
-        default=(), description="Questions before it, whose values the request uses."
+        default=(), description="Requests before it, whose values the request uses."
     )
     request: Request
     accepted: Rules = statuses(200, 202, 204)
-    job: Expression | None = Field(default="@", description="Where the job stands in the answer; null: nowhere.")
+    job: Expression | None = Field(default="@", description="The place of the job in the response; null: it has none.")
 
 
 class Single(Part):
@@ -166,9 +166,7 @@ class Jobs(Part):
 
     sync_types: Annotated[
         dict[str, Word], BeforeValidator(_types, json_schema_input_type=list[str] | dict[str, Word])
-    ] = Field(
-        default={}, description="The types this API knows, or a map from our words to the API's; empty: any word."
-    )
+    ] = Field(default={}, description="The types of this API, or a map from our words to the API's; empty: any word.")
     single: Single | None = None
     lookups: Annotated[tuple[Lookup, ...], Field(strict=False)] = ()
     trigger: Trigger
@@ -176,7 +174,7 @@ class Jobs(Part):
     running: Listing | None = None
     by_key: Listing | None = Field(
         default=None,
-        description="The jobs that hold our ${idempotency_key}, such as by a tag: each is our trigger's, and no other.",
+        description="The jobs with our ${idempotency_key}, such as in a tag: all belong to our trigger, others do not.",
     )
     recent: Listing | None = None
     cancel: Cancel | None = None
@@ -196,7 +194,7 @@ class Jobs(Part):
 
 
 class RateLimit(Part):
-    """How the API says that there were too many requests."""
+    """How the API reports too many requests."""
 
     status: Status = (429,)
     when: Expression | None = Field(default=None, description="Only if this JMESPath expression is true of the body.")
@@ -206,28 +204,30 @@ class RateLimit(Part):
 
 
 class Errors(Part):
-    """How the API tells of what went wrong."""
+    """How the API reports errors."""
 
     message: Sources = Field(
         default_factory=lambda: (Source(body="error || message || detail"),),
         description="Its own words, for messages; without them a body of plain text is shown.",
     )
-    when: BodyRules = Field(default=(), description="An answer about jobs that is an error in spite of its status.")
+    when: BodyRules = Field(default=(), description="A response about jobs that is an error in spite of its status.")
     settings: BodyRules = Field(
-        default=(), description="Of such errors, and of refusals, those that the settings are to blame for."
+        default=(), description="Of such errors, and of refusals, those that the settings cause."
     )
-    permission: BodyRules = Field(default=(), description="Of such errors, and of refusals, those for want of a right.")
+    permission: BodyRules = Field(
+        default=(), description="Of such errors, and of refusals, those that a missing right causes."
+    )
     rate_limit: RateLimit = Field(default_factory=RateLimit)
 
 
 class Profile(Part):
-    """One API's spelling."""
+    """The description of one API."""
 
     version: Literal[1] = Field(description="The version of this format.")
     description: str
     parameters: Parameters = Field(default={})
     login: str | None = Field(
-        default=None, description="The login that this API usually has, built-in or a file, instead of `auth`."
+        default=None, description="The usual login of this API, built-in or a file, instead of `auth`."
     )
     auth: Auth
     jobs: Jobs
@@ -235,7 +235,7 @@ class Profile(Part):
 
 
 class Login(Part):
-    """A login of its own, which goes with any profile: the setting `login` chooses it."""
+    """A separate login for any profile: the setting `login` chooses it."""
 
     version: Literal[1] = Field(description="The version of this format.")
     description: str

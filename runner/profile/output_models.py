@@ -1,4 +1,4 @@
-"""What a job leaves beside its status, as a profile spells it: its log, its results, its files. Data only."""
+"""A job's outputs in a profile: its log, its results, its files. Data only."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,13 +12,15 @@ ResultType = Literal["string", "integer", "number", "boolean", "object", "array"
 
 
 class LogCursor(Part):
-    """Where the next part of a log begins, sent as `${cursor}`: counted here (`count`), or told by the response (`next`)."""
+    """The start of the next part of a log, sent as `${cursor}`: counted here (`count`), or from the response (`next`)."""
 
     start: str | int | None = Field(default=None, description="Its value before the first part; null: absent.")
     count: Literal["bytes", "lines", "items", "parts"] | None = Field(
-        default=None, description="The cursor is `start` and the number of these that were read."
+        default=None, description="The cursor is `start` plus the number of these that were read."
     )
-    next: Sources | None = Field(default=None, description="Where the response tells the next cursor; absent: the end.")
+    next: Sources | None = Field(
+        default=None, description="The place of the next cursor in the response; absent: the end."
+    )
     more: Sources | None = Field(default=None, description="False, or `false` as text: there is no more at present.")
 
     @model_validator(mode="after")
@@ -26,18 +28,18 @@ class LogCursor(Part):
         if (self.count is None) == (self.next is None):
             raise ValueError("give `count` or `next`")
         if self.count is not None and not isinstance(self.start, int):
-            raise ValueError("`count` goes on from a number; give `start: 0` (or 1)")
+            raise ValueError("`count` needs a number to start from; give `start: 0` (or 1)")
         return self
 
 
 class LogSections(Part):
-    """The log is in several sections, such as one for each task, which are listed first; the last one is shown last."""
+    """A log in several sections, such as one for each task, which are listed first; the last one is shown last."""
 
     request: Request
     accepted: Status = (200,)
-    list_: Expression = Field(default="@", alias="list", description="Where the list of sections stands.")
+    list_: Expression = Field(default="@", alias="list", description="The place of the list of sections.")
     carry: Carried = Field(min_length=1, description="Values of one section (JMESPath), for the log's request.")
-    title: str = Field(default="", description="A line before each section, with the values that it carries.")
+    title: str = Field(default="", description="A line before each section, with its carried values.")
 
 
 class Logs(Part):
@@ -51,10 +53,10 @@ class Logs(Part):
         description="text: the body itself; json: `text` in the body; lines: `text` in each line's JSON.",
     )
     nested: Expression | None = Field(
-        default=None, description="Where the body holds JSON as a text; `text` is then about what that says."
+        default=None, description="The place of JSON within a text of the body; `text` then applies to that JSON."
     )
     text: Expression | None = Field(
-        default=None, description="Where the text stands in JSON: a text, or a list of lines (JMESPath)."
+        default=None, description="The place of the text in JSON: a text, or a list of lines (JMESPath)."
     )
     cursor: LogCursor | None = None
     sections: LogSections | None = None
@@ -62,30 +64,34 @@ class Logs(Part):
     @model_validator(mode="after")
     def _where(self) -> "Logs":
         if (self.form == "text") != (self.text is None):
-            raise ValueError("give `text`, the place of the text, with `form: json` and `form: lines`, and only there")
+            raise ValueError(
+                "`form: json` and `form: lines` need `text`, the place of the text; other forms do not allow it"
+            )
         if self.nested is not None and self.form != "json":
-            raise ValueError("`nested` goes with `form: json`")
+            raise ValueError("`nested` needs `form: json`")
         if self.cursor is not None and self.cursor.count == "items" and self.form == "text":
-            raise ValueError("`count: items` goes with `form: json` or `lines`; count bytes or lines")
+            raise ValueError("`count: items` needs `form: json` or `lines`; count bytes or lines")
         return self
 
 
 def _placed(value: Any) -> Any:
-    """`run.rows` as `{at: run.rows}`."""
+    """Parses `run.rows` as `{at: run.rows}`."""
     return {"at": value} if isinstance(value, str) else value
 
 
 class Result(Part):
-    """One named value that a job gives."""
+    """One named value that a job returns."""
 
-    at: Sources = Field(description="Where it stands.")
-    type: ResultType = Field(default="string", description="What it must be; else it is left out with a warning.")
+    at: Sources = Field(description="Its place.")
+    type: ResultType = Field(
+        default="string", description="Its type; a value of another type is left out with a warning."
+    )
 
 
 class Results(Part):
-    """Named values of a job that ended: in the last response to the status request, or in one of its own."""
+    """Named values of an ended job: in the last response to the status request, or in a separate one."""
 
-    request: Request | None = Field(default=None, description="A request of its own; absent: the last status.")
+    request: Request | None = Field(default=None, description="A separate request; absent: the last status.")
     accepted: Status = (200,)
     values: dict[Name, Annotated[Result, BeforeValidator(_placed, json_schema_input_type=Expression | Result)]] = Field(
         min_length=1, max_length=64
@@ -93,12 +99,12 @@ class Results(Part):
 
 
 class ArtifactListing(Part):
-    """How the files of a job are listed. The expressions are about one entry of the list."""
+    """How the files of a job are listed. The expressions apply to one entry of the list."""
 
     request: Request
     accepted: Status = (200,)
     missing: Status = Field(default=(404,), description="Responses that mean: there are no files.")
-    list_: Expression = Field(default="@", alias="list", description="Where the list of files stands.")
+    list_: Expression = Field(default="@", alias="list", description="The place of the list of files.")
     name: Expression = Field(default="@", description="The file's path below the job's directory.")
     size: Expression | None = Field(default=None, description="Its size in bytes.")
     sha256: Expression | None = Field(default=None, description="Its SHA-256 in hex.")
@@ -106,7 +112,7 @@ class ArtifactListing(Part):
 
 
 class Artifacts(Part):
-    """Files behind a job. `${file}` is the path of one; its slashes stay slashes."""
+    """Files of a job. `${file}` is the path of one; its slashes stay unescaped."""
 
     request: Request
     accepted: Status = (200,)

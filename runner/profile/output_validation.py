@@ -1,4 +1,4 @@
-"""What must fit together in what a profile says of logs, results and files. Pure."""
+"""Validates a profile's logs, results and files as a whole. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ NAMES = frozenset({"cursor", "file"})
 
 
 def faults(jobs: Jobs, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
-    """The faults. Requests may use the `known` values, and those of `sometimes` with `?`."""
+    """Yields the faults. Requests may use the `known` values, and those of `sometimes` with `?`."""
     if jobs.logs:
         yield from _logs(("jobs", "logs"), jobs.logs, known, sometimes)
     if jobs.results:
@@ -59,15 +59,15 @@ def _artifacts(place: Place, artifacts: Artifacts, known: frozenset[str], someti
 def _listed(
     place: Place, part: LogSections | ArtifactListing, known: frozenset[str], sometimes: frozenset[str]
 ) -> Iterator[Fault]:
-    """Of a list whose entries carry values into the request for each."""
+    """Checks a list whose entries carry values into the request for each."""
     yield from request_faults((*place, "request"), part.request, known, sometimes)
     for name in part.carry:
         if name in known | sometimes | NAMES:
-            yield Fault((*place, "carry", name), f"`{name}` has a meaning already; carry it by another name")
+            yield Fault((*place, "carry", name), f"`{name}` already has a meaning; carry it under another name")
 
 
 def _expressions(place: Place, part: Any, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
-    """Faults of the values that expressions name."""
+    """Yields faults of the values that expressions name."""
     for key, value in part.items() if isinstance(part, dict) else enumerate(part):
         if key in ("request", "title"):  # templates
             continue

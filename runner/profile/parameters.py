@@ -1,4 +1,4 @@
-"""What a sync may ask of an API: its type, dates and parameters, checked against the profile before anything is sent."""
+"""Checks a sync's type, dates and parameters against the profile before anything is sent."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from runner.yaml_source import not_json
 
 
 class Asked(Protocol):
-    """A sync as the settings give it."""
+    """A sync from the settings."""
 
     @property
     def name(self) -> str: ...
@@ -28,32 +28,32 @@ class Asked(Protocol):
 
 
 def check(profile: Profile, sync: Asked, common: Mapping[str, Any]) -> None:
-    """Raises UsageError where the profile cannot say what `sync` asks, naming what it knows."""
+    """Raises UsageError where the profile does not support `sync`, naming what it supports."""
     types = profile.jobs.sync_types
     if types and sync.type not in types:
         near = nearest(sync.type, types)
         hint = f"; did you mean `{near}`?" if near else ""
-        raise UsageError(f"no sync type `{sync.type}` in this profile; known: {', '.join(types)}{hint}")
+        raise UsageError(f"unknown sync type `{sync.type}` in this profile; known: {', '.join(types)}{hint}")
     uses = {name: optional for name, optional, _ in template.names(vars(profile.jobs.trigger.request))}
     for key, name in (("start", "start_date"), ("end", "end_date"), ("force_full", "force_full")):
         given = getattr(sync, key)
         if given and name not in uses:
-            raise UsageError(f"syncs.{sync.name}.{key}: this profile has no place for it; take it away")
+            raise UsageError(f"syncs.{sync.name}.{key}: this profile does not support it; remove it")
         if given is None and uses.get(name) is False:
-            raise UsageError(f"syncs.{sync.name}.{key}: this profile wants one; give 2026-01-31, today, -7d, ...")
+            raise UsageError(f"syncs.{sync.name}.{key}: this profile requires one; give 2026-01-31, today, -7d, ...")
     for name in sync.params:
         only = profile.parameters[name].sync_types if name in profile.parameters else ()
         if only and sync.type not in only:
-            raise UsageError(f"syncs.{sync.name}.params.{name}: is for {', '.join(only)} only; take it away")
+            raise UsageError(f"syncs.{sync.name}.params.{name}: is only for {', '.join(only)}; remove it")
     values(profile, sync.type, {**common, **sync.params}, f"syncs.{sync.name}.params")
 
 
 def values(
     profile: Profile | Login, sync_type: str | None, given: Mapping[str, Any], place: str, *, complete: bool = True
 ) -> dict[str, Any]:
-    """The parameters' values for a sync, by their names in templates. Raises UsageError naming the nearest.
+    """Returns the parameters' values for a sync, by their names in templates. Raises UsageError naming the nearest.
 
-    Not `complete`: of no sync, so that those it must give may be missing.
+    Not `complete`: of no sync, so that its required parameters may be missing.
     """
     for name in given:
         if name not in profile.parameters:
@@ -72,23 +72,23 @@ def _values(
         value = given.get(name, parameter.default)
         if value is None and parameter.required and complete:
             about = f" ({parameter.description})" if parameter.description else ""
-            raise UsageError(f"{place}.{name}: this profile requires it{about}; a {parameter.type} is wanted")
+            raise UsageError(f"{place}.{name}: this profile requires it{about}; give a {parameter.type}")
         if value is not None:
             yield f"params.{name}", _typed(value, parameter, f"{place}.{name}")
 
 
 def _typed(value: Any, parameter: Parameter, key: str) -> Any:
-    """The value, read from its text where it comes from the command line or the environment."""
+    """Returns the value, parsed from text where it comes from the command line or the environment."""
     if isinstance(value, str) and parameter.type not in ("string", "path"):
         try:
             value = json.loads(value)
         except ValueError:
-            raise UsageError(f"{key}: should be a JSON {parameter.type}, such as {_EXAMPLES[parameter.type]}") from None
+            raise UsageError(f"{key}: must be a JSON {parameter.type}, such as {_EXAMPLES[parameter.type]}") from None
     wrong = next(not_json(value), None)
     if wrong:
         raise UsageError(f"{'.'.join(map(str, (key, *wrong[0])))}: {wrong[1]}")
     if not parameter.fits(value):
-        raise UsageError(f"{key}: should be of type {parameter.type}, such as {_EXAMPLES[parameter.type]}")
+        raise UsageError(f"{key}: must be of type {parameter.type}, such as {_EXAMPLES[parameter.type]}")
     return template.PathText(value.lstrip("/")) if parameter.type == "path" else value
 
 

@@ -1,4 +1,4 @@
-"""What all parts of a profile are made of: sources of values, rules for answers, requests."""
+"""The common parts of a profile: sources of values, rules for responses, requests."""
 # Decision 0034.
 
 from functools import cached_property
@@ -15,7 +15,7 @@ def listed(value: Any) -> Any:
 
 
 def _sources(value: Any) -> Any:
-    """`user.id`, `{header: X-Token}`, or a list of such: the first that is found counts."""
+    """Parses `user.id`, `{header: X-Token}`, or a list of these: the first that is found counts."""
     given = value if isinstance(value, list | tuple) else [value]
     return [{"body": one} if isinstance(one, str) else one for one in given]
 
@@ -30,39 +30,42 @@ PLACES = ("body", "header", "cookie", "html", "text", "cookie_expires", "value")
 
 
 class Source(Part):
-    """Where one value stands: exactly one of `PLACES`; then what is done with it.
+    """The place of one value: exactly one of `PLACES`; then its transformations.
 
     In that order: `query` or `segment` of an address, `jwt`, `pattern`, `unit`.
     """
 
     body: Expression | None = Field(default=None, description="JMESPath into the body.")
-    header: str | None = Field(default=None, min_length=1, description="A header of the answer.")
-    cookie: str | None = Field(default=None, min_length=1, description="A cookie that the answer sets.")
+    header: str | None = Field(default=None, min_length=1, description="A header of the response.")
+    cookie: str | None = Field(default=None, min_length=1, description="A cookie that the response sets.")
     html: str | None = Field(
         default=None,
         min_length=1,
-        description="CSS selector into a page: the `value`, `content` or text of what it finds.",
+        description="CSS selector into a page: the `value`, `content` or text of the first match.",
     )
     text: Pattern | None = Field(
         default=None,
-        description="Regular expression, looked for at the beginning of a body that is no JSON; its first group counts.",
+        description="Regular expression, searched at the beginning of a body that is not JSON; its first group counts.",
     )
     cookie_expires: str | None = Field(
         default=None, min_length=1, description="When the cookie of this name ends, in Unix seconds (with `cookies`)."
     )
-    value: str | None = Field(default=None, min_length=1, description="A value known by name, such as one carried.")
-    query: str | None = Field(default=None, min_length=1, description="This parameter of an address (for Location).")
+    value: str | None = Field(default=None, min_length=1, description="A named value, such as a carried one.")
+    query: str | None = Field(
+        default=None, min_length=1, description="This query parameter of an address (for Location)."
+    )
     segment: int | None = Field(
-        default=None, description="Only this part of the text, cut at each `/`; -1 is the last (for Location headers)."
+        default=None,
+        description="Only this part of the text, split at each `/`; -1 is the last (for Location headers).",
     )
 
     jwt: Expression | None = Field(default=None, description="JMESPath into the claims of a JWT, such as `exp`.")
     pattern: Pattern | None = Field(
         default=None,
-        description="Regular expression; its first group counts, else the whole. At most two open repeats.",
+        description="Regular expression; its first group counts, else the match. At most two open repeats.",
     )
-    path: bool = Field(default=False, description="Its slashes stay slashes in the path of a request.")
-    unit: Literal["s", "ms"] = Field(default="s", description="Of a time or lifetime that is a number.")
+    path: bool = Field(default=False, description="Its slashes stay unescaped in the path of a request.")
+    unit: Literal["s", "ms"] = Field(default="s", description="The unit of a numeric time or lifetime.")
 
     @model_validator(mode="after")
     def _one_place(self) -> "Source":
@@ -72,7 +75,7 @@ class Source(Part):
 
     @cached_property
     def transformed(self) -> bool:
-        """Whether something is done with what stands there."""
+        """Whether the value is transformed."""
         return any(part is not None for part in (self.segment, self.query, self.jwt, self.pattern))
 
     def __str__(self) -> str:
@@ -102,7 +105,7 @@ class Request(Part):
     at: str | None = Field(
         default=None, min_length=1, description="A named address of the setting `login`, instead of the login's own."
     )
-    query: dict[str, Any] = Field(default={}, description="A list gives its key once for each value.")
+    query: dict[str, Any] = Field(default={}, description="A list repeats its key for each value.")
     headers: dict[str, str] = {}
     json_: Any = Field(default=None, alias="json", description="The body, sent as JSON.")
     form: dict[str, Any] | None = Field(default=None, description="The body, sent as a form.")
@@ -115,29 +118,29 @@ class Request(Part):
 
 
 class Rule(Part):
-    """An answer that is meant: by its status, and by its body, headers and kind where they are given."""
+    """A rule that matches a response: by its status, and by its body, headers and content type where given."""
 
     status: Status | None = None
     when: Expression | None = Field(default=None, description="Only if this JMESPath expression is true of the body.")
     header: dict[str, Pattern] = Field(
-        default={}, description="Only if each of these headers is there and its pattern is found in it."
+        default={}, description="Only if each of these headers exists and matches its pattern."
     )
-    type: str | None = Field(default=None, description="Only if the content type begins so, such as text/html.")
+    type: str | None = Field(default=None, description="Only if the content type starts with this, such as text/html.")
     html: str | None = Field(
-        default=None, min_length=1, description="Only if the page has an element that this CSS selector finds."
+        default=None, min_length=1, description="Only if the page has an element that matches this CSS selector."
     )
     text: Pattern | None = Field(
-        default=None, description="Only if the pattern is found at the beginning of a body that is no JSON."
+        default=None, description="Only if the pattern matches at the beginning of a body that is not JSON."
     )
 
     @property
     def without_json(self) -> bool:
-        """Whether it may mean an answer that is no JSON: it names something else than the body that tells the API's own."""
+        """Whether it may match a response that is not JSON: it names something else than the body to identify the API's own."""
         return self.text is not None or self.html is not None or self.type is not None or bool(self.header)
 
 
 def _ruled(value: Any) -> Any:
-    """A status, a rule, or a list of both, as a list of rules."""
+    """Returns a status, a rule, or a list of both, as a list of rules."""
     given = value if isinstance(value, list | tuple) else [value]
     if given and all(isinstance(one, int) for one in given):
         return [{"status": list(given)}]
@@ -159,7 +162,7 @@ RulesOrNone = Annotated[
     Field(strict=False),
     BeforeValidator(_ruled, json_schema_input_type=int | Rule | list[int | Rule]),
 ]
-BodyRules = Annotated[  # a plain text is an expression of the body
+BodyRules = Annotated[  # a plain text is an expression on the body
     tuple[Rule, ...],
     Field(strict=False),
     BeforeValidator(_of_bodies, json_schema_input_type=Expression | Rule | list[Expression | Rule]),
@@ -167,5 +170,5 @@ BodyRules = Annotated[  # a plain text is an expression of the body
 
 
 def statuses(*numbers: int) -> tuple[Rule, ...]:
-    """The rule that an answer has one of these statuses."""
+    """Returns the rule that matches one of these statuses."""
     return (Rule(status=numbers),)

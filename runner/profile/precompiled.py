@@ -1,7 +1,8 @@
-"""The built-in profiles as JSON, validated when the package is built, so that a start needs neither YAML nor validation.
+"""The built-in profiles as JSON, validated when the package is built, so that start-up needs neither YAML nor
+validation.
 
-The YAML files are the profiles. Each JSON file names the text and the models that it was made of, and counts for no other;
-where it is missing or stale the YAML is read, which takes a tenth of a start (decision 0052).
+The YAML files are the source. Each JSON file names the text and the models that it was built from, and is valid only for
+these; where it is missing or stale, the YAML is read, which takes a tenth of the start-up time (decision 0052).
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from runner.profile.models import Profile
 
 
 def read(path: Path) -> Profile | None:
-    """The profile of a built-in YAML file, from the JSON beside it; None where that was not made of the same text."""
+    """Returns the profile of a built-in YAML file, from the JSON next to it; None where that is stale or missing."""
     try:
         made = json.loads(path.with_suffix(".json").read_bytes())
     except (OSError, ValueError):
@@ -26,7 +27,7 @@ def read(path: Path) -> Profile | None:
 
 
 def text(path: Path, profile: Profile) -> str:
-    """What stands in the JSON beside the YAML file of `profile`."""
+    """Returns the JSON for the YAML file of `profile`."""
     whole = profile.model_dump(mode="json", by_alias=True)
     return json.dumps({"made_of": _fingerprint(path), "profile": whole}, indent=1) + "\n"
 
@@ -40,7 +41,7 @@ def _fingerprint(path: Path) -> str:
 
 
 def _made(kind: Any, value: Any) -> Any:
-    """`value`, which came from a field of that kind, as that field holds it."""
+    """Converts a JSON `value` to the type of its field."""
     if value is None:
         return None
     inner = get_args(kind)

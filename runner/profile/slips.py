@@ -1,4 +1,4 @@
-"""Mistakes that are well-formed: what is never reached, never used, or never what it seems. Pure."""
+"""Finds well-formed mistakes in a profile: what is never reached, never used, or has no effect. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,16 +18,16 @@ _BY_OTHERS = {
     "client_assertion": {"client_id", "client_key"}, "code": {"totp_seed"},
 }  # fmt: skip
 _ODD_PATHS = (
-    (re.compile(r"^//"), "begins with two slashes: that is another host; name hosts in `at`"),
-    (re.compile(r"\?"), "has a question mark; what follows it stands in `query`"),
-    (re.compile(r"[\s\\#]"), "has a space, a backslash or a #, which no path has"),
-    (re.compile(r"(^|/)\.\.?(/|$)"), "has a segment of dots, which clients take away"),
+    (re.compile(r"^//"), "starts with two slashes: that is another host; name hosts in `at`"),
+    (re.compile(r"\?"), "has a question mark; put what follows it in `query`"),
+    (re.compile(r"[\s\\#]"), "has a space, a backslash or a #, which a path cannot have"),
+    (re.compile(r"(^|/)\.\.?(/|$)"), "has a segment of dots, which clients remove"),
     (re.compile(r"[{}]|/:[A-Za-z]"), "has a placeholder of another language; write ${name}"),
 )
 
 
 def faults(profile: Profile | Login) -> Iterator[Fault]:
-    """Everything of the kind."""
+    """Yields every such mistake."""
     for place, request in _requests((), profile):
         yield from _request(place, request)
     yield from _steps(profile.auth)
@@ -38,7 +38,7 @@ def faults(profile: Profile | Login) -> Iterator[Fault]:
 
 
 def _requests(place: Place, part: Any) -> Iterator[tuple[Place, Request]]:
-    """Every request, with its place."""
+    """Yields every request, with its place."""
     if isinstance(part, Request):
         yield place, part
     elif hasattr(type(part), "model_fields"):
@@ -60,20 +60,20 @@ def _request(place: Place, request: Request) -> Iterator[Fault]:
             break
     has_body = request.json_ is not None or request.form is not None
     if has_body and request.path is not None and "method" not in request.model_fields_set:
-        yield Fault(place, "has a body and no `method`: it would be a GET; say POST, PUT or PATCH")
+        yield Fault(place, "has a body and no `method`: it would be a GET; give POST, PUT or PATCH")
     yield from _headers((*place, "headers"), request.headers)
 
 
 def _headers(place: Place, headers: Mapping[str, str]) -> Iterator[Fault]:
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            yield Fault((*place, name), "no name of a header (RFC 9110)")
+            yield Fault((*place, name), "not a header name (RFC 9110)")
         if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
-            yield Fault((*place, name), "has a line break or control character, which no header may have")
+            yield Fault((*place, name), "has a line break or control character, which a header cannot have")
 
 
 def _plain(rules: tuple[Rule, ...]) -> frozenset[int]:
-    """The statuses that mean it whatever else the answer has."""
+    """Returns the statuses that match the rule whatever else the response has."""
     return frozenset(status for rule in rules if _by_status_alone(rule) for status in rule.status or ())
 
 
@@ -82,22 +82,22 @@ def _by_status_alone(rule: Rule) -> bool:
 
 
 def _steps(auth: Auth) -> Iterator[Fault]:
-    """Steps that are not reached, answers that an earlier one takes, values that come too late."""
+    """Yields steps that are not reached, rules that an earlier one hides, values that are carried too late."""
     yield from _headers(("auth", "headers"), auth.headers)
     after = {name: _after(auth, name) for name in auth.steps}
     first = next(iter(auth.steps), None)
     for name, step in auth.steps.items():
         place: Place = ("auth", "steps", name)
         if name != first and not any(name in reached for reached in after.values()) and not after[name]:
-            yield Fault(place, "no answer leads to this step")
+            yield Fault(place, "no response leads to this step")
         yield from _shadowed((*place, "answers"), step)
         for wanted in step.sends & auth.carried:
             if not _carried_before(auth, wanted, name, after):
-                yield Fault((*place, "request"), f"`{wanted}` is carried by no step before this one")
+                yield Fault((*place, "request"), f"no step before this one carries `{wanted}`")
 
 
 def _after(auth: Auth, name: str) -> set[str]:
-    """The steps that may follow the one of that name."""
+    """Returns the steps that may follow the one of that name."""
     reached, left = set[str](), {answer.then for answer in auth.steps[name].answers}
     while left:
         one = left.pop()
@@ -111,7 +111,9 @@ def _shadowed(place: Place, step: Step) -> Iterator[Fault]:
     taken: set[int] = set()
     for index, answer in enumerate(step.answers):
         if answer.status and set(answer.status) <= taken:
-            yield Fault((*place, index), "never fits: an answer before it takes its status, whatever else it has")
+            yield Fault(
+                (*place, index), "never matches: an earlier rule matches its status, whatever else the response has"
+            )
         if _by_status_alone(answer) and not answer.match:
             taken |= set(answer.status or ())
 
@@ -125,15 +127,13 @@ def _refresh(auth: Auth) -> Iterator[Fault]:
     if auth.refresh is None or auth.cookies or "refresh_token" in auth.secrets:
         return
     sends = {name for name, _optional, _at in template.names(parts(auth.refresh.request))}
-    told = [one for one in (auth.session, auth.refresh.session) if one is not None and one.refresh_token is not None]
-    if "refresh_token" in sends and not told:
-        yield Fault(
-            ("auth", "refresh", "request"), "sends ${refresh_token}, and `session` does not say where that stands"
-        )
+    given = [one for one in (auth.session, auth.refresh.session) if one is not None and one.refresh_token is not None]
+    if "refresh_token" in sends and not given:
+        yield Fault(("auth", "refresh", "request"), "sends ${refresh_token}, but `session` does not give its place")
 
 
 def _used(part: Any) -> set[str]:
-    """Every name that a template, an expression or a source of the dumped part uses."""
+    """Returns every name that a template, an expression or a source of the dumped part uses."""
     if isinstance(part, str):
         return {name for name, _optional, _at in template.names(part)} | {
             name for name, _optional in expressions.names(part)
@@ -151,7 +151,7 @@ def _unused(profile: Profile | Login) -> Iterator[Fault]:
     with_others = set().union(*(names for word, names in _BY_OTHERS.items() if word in used))
     for secret in secrets:
         if secret not in used | with_others | {"totp_seed", "refresh_token"}:
-            yield Fault(("auth", "secrets"), f"`{secret}` is used nowhere, and would be missed where it is not mounted")
+            yield Fault(("auth", "secrets"), f"`{secret}` is not used, but must be mounted")
 
 
 def _about_jobs(profile: Profile) -> Iterator[Fault]:
@@ -162,7 +162,9 @@ def _about_jobs(profile: Profile) -> Iterator[Fault]:
     )
     for place, rules, others, name in pairs:
         for status in sorted(_plain(rules) & _plain(others)):
-            yield Fault(place, f"{status} stands in {name} too; say which by a rule with `when`, `header` or `text`")
+            yield Fault(
+                place, f"{status} is also in {name}; distinguish them by a rule with `when`, `header` or `text`"
+            )
     for place, rules in (
         (("jobs", "trigger", "accepted"), jobs.trigger.accepted), (("jobs", "status", "accepted"), jobs.status.accepted),
         (("jobs", "trigger", "conflict"), jobs.trigger.conflict), (("jobs", "status", "missing"), jobs.status.missing),
@@ -170,13 +172,13 @@ def _about_jobs(profile: Profile) -> Iterator[Fault]:
         for status in sorted(_plain(rules) & expired):
             yield Fault(place, f"{status} means that the session ended (`auth.expired`): it would never mean this")
     if jobs.trigger.conflict_job_id and not jobs.trigger.conflict:
-        yield Fault(("jobs", "trigger", "conflict_job_id"), "`conflict` is empty: no answer would be looked at for it")
+        yield Fault(("jobs", "trigger", "conflict_job_id"), "`conflict` is empty: no response is searched for it")
     if jobs.single is None:
         yield from _which_job(profile)
 
 
 def _which_job(profile: Profile) -> Iterator[Fault]:
-    """The status and the cancel must say which job they are about."""
+    """Checks that status and cancel requests identify their job."""
     jobs = profile.jobs
     telling = {"job_id", "sync_type", *jobs.trigger.carry, *jobs.carried}
     for key, part in (("status", jobs.status), ("cancel", jobs.cancel)):
@@ -184,4 +186,4 @@ def _which_job(profile: Profile) -> Iterator[Fault]:
             continue
         used = _used(part.model_dump(mode="json", by_alias=True, exclude_none=True))
         if not used & telling:
-            yield Fault(("jobs", key, "request"), "does not say which job it is about: it uses no ${job_id}")
+            yield Fault(("jobs", key, "request"), "does not identify its job: it uses no ${job_id}")

@@ -1,11 +1,11 @@
-"""What in a profile might mend a misfit: where in an answer the value stands that was not found. Guesses, and told as such."""
+"""Suggests corrections for a profile: where in a response a missing value may be. These are guesses and are shown as such."""
 
 from collections.abc import Iterator
 
 from runner.errors import nearest
 from runner.models import JSON
 
-# How other APIs call it. The nearest name in the answer wins; none of these is ever taken by itself.
+# Names that other APIs use. The nearest name in the response wins; none of these is ever used automatically.
 _ALSO = {
     "access_token": ("access_token", "token", "accessToken", "session_token", "jwt", "id_token", "key"),
     "refresh_token": ("refresh_token", "refreshToken"),
@@ -32,7 +32,7 @@ _ALSO = {
 
 
 def paths(body: JSON, *, deep: int = 4) -> Iterator[tuple[str, JSON]]:
-    """Each value that is no object, with its JMESPath; of a list only the first item is looked at."""
+    """Yields each value that is not an object, with its JMESPath; of a list, only the first item."""
     yield from _below(body, "", deep)
 
 
@@ -49,7 +49,7 @@ def _below(body: JSON, place: str, deep: int) -> Iterator[tuple[str, JSON]]:
 
 
 def named(field: str, body: JSON, *, deep: int = 4) -> str | None:
-    """The path in `body` whose last name is one that APIs have for the `field` of a profile, the shallowest first; or None."""
+    """Returns the shallowest path in `body` whose last name is one that APIs use for the `field` of a profile; or None."""
     found: dict[str, str] = {}
     for path, _value in sorted(paths(body, deep=deep), key=lambda one: one[0].count(".")):
         found.setdefault(path.rpartition(".")[2], path)
@@ -57,7 +57,7 @@ def named(field: str, body: JSON, *, deep: int = 4) -> str | None:
 
 
 def where(field: str, body: JSON) -> str | None:
-    """The path in `body` whose last name is most like the `field` of a profile, or None."""
+    """Returns the path in `body` whose last name is most similar to the `field` of a profile, or None."""
     found = {path.rpartition(".")[2]: path for path, value in reversed(list(paths(body))) if value is not None}
     for name in _ALSO.get(field, (field,)):
         if name in found:

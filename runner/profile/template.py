@@ -1,8 +1,8 @@
-"""Closed templates: `${name}` stands for a named value of the run, `${name?}` for one that may be absent. No code.
+"""Closed templates: `${name}` is a named value of the run, `${name?}` one that may be absent. No code.
 
 A string that is only a placeholder keeps the value's JSON type; inside a longer string the value is written as text.
-An absent optional value takes its key, and a mapping that empties by it, out of the request; with `${name?null}` the key
-stays and is null. `$$` is a dollar sign.
+An absent optional value removes its key from the request, and a mapping that becomes empty by it; with `${name?null}`
+the key stays and is null. `$$` is a dollar sign.
 """
 
 import json
@@ -17,20 +17,20 @@ _ABSENT = object()
 
 
 class PathText(str):
-    """A text whose slashes part segments where it stands in a path."""
+    """A text whose slashes separate segments in a path."""
 
     __slots__ = ()
 
 
 def stray(template: Any) -> Iterator[Place]:
-    """Where a `$` stands that begins no placeholder: a slip, for it would be sent as it is."""
+    """Yields the places of a `$` that starts no placeholder: a mistake, since it would be sent unchanged."""
     for text, place in _texts(template, ()):
         if "$" in _PLACEHOLDER.sub("", text):
             yield place
 
 
 def names(template: Any) -> Iterator[tuple[str, bool, Place]]:
-    """Each placeholder in `template`: its name, whether it is optional, and where it stands."""
+    """Yields each placeholder in `template`: its name, whether it is optional, and its place."""
     for text, place in _texts(template, ()):
         for match in _PLACEHOLDER.finditer(text):
             if match[1]:
@@ -38,7 +38,7 @@ def names(template: Any) -> Iterator[tuple[str, bool, Place]]:
 
 
 def _texts(template: Any, place: Place) -> Iterator[tuple[str, Place]]:
-    """Every text in `template`, with its place."""
+    """Yields every text in `template`, with its place."""
     if isinstance(template, str):
         yield template, place
     elif isinstance(template, Mapping):
@@ -52,7 +52,7 @@ def _texts(template: Any, place: Place) -> Iterator[tuple[str, Place]]:
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
-    """The template with `values` put in; None counts as absent. KeyError names a required value that is absent."""
+    """Returns the template with `values`; None counts as absent. KeyError names a required value that is absent."""
     result = _fill(template, values)
     return None if result is _ABSENT else result
 
@@ -70,7 +70,7 @@ def _fill(template: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _fill_key(key: Any, values: Mapping[str, Any]) -> Any:
-    """A key, such as the name of a form's field: always a text."""
+    """Fills in a key, such as the name of a form's field: always a text."""
     if not isinstance(key, str) or "$" not in key:
         return key
     filled = _fill_text(key, values)
@@ -78,7 +78,7 @@ def _fill_key(key: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _fill_text(template: str, values: Mapping[str, Any]) -> Any:
-    if "$" not in template:  # most have none, and are filled with every poll of a job
+    if "$" not in template:  # most have none, and are rendered for every poll of a job
         return template
     whole = _PLACEHOLDER.fullmatch(template)
     if whole and whole[1]:
@@ -108,5 +108,5 @@ def _value(match: re.Match[str], values: Mapping[str, Any]) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A value as it stands in a path, query, header or form: what is no text as JSON writes it."""
+    """Returns a value for a path, query, header or form: a value that is not text as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Whether the templates and sources of a profile use only names that are known where they stand. Pure."""
+"""Checks that the templates and sources of a profile use only names that are known there. Pure."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ EXPRESSIONS = frozenset({"when", "body", "jwt", "job", "jobs"})  # keys whose ex
 
 
 class Fault(NamedTuple):
-    """What is wrong, and where."""
+    """A fault and its place."""
 
     place: Place
     message: str
@@ -20,15 +20,13 @@ class Fault(NamedTuple):
 def known_sources(place: Place, sources: tuple[Source, ...], names: frozenset[str]) -> Iterator[Fault]:
     for source in sources:
         if source.value is not None and source.value not in names:
-            yield Fault(
-                place, f"no value named `{source.value[:40]}`; known here: {', '.join(sorted(names)) or 'none'}"
-            )
+            yield Fault(place, f"unknown value `{source.value[:40]}`; known here: {', '.join(sorted(names)) or 'none'}")
 
 
 def expression_faults(
     place: Place, part: Any, known: frozenset[str], optional: frozenset[str] = frozenset()
 ) -> Iterator[Fault]:
-    """Faults of the values that the expressions in `part` (dumped) name: `known` ones, and `optional` ones with `?`."""
+    """Yields faults of the values in the expressions of `part` (dumped): `known` ones, and `optional` ones with `?`."""
     for key, value in (
         part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list | tuple) else ()
     ):
@@ -43,13 +41,13 @@ def expression_faults(
 
 
 def named_faults(place: Place, expression: str, known: frozenset[str], optional: frozenset[str]) -> Iterator[Fault]:
-    """Faults of the values that one expression names."""
+    """Yields faults of the values that one expression names."""
     for name, may_be_absent in expressions.names(expression):
         if name in optional and not may_be_absent:
             yield Fault(place, f"`{name}` may be absent; write ${{{name}?}}")
         elif name not in known | optional:
             listed = ", ".join(sorted(known | optional)) or "none"
-            yield Fault(place, f"no value named `{name[:60]}`; known here: {listed}")
+            yield Fault(place, f"unknown value `{name[:60]}`; known here: {listed}")
 
 
 def parts(request: Request) -> dict[str, Any]:
@@ -61,18 +59,18 @@ def request_faults(
 ) -> Iterator[Fault]:
     yield from text_faults(place, parts(request), known, optional)
     if any(may_be_absent for _name, may_be_absent, _at in template.names(request.path or "")):
-        yield Fault((*place, "path"), "no part of a path may be absent; take the ? away")
+        yield Fault((*place, "path"), "no part of a path may be absent; remove the ?")
 
 
 def text_faults(
     place: Place, texts: Any, known: frozenset[str], optional: frozenset[str] = frozenset()
 ) -> Iterator[Fault]:
-    """Faults of the templates in `texts`, which may use `known` names, and `optional` ones only with `?`."""
+    """Yields faults of the templates in `texts`, which may use `known` names, and `optional` ones only with `?`."""
     for at in template.stray(texts):
-        yield Fault((*place, *at), "a $ that begins no ${name} or ${name?} (small letters); write $$ for a dollar")
+        yield Fault((*place, *at), "a $ that starts no ${name} or ${name?} (lower case); write $$ for a dollar sign")
     for name, may_be_absent, at in template.names(texts):
         if name in optional and not may_be_absent:
             yield Fault((*place, *at), f"`{name}` may be absent; write ${{{name}?}}, or give it a default")
         elif name not in known | optional:
             listed = ", ".join(sorted(known | optional))
-            yield Fault((*place, *at), f"no value named `{name[:60]}`; known here: {listed}")
+            yield Fault((*place, *at), f"unknown value `{name[:60]}`; known here: {listed}")

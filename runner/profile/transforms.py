@@ -1,4 +1,4 @@
-"""What a profile does with a value before it is used: a part of an address, a claim of a JWT, the match of a pattern. Pure."""
+"""Transforms a value before use: a part of an address, a claim of a JWT, the match of a pattern. Pure."""
 
 import base64
 import json
@@ -10,13 +10,13 @@ from runner.models import JSON
 from runner.profile.expressions import find
 from runner.profile.parts import Source
 
-MAX_SEARCHED = 2000  # characters that a pattern is looked for in; bounds its time with `parts.bounded`
+MAX_SEARCHED = 2000  # maximum characters that a pattern searches; limits its time together with `parts.bounded`
 
 
 def transformed(found: JSON, source: Source) -> JSON:
-    """The value after what `source` asks for; None where an address has no such parameter, or no pattern is found.
+    """Returns the transformed value; None where an address has no such parameter, or the pattern has no match.
 
-    Raises ContractError for a value of another kind.
+    Raises ContractError for a value of another type.
     """
     if source.segment is not None:
         found = _segment(found, source.segment, str(source))
@@ -31,17 +31,17 @@ def transformed(found: JSON, source: Source) -> JSON:
 
 
 def searched(pattern: str, text: str | None) -> str | None:
-    """The first group of the pattern, or the whole where it has none; None where it is not found."""
+    """Returns the first group of the pattern, or the match where it has none; None without a match."""
     match = re.search(pattern, (text or "")[:MAX_SEARCHED])
     return None if match is None or text is None else match[1] if match.re.groups else match[0]
 
 
 def _split(found: JSON, place: str) -> tuple[str, str]:
-    """Path and query of an address."""
+    """Returns path and query of an address."""
     try:
         parts = urlsplit(found if isinstance(found, str) else "")
     except ValueError:
-        raise ContractError(f"`{place}` is no address") from None
+        raise ContractError(f"`{place}` is not an address") from None
     return parts.path, parts.query
 
 
@@ -54,9 +54,9 @@ def _segment(found: JSON, number: int, place: str) -> JSON:
 
 
 def claims(token: JSON, place: str) -> JSON:
-    """The claims of a JWT (RFC 7519), not verified: who gave it is known. Raises ContractError for what is none."""
+    """Returns the claims of a JWT (RFC 7519), not verified: its origin is known. Raises ContractError for an invalid one."""
     try:
         payload = token.split(".")[1]
         return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (ValueError, IndexError, AttributeError, RecursionError):
-        raise ContractError(f"`{place}` should be a JWT (three parts with dots), and is none") from None
+        raise ContractError(f"`{place}` must be a JWT (three parts separated by dots)") from None

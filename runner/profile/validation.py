@@ -1,6 +1,6 @@
-"""What must fit together in a profile: the values that templates name, the steps that answers lead to, words, parameters.
+"""Validates a profile as a whole: the values that templates name, the next steps of responses, words, parameters.
 
-Pure: a profile in, faults with their places out.
+Pure: from a profile to faults with their places.
 """
 # Decision 0030.
 
@@ -19,11 +19,11 @@ DATES = frozenset({"start_date", "end_date"})  # which not every sync has
 TRIGGER = SYNC | DATES | {"force_full", "idempotency_key"}
 
 
-LEFT_OPEN = "__FILL_IN"  # `profiles new` marks so what it could not tell
+LEFT_OPEN = "__FILL_IN"  # `profiles new` marks unknown parts with this
 
 
 def faults(profile: Profile | Login) -> Iterator[Fault]:
-    """Everything that does not fit together."""
+    """Yields every inconsistency."""
     yield from _left_open((), profile.model_dump(mode="json", by_alias=True, exclude_none=True))
     always = frozenset(f"params.{name}" for name, one in profile.parameters.items() if _always(one))
     sometimes = frozenset(f"params.{name}" for name in profile.parameters) - always
@@ -36,9 +36,9 @@ def faults(profile: Profile | Login) -> Iterator[Fault]:
 
 
 def _left_open(place: Place, part: Any) -> Iterator[Fault]:
-    """What a draft left open."""
+    """Yields the open parts of a draft."""
     if isinstance(part, str) and LEFT_OPEN in part:
-        yield Fault(place, f"`{part[:60]}` is for you to fill in: `profiles new` could not tell it")
+        yield Fault(place, f"`{part[:60]}` must be filled in: `profiles new` could not determine it")
     for key, inner in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ():
         yield from _left_open((*place, key), inner)
 
@@ -47,12 +47,12 @@ def _parameters(parameters: Mapping[str, Parameter], types: Collection[str]) -> 
     for name, parameter in parameters.items():
         place: Place = ("parameters", name)
         if parameter.default is not None and not parameter.fits(parameter.default):
-            yield Fault((*place, "default"), f"should be of the parameter's type, {parameter.type}")
+            yield Fault((*place, "default"), f"must be of the parameter's type, {parameter.type}")
         if parameter.default is not None and parameter.required:
-            yield Fault((*place, "required"), "a parameter with a default is never missing; drop one of both")
+            yield Fault((*place, "required"), "a parameter with a default is never missing; remove one of the two")
         for word in parameter.sync_types:
             if types and word not in types:
-                yield Fault((*place, "sync_types"), f"no sync type `{word[:40]}`; known: {', '.join(types)}")
+                yield Fault((*place, "sync_types"), f"unknown sync type `{word[:40]}`; known: {', '.join(types)}")
 
 
 def _jobs(profile: Profile) -> Iterator[Fault]:
@@ -86,7 +86,7 @@ def _jobs(profile: Profile) -> Iterator[Fault]:
 def _lookups(
     place: Place, lookups: tuple[Lookup, ...], known: frozenset[str], sometimes: frozenset[str]
 ) -> Iterator[Fault]:
-    """Each lookup may use what those before it carry."""
+    """Checks the lookups: each may use what the earlier ones carry."""
     for index, lookup in enumerate(lookups):
         at: Place = (*place, "lookups", index)
         yield from _part(at, lookup, known, sometimes)
@@ -107,14 +107,14 @@ def _trigger(jobs: Jobs, known: frozenset[str], sometimes: frozenset[str]) -> It
 def _part(
     place: Place, part: Lookup | StatusRead | Cancel, known: frozenset[str], sometimes: frozenset[str]
 ) -> Iterator[Fault]:
-    """A request, and the expressions about its answer."""
+    """Checks a request, and the expressions about its response."""
     yield from request_faults((*place, "request"), part.request, known, sometimes)
     dumped = part.model_dump(exclude={"lookups"}, exclude_none=True)
     yield from expression_faults(place, dumped, known, sometimes)
 
 
 def _listing(place: Place, listing: Listing, known: frozenset[str], sometimes: frozenset[str]) -> Iterator[Fault]:
-    """The request with the values of its pages, and pages that lead somewhere."""
+    """Checks the request with the values of its pages, and that the pages advance."""
     pages = listing.pages
     by = None if pages is None else pages.by
     counted = frozenset({by}) if by in ("offset", "page") else frozenset[str]()
@@ -129,13 +129,13 @@ def _listing(place: Place, listing: Listing, known: frozenset[str], sometimes: f
         yield Fault((*place, "pages", "by"), f"the request has no ${{{by}{sign}}}: each page would be the first")
     if (by in ("cursor", "url")) != (pages.at is not None):
         if pages.at is None:
-            yield Fault((*place, "pages"), f"say where the {by} of the next page stands, in `at`")
+            yield Fault((*place, "pages"), f"give the place of the next page's {by} in `at`")
         else:
-            yield Fault((*place, "pages", "at"), f"does not go with `by: {by}`")
+            yield Fault((*place, "pages", "at"), f"is not allowed with `by: {by}`")
     if pages.at is not None:
         yield from known_sources((*place, "pages", "at"), pages.at, frozenset())
     if "first" in pages.model_fields_set and by != "page":
-        yield Fault((*place, "pages", "first"), "goes with `by: page` alone")
+        yield Fault((*place, "pages", "first"), "is only for `by: page`")
 
 
 def _always(parameter: Parameter) -> bool:
@@ -146,12 +146,12 @@ def _always(parameter: Parameter) -> bool:
 def _carried(place: Place, carry: dict[str, Any], taken: frozenset[str], known: frozenset[str]) -> Iterator[Fault]:
     for name, sources in carry.items():
         if name in taken:
-            yield Fault((*place, "carry", name), f"`{name}` has a meaning already; carry it by another name")
+            yield Fault((*place, "carry", name), f"`{name}` already has a meaning; carry it under another name")
         yield from known_sources((*place, "carry", name), sources, known)
 
 
 def _carried_by_trigger(jobs: Jobs) -> Iterator[Fault]:
-    """What only a trigger's answer carries is missing for a job that was found running."""
+    """Checks that values of a trigger's response are optional: a job that was found running has none."""
     if jobs.running is None and jobs.trigger.conflict_job_id is None:
         return
     for key, part in (("status", jobs.status), ("cancel", jobs.cancel)):
@@ -175,8 +175,8 @@ def _words(jobs: Jobs) -> Iterator[Fault]:
         for word in words:
             before = owner.setdefault((type(word), word), state)
             if before != state:
-                yield Fault(("jobs", "words", state), f"the word `{word}` stands for {before} already")
-    never_told = jobs.words.get(JobStatus.FAILED) == ()  # written so: the API never tells of failures
+                yield Fault(("jobs", "words", state), f"the word `{word}` already means {before}")
+    never_told = jobs.words.get(JobStatus.FAILED) == ()  # explicitly empty: the API never reports failures
     for state in (JobStatus.RUNNING, JobStatus.COMPLETED, *([] if never_told else [JobStatus.FAILED])):
         if not jobs.words.get(state):
             yield Fault(("jobs", "words"), f"no word for `{state.value}`: such a job would break the contract")
@@ -198,4 +198,4 @@ def _single(jobs: Jobs) -> Iterator[Fault]:
     }
     for place, given in without.items():
         if given:
-            yield Fault(("jobs", *place), "does not go with `single`: there are no job ids")
+            yield Fault(("jobs", *place), "is not allowed with `single`: there are no job ids")

@@ -1,1 +1,1 @@
-"""The embedded API: an honest server of the contract, for the demo, the tests and trying things out."""
+"""The embedded API: a real server of the contract, for the demo, the tests and trials."""

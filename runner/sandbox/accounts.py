@@ -1,4 +1,4 @@
-"""Logins of the sandbox: real password hashes, one-time codes used once, signed tokens, rotating refresh tokens."""
+"""Logins of the sandbox: real password hashes, single-use one-time codes, signed tokens, rotating refresh tokens."""
 
 import hashlib
 import secrets
@@ -15,10 +15,10 @@ HASHES_AT_ONCE = 2  # each takes 64 MiB, and the sandbox of k8s/overlays/dev has
 
 
 class Refusal(Exception):
-    """A request that is refused: status and what the body says besides `success: false`."""
+    """A refused request: status and further fields of the body besides `success: false`."""
 
     def __init__(self, status: int, error: str, more: dict[str, Any] | None = None) -> None:
-        """`more` goes into the body."""
+        """`more` is added to the body."""
         super().__init__(error)
         self.status, self.error, self.more = status, error, more or {}
 
@@ -27,7 +27,7 @@ class Accounts:
     """Users and their sessions."""
 
     def __init__(self, settings: SandboxSettings, state: State, now: Callable[[], float]) -> None:
-        """`now` is the server's idea of the time in Unix seconds."""
+        """`now` is the server's time in Unix seconds."""
         from argon2 import PasswordHasher
 
         fast = settings.kdf == "fast"
@@ -39,7 +39,7 @@ class Accounts:
         self._key: bytes = key["value"] if key else b""
 
     def put(self, username: str, password: str, totp_seed: str, mfa: str) -> None:
-        """Add a user, or give one new credentials."""
+        """Adds a user, or gives an existing one new credentials."""
         with self._hashing:
             hashed = self._hasher.hash(password)
         self._state.run(
@@ -49,7 +49,7 @@ class Accounts:
         )  # fmt: skip
 
     def login(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Tokens for right credentials. Raises Refusal."""
+        """Returns tokens for correct credentials. Raises Refusal."""
         user = self._state.one("SELECT * FROM users WHERE username=?", body["username"])
         if user is None:
             raise Refusal(401, "wrong username or password")
@@ -104,7 +104,7 @@ class Accounts:
             raise Refusal(401, "wrong or used one-time code", wanted)
 
     def _step_of(self, user: sqlite3.Row, given: str) -> int | None:
-        """The step of the code, within a window of one either way (RFC 6238, 5.2)."""
+        """Returns the step of the code, within a window of one either way (RFC 6238, 5.2)."""
         import base64
 
         import pyotp
@@ -147,7 +147,7 @@ class Accounts:
         }
 
     def refresh(self, token: str) -> dict[str, Any]:
-        """New tokens for a refresh token; a second use of one revokes the session. Raises Refusal."""
+        """Returns new tokens for a refresh token; a second use of one revokes the session. Raises Refusal."""
         row = self._state.one("SELECT * FROM refresh_tokens WHERE hash=?", _hash(token))
         if row is None:
             raise Refusal(401, "unknown refresh token")
@@ -163,7 +163,7 @@ class Accounts:
         return self._tokens(user, row["session_id"])
 
     def user_of(self, authorization: str) -> str:
-        """The user id of a bearer token that is good. Raises Refusal."""
+        """Returns the user id of a valid bearer token. Raises Refusal."""
         import jwt
 
         kind, _, token = authorization.partition(" ")
@@ -185,7 +185,7 @@ class Accounts:
         return str(claims["sub"])
 
     def expire_all(self) -> None:
-        """End every access token; refresh tokens stay good."""
+        """Ends every access token; refresh tokens stay valid."""
         self._state.run("UPDATE sessions SET not_before=?", self._now() + 0.000001)
 
 

@@ -1,4 +1,4 @@
-"""The sandbox over HTTP: the contract's endpoints, the admin's, validation, faults. Starlette (decision 0009). Logs no secret."""
+"""The sandbox over HTTP: contract and admin endpoints, validation, faults. Starlette (decision 0009). Logs no secret."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ _ENDPOINTS = {
     "/api/v1/garmin/sync/status": "status",
     **{f"/api/v1/garmin/{kind}": "trigger" for kind in TYPES},
 }
-# The contract has no 400 for these: a token or job that is not even well-formed is one that does not exist.
+# The contract has no 400 for these: a malformed token or job id counts as one that does not exist.
 _UNFIT = {"/api/auth/cli/refresh": 401, "/api/sync/cli/cancel": 404}
 _SINGLE_WORDS = {
     "pending": "in_progress",
@@ -77,7 +77,7 @@ class Sandbox:
         }
 
     def now(self) -> float:
-        """The server's idea of the time, in Unix seconds."""
+        """The server's time, in Unix seconds."""
         return self.clock() + self._offset
 
     def app(self) -> ASGIApp:
@@ -108,23 +108,23 @@ class Sandbox:
         return Faulty(app, self)
 
     async def login(self, request: Request) -> Response:
-        """Password and one-time code for tokens."""
+        """Exchanges password and one-time code for tokens."""
         body = await self._body(request)
         return JSONResponse(await asyncio.to_thread(self.accounts.login, body))
 
     async def refresh(self, request: Request) -> Response:
-        """A refresh token for new tokens."""
+        """Exchanges a refresh token for new tokens."""
         body = await self._body(request)
         return JSONResponse(self.accounts.refresh(body["refresh_token"]))
 
     async def trigger(self, request: Request) -> Response:
-        """Start a job."""
+        """Starts a job."""
         user = self._user(request)
         body = await self._body(request)
         return JSONResponse(self.jobs.trigger(user, body, request.headers.get("idempotency-key")))
 
     async def status(self, request: Request) -> Response:
-        """The newest jobs, or one."""
+        """Returns the newest jobs, or one."""
         user = self._user(request)
         query = request.query_params
         limit = query.get("limit", "10")
@@ -136,13 +136,13 @@ class Sandbox:
         return JSONResponse({"success": True, "jobs": jobs})
 
     async def cancel(self, request: Request) -> Response:
-        """End a job."""
+        """Cancels a job."""
         user = self._user(request)
         body = await self._body(request)
         return JSONResponse(self.jobs.cancel(user, body["job_id"]))
 
     async def left(self, request: Request) -> Response:
-        """A job's log as text, or its results. The contract has neither."""
+        """Returns a job's log as text, or its results. The contract has neither."""
         user, job_id = self._user(request), request.path_params["job_id"]
         if request.path_params["what"] == "log":
             return PlainTextResponse(self.jobs.log(user, job_id))
@@ -161,7 +161,7 @@ class Sandbox:
         return JSONResponse({"success": True, "status": "in_progress"})
 
     async def single_status(self, request: Request) -> Response:
-        """The one job's state, progress from 0 to 1."""
+        """Returns the one job's state, progress from 0 to 1."""
         newest = self.jobs.show(self._user(request), None, None, 1)
         if not newest:
             return JSONResponse({"status": "idle", "progress": 0})
@@ -176,7 +176,7 @@ class Sandbox:
         )
 
     async def admin_faults(self, request: Request) -> Response:
-        """Set, show or clear faults."""
+        """Sets, shows or clears faults."""
         self._admin(request)
         if request.method == "DELETE":
             self.faults.clear()
@@ -192,7 +192,7 @@ class Sandbox:
         return JSONResponse({"success": True, "faults": [asdict(fault) for fault in self.faults.all()]})
 
     async def admin_record(self, request: Request) -> Response:
-        """What the server saw and did: the judge of tests."""
+        """Returns what the server received and did: tests judge by it."""
         self._admin(request)
         tables = {
             "jobs": "SELECT * FROM jobs",
@@ -205,7 +205,7 @@ class Sandbox:
         return JSONResponse({"requests": self.record, "most_connections": most, **found})
 
     async def admin_users(self, request: Request) -> Response:
-        """Add or change a user."""
+        """Adds or changes a user."""
         self._admin(request)
         try:
             body = json.loads(await request.body())
@@ -216,7 +216,7 @@ class Sandbox:
         return JSONResponse({"success": True})
 
     async def admin_expire(self, request: Request) -> Response:
-        """End every access token."""
+        """Ends every access token."""
         self._admin(request)
         self.accounts.expire_all()
         return JSONResponse({"success": True})
@@ -229,7 +229,7 @@ class Sandbox:
         return self.accounts.user_of(request.headers.get("authorization", ""))
 
     async def _body(self, request: Request) -> dict[str, Any]:
-        """The body, valid by the contract. What is not gets the refusal that the contract has for the endpoint."""
+        """Returns the body, valid by the contract. An invalid one gets the endpoint's refusal in the contract."""
         endpoint = request.url.path
         status = _UNFIT.get(endpoint, 400)
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
@@ -251,7 +251,7 @@ def _no_constant(_name: str) -> None:
 
 
 def _storable(value: Any) -> Any:
-    """Half characters (lone surrogates), which JSON allows and no database takes, written out."""
+    """Escapes lone surrogates, which JSON allows but no database accepts."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
@@ -270,7 +270,7 @@ def _http_error(_request: Request, error: Exception) -> Response:
 
 
 class Faulty:
-    """Around the application: keeps the record, sets Date, and spoils what the faults say."""
+    """Wraps the application: keeps the record, sets Date, and applies the faults."""
 
     def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
         self._app, self._sandbox = app, sandbox

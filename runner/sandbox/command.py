@@ -1,4 +1,4 @@
-"""The options of `sync-runner sandbox`, and what they make of it."""
+"""The options of `sync-runner sandbox`, and the settings from them."""
 
 import argparse
 from datetime import date
@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sandbox's options."""
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
-    add("--port", type=int, default=8001, help="port to listen at; 0 takes a free one (default: 8001)")
-    add("--sandbox-state", type=Path, metavar="DIR", help="keep users, jobs and items here (default: temporary)")
+    add("--port", type=int, default=8001, help="port to listen at; 0 selects a free one (default: 8001)")
+    add("--sandbox-state", type=Path, metavar="DIR", help="store users, jobs and items here (default: temporary)")
     add(
         "--data-dir",
         type=Path,
@@ -28,18 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--username", default="demo", help="the user's name (default: demo)")
     add("--password-file", type=Path, metavar="FILE", help="the user's password (default: random)")
     add("--totp-seed-file", type=Path, metavar="FILE", help="the user's TOTP seed in Base32 (default: random)")
-    add("--users-dir", type=Path, metavar="DIR", help="more users: a folder each, with the secret files of a runner")
+    add("--users-dir", type=Path, metavar="DIR", help="more users: one folder each, with a runner's secret files")
     add("--mfa", choices=("none", "totp", "challenge", "sms"), default="totp", help="second factor (default: totp)")
-    add("--job-seconds", type=float, default=0.0, metavar="S", help="least length of a job (default: 0)")
+    add("--job-seconds", type=float, default=0.0, metavar="S", help="minimum duration of a job (default: 0)")
     add("--access-token-lifetime", type=int, default=900, metavar="S", help="in seconds (default: 900)")
     add("--lock-after", type=int, default=5, metavar="N", help="lock an account after N failures (default: 5)")
-    add("--clock-offset", type=float, default=0.0, metavar="S", help="let the server's clock be wrong")
+    add("--clock-offset", type=float, default=0.0, metavar="S", help="offset of the server's clock")
     add("--seed", type=int, default=7, metavar="N", help="seed of the generated data (default: 7)")
     add(
         "--last-day",
         type=date.fromisoformat,
         metavar="DAY",
-        help="the generated year ends here, such as 2026-06-30 (default: today)",
+        help="last day of the generated year, such as 2026-06-30 (default: today)",
     )
     add("--kdf", choices=("normal", "fast"), default="normal", help="cost of password hashes (default: normal)")
     add(
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Serve until a signal comes. Raises UsageError."""
+    """Serves until a signal arrives. Raises UsageError."""
     from runner.sandbox.server import serve
 
     settings = _settings(arguments)
@@ -66,7 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
         what = error.filename or f"cannot serve at {settings.host}:{settings.port}"
         raise UsageError(f"sandbox: {what} ({error.strerror})") from None
     except OverflowError:
-        raise UsageError(f"--port: {settings.port} is no port; give 0 to 65535") from None
+        raise UsageError(f"--port: {settings.port} is not a port; give 0 to 65535") from None
     return 0
 
 
@@ -105,7 +105,7 @@ def _settings(arguments: argparse.Namespace) -> "SandboxSettings":
 
 
 def write_secrets(directory: Path, secrets: dict[str, str]) -> None:
-    """Each secret as a file of its name, mode 0600 in a directory of mode 0700."""
+    """Writes each secret to a file of its name, mode 0600 in a directory of mode 0700."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, value in secrets.items():
         path = directory / name

@@ -1,4 +1,4 @@
-"""The data that the sandbox's syncs work on: a generator of a plausible year, and parsing and checking of each item."""
+"""The data of the sandbox's syncs: generates a plausible year, and parses and checks each item."""
 
 import json
 import random
@@ -13,21 +13,21 @@ DAYS = 365
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file to sync: its path and the day that its name begins with."""
+    """One file to sync: its path and the day at the start of its name."""
 
     path: Path
     day: str
 
 
 def items(directory: Path, sync_type: str, start: str | None, end: str | None) -> list[Item]:
-    """The type's files whose day lies from `start` to `end` (ISO days, inclusive), in order."""
+    """Yields the type's files whose day is from `start` to `end` (ISO days, inclusive), in order."""
     folder = directory / sync_type
     found = (Item(path, path.name[:10]) for path in sorted(folder.iterdir())) if folder.is_dir() else iter(())
     return [item for item in found if (start is None or item.day >= start) and (end is None or item.day <= end)]
 
 
 def parse(path: Path) -> dict[str, Any]:
-    """The item in the file. Raises ValueError with the reason where it is broken or not plausible."""
+    """Parses the item in the file. Raises ValueError with the reason where it is invalid or implausible."""
     try:
         if path.suffix == ".gpx":
             return _gpx(path)
@@ -81,7 +81,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def generate(directory: Path, seed: int, last_day: date) -> None:
-    """Write a year of activities, daily health summaries and workouts up to `last_day`; the same for the same seed."""
+    """Writes a year of activities, daily health summaries and workouts up to `last_day`; the same for the same seed."""
     rng = random.Random(seed)
     for name in ("activities", "health", "workouts"):
         (directory / name).mkdir(parents=True, exist_ok=True)

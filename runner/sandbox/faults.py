@@ -1,4 +1,4 @@
-"""Faults on request: which answer to spoil, how, and how often."""
+"""Requested faults: which response to change, how, and how often."""
 
 import random
 from dataclasses import asdict, dataclass
@@ -20,9 +20,9 @@ ENDPOINTS = ("login", "refresh", "trigger", "status", "cancel", "*")
 
 @dataclass(slots=True)
 class Fault:
-    """One fault. `times` is how often it still strikes (-1: always), after letting `skip` requests pass.
+    """One fault. `times` is how often it still applies (-1: always), after `skip` unaffected requests.
 
-    `seconds` is the latency, the pause between dripped bytes, or the clock offset. `chance` is how likely it strikes.
+    `seconds` is the latency, the pause between dripped bytes, or the clock offset. `chance` is its probability.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Fault:
     chance: float = 1.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a kind or endpoint that there is not."""
+        """Raises ValueError for an unknown kind or endpoint."""
         if self.kind not in KINDS:
             raise ValueError(f"fault kind must be one of {', '.join(KINDS)}")
         if self.endpoint not in ENDPOINTS:
@@ -44,7 +44,7 @@ class Fault:
 
 
 def parse(text: str) -> Fault:
-    """A fault from `kind=status,endpoint=trigger,status=503,times=2`. Raises ValueError."""
+    """Parses a fault from `kind=status,endpoint=trigger,status=503,times=2`. Raises ValueError."""
     kinds: dict[str, Any] = {"times": int, "skip": int, "status": int, "seconds": float, "chance": float}
     values: dict[str, Any] = {}
     for pair in text.split(","):
@@ -56,10 +56,10 @@ def parse(text: str) -> Fault:
 
 
 class Faults:
-    """The faults that are set, and which of them strikes next."""
+    """The active faults, and which of them applies next."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
-        """Begin with `faults`."""
+        """Starts with `faults`."""
         self._faults = [Fault(**asdict(fault)) for fault in faults]
 
     def add(self, fault: Fault) -> None:
@@ -67,15 +67,15 @@ class Faults:
         self._faults.append(fault)
 
     def all(self) -> list[Fault]:
-        """Those that are set."""
+        """Returns the active faults."""
         return self._faults
 
     def clear(self) -> None:
-        """None any more."""
+        """Removes all."""
         self._faults.clear()
 
     def strike(self, *kinds: str, endpoint: str = "*", sync_type: str | None = None) -> Fault | None:
-        """The fault of one of `kinds` that strikes now; it is counted."""
+        """Returns the fault of one of `kinds` that applies now, and counts it."""
         for fault in self._faults:
             if fault.kind not in kinds or fault.times == 0:
                 continue

@@ -1,4 +1,4 @@
-"""The sandbox's sync jobs: each item parsed, checked and stored; paced; cancellable."""
+"""The sandbox's sync jobs: parses, checks and stores each item; paced; cancellable."""
 
 import asyncio
 import json
@@ -33,12 +33,12 @@ class Jobs:
     """Starts, runs, shows and cancels jobs."""
 
     def __init__(self, state: State, faults: Faults, directory: Path, seconds: float) -> None:
-        """`seconds` is the least length of a job."""
+        """`seconds` is the minimum duration of a job."""
         self._state, self._faults, self._directory, self._seconds = state, faults, directory, seconds
         self._tasks: set[asyncio.Task[None]] = set()
 
     def trigger(self, user: str, body: dict[str, Any], key: str | None) -> dict[str, Any]:
-        """A new job, or the first answer to `key` again. Raises Refusal while one of the type runs."""
+        """Starts a job, or returns the first response to `key` again. Raises Refusal while one of the type runs."""
         earlier = (
             self._state.one("SELECT * FROM jobs WHERE user_id=? AND idempotency_key=?", user, key) if key else None
         )
@@ -66,7 +66,7 @@ class Jobs:
         return {"success": True, "job_id": job_id, "status": "pending", "message": "sync accepted"}
 
     async def stop(self) -> None:
-        """End all work at once; the jobs stay unfinished, as when a server is killed."""
+        """Stops all work immediately; the jobs stay unfinished, as when a server is killed."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -92,7 +92,7 @@ class Jobs:
         failed = 0
         pause = self._seconds / max(len(todo), 1)
         began = asyncio.get_running_loop().time()
-        for number, item in enumerate(todo, 1):  # each is done at the end of its share of the time
+        for number, item in enumerate(todo, 1):  # each is completed at the end of its share of the time
             await asyncio.sleep(max(0.0, began + number * pause - asyncio.get_running_loop().time()))
             failed += self._store(user, kind, item)
             if not self._state.run(
@@ -110,7 +110,7 @@ class Jobs:
         return self._end(job_id, "failed" if failed and failed == len(todo) else "completed", reason)
 
     def _store(self, user: str, kind: str, item: data.Item) -> int:
-        """Parse and keep one item; 1 where it failed."""
+        """Parses and stores one item; returns 1 where it failed."""
         parsed, error = None, None
         try:
             parsed = json.dumps(data.parse(item.path))
@@ -127,7 +127,7 @@ class Jobs:
         )  # fmt: skip
 
     def show(self, user: str, job_id: str | None, status: str | None, limit: int) -> list[dict[str, Any]]:
-        """The user's newest jobs, or the one asked for. Raises Refusal where there is no such job."""
+        """Returns the user's newest jobs, or the requested one. Raises Refusal where there is no such job."""
         where, values = "user_id=?", [user]
         for column, value in (("job_id", job_id), ("status", status)):
             if value is not None:
@@ -139,7 +139,7 @@ class Jobs:
         return [{name: row[name] for name in _FIELDS} for row in rows]
 
     def log(self, user: str, job_id: str) -> str:
-        """What the job did, a line for each item that failed. Raises Refusal where there is no such job."""
+        """Returns the job's log, with a line for each failed item. Raises Refusal where there is no such job."""
         job = self.show(user, job_id, None, 1)[0]
         kind = job["sync_type"]
         lines = [f"{job['start_time'] or '-'} {kind}: {job['total_items'] or 0} items to sync"]
@@ -153,7 +153,7 @@ class Jobs:
         return "".join(f"{line}\n" for line in lines)
 
     def results(self, user: str, job_id: str) -> dict[str, Any]:
-        """What the job gives. Raises Refusal where there is no such job."""
+        """Returns the job's results. Raises Refusal where there is no such job."""
         job = self.show(user, job_id, None, 1)[0]
         sql = "SELECT COUNT(*) AS stored, MAX(name) AS newest FROM items WHERE user_id=? AND sync_type=? AND error IS NULL"
         row = self._state.one(sql, user, job["sync_type"])
@@ -164,7 +164,7 @@ class Jobs:
         }
 
     def cancel(self, user: str, job_id: str) -> dict[str, Any]:
-        """The job, cancelled if it had not ended. Raises Refusal where there is no such job."""
+        """Returns the job, cancelled if it had not ended. Raises Refusal where there is no such job."""
         self._state.run(
             f"UPDATE jobs SET status='cancelled', end_time=? WHERE job_id=? AND user_id=? AND {_ACTIVE}",
             _now(),

@@ -24,17 +24,17 @@ START_SECONDS = 20.0
 
 
 class SandboxServer:
-    """A sandbox on a thread, up when the `with` block begins and gone with all it made when it ends."""
+    """A sandbox on a thread, started with the `with` block and removed with all its data at its end."""
 
     def __init__(self, settings: SandboxSettings) -> None:
-        """`settings.port` 0 takes a free port."""
+        """`settings.port` 0 selects a free port."""
         self.settings = settings
         self.base_url = ""
         self._stack = contextlib.ExitStack()
 
     @property
     def credentials(self) -> dict[str, str]:
-        """What a client needs, by secret name."""
+        """The values that a client needs, by secret name."""
         found = {"username": self.settings.username, "password": self.settings.password}
         return {**found, "totp_seed": self.settings.totp_seed}
 
@@ -44,7 +44,7 @@ class SandboxServer:
         return self.settings.admin_token
 
     def __enter__(self) -> "SandboxServer":
-        """Start, and wait until it answers. Raises OSError where the port is taken."""
+        """Starts it and waits until it responds. Raises OSError where the port is in use."""
         self.sandbox, server, listening = prepare(self.settings, self._stack)
         host, port = listening.getsockname()[:2]
         self.base_url = f"http://{host}:{port}"
@@ -63,7 +63,7 @@ class SandboxServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop and clean up."""
+        """Stops and cleans up."""
         server, thread = self._stop
         server.should_exit = True
         thread.join(5.0)
@@ -71,7 +71,7 @@ class SandboxServer:
 
 
 def prepare(settings: SandboxSettings, stack: contextlib.ExitStack) -> tuple[Sandbox, Any, socket.socket]:
-    """The sandbox, its server and its listening socket; `stack` cleans up what was made for it."""
+    """Yields the sandbox, its server and its listening socket; `stack` cleans up what was created for it."""
     if settings.state is None:
         state = Path(tempfile.mkdtemp(prefix="sync-runner-sandbox-"))
         stack.callback(shutil.rmtree, state, ignore_errors=True)
@@ -84,8 +84,8 @@ def prepare(settings: SandboxSettings, stack: contextlib.ExitStack) -> tuple[San
     sandbox = Sandbox(settings, state, directory)
     stack.callback(sandbox.state.close)
     listening = socket.create_server((settings.host, settings.port), backlog=2048)
-    # What is accepted has it too. asyncio sets it for sockets that name their protocol, which these do not, and an answer
-    # whose body waited for the acknowledgement of its head came 40 ms late.
+    # Accepted connections inherit it. asyncio sets it only for sockets with an explicit protocol, which these lack:
+    # without it, a response whose body waited for the acknowledgement of its head was 40 ms late.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stack.callback(listening.close)
     config = uvicorn.Config(
@@ -96,7 +96,7 @@ def prepare(settings: SandboxSettings, stack: contextlib.ExitStack) -> tuple[San
 
 
 def serve(settings: SandboxSettings, *, print_credentials: bool) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError where the port is taken."""
+    """Serves until SIGTERM or SIGINT. Raises OSError where the port is in use."""
     with contextlib.ExitStack() as stack:
         sandbox, server, listening = prepare(settings, stack)
         host, port = listening.getsockname()[:2]
@@ -105,12 +105,12 @@ def serve(settings: SandboxSettings, *, print_credentials: bool) -> None:
             found |= {"totp_seed": settings.totp_seed, "admin_token": sandbox.settings.admin_token}
             sys.stdout.write(json.dumps(found) + "\n")
             sys.stdout.flush()
-        _tell(f"serving at http://{host}:{port}")
+        _log(f"serving at http://{host}:{port}")
         server.run(sockets=[listening])
 
 
-def _tell(message: str) -> None:
-    """One line: readable on a terminal, a JSON object elsewhere, as the runner's own lines."""
+def _log(message: str) -> None:
+    """Prints one line: readable on a terminal, else a JSON object, as the runner's own lines."""
     if sys.stderr.isatty():
         sys.stderr.write(f"sandbox: {message}\n")
     else:

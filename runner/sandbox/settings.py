@@ -1,4 +1,4 @@
-"""What one sandbox is set up with."""
+"""The settings of one sandbox."""
 
 import base64
 import secrets
@@ -35,7 +35,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class SandboxSettings:
-    """Address, the first user, more users, lifetimes in seconds, pace and faults. A port of 0 takes a free one."""
+    """Address, the first user, more users, lifetimes in seconds, pace and faults. Port 0 selects a free one."""
 
     host: str = "127.0.0.1"
     port: int = 8001

@@ -1,4 +1,4 @@
-"""Everything the sandbox remembers, in SQLite: users, sessions, jobs, synced items. Short transactions, one connection."""
+"""The sandbox's data in SQLite: users, sessions, jobs, synced items. Short transactions, one connection."""
 
 import sqlite3
 import threading
@@ -31,7 +31,7 @@ class State:
     """The database; safe from several threads."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make it. Jobs that a stopped server left unfinished are failed."""
+        """Opens or creates it. Jobs that a stopped server left unfinished become failed."""
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.row_factory = sqlite3.Row
@@ -47,7 +47,7 @@ class State:
         self._db.close()
 
     def one(self, sql: str, *values: Any) -> sqlite3.Row | None:
-        """The first row."""
+        """Returns the first row."""
         with self._lock:
             row: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
             return row
@@ -58,6 +58,6 @@ class State:
             return self._db.execute(sql, values).fetchall()
 
     def run(self, sql: str, *values: Any) -> int:
-        """Change rows; how many were. Raises sqlite3.IntegrityError."""
+        """Changes rows; returns their number. Raises sqlite3.IntegrityError."""
         with self._lock:
             return self._db.execute(sql, values).rowcount

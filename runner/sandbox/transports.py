@@ -1,4 +1,4 @@
-"""The TCP connections under ASGI requests: counted, and found again so that one can be broken for real."""
+"""The TCP connections of ASGI requests: counts them, and finds one in order to reset it."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ _most: dict[int, int] = {}  # by the server's port
 
 
 class Protocol(H11Protocol):
-    """uvicorn's, with each connection kept findable by its peer's address."""
+    """uvicorn's protocol, with each connection findable by its peer's address."""
 
     def connection_made(self, transport: Any) -> None:
         """Note it."""
@@ -30,7 +30,7 @@ class Protocol(H11Protocol):
 
 
 def reset(scope: Scope) -> None:
-    """Break the request's connection with a TCP reset."""
+    """Resets the request's TCP connection."""
     transport = _open.get(tuple(scope["client"]))
     if transport is None:
         return
@@ -40,5 +40,5 @@ def reset(scope: Scope) -> None:
 
 
 def most_connections(scope: Scope) -> int:
-    """How many connections the request's server has had open at once, at most; this request's own is one of them."""
+    """Returns the maximum number of connections that the request's server had open at once, including this request's."""
     return _most.get(scope["server"][1], 0)

@@ -1,1 +1,1 @@
-"""Where secrets come from."""
+"""Sources of secrets."""

@@ -1,4 +1,4 @@
-"""Secrets by variables: SYNC_RUNNER_X_FILE names a file; SYNC_RUNNER_X holds the secret itself, which is warned of."""
+"""Secrets from variables: SYNC_RUNNER_X_FILE names a file; SYNC_RUNNER_X holds the secret itself, with a warning."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ _PREFIX = "SYNC_RUNNER_"
 
 
 class EnvironmentSource:
-    """The process's environment."""
+    """Secrets of the process's environment."""
 
     def __init__(self, environment: Mapping[str, str], warn: Warn) -> None:
         """Empty variables count as not set."""
@@ -19,21 +19,21 @@ class EnvironmentSource:
         self._warn = warn
 
     def place(self, name: str) -> str | None:
-        """The variable that is set."""
+        """Returns the variable that is set."""
         variable = self._variable(name)
         return next((one for one in (f"{variable}_FILE", variable) if self._environment.get(one)), None)
 
     def read(self, name: str) -> str | None:
-        """The content of the named file, or the variable's value."""
+        """Returns the content of the named file, or the variable's value."""
         variable = self._variable(name)
         file, value = self._environment.get(f"{variable}_FILE"), self._environment.get(variable)
         if file and value:
-            raise SecretError(f"{name}: both {variable} and {variable}_FILE are set; keep one, better the file")
+            raise SecretError(f"{name}: both {variable} and {variable}_FILE are set; keep one, preferably the file")
         if file:
             return read_file(name, Path(file), self._warn)
         if not value:
             return None
-        self._warn(name, f"{variable} stands in the environment, which other processes may read; use {variable}_FILE")
+        self._warn(name, f"{variable} is in the environment, which other processes may read; use {variable}_FILE")
         return checked(value, variable)
 
     def looked_at(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Secrets in files, one for each, named as the secret: a mounted directory."""
+"""Secrets from a mounted directory: one file per secret, named after it."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.errors import SecretError
 from runner.secrets.interface import Warn
 
-MAX_BYTES = 64 * 1024  # a Kubernetes Secret may hold 1 MiB; no password or seed comes near 64 KiB
+MAX_BYTES = 64 * 1024  # a Kubernetes Secret may hold 1 MiB; a password or seed is far below 64 KiB
 
 
 class FileSource:
@@ -19,7 +19,7 @@ class FileSource:
         self._warn = warn
 
     def place(self, name: str) -> str | None:
-        """The file, where there is one; also where it cannot be looked at, so that reading it says why."""
+        """Returns the file's path, also where it cannot be checked, so that reading it reports the reason."""
         path = self._directory / name
         try:
             path.lstat()
@@ -30,20 +30,20 @@ class FileSource:
         return str(path)
 
     def read(self, name: str) -> str | None:
-        """The content of the file."""
+        """Returns the content of the file."""
         place = self.place(name)
         return None if place is None else read_file(name, Path(place), self._warn)
 
     def looked_at(self, name: str) -> str:
-        """The file's path."""
+        """Returns the file's path."""
         return str(self._directory / name)
 
 
 def read_file(name: str, path: Path, warn: Warn) -> str:
-    """The secret in the file. Raises SecretError."""
+    """Reads the secret in the file. Raises SecretError."""
     raw, mode = _contents(path)
     if mode & 0o007 and os.access(path.parent, os.W_OK):
-        warn(name, f"{path} can be read by every user of this machine; chmod 0600 it")
+        warn(name, f"{path} is readable by every user of this machine; chmod 0600 it")
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -52,14 +52,14 @@ def read_file(name: str, path: Path, warn: Warn) -> str:
 
 
 def _contents(path: Path) -> tuple[bytes, int]:
-    """Bytes and mode of a regular file. Links are followed: Kubernetes mounts secrets as links into `..data`."""
+    """Returns bytes and mode of a regular file. Follows links: Kubernetes mounts secrets as links into `..data`."""
     try:
-        # Without O_NONBLOCK a FIFO in the file's place would hang the run.
+        # Without O_NONBLOCK, a FIFO in place of the file would hang the run.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):
-                raise SecretError(f"{path}: not a regular file; put the secret into a plain file")
+                raise SecretError(f"{path}: not a regular file; put the secret into a regular file")
             with os.fdopen(descriptor, "rb", closefd=False) as stream:
                 raw = stream.read(MAX_BYTES + 1)
         finally:
@@ -68,20 +68,20 @@ def _contents(path: Path) -> tuple[bytes, int]:
         fault = error.strerror if isinstance(error, OSError) else "not a path"
         raise SecretError(f"{path}: cannot be read ({fault}); check the mount and its owner and mode") from None
     if len(raw) > MAX_BYTES:
-        raise SecretError(f"{path}: larger than {MAX_BYTES} bytes; this is no password or seed")
+        raise SecretError(f"{path}: larger than {MAX_BYTES} bytes; this is not a password or seed")
     return raw, about.st_mode
 
 
 def _without_newline(text: str) -> str:
-    """Exactly one newline at the end goes, as editors and `echo` put it there; edge spaces belong to a password."""
+    """Removes one newline at the end, which editors and `echo` add; other spaces belong to a password."""
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 def checked(text: str, source: str) -> str:
-    """The secret as it is. Raises SecretError for an empty one and for control characters, but for the lines of a key in PEM."""
+    """Returns the secret unchanged. Raises SecretError for an empty one and for control characters, except in a PEM key."""
     if not text:
         raise SecretError(f"{source}: empty; write the secret into it")
     plain = text.replace("\r\n", "").replace("\n", "") if text.startswith("-----BEGIN ") else text
     if any(ord(character) < 32 or ord(character) == 127 for character in plain):
-        raise SecretError(f"{source}: holds a line break or another control character; one line of text is wanted")
+        raise SecretError(f"{source}: contains a line break or another control character; write one line of text")
     return text

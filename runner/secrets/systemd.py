@@ -1,4 +1,4 @@
-"""Secrets that systemd hands to its service (`LoadCredential=`): files below `$CREDENTIALS_DIRECTORY`."""
+"""Secrets that systemd passes to its service (`LoadCredential=`): files below `$CREDENTIALS_DIRECTORY`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +8,6 @@ from runner.secrets.interface import Warn
 
 
 def systemd_source(environment: Mapping[str, str], warn: Warn) -> FileSource | None:
-    """The source, where systemd gives credentials."""
+    """Returns the source, where systemd provides credentials."""
     directory = environment.get("CREDENTIALS_DIRECTORY")
     return FileSource(Path(directory), warn) if directory else None

@@ -1,7 +1,7 @@
 """The settings: one model, from command line, environment and file.
 
-`values` says what single values look like, `sections` and `model` which keys there are, `loading` where they come from.
-Secrets are not settings: the model only says where they are (`runner/secrets/reader.py` reads them).
+`values` parses single values, `sections` and `model` define the keys, and `loading` reads their sources.
+Secrets are not settings: the model only holds their location (`runner/secrets/reader.py` reads them).
 """
 
 from runner.settings.loading import Loaded, load

@@ -1,4 +1,4 @@
-"""From parsed arguments to the effective settings: the command line as the strongest layer."""
+"""Builds the effective settings from parsed arguments; the command line has the highest precedence."""
 
 import argparse
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _PLACES = {
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the command line gives, nested. Raises UsageError for a --set without `=`."""
+    """Returns the settings that the command line gives, nested. Raises UsageError for a --set without `=`."""
     found: dict[str, Any] = {}
     for pair in chain.from_iterable(getattr(arguments, name, None) or () for name in ("set", "set_after")):
         key, equals, value = pair.partition("=")
@@ -63,13 +63,13 @@ def _put(target: dict[str, Any], key: str, value: Any) -> None:
 def loaded(
     arguments: argparse.Namespace, more: dict[str, Any] | None = None, weakest: dict[str, Any] | None = None
 ) -> Loaded:
-    """The effective settings; `more` is stronger than all else, `weakest` weaker. Raises UsageError."""
+    """Returns the effective settings; `more` has the highest precedence, `weakest` the lowest. Raises UsageError."""
     config: Path | None = getattr(arguments, "config", None)
     return load({**overrides(arguments), **(more or {})}, config, weakest)
 
 
 def params(given: Sequence[str]) -> dict[str, str]:
-    """The parameters of `--param KEY=VALUE`. Raises UsageError for one without `=`."""
+    """Returns the parameters of `--param KEY=VALUE`. Raises UsageError for one without `=`."""
     found = {}
     for text in given:
         key, equals, value = text.partition("=")

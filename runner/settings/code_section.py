@@ -1,4 +1,4 @@
-"""The section `code` of the settings: where one-time codes come from."""
+"""The settings section `code`: the source of one-time codes."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,7 @@ def _words_of_command(value: Any) -> Any:
 
 
 class ImapSettings(_Section):
-    """The mailbox that codes come to; its password is the secret imap_password."""
+    """The mailbox that receives codes. Its password is the secret imap_password."""
 
     host: str | None = Field(default=None, min_length=1, description="The IMAP server.")
     port: int = Field(default=993, ge=1, le=65535, description="Its port.")
@@ -35,11 +35,13 @@ class ImapSettings(_Section):
     sender: str | None = Field(
         default=None, min_length=3, description="Only messages From this address, or from this domain: @example.org."
     )
-    subject: str | None = Field(default=None, min_length=1, description="Only messages whose subject holds this text.")
+    subject: str | None = Field(
+        default=None, min_length=1, description="Only messages whose subject contains this text."
+    )
 
 
 class CodeSettings(_Section):
-    """Where one-time codes come from."""
+    """The source of one-time codes."""
 
     source: str = Field(
         default="totp",
@@ -50,13 +52,13 @@ class CodeSettings(_Section):
         default=300.0,
         gt=0,
         le=86_400,
-        description="How long a code is waited for: a program, a message, a person. Then the login ends with code 3.",
+        description="How long to wait for a code from a program, message or person. Then the login ends with exit code 3.",
     )
     pattern: Pattern = Field(
         default=r"(?<![0-9A-Za-z])[0-9]{4,10}(?![0-9A-Za-z])",
-        description="The code in a program's output or a message: a regular expression; its first group counts, else the whole.",
+        description="The code in a program's output or a message: a regular expression; its first group, else the match.",
     )
     command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words_of_command)] = Field(
-        default=(), description="The program whose output holds the code, and its arguments; no shell."
+        default=(), description="The program whose output contains the code, and its arguments; no shell."
     )
     imap: ImapSettings = Field(default={}, validate_default=True)

@@ -1,4 +1,4 @@
-"""The settings from command line, environment and file, each value with its place; every fault is told with its own."""
+"""Loads the settings from command line, environment and file. Each value and each fault carries its source."""
 # Decision 0004.
 
 import json
@@ -18,14 +18,14 @@ from runner.settings.sections import AccountSettings, SyncSettings
 
 RENAMED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("limits", "looks"): ("limits", "polls_per_second")
-}  # each works for one version, with a warning
+}  # each is accepted for one version, with a warning
 
 
 SPELLED: dict[tuple[str, ...], tuple[str, ...]] = {("accounts", "query"): ("accounts_query",)}
 
 
 class Renamed(Frozen):
-    """A setting that was given by its old name."""
+    """A setting that was given under its old name."""
 
     old: str
     new: str
@@ -33,7 +33,7 @@ class Renamed(Frozen):
 
 
 class Loaded(Frozen):
-    """The effective settings; where each set value came from (a flag, a variable, or `file:line`), and as it was given."""
+    """The effective settings, with the source of each set value (a flag, a variable, or `file:line`) and its given form."""
 
     settings: Settings
     sources: dict[tuple[str, ...], str]
@@ -42,7 +42,7 @@ class Loaded(Frozen):
 
 
 def load(overrides: dict[str, Any], config: Path | None = None, weakest: dict[str, Any] | None = None) -> Loaded:
-    """Merge command line (`overrides`), environment, YAML file, and defaults of the caller's own (`weakest`).
+    """Merges command line (`overrides`), environment, YAML file, and the caller's own defaults (`weakest`).
 
     Raises UsageError naming key and place.
     """
@@ -85,7 +85,7 @@ def _from_environment() -> dict[str, Any]:
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         name = f"{ENV_PREFIX}{field[1].upper()}" if field else f"a {ENV_PREFIX}* variable"
-        raise UsageError(f"{name}: not valid JSON; lists and sections in one variable are written as JSON") from None
+        raise UsageError(f"{name}: not valid JSON; a list or section in one variable must be JSON") from None
 
 
 def _check_variable(variable: str) -> None:
@@ -117,12 +117,14 @@ def _leaves(data: dict[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 def _check_text(source: str, place: tuple[str, ...], value: Any) -> None:
-    """Raises UsageError for half a character, which YAML can write (`"\\ud800"`) and no file system or request holds."""
+    """Raises UsageError for a lone surrogate, which YAML can write (`"\\ud800"`) but no file system or request accepts."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
     try:
-        text.encode("utf-8", "surrogateescape")  # bytes of a command line that are no UTF-8 come as such
+        text.encode("utf-8", "surrogateescape")  # bytes of a command line that are not UTF-8 arrive as such
     except UnicodeEncodeError:
-        raise UsageError(f"{source}: {'.'.join(place)}: holds half a character (a surrogate); write it whole") from None
+        raise UsageError(
+            f"{source}: {'.'.join(place)}: contains half a character (a surrogate); write it whole"
+        ) from None
 
 
 def _put(target: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
@@ -139,14 +141,14 @@ def _explain(
     sources: dict[tuple[str, ...], str],
     in_file: Callable[[Iterable[str | int]], str] | None,
 ) -> str:
-    """One line for each fault: place, key, what is wrong, what to do. Never the value: it could be a secret."""
+    """Formats each fault as one line: place, key, fault, remedy. Omits the value: it could be a secret."""
     lines = []
     for fault in error.errors(include_input=False, include_url=False):
         place = tuple(str(part) for part in fault["loc"])
         key = ".".join(place)
         source = next((sources[place[:n]] for n in range(len(place), 0, -1) if place[:n] in sources), "")
         if in_file and source == in_file(place[:1]):
-            source = in_file(fault["loc"])  # the very line of a list's item
+            source = in_file(fault["loc"])  # the line of the list item
         message = _in_our_words(fault)
         if fault["type"] == "extra_forbidden":
             message = "no such setting" + _nearest(place)
@@ -167,7 +169,7 @@ _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 
 
 def _in_our_words(fault: Mapping[str, Any]) -> str:
-    """What is wrong and what to give, without pydantic's names of types. Of the context only bounds and known words."""
+    """Returns the fault and the remedy without pydantic's type names; of the context, only bounds and known words."""
     kind, context = fault["type"].partition("_")[0], fault.get("ctx", {})
     bound = next(
         (f"give a number of {words} {context[name]:g}" for name, words in _BOUNDS.items() if name in context), None
@@ -177,7 +179,7 @@ def _in_our_words(fault: Mapping[str, Any]) -> str:
     if fault["type"] in ("string_too_short", "too_short"):
         return "give at least one character" if kind == "string" else "give at least one"
     if fault["type"] == "string_pattern_mismatch":
-        return "does not have the form that its description asks for (`sync-runner config init` shows it)"
+        return "does not match the form in its description (`sync-runner config init` shows it)"
     return (
         bound
         or (_KINDS.get(kind) if fault["type"] != "value_error" else None)
@@ -199,5 +201,5 @@ def _nearest(place: tuple[str, ...]) -> str:
     near = nearest(place[-1], names)
     if near and section not in lists:
         near = ".".join((*section, near))
-    near = near or next(elsewhere, None)  # perhaps it stands in the wrong section
+    near = near or next(elsewhere, None)  # perhaps it is in the wrong section
     return f"; did you mean `{near}`?" if near else f"; known here: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""The one settings model: every key at the top, its meaning, its default. `loading` reads files and the environment."""
+"""The settings model: every top-level key, its meaning and its default. `loading` reads files and the environment."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +35,7 @@ SECRET_NAMES = (
 
 
 class Settings(BaseSettings):
-    """All settings of sync-runner. Strongest first: command line, SYNC_RUNNER_* variables, the YAML file, defaults."""
+    """All settings of sync-runner. In order of precedence: command line, SYNC_RUNNER_* variables, YAML file, defaults."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -49,12 +49,12 @@ class Settings(BaseSettings):
 
     base_url: ApiUrl = Field(description="The API's address, such as https://sync.example.org.")
     profile: str = Field(
-        default="garminsync", description="How the API speaks: a built-in profile's name or a YAML file."
+        default="garminsync", description="The API's profile: a built-in profile's name or a YAML file."
     )
     login: Logins = Field(
         default=(),
-        description="How to log in, if not as the profile says: `keycloak`, a section with use, address, params, ..., or a "
-        "list of them, each of which begins with the session of the one before.",
+        description="How to log in, if not as in the profile: `keycloak`, a section with use, address, params, ..., or a "
+        "list of them, each of which starts with the session of the previous one.",
     )
     code: CodeSettings = Field(default={}, validate_default=True)
     account: str = Field(
@@ -62,35 +62,35 @@ class Settings(BaseSettings):
     )
     secrets_dir: Path = Field(default=Path("/run/secrets"), description="The directory with the secret files.")
     secret_sources: tuple[str, ...] = Field(
-        default=(), description="Further sources of secrets, asked last: entry points of `sync_runner.secret_sources`."
+        default=(), description="Further sources of secrets, read last: entry points of `sync_runner.secret_sources`."
     )
     accounts: tuple[AccountSettings, ...] = Field(default=(), description="Several accounts instead of one.")
     accounts_dir: Path | None = Field(
-        default=None, description="A directory with a folder of secret files for each account, named as the account."
+        default=None, description="A directory with one folder of secret files for each account, named after it."
     )
     accounts_query: str | None = Field(
         default=None,
         min_length=1,
-        description="A SELECT on the database of state.url that gives the accounts: `name`, and where needed `secrets_dir` "
+        description="A SELECT on the database of state.url that returns the accounts: `name`, and where needed `secrets_dir` "
         "(below secrets_dir; default: the name) and `syncs`. Also written accounts.query.",
     )
     select: SelectSettings = Field(default={}, validate_default=True)
     shard: Shard | None = Field(
-        default=None, description="Work on this part of the accounts alone: 0/4 is the first of four, 3/4 the last."
+        default=None, description="Process only this part of the accounts: 0/4 is the first of four, 3/4 the last."
     )
     shards: int | None = Field(
-        default=None, ge=1, le=1000, description="How many parts there are; JOB_COMPLETION_INDEX tells which is ours."
+        default=None, ge=1, le=1000, description="Number of parts; JOB_COMPLETION_INDEX selects this process's part."
     )
     syncs: Syncs = Field(
-        default=(), description="What to run: `activities,health` or a list with type, start, end, ..."
+        default=(), description="Syncs to run: `activities,health` or a list with type, start, end, ..."
     )
     params: dict[str, Any] = Field(default={}, description="Parameters that the profile knows, for every sync.")
     concurrency: int = Field(default=1, ge=1, le=10_000, description="Syncs of one account that may run at once.")
     on_failure: Literal["continue", "stop"] = Field(
-        default="continue", description="After a failed sync: go on, or skip the rest."
+        default="continue", description="After a failed sync: continue, or skip the rest."
     )
     on_interrupt: Literal["cancel", "detach"] = Field(
-        default="cancel", description="On SIGTERM: cancel running jobs, or leave them to the next run."
+        default="cancel", description="On SIGTERM: cancel running jobs, or leave them for the next run."
     )
     time_zone: str = Field(default="UTC", description="IANA zone for relative dates, such as Europe/Berlin.")
     run: RunSettings = Field(default={}, validate_default=True)
@@ -120,5 +120,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` hands in: it merges command line and file itself, so that each value's source is known."""
+        """Accepts only values from `load`, which merges command line and file itself so that each value's source is known."""
         return (init_settings,)

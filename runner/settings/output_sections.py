@@ -1,4 +1,4 @@
-"""The sections of the settings about what jobs leave: logs and files."""
+"""The settings sections of what jobs produce: logs and files."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
 
 def parse_size(value: Any) -> Any:
-    """Bytes from `16MiB`, `500KiB`, `2GiB` or a number. Raises ValueError with the forms."""
+    """Parses bytes from `16MiB`, `500KiB`, `2GiB` or a number. Raises ValueError with the forms."""
     if not isinstance(value, str):
         return value
     match = _SIZE.fullmatch(value.strip())
@@ -30,31 +30,29 @@ class _Section(BaseModel):
 
 
 class LogsSettings(_Section):
-    """The logs of the jobs themselves, where the profile says how they are read. They decide nothing."""
+    """The logs of the jobs, where the profile can read them. They affect no outcome."""
 
     show: Literal["none", "failed", "all", "follow"] = Field(
         default="failed",
         description="failed: the last 50 lines of a job that failed; all: of every job; follow: every line, while it runs.",
     )
-    dir: Path | None = Field(
-        default=None, description="Keep the logs that are read in this directory, whole, one file for each job."
-    )
-    max_bytes: Size = Field(default=16 << 20, description="Size of one such file at most, such as 16MiB.")
+    dir: Path | None = Field(default=None, description="Store the complete logs in this directory, one file per job.")
+    max_bytes: Size = Field(default=16 << 20, description="Maximum size of one such file, such as 16MiB.")
     timeout: Duration = Field(
-        default=20.0, gt=0, description="How long a job's log may be read after its end, within the deadlines."
+        default=20.0, gt=0, description="Longest time to read a job's log after its end, within the deadlines."
     )
 
 
 class ArtifactsSettings(_Section):
-    """The files that a job leaves, where the profile says how they are downloaded."""
+    """The files that a job produces, where the profile can download them."""
 
     dir: Path | None = Field(
         default=None, description="Download them to DIR/ACCOUNT/SYNC/; not given: nothing is downloaded."
     )
-    only: Words[str] = Field(default=("*",), description="Only files whose path fits one of these patterns.")
-    max_bytes: Size = Field(default=1 << 30, description="Size of one file at most.")
-    max_total_bytes: Size = Field(default=4 << 30, description="Size of all files of one job at most.")
-    max_files: int = Field(default=100, ge=1, le=10_000, description="Files of one job at most.")
+    only: Words[str] = Field(default=("*",), description="Only files whose path matches one of these patterns.")
+    max_bytes: Size = Field(default=1 << 30, description="Maximum size of one file.")
+    max_total_bytes: Size = Field(default=4 << 30, description="Maximum size of all files of one job.")
+    max_files: int = Field(default=100, ge=1, le=10_000, description="Maximum number of files of one job.")
     timeout: Duration = Field(
-        default=600.0, gt=0, description="How long the files of a job may take, within the deadlines."
+        default=600.0, gt=0, description="Longest time to download a job's files, within the deadlines."
     )

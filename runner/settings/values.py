@@ -1,4 +1,4 @@
-"""What single values of settings look like: durations, URLs, lists of words, and what is said of others."""
+"""Parses single values of settings: durations, URLs, lists of words."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_duration(value: Any) -> Any:
-    """Seconds from `30s`, `5m`, `1h30m`, `250ms`, `2d`; a plain number is seconds. Raises ValueError with the forms."""
+    """Parses seconds from `30s`, `5m`, `1h30m`, `250ms`, `2d`; a plain number is seconds. Raises ValueError with the forms."""
     if isinstance(value, bool) or not isinstance(value, str):
         return value
     text = value.strip().lower()
@@ -26,7 +26,7 @@ def parse_duration(value: Any) -> Any:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads as that time: `30s`, `1h30m`, `250ms`."""
+    """Formats seconds as the shortest text that `parse_duration` reads back: `30s`, `1h30m`, `250ms`."""
     if seconds != int(seconds):
         return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
     text, remaining = "", int(seconds)
@@ -37,7 +37,7 @@ def format_duration(seconds: float) -> str:
 
 
 class Hidden:
-    """Marks a setting whose value may hold a token: it is never shown."""
+    """Marks a setting whose value may contain a token: it is never shown."""
 
 
 def _http_url(value: str) -> str:
@@ -45,9 +45,9 @@ def _http_url(value: str) -> str:
 
     parts = split_url(value)
     if parts.username or parts.password:
-        raise ValueError("take the user and password out of the URL: they belong into secret files")
+        raise ValueError("remove the user and password from the URL: they belong in secret files")
     if parts.query or parts.fragment:
-        raise ValueError("the URL must end before any ? or #")
+        raise ValueError("the URL must not contain ? or #")
     return value.rstrip("/")
 
 
@@ -58,7 +58,7 @@ def _api_url(value: str) -> str:
 
 
 def _day(value: Any) -> Any:
-    """YAML reads 2026-01-31 without quotes as a date."""
+    """Accepts a date object: YAML reads 2026-01-31 without quotes as a date."""
     from datetime import date, datetime
 
     if isinstance(value, datetime):
@@ -89,7 +89,7 @@ def _webhook_body(value: str) -> str:
     template = Template(value)
     unknown = sorted(set(template.get_identifiers()) - set(WEBHOOK_VALUES))
     if unknown or not template.is_valid():
-        what = f"no value `{unknown[0]}`" if unknown else "a $ that begins no ${name}; write $$ for a dollar"
+        what = f"unknown value `{unknown[0]}`" if unknown else "a $ that starts no ${name}; write $$ for a dollar sign"
         raise ValueError(f"{what}; known: {', '.join(WEBHOOK_VALUES)}")
     return value
 

@@ -1,1 +1,1 @@
-"""What is kept between runs: sessions, used codes, the ledger of jobs."""
+"""The state between runs: sessions, used codes, the ledger of jobs."""

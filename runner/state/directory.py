@@ -1,6 +1,6 @@
-"""State in files: one for each account below `sessions`, written whole, with a permanent lock file beside it.
+"""State in files: one per account below `sessions`, replaced as a whole, with a permanent lock file each.
 
-The lock file is never removed, so that two processes can never hold locks on two different files of the same name.
+The lock file is never removed, so that two processes cannot lock two different files of the same name.
 """
 
 import os
@@ -21,17 +21,17 @@ from runner.state.private_directory import MAX_BYTES, PrivateDirectory
 from runner.state.record import AccountState
 
 _RECORD = re.compile(r"[0-9a-f]{32}\.json")
-KEPT_CORRUPT = 3  # set-aside files kept for a look; older ones go
-STALE_SECONDS = 3600.0  # a temporary file that old is a killed writer's
+KEPT_CORRUPT = 3  # set-aside files kept for inspection; older ones are deleted
+STALE_SECONDS = 3600.0  # an older temporary file belongs to a killed writer
 
-_Loaded = tuple[AccountState, list[str]]  # the state, and what to warn of
+_Loaded = tuple[AccountState, list[str]]  # the state, and warnings
 
 
 class DirectoryState:
-    """The state directory. Opened at the first account's turn."""
+    """The state directory. Opened at the first account's use."""
 
     def __init__(self, directory: Path, clock: Clock) -> None:
-        """Nothing is opened yet: a directory may hang."""
+        """Opens nothing yet: a directory may hang."""
         self.path = directory
         self.name = f"directory {directory}"
         self.clock = clock
@@ -39,11 +39,11 @@ class DirectoryState:
         self._sessions: PrivateDirectory | None = None
 
     def account(self, key: str, options: AccountOptions) -> "DirectoryStore":
-        """The account's store."""
+        """Returns the account's store."""
         return DirectoryStore(self, key, options)
 
     def sessions(self) -> PrivateDirectory:
-        """The directory of the accounts' files; for work on the thread. Raises StateError."""
+        """Returns the directory of the accounts' files; runs on the thread. Raises StateError."""
         if self._sessions is None:
             top = PrivateDirectory.open(self.path)
             try:
@@ -60,7 +60,7 @@ class DirectoryState:
         return [name.removesuffix(".json") for name in names if _RECORD.fullmatch(name)]
 
     async def prune(self, keep: float, deadline: Deadline) -> int:
-        """As in StateInventory; who used an account wrote its file."""
+        """As in StateInventory; a process that used an account wrote its file."""
         from runner.state.ledger_upkeep import prune_sessions
 
         before = self.clock.time() - keep
@@ -74,7 +74,7 @@ class DirectoryState:
                         sessions.remove(name)
 
     async def close(self) -> None:
-        """End the thread. The directory is closed with the process: the thread may hang in it."""
+        """Ends the thread. The process's exit closes the directory: the thread may hang in it."""
         self.worker.close()
 
 
@@ -89,13 +89,13 @@ class DirectoryStore:
         self._codec, self._warn = options.codec, options.warn
 
     async def read(self, deadline: Deadline) -> AccountState:
-        """What is kept."""
+        """Reads the stored state."""
         loaded = await self._place.worker.run(self._load, deadline, str(self.path))
-        return self._told(loaded).believable(self._place.clock.time())
+        return self._warned(loaded).believable(self._place.clock.time())
 
     @asynccontextmanager
     async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:
-        """Hold the account's lock file."""
+        """Holds the account's lock file."""
         run, path, clock = self._place.worker.run, str(self.path), self._place.clock
 
         async def finish(state: AccountState | None) -> None:
@@ -104,7 +104,7 @@ class DirectoryStore:
 
         descriptor, loaded = await run(self._first_try, deadline, path)
         try:
-            state = await self._locked(descriptor, deadline) if loaded is None else self._told(loaded)
+            state = await self._locked(descriptor, deadline) if loaded is None else self._warned(loaded)
             held = LoadedState(state, clock.time(), self._saver(deadline))
         except BaseException:
             await finish(None)
@@ -113,7 +113,7 @@ class DirectoryStore:
             yield held
 
     async def _locked(self, descriptor: int, deadline: Deadline) -> AccountState:
-        """The state, once the lock is ours. Raises DeadlineExceeded when another process holds it too long."""
+        """Returns the state, once locked. Raises DeadlineExceeded when another process holds the lock too long."""
         pause, path, clock = 0.005, str(self.path), self._place.clock
         while (loaded := await self._place.worker.run(lambda: self._load_locked(descriptor), deadline, path)) is None:
             if deadline.expired:
@@ -121,12 +121,12 @@ class DirectoryStore:
                 raise DeadlineExceeded(f"{lock}: another sync-runner held the login lock until {deadline.what} ended")
             await clock.sleep(min(random.uniform(pause / 2, pause), deadline.remaining))
             pause = min(pause * 2, 0.25)
-        return self._told(loaded)
+        return self._warned(loaded)
 
     def _saver(self, deadline: Deadline) -> Callable[[AccountState], Awaitable[None]]:
         return lambda state: self._place.worker.run(partial(self._save, state), deadline, str(self.path))
 
-    def _told(self, loaded: _Loaded) -> AccountState:
+    def _warned(self, loaded: _Loaded) -> AccountState:
         state, warnings = loaded
         for warning in warnings:
             self._warn(warning)
@@ -136,7 +136,7 @@ class DirectoryStore:
         return self._place.sessions().open_file(self._lock, os.O_RDWR | os.O_CREAT)
 
     def _first_try(self) -> tuple[int, _Loaded | None]:
-        """The open lock file, and the state where nobody else holds the lock: mostly all in one errand of the thread."""
+        """Returns the open lock file, and the state where no other process holds the lock: usually in one job of the thread."""
         descriptor = self._open_lock()
         try:
             return descriptor, self._load_locked(descriptor)
@@ -155,7 +155,7 @@ class DirectoryStore:
             os.close(descriptor)
 
     def _load(self) -> _Loaded:
-        """The state, and warnings. A file that cannot be believed is set aside, and an empty state returned."""
+        """Returns the state and warnings. An invalid file is set aside, and an empty state returned."""
         sessions = self._place.sessions()
         try:
             raw, about = sessions.read(self._name)
@@ -164,7 +164,7 @@ class DirectoryStore:
         warnings = []
         if about.st_mode & 0o077:
             mode = f"{stat.S_IMODE(about.st_mode):04o}"
-            warnings.append(f"{self.path}: was open to other users (mode {mode}); closed to 0600")
+            warnings.append(f"{self.path}: was accessible to other users (mode {mode}); changed to 0600")
         try:
             if len(raw) > MAX_BYTES:
                 raise ValueError
@@ -176,27 +176,27 @@ class DirectoryStore:
 
     def _set_aside(self, sessions: PrivateDirectory, written: float, warnings: list[str]) -> _Loaded:
         aside = f"{self.path.stem}.corrupt-{self._place.clock.time():.0f}"
-        # Its last step is lost: every step up to its last writing counts as used, for all who come after too.
+        # The last step is lost: every step up to the last write counts as used, for all later processes too.
         state = AccountState(assume_used_until=written)
         try:
             sessions.rename(self._name, aside)
         except FileNotFoundError:  # another process was faster
             return state, warnings
         except OSError as error:
-            raise StateError(f"{self.path}: broken, and cannot be set aside ({error.strerror}); remove it") from None
+            raise StateError(f"{self.path}: corrupt, and cannot be set aside ({error.strerror}); remove it") from None
         self._save(state)
         for name in [name for name in sessions.names() if name.startswith(f"{self.path.stem}.corrupt-")][
             :-KEPT_CORRUPT
         ]:
             sessions.remove(name)
-        warnings.append(f"{self.path}: not a readable state file; set aside as {aside}, a fresh login follows")
+        warnings.append(f"{self.path}: not a readable state file; set aside as {aside}, a new login follows")
         return state, warnings
 
     def _save(self, state: AccountState) -> None:
-        """Replace the file whole. Raises StateError naming file and fault; the old file then stands as it was."""
+        """Replaces the file as a whole. Raises StateError naming file and fault; the old file is then unchanged."""
         try:
             self._place.sessions().replace(self._name, self._codec.encode(state))
         except OSError as error:
             raise StateError(
-                f"{self.path}: the session cannot be kept ({error.strerror}); check space and rights of state.dir"
+                f"{self.path}: the session cannot be stored ({error.strerror}); check space and permissions of state.dir"
             ) from None

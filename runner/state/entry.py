@@ -1,4 +1,4 @@
-"""What the ledger remembers of one sync: data only, the same for every kind of state."""
+"""A ledger entry: the stored data of one sync, the same for every kind of state."""
 # Decision 0150.
 
 import json
@@ -10,13 +10,13 @@ from runner.external import ExternalText
 from runner.frozen import Frozen
 from runner.models import JSON
 
-KEPT_EACH = 24  # newest entries of each sync that are kept; with what is open, and the last success
-PRUNE_SECONDS = 86400.0  # once in so long a run forgets what is old
-FAR_FUTURE = 1e11  # Unix seconds, the year 5138: no clock of ours wrote a later time
+KEPT_EACH = 24  # newest entries kept for each sync, in addition to open ones and the last success
+PRUNE_SECONDS = 86400.0  # interval at which a run deletes old entries
+FAR_FUTURE = 1e11  # Unix seconds, the year 5138: a later time cannot come from a runner
 
 
 class Entry(Frozen):
-    """One triggered sync as remembered. Times are Unix seconds; `outcome` is None while it is open."""
+    """One triggered sync in the ledger. Times are Unix seconds; `outcome` is None while it is open."""
 
     key: str
     target: str
@@ -40,7 +40,7 @@ class Entry(Frozen):
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> "Entry":
-        """The entry in a row of COLUMNS. Raises ValueError or TypeError where another program wrote it, or a faulty disk."""
+        """Parses a row of COLUMNS. Raises ValueError or TypeError for a row of another program or a faulty disk."""
         named, shown = row[7], row[17] or row[7]
         job_id = None if named is None else ExternalText(named)
         entry = cls(*(*row[:7], job_id, *row[8:12], bool(row[12]), json.loads(row[13]), *row[14:17], shown))
@@ -55,7 +55,7 @@ class Entry(Frozen):
         return entry
 
     def as_row(self) -> tuple[Any, ...]:
-        """The values of COLUMNS."""
+        """Returns the values of COLUMNS."""
         values = tuple(vars(self)[name] for name in self._names)
         named = None if self.job_id is None else self.job_id.raw
         return (*values[:7], named, *values[8:12], self.external, json.dumps(dict(self.carried)), *values[14:])

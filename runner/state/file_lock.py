@@ -1,4 +1,4 @@
-"""A lock between processes: a permanent file, locked by the kernel, so that a killed holder lets go of it."""
+"""A lock between processes: a permanent file, locked by the kernel, which releases it when the holder is killed."""
 # Decision 0002.
 
 import errno
@@ -14,9 +14,9 @@ from runner.errors import DeadlineExceeded
 
 
 def open_lock(path: Path) -> int:
-    """The descriptor of the lock file, made where there is none. Raises OSError; a link is not followed.
+    """Returns the descriptor of the lock file, creating it if missing. Raises OSError; follows no link.
 
-    Another user's file does not count: its owner could hold the lock for ever.
+    Another user's file is refused: its owner could hold the lock for ever.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if os.fstat(descriptor).st_uid not in (0, os.geteuid()):
@@ -26,7 +26,7 @@ def open_lock(path: Path) -> int:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock it, unless another holds it."""
+    """Locks it, unless another process holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -36,7 +36,7 @@ def try_lock(descriptor: int) -> bool:
 
 @asynccontextmanager
 async def held(path: Path, what: str, clock: Clock, deadline: Deadline) -> AsyncIterator[None]:
-    """Hold the lock. Raises OSError, or DeadlineExceeded where another process holds it too long."""
+    """Holds the lock. Raises OSError, or DeadlineExceeded where another process holds it too long."""
     descriptor = open_lock(path)
     try:
         pause = 0.005

@@ -1,4 +1,4 @@
-"""What kind of file system a directory is on."""
+"""Detects the kind of file system of a directory."""
 # Decision 0132.
 
 import os
@@ -23,10 +23,10 @@ _FUSE = ("fuse.sshfs", "fuse.s3fs", "fuse.juicefs", "fuse.mountpoint-s3", "fuse.
 
 
 def on_network(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
-    """Whether the file is on a file system of several machines, where SQLite's write-ahead log does not work.
+    """Whether the file is on a network file system, where SQLite's write-ahead log does not work.
 
-    Its index is memory that processes share, which other machines do not see (sqlite.org/wal.html). The rollback journal
-    that is used there instead needs nothing but the file system's own locks.
+    Its index is shared memory, which other machines do not see (sqlite.org/wal.html). The rollback journal that is used
+    there instead needs only the file system's own locks.
     """
     try:
         device = path.parent.stat().st_dev

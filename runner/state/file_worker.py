@@ -1,7 +1,7 @@
-"""File work on a daemon thread, so that a file system that hangs delays neither the deadline nor a signal.
+"""Does file work on a daemon thread, so that a hanging file system delays neither the deadline nor a signal.
 
-A directory on a dead NFS server or a FIFO in a file's place blocks a thread for ever. The thread is a daemon, which the
-process does not wait for at its end.
+A directory on a dead NFS server, or a FIFO in place of a file, blocks a thread for ever. The process does not wait for
+a daemon thread at its end.
 """
 # Decision 0166.
 
@@ -24,16 +24,16 @@ _Job = tuple[Callable[[], Any], "asyncio.Future[Any] | None"]
 
 
 class FileWorker:
-    """One thread, started at its first work, which does everything in order."""
+    """One thread, started at its first work, which runs everything in order."""
 
     def __init__(self) -> None:
-        """No thread yet."""
+        """Starts no thread yet."""
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._began: float | None = None  # the work in progress, by the monotonic clock
 
     async def run(self, work: Callable[[], T], deadline: Deadline, what: str) -> T:
-        """What `work` returns or raises. Raises DeadlineExceeded, which names `what`, where it takes too long."""
+        """Returns or raises what `work` does. Raises DeadlineExceeded, which names `what`, where it takes too long."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="state files", daemon=True)
             self._thread.start()
@@ -49,17 +49,17 @@ class FileWorker:
 
     @property
     def _hangs(self) -> bool:
-        """Whether earlier work had its grace, and is not done: at the end of a run, one wait for a volume is enough."""
+        """Whether earlier work used up its grace time and is not done: at the end of a run, one wait for a volume is enough."""
         began = self._began
         return began is not None and time.monotonic() - began > GRACE
 
     def post(self, work: Callable[[], None]) -> None:
-        """Do `work` after all that was asked before, and let nobody wait for it. Its errors are lost."""
+        """Queues `work` without waiting for it. Its errors are lost."""
         if self._thread is not None:
             self._jobs.put((work, None))
 
     def close(self) -> None:
-        """Let the thread end after what it was asked before."""
+        """Ends the thread after the queued work."""
         self._jobs.put(None)
 
     def _work(self) -> None:

@@ -1,7 +1,7 @@
-"""What a kind of state must offer. One file beside this one for each kind: memory, directory, kubernetes.
+"""The interface of a kind of state. One module here per kind: memory, directory, kubernetes, postgresql.
 
-An account's state is loaded once, under the account's lock. What must be on disk before a code or a refresh token leaves
-is saved by `keep`; the rest is saved when the lock is given back.
+An account's state is loaded once, under the account's lock. What must be on disk before a code or a refresh token is
+sent is saved by `keep`; the rest is saved when the lock is released.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ FINISH_SECONDS = 2.0  # for the last save and the unlock: SIGTERM allows 8 s for
 
 
 class AccountOptions(Frozen):
-    """What a store needs for one account: how its state is written, and who is told of a problem."""
+    """What a store needs for one account: how its state is encoded, and where warnings go."""
 
     codec: Codec
     warn: Callable[[str], None]
@@ -33,15 +33,15 @@ class HeldState(Protocol):
 
     @property
     def state(self) -> AccountState:
-        """The state, with every change so far."""
+        """The state, with all changes so far."""
         ...
 
     def change(self, **fields: Any) -> None:
-        """Change fields of the state in memory. They are saved by the next `keep`, or when the lock is given back."""
+        """Changes fields of the state in memory. They are saved by the next `keep`, or when the lock is released."""
         ...
 
     async def keep(self) -> None:
-        """Save the state now: what follows must not happen before it is kept. Raises what a store raises."""
+        """Saves the state now: the next step must not happen before it is stored. Raises what a store raises."""
         ...
 
 
@@ -49,14 +49,14 @@ class LoadedState:
     """The held state of every kind: changes in memory, and a function that saves them."""
 
     def __init__(self, state: AccountState, now: float, save: Callable[[AccountState], Awaitable[None]]) -> None:
-        """`state` is what was loaded at Unix time `now`; `save` replaces it in the store."""
+        """`state` was loaded at Unix time `now`; `save` replaces it in the store."""
         self.state = state.believable(now)
         self._saved = state
         self._save = save
 
     @property
     def changed(self) -> bool:
-        """Whether there is something to save."""
+        """Whether there are unsaved changes."""
         return self.state != self._saved
 
     def change(self, **fields: Any) -> None:
@@ -74,9 +74,9 @@ class LoadedState:
     async def finished_by(
         self, finish: Callable[[AccountState | None], Awaitable[None]], warn: Callable[[str], None]
     ) -> AsyncIterator["LoadedState"]:
-        """Yield this state; then `finish`, which saves the state it is given and unlocks.
+        """Yields this state; then calls `finish`, which saves the state it receives and unlocks.
 
-        Where the work failed, its error counts: a store that fails now is only warned of.
+        Where the work failed, its error has priority: a store failure is then only a warning.
         """
         try:
             yield self
@@ -90,18 +90,18 @@ class LoadedState:
 
 
 class AccountStore(Protocol):
-    """Keeps one account's state.
+    """Stores one account's state.
 
-    Every method raises StateError for a fault that a person must mend, Unreachable for a store that does not answer,
+    Every method raises StateError for a fault that a person must correct, Unreachable for a store that does not respond,
     SecretError for a state that needs another key, and DeadlineExceeded.
     """
 
     async def read(self, deadline: Deadline) -> AccountState:
-        """What is kept, without the lock; an empty state where nothing is kept."""
+        """Reads the stored state without the lock; an empty state where nothing is stored."""
         ...
 
     def hold(self, deadline: Deadline) -> AbstractAsyncContextManager[HeldState]:
-        """Lock the account against other processes and load its state. Saves what changed, then unlocks."""
+        """Locks the account against other processes and loads its state. Saves the changes, then unlocks."""
         ...
 
 
@@ -110,43 +110,43 @@ class Turn(Protocol):
 
     @property
     def remaining(self) -> float:
-        """Seconds for which it is certainly ours, by our own clock: nothing may be sent beyond them."""
+        """Seconds for which it is certainly ours, by our own clock: no request may be sent after them."""
         ...
 
 
 class EndlessTurn:
-    """A lock that its holder cannot lose while it lives: the kernel's, or of one process alone."""
+    """A lock that its holder cannot lose while it lives: the kernel's, or one within this process."""
 
     remaining = float("inf")
 
 
 class JobLedger(Protocol):
-    """The syncs that were triggered: intents, jobs, leases, ends. `target` names base URL and user.
+    """The triggered syncs: intents, jobs, leases, ends. `target` names base URL and user.
 
-    Every method raises UsageError for a fault that a person must mend, Unreachable for a store that does not answer, and
-    DeadlineExceeded. What `intend` was given is on disk when it returns.
+    Every method raises UsageError for a fault that a person must correct, Unreachable for a store that does not respond, and
+    DeadlineExceeded. An intent is on disk when `intend` returns.
     """
 
     async def open(self, deadline: Deadline) -> None:
-        """Open the store, so that what is wrong with it is told before anything is sent."""
+        """Opens the store, so that its faults are reported before anything is sent."""
         ...
 
     def alone(self, target: str, name: str, deadline: Deadline) -> AbstractAsyncContextManager[Turn]:
-        """Hold the sync against other processes, from the look into the ledger until the job stands in it."""
+        """Locks the sync against other processes, from reading the ledger until the job is recorded."""
         ...
 
     async def intend(self, entry: Entry, deadline: Deadline) -> None:
-        """Remember, before the trigger leaves, that it is about to."""
+        """Records, before the trigger is sent, that it will be."""
         ...
 
     async def lease(self, key: str, holder: str, *, now: float, until: float, deadline: Deadline) -> bool:
-        """Take or renew the lease of an entry until Unix time `until`; false where another holder's has not run out."""
+        """Takes or renews the lease of an entry until Unix time `until`; false where another holder's is still valid."""
         ...
 
     async def renew(
         self, holders: Mapping[str, str], *, now: float, until: float, deadline: Deadline
     ) -> frozenset[str]:
-        """As `lease`, of several entries in one write: the holder of each key. The keys whose lease was given."""
+        """As `lease`, for several entries in one write: the holder of each key. Returns the keys whose lease was given."""
         ...
 
     async def triggered(
@@ -158,9 +158,10 @@ class JobLedger(Protocol):
         external: bool = False,
         carried: Mapping[str, JSON] | None = None,
     ) -> None:
-        """Remember the job, and what its trigger's answer carried; `external`: another's, adopted because it runs.
+        """Records the job and the carried values of its trigger's response; `external`: another's job, adopted while it
+        runs.
 
-        What takes longer than the deadline is finished later, as in `ended`.
+        A write that takes longer than the deadline is finished later, as in `ended`.
         """
         ...
 
@@ -174,62 +175,62 @@ class JobLedger(Protocol):
         processed: int | None = None,
         error: str | None = None,
     ) -> None:
-        """Remember how it ended, at Unix time `at`."""
+        """Records the outcome, at Unix time `at`."""
         ...
 
     async def open_entry(self, target: str, name: str, deadline: Deadline) -> Entry | None:
-        """The newest sync of that name that has no end: a killed run's, or another process's."""
+        """Returns the newest open sync of that name: a killed run's, or another process's."""
         ...
 
     async def last_success(self, target: str, name: str, deadline: Deadline) -> Entry | None:
-        """The newest completed sync of that name; not by another's job, which may have covered other days."""
+        """Returns the newest completed sync of that name; not another's job, which may have covered other days."""
         ...
 
     async def completed_under(self, target: str, name: str, run_key: str, deadline: Deadline) -> Entry | None:
-        """The completed sync of that name which an earlier try of the same run (setting `run.key`) left behind."""
+        """Returns the completed sync of that name from an earlier try of the same run (setting `run.key`)."""
         ...
 
     async def newest(self, target: str, name: str, deadline: Deadline) -> Entry | None:
-        """The newest sync of that name, whatever became of it."""
+        """Returns the newest sync of that name, whatever its outcome."""
         ...
 
     async def of_job(self, target: str, job_id: ExternalText | str, deadline: Deadline) -> Entry | None:
-        """The sync whose job that is."""
+        """Returns the sync of that job."""
         ...
 
     async def recent(self, limit: int, deadline: Deadline) -> list[Entry]:
-        """The newest syncs of all accounts, newest first."""
+        """Returns the newest syncs of all accounts, newest first."""
         ...
 
     async def close(self, deadline: Deadline) -> None:
-        """Finish what is being written, for a short time, and close files and connections."""
+        """Finishes pending writes, for a short time, and closes files and connections."""
         ...
 
 
 class State(Protocol):
-    """A place that keeps the state of every account of a run."""
+    """Stores the state of every account of a run."""
 
     def account(self, key: str, options: AccountOptions) -> AccountStore:
-        """The store of one account (`account_key`), or of the used steps of a seed (`seed_key`). Raises StateError."""
+        """Returns the store of one account (`account_key`), or of a seed's used steps (`seed_key`). Raises StateError."""
         ...
 
     async def close(self) -> None:
-        """Close files and connections."""
+        """Closes files and connections."""
         ...
 
 
 def account_key(base_url: str, username: str) -> str:
-    """The name under which an account's state is kept: a hash, so that no file name shows a user's name."""
+    """Returns the storage name of an account's state: a hash, so that no file name shows a user's name."""
     return _hashed(base_url, username)
 
 
 def seed_key(fingerprint: str) -> str:
-    """The name under which the used time steps of a TOTP seed are kept, whichever accounts use it."""
+    """Returns the storage name of a TOTP seed's used time steps, whichever accounts use it."""
     return f"seed-{fingerprint}"
 
 
 def trigger_key(target: str, name: str) -> str:
-    """The name of the lock of a sync's trigger."""
+    """Returns the name of the lock of a sync's trigger."""
     return f"trigger-{_hashed(target, name)}"
 
 

@@ -1,4 +1,4 @@
-"""What `sync-runner state` needs of a kind of state beyond what a run needs: to list, prune, copy and close it."""
+"""The interface of state for `sync-runner state`, in addition to that for runs: list, prune, copy and close."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +12,7 @@ _DEFAULTS = {"foreign_job": False, "carried": "{}", "holder": "", "lease_until":
 
 
 class Target(Frozen):
-    """What the ledger has of one account: `target` names base URL and user; how many syncs, and how many are open."""
+    """The ledger's data of one account: `target` names base URL and user; the number of syncs, and of open ones."""
 
     target: str
     account: str
@@ -28,11 +28,11 @@ class StateInventory(Protocol):
     name: str
 
     async def keys(self, deadline: Deadline) -> list[str]:
-        """The keys (`account_key`) under which something is kept, sorted."""
+        """Returns the keys (`account_key`) with stored state, sorted."""
         ...
 
     async def prune(self, keep: float, deadline: Deadline) -> int:
-        """Forget the accounts that nobody used for `keep` seconds and nobody holds. Returns how many."""
+        """Deletes the unlocked accounts that were not used for `keep` seconds. Returns their number."""
         ...
 
 
@@ -40,35 +40,35 @@ class LedgerInventory(Protocol):
     """The ledger of one place."""
 
     async def targets(self, deadline: Deadline) -> list[Target]:
-        """What is there of each account."""
+        """Returns the data of each account."""
         ...
 
     async def page(self, after: str, deadline: Deadline, *, unfinished: bool = False) -> list[Entry]:
-        """The next entries by key, those with a greater one than `after`; `unfinished`: only open ones."""
+        """Returns the next entries by key, those with a greater one than `after`; `unfinished`: only open ones."""
         ...
 
     async def put(self, entries: Sequence[Entry], deadline: Deadline) -> None:
-        """Add entries. One that is there and has ended stays as it is."""
+        """Adds entries. An existing entry that has ended stays unchanged."""
         ...
 
     async def fence(self, deadline: Deadline) -> bool:
-        """Refuse every change from now on, also to processes at work; false, and nothing done, where a run is active."""
+        """Refuses every change from now on, also by running processes; returns false, without effect, where a run is active."""
         ...
 
     async def unfence(self, deadline: Deadline) -> None:
-        """Accept changes again."""
+        """Accepts changes again."""
         ...
 
     async def prune(self, keep: float, deadline: Deadline) -> int:
-        """Forget the ended syncs that began before `keep` seconds ago. Returns how many."""
+        """Deletes the ended syncs that began before `keep` seconds ago. Returns their number."""
         ...
 
 
 def as_document(entry: Entry) -> dict[str, Any]:
-    """The entry by the names of COLUMNS."""
+    """Returns the entry by the names of COLUMNS."""
     return dict(zip(NAMES, entry.as_row(), strict=True))
 
 
 def of_document(found: Mapping[str, Any]) -> Entry:
-    """The entry that `as_document` wrote. Raises ValueError or TypeError for anything else."""
+    """Returns the entry that `as_document` wrote. Raises ValueError or TypeError for anything else."""
     return Entry.of_row([found.get(name, _DEFAULTS.get(name)) for name in NAMES])

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     import httpx
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-LEASE_SECONDS = 120.0  # a login takes a time step's wait and a few requests
+LEASE_SECONDS = 120.0  # a login waits for a time step and sends a few requests
 TIMEOUT = 10.0  # seconds for one request
 GRACE = 0.15  # seconds for a request after the deadline, which holds within 250 ms
 TRIES = 4
-MAX_BYTES = 4 << 20  # a Secret has at most 1 MiB of data, in Base64, beside its metadata
+MAX_BYTES = 4 << 20  # a Secret has at most 1 MiB of data, in Base64, in addition to its metadata
 
 
 class Cluster(Frozen):
-    """How a pod reaches its API server."""
+    """The API server of this pod's cluster."""
 
     base_url: str
     namespace: str
@@ -47,7 +47,7 @@ class Cluster(Frozen):
 
     @classmethod
     def of_pod(cls, environment: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> "Cluster":
-        """The cluster that this pod runs in. Raises UsageError outside of one, or without a service account's token."""
+        """Returns the cluster of this pod. Raises UsageError outside of one, or without a service account's token."""
         host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT", "443")
         try:
             if not host:
@@ -64,7 +64,7 @@ class Cluster(Frozen):
         return cls(f"https://{host}:{port}", namespace, account / "token", tls)
 
     def token(self) -> str:
-        """The service account's token; read each time, for it is rotated while we run. Raises StateError."""
+        """Reads the service account's token, each time, since it is rotated. Raises StateError."""
         try:
             return _line(self.token_file)
         except (OSError, ValueError):
@@ -78,16 +78,16 @@ def _line(path: Path) -> str:
 
 
 class _Conflict(Exception):
-    """Somebody else changed the Secret since it was read."""
+    """Another process changed the Secret since it was read."""
 
 
 class KubernetesState:
-    """One Secret, which holds every account's state in a key of its own."""
+    """One Secret, with one key per account."""
 
     def __init__(self, cluster: Cluster, secret: str, clock: Clock, keep: float | None = None) -> None:
-        """`secret` is the Secret's name. Who gives an account back forgets those that nobody used for `keep` seconds.
+        """`secret` is the Secret's name. Releasing an account also deletes those that were unused for `keep` seconds.
 
-        Nothing is sent yet.
+        Sends nothing yet.
         """
         self._keep = keep
         self.name = f"secret {cluster.namespace}/{secret}"
@@ -95,10 +95,10 @@ class KubernetesState:
         self._cluster = cluster
         self._url = f"{cluster.base_url}/api/v1/namespaces/{cluster.namespace}/secrets/{secret}"
         self._client: httpx.AsyncClient | None = None
-        self.latest: dict[str, Any] = {}  # the Secret after the last change of any of our stores
+        self.latest: dict[str, Any] = {}  # the Secret after the last change by any of our stores
 
     def account(self, key: str, options: AccountOptions) -> "KubernetesStore":
-        """The account's store."""
+        """Returns the account's store."""
         return KubernetesStore(self, key, options)
 
     async def keys(self, deadline: Deadline) -> list[str]:
@@ -115,24 +115,24 @@ class KubernetesState:
             change, count = unused(found, keep, self.clock.time())
             if not change or await self.patch(found, change, deadline) is not None:
                 return count
-        raise StateError(f"{self.name}: others kept changing it; nothing was forgotten")
+        raise StateError(f"{self.name}: other processes kept changing it; nothing was deleted")
 
     def pruning(self, found: dict[str, Any]) -> dict[str, Any]:
-        """The change to the Secret by which a run forgets what nobody uses, beside its own change: it costs no request."""
+        """Returns the change that deletes unused accounts, sent together with its own change: it costs no request."""
         return {} if self._keep is None else unused(found, self._keep, self.clock.time())[0]
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
 
     async def get(self, deadline: Deadline) -> dict[str, Any]:
-        """The Secret. Raises StateError, Unreachable or DeadlineExceeded."""
+        """Reads the Secret. Raises StateError, Unreachable or DeadlineExceeded."""
         return await self._send("GET", None, deadline)
 
     async def patch(self, found: dict[str, Any], change: dict[str, Any], deadline: Deadline) -> dict[str, Any] | None:
-        """The Secret after the change to what was found; None where somebody else changed it since."""
+        """Returns the Secret after a change to what was read; None where another process changed it since."""
         metadata = {**change.get("metadata", {}), "resourceVersion": found["metadata"]["resourceVersion"]}
         try:
             self.latest = await self._send("PATCH", {**change, "metadata": metadata}, deadline)
@@ -171,29 +171,29 @@ class KubernetesState:
             if answer.status == 200:
                 return _secret(answer.content)
         except (Unreachable, ContractError, ValueError, RecursionError) as error:
-            why = str(error).removeprefix(f"{self.name}: ") or "no Secret came"
-            raise Unreachable(f"{self.name}: the cluster's API does not answer ({why})", sent=False) from None
+            why = str(error).removeprefix(f"{self.name}: ") or "the response has no Secret"
+            raise Unreachable(f"{self.name}: the cluster's API does not respond ({why})", sent=False) from None
         raise self._refusal(answer.status, answer.content)
 
     def _refusal(self, status: int, content: bytes) -> Exception:
         if status == 409:
             return _Conflict()
-        told = f"{self.name}: the cluster's API answered {status}{_message(content)}"
+        text = f"{self.name}: the cluster's API answered {status}{_message(content)}"
         if status >= 500 or status in (408, 425, 429):
-            return Unreachable(told, sent=False)
-        return StateError(f"{told}; {_REMEDY.get(status, 'check state.kubernetes_secret')}")
+            return Unreachable(text, sent=False)
+        return StateError(f"{text}; {_REMEDY.get(status, 'check state.kubernetes_secret')}")
 
 
 _REMEDY = {
     401: "check the service account of this pod",
     403: "the service account needs `get` and `patch` on it",
-    404: "`kubectl create secret generic` makes it, empty (the runner may not)",
-    422: "is it immutable? Delete it and make it anew, empty",
+    404: "`kubectl create secret generic` creates it, empty (the runner is not allowed to)",
+    422: "is it immutable? Delete it and create an empty one",
 }
 
 
 def _secret(content: bytes) -> dict[str, Any]:
-    """A Secret with what is used of it. Raises ValueError where the answer has another shape."""
+    """Parses the used parts of a Secret. Raises ValueError where the response has another shape."""
     found = json.loads(content)
     metadata = found.get("metadata") if isinstance(found, dict) else None
     if not isinstance(metadata, dict):
@@ -206,7 +206,7 @@ def _secret(content: bytes) -> dict[str, Any]:
 
 
 def _message(content: bytes) -> str:
-    """The server's own words (a Status object of the Kubernetes API), where it gives some."""
+    """Returns the server's own message (a Status object of the Kubernetes API), if any."""
     try:
         found = json.loads(content)
         message = found["message"]
@@ -228,19 +228,19 @@ class KubernetesStore:
         self._found: dict[str, Any] = {}  # the Secret as it was after our last change
 
     async def read(self, deadline: Deadline) -> AccountState:
-        """What is kept."""
+        """Reads the stored state."""
         return self._state(await self._place.get(deadline)).believable(self._place.clock.time())
 
     @asynccontextmanager
     async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:
-        """Hold the account, over pods. Raises DeadlineExceeded when another pod holds it too long."""
+        """Holds the account across pods. Raises DeadlineExceeded when another pod holds it too long."""
 
         async def finish(state: AccountState | None) -> None:
             within = Deadline.after(self._place.clock, FINISH_SECONDS, "the time to save").min(deadline)
             if state is not None:
                 await self._change(self._unlocking(self._data(state)), within)
             elif self._found:
-                with suppress(RunnerError):  # the lock ends by itself
+                with suppress(RunnerError):  # the lock expires by itself
                     await self._change(self._unlocking({"data": {}}), within)
 
         try:
@@ -257,7 +257,7 @@ class KubernetesStore:
             yield held
 
     def _unlocking(self, change: dict[str, Any]) -> dict[str, Any]:
-        """The change, with the end of our lock, and of what nobody uses."""
+        """Returns the change with the end of our lock, and of unused accounts."""
         pruned = self._place.pruning(self._found)
         annotations = pruned.get("metadata", {}).get("annotations", {})
         used = {self._annotation: unlocked(self._place.clock.time())}
@@ -288,7 +288,7 @@ class KubernetesStore:
         except (SecretError, StateError) as error:
             raise type(error)(f"{self._place.name}: `{self._key}`: {error}") from None
         except (ValueError, TypeError):
-            self._warn(f"{self._place.name}: `{self._key}` is not readable and counts as empty; a fresh login follows")
+            self._warn(f"{self._place.name}: `{self._key}` is unreadable and counts as empty; a new login follows")
             return AccountState(assume_used_until=self._place.clock.time())
 
     async def _try_lock(self, deadline: Deadline) -> bool:
@@ -297,14 +297,14 @@ class KubernetesStore:
         holder, until = self._held(found)
         if holder and holder != self._holder and until > self._place.clock.time():
             return False
-        self._found = found  # from here on the lock may be ours, whatever becomes of the answer
+        self._found = found  # from here on the lock may be ours, even if the response is lost
         ends = f"{self._holder} {self._place.clock.time() + LEASE_SECONDS:.0f}"
         locked = await self._place.patch(found, {"metadata": {"annotations": {self._annotation: ends}}}, deadline)
         self._found = locked or {}
         return locked is not None
 
     async def _change(self, change: dict[str, Any], deadline: Deadline) -> None:
-        """Raises StateError where the lock was lost meanwhile: another pod may be logging in."""
+        """Raises StateError where the lock was lost: another pod may be logging in."""
         if self._place.latest and self._held(self._place.latest)[0] == self._holder:
             self._found = self._place.latest
         for _ in range(TRIES * 4):
@@ -314,8 +314,8 @@ class KubernetesStore:
                 return
             self._found = await self._place.get(deadline)
             if self._held(self._found)[0] != self._holder:
-                raise StateError(f"{self._place.name}: another pod took the login lock over; nothing was sent")
-        raise StateError(f"{self._place.name}: others kept changing it; the session could not be kept")
+                raise StateError(f"{self._place.name}: another pod took over the login lock; nothing was sent")
+        raise StateError(f"{self._place.name}: other processes kept changing it; the session could not be stored")
 
     def _held(self, found: dict[str, Any]) -> tuple[str, float]:
         return lock_of(found, self._annotation)

@@ -1,4 +1,4 @@
-"""The locks of accounts in a Secret: annotations that also say when an account was last used."""
+"""The locks of accounts in a Secret: annotations that also record when an account was last used."""
 
 import re
 from typing import Any
@@ -10,23 +10,23 @@ _NOBODY = "-"  # Decision 0182.
 
 
 def lock_of(found: dict[str, Any], annotation: str) -> tuple[str, float]:
-    """Who holds the lock, and until when (Unix seconds); nobody where it was never written, or not by a runner.
+    """Returns the lock holder and the expiry time (Unix seconds); no holder where no runner wrote it.
 
-    Of a lock that was given back, or whose holder was killed, the time is when the account was last used.
+    Where the lock was released, or its holder was killed, the time is when the account was last used.
     """
     holder, _, until = str(found["metadata"]["annotations"].get(annotation, "")).partition(" ")
     return holder, float(until) if until.isdecimal() and len(until) < 16 else 0.0
 
 
 def unlocked(now: float) -> str:
-    """Nobody's lock, which ended now: an older version reads it as one that ran out."""
+    """Returns a released lock that ended now: an older version reads it as expired."""
     return f"{_NOBODY} {now:.0f}"
 
 
 def unused(found: dict[str, Any], keep: float, now: float) -> tuple[dict[str, Any], int]:
-    """What to change so that accounts go which nobody used for `keep` seconds, and how many go.
+    """Returns the change that deletes accounts unused for `keep` seconds, and their number.
 
-    An account without a mark of its last use gets one, and stays.
+    An account without a record of its last use gets one, and stays.
     """
     data: dict[str, None] = {}
     annotations: dict[str, str | None] = {}

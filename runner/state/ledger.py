@@ -1,7 +1,7 @@
-"""The ledger's file: what the runner remembers of syncs between runs. SQLite in the state directory, or in memory.
+"""The ledger's file: SQLite in the state directory, or in memory.
 
-The intent stands before the trigger leaves and the job after its answer, so that a killed run's job is found again. All
-here blocks; a run uses it through `sqlite_ledger.py`.
+The intent is written before the trigger is sent and the job after its response, so that a killed run's job is found
+again. All functions here block; a run uses them through `sqlite_ledger.py`.
 """
 
 import json
@@ -17,14 +17,14 @@ from runner.errors import StateMoved, UsageError
 from runner.external import ExternalText, raw
 from runner.models import JSON
 from runner.state.entry import COLUMNS, KEPT_EACH
-from runner.state.entry import Entry as Entry  # tests and tools take it from here
+from runner.state.entry import Entry as Entry  # tests and tools import it from here
 from runner.state.file_lock import open_lock, try_lock
 from runner.state.file_system import on_network
 from runner.state.private_directory import PrivateDirectory
 
 Statements = Sequence[tuple[str, tuple[object, ...]]]
 SCHEMA = 5
-READABLE_BY = 5  # the oldest schema whose programs can use the file: where columns are added, it stays
+READABLE_BY = 5  # the oldest schema whose programs can use the file: unchanged when columns are added
 LEDGER_FILE = "ledger.sqlite3"
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
 
@@ -58,7 +58,7 @@ _CHANGES = {  # from the schema of that number to the next
     "ALTER TABLE syncs ADD COLUMN lease_until REAL NOT NULL DEFAULT 0",
     4: "ALTER TABLE syncs ADD COLUMN shown_id TEXT",
 }
-# What is written, and what is looked for.
+# The statements that write and read.
 _INTEND = (
     "INSERT OR REPLACE INTO syncs (key, target, account, name, sync_type, run_id, intended_at, run_key, holder, lease_until)"
     " VALUES (?,?,?,?,?,?,?,?,?,?)"
@@ -81,9 +81,9 @@ _RECENT = "1=1 ORDER BY intended_at DESC LIMIT ?"
 
 
 def _prepared(directory: Path) -> Path:
-    """The directory, once nothing in it can lead SQLite, which follows links, to another's file. Raises StateError.
+    """Returns the directory after checking that no link in it leads SQLite to another user's file. Raises StateError.
 
-    SQLite makes its other files with the mode of the ledger, which is made here with 0600.
+    SQLite creates its other files with the mode of the ledger, which is created here with 0600.
     """
     private = PrivateDirectory.open(directory)
     try:
@@ -97,21 +97,21 @@ def _prepared(directory: Path) -> Path:
 
 
 class LedgerBusy(UsageError):
-    """Another process is just writing: worth another try."""
+    """Another process is writing: a retry may succeed."""
 
 
 class LedgerCorrupt(UsageError):
-    """The file of that identity is no ledger, or holds what no runner writes: it is set aside."""
+    """The file is not a ledger, or has foreign content: it is set aside."""
 
     def __init__(self, message: str, identity: tuple[int, int] | None = None) -> None:
-        """`identity` as `identity_of` gives it."""
+        """`identity` as returned by `identity_of`."""
         super().__init__(message)
         self.identity = identity
 
 
 @contextmanager
 def opened_alone(lock: Path, patience: float) -> Iterator[None]:
-    """One process at a time: SQLite's own waiting does not cover the switch to a write-ahead log."""
+    """Allows one process at a time: SQLite's own waiting does not cover the switch to a write-ahead log."""
     descriptor = open_lock(lock)
     try:
         give_up = time.monotonic() + patience
@@ -125,13 +125,13 @@ def opened_alone(lock: Path, patience: float) -> Iterator[None]:
 
 
 class Ledger:
-    """The remembered syncs; safe for several processes (write-ahead log, short transactions)."""
+    """The stored syncs; safe for several processes (write-ahead log, short transactions)."""
 
     def __init__(self, directory: Path | None, redact: Callable[[str], str] = str, patience: float = BUSY) -> None:
-        """Open `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError when it cannot be.
+        """Opens `ledger.sqlite3` in `directory`, or a ledger in memory for None. Raises UsageError where that fails.
 
-        `redact` takes secrets out of errors, which may be the API's own words, before they are kept. `patience` is how
-        many seconds to wait for other processes that open it; LedgerBusy tells that it was over.
+        `redact` removes secrets from errors, which may contain the API's own words, before they are stored. `patience`:
+        seconds to wait for other processes that open it; LedgerBusy reports that this time passed.
         """
         self._redact = redact
         self._path = ":memory:" if directory is None else str(directory / LEDGER_FILE)
@@ -144,11 +144,11 @@ class Ledger:
                 self._identity = identity_of(directory)
                 self._open(patience)
         except (OSError, sqlite3.Error) as error:
-            told = f"{self._path}: the ledger cannot be opened ({error}); check state.dir, or move the file away"
-            raise self._problem(error, told) from None
+            message = f"{self._path}: the ledger cannot be opened ({error}); check state.dir, or move the file away"
+            raise self._problem(error, message) from None
 
     def _open(self, patience: float) -> None:
-        # One task at a time uses it; it is opened on a thread, because a file system may hang.
+        # One task at a time uses it. It is opened on a thread, because a file system may hang.
         self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
         try:
             self._prepare()
@@ -170,12 +170,10 @@ class Ledger:
             self._db.execute("INSERT INTO readable SELECT ? WHERE NOT EXISTS (SELECT 1 FROM readable)", (READABLE_BY,))
             self._db.execute(f"PRAGMA user_version={SCHEMA}")
         self._db.execute(f"SELECT {COLUMNS} FROM syncs LIMIT 0")
-        self._db.execute(
-            "PRAGMA busy_timeout=0"
-        )  # from here on the caller waits for others, and obeys signals meanwhile
+        self._db.execute("PRAGMA busy_timeout=0")  # from here on the caller waits for others and handles signals
 
     def _check_readable(self, version: int) -> None:
-        """A newer version names in the table `readable` the oldest schema whose programs can use its file."""
+        """Checks the table `readable`, where a newer version names the oldest schema whose programs can use its file."""
         try:
             row = self._db.execute("SELECT min(schema) FROM readable").fetchone()
         except sqlite3.OperationalError:
@@ -183,15 +181,15 @@ class Ledger:
         if not row or type(row[0]) is not int or row[0] > SCHEMA:
             raise UsageError(
                 f"{self._path}: written by a newer sync-runner (schema {version}, this one knows {SCHEMA}); use that "
-                "version, or another state.dir, or restore the backup of before the upgrade"
+                "version, or another state.dir, or restore the backup from before the upgrade"
             )
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._db.close()
 
     def intend(self, entry: Entry) -> None:
-        """Remember, before the trigger leaves, that it is about to. Raises UsageError, as all that writes does."""
+        """Records, before the trigger is sent, that it will be. Raises UsageError, as every write."""
         sync = (entry.target, entry.name)
         self._write(
             _INTEND,
@@ -204,11 +202,11 @@ class Ledger:
         )  # fmt: skip
 
     def lease(self, key: str, holder: str, *, now: float, until: float) -> bool:
-        """Take or renew the lease of an entry until Unix time `until`; false where another holder's has not run out."""
+        """Takes or renews the lease of an entry until Unix time `until`; false where another holder's is still valid."""
         return self._write(_LEASE, (holder, until, key, holder, now)) == 1
 
     def renew(self, holders: Mapping[str, str], *, now: float, until: float) -> frozenset[str]:
-        """As `lease` for each key with its holder, in one transaction; the keys whose lease was given."""
+        """As `lease` for each key with its holder, in one transaction. Returns the keys whose lease was given."""
         try:
             with self._db:
                 self._db.execute("PRAGMA synchronous=NORMAL")
@@ -216,13 +214,13 @@ class Ledger:
                 lease = ((key, self._db.execute(_LEASE, (of, until, key, of, now))) for key, of in holders.items())
                 return frozenset(key for key, done in lease if done.rowcount == 1)
         except sqlite3.Error as error:
-            told = f"{self._path}: cannot be written ({error}); check space and rights of state.dir"
-            raise self._problem(error, told) from None
+            message = f"{self._path}: cannot be written ({error}); check space and permissions of state.dir"
+            raise self._problem(error, message) from None
 
     def triggered(
         self, key: str, job_id: ExternalText | str, *, external: bool = False, carried: Mapping[str, JSON] | None = None
     ) -> None:
-        """Remember the job that the API gave, and what it `carried`; `foreign`: another's, adopted because it runs."""
+        """Records the job from the API and its `carried` values; `foreign`: another's job, adopted while it runs."""
         self._write(
             _TRIGGERED,
             (raw(job_id), self._redact(raw(job_id)), external, json.dumps(dict(carried or {})), key),
@@ -231,14 +229,14 @@ class Ledger:
     def ended(
         self, key: str, outcome: str, at: float, *, processed: int | None = None, error: str | None = None
     ) -> None:
-        """Remember how it ended, at Unix time `at`."""
+        """Records the outcome, at Unix time `at`."""
         self._write(
             _ENDED,
             (outcome, at, processed, None if error is None else self._redact(error), key),
         )
 
     def prune(self, before: float) -> int:
-        """Forget the syncs that began before that Unix time and have an end. Returns how many."""
+        """Deletes the ended syncs that began before that Unix time. Returns their number."""
         return self._write(_PRUNE, (before,))
 
     def transaction(
@@ -246,7 +244,7 @@ class Ledger:
         statements: Statements,
         then: Callable[[list[tuple[Any, ...]]], Statements] = lambda _rows: [],
     ) -> list[tuple[Any, ...]]:
-        """Do the statements as one, and after them those that `then` makes of the last one's rows. Returns these rows."""
+        """Runs the statements in one transaction, then those that `then` makes of the last one's rows. Returns these rows."""
         rows: list[tuple[Any, ...]] = []
         try:
             self._db.execute("PRAGMA synchronous=FULL")
@@ -257,7 +255,9 @@ class Ledger:
                 for statement, values in then(rows):
                     self._db.execute(statement, values)
         except sqlite3.Error as error:
-            raise self._problem(error, f"{self._path}: cannot be changed ({error}); check space and rights") from None
+            raise self._problem(
+                error, f"{self._path}: cannot be changed ({error}); check space and permissions"
+            ) from None
         return rows
 
     def _write(
@@ -268,9 +268,9 @@ class Ledger:
         on_disk: bool = False,
         then: tuple[str, tuple[object, ...]] | None = None,
     ) -> int:
-        """The number of rows written. What is `on_disk` outlives a power failure, the rest a killed process.
+        """Returns the number of rows written. `on_disk` data survives a power failure, other data a killed process.
 
-        `then` is done in the same transaction: it costs no other write to the disk.
+        `then` runs in the same transaction: it costs no further disk write.
         """
         try:
             self._db.execute(f"PRAGMA synchronous={'FULL' if on_disk else 'NORMAL'}")
@@ -282,31 +282,31 @@ class Ledger:
                 self._db.execute(*then)
             return written
         except sqlite3.Error as error:
-            told = f"{self._path}: cannot be written ({error}); check space and rights of state.dir"
-            raise self._problem(error, told) from None
+            message = f"{self._path}: cannot be written ({error}); check space and permissions of state.dir"
+            raise self._problem(error, message) from None
 
     def open_entry(self, target: str, name: str) -> Entry | None:
-        """The newest sync of that name that has no end: a killed run's, or another process's."""
+        """Returns the newest open sync of that name: a killed run's, or another process's."""
         return self._one(_OPEN, (target, name))
 
     def last_success(self, target: str, name: str) -> Entry | None:
-        """The newest completed sync of that name; not by another's job, which may have covered other days."""
+        """Returns the newest completed sync of that name; not another's job, which may have covered other days."""
         return self._one(_SUCCESS, (target, name))
 
     def completed_under(self, target: str, name: str, run_key: str) -> Entry | None:
-        """The completed sync of that name which an earlier try of the same run (setting `run.key`) left behind."""
+        """Returns the completed sync of that name from an earlier try of the same run (setting `run.key`)."""
         return self._one(_COMPLETED_UNDER, (target, name, run_key))
 
     def newest(self, target: str, name: str) -> Entry | None:
-        """The newest sync of that name, whatever became of it."""
+        """Returns the newest sync of that name, whatever its outcome."""
         return self._one(_NEWEST, (target, name))
 
     def of_job(self, target: str, job_id: ExternalText | str) -> Entry | None:
-        """The sync whose job that is."""
+        """Returns the sync of that job."""
         return self._one(_OF_JOB, (target, raw(job_id)))
 
     def recent(self, limit: int) -> list[Entry]:
-        """The newest syncs of all accounts, newest first."""
+        """Returns the newest syncs of all accounts, newest first."""
         return self.select(_RECENT, (limit,))
 
     def _one(self, where: str, values: tuple[object, ...]) -> Entry | None:
@@ -314,34 +314,35 @@ class Ledger:
         return found[0] if found else None
 
     def select(self, where: str, values: tuple[object, ...]) -> list[Entry]:
-        """The entries for which `where` holds. Raises UsageError, LedgerCorrupt for an entry that is none of ours."""
+        """Returns the entries that match `where`. Raises UsageError, LedgerCorrupt for an entry that is not the runner's."""
         try:
             with closing(self._db.execute(f"SELECT {COLUMNS} FROM syncs WHERE {where}", values)) as rows:
                 return [Entry.of_row(row) for row in rows]
         except (ValueError, TypeError, RecursionError):
-            told = f"{self._path}: holds an entry that is none of ours; move the file away"
-            raise LedgerCorrupt(told, self._identity) from None
+            message = f"{self._path}: contains an entry that is not the runner's; move the file away"
+            raise LedgerCorrupt(message, self._identity) from None
         except sqlite3.Error as error:
             raise self._problem(error, f"{self._path}: cannot be read ({error}); move the file away") from None
 
-    def _problem(self, error: Exception, told: str) -> UsageError:
-        """What to raise: SQLite says whether another process is at it, or the file is no ledger (sqlite.org/rescode.html)."""
+    def _problem(self, error: Exception, message: str) -> UsageError:
+        """Returns the error: SQLite reports whether another process uses the file or it is no ledger
+        (sqlite.org/rescode.html)."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return LedgerBusy(told)
-        if code == sqlite3.SQLITE_CONSTRAINT:  # the fence of `state move`, whose words it is
+            return LedgerBusy(message)
+        if code == sqlite3.SQLITE_CONSTRAINT:  # the trigger of `state move`, which provides the message
             return StateMoved(f"{self._path}: {error}")
         if code in (
             sqlite3.SQLITE_CORRUPT,
             sqlite3.SQLITE_NOTADB,
             sqlite3.SQLITE_ERROR,
-        ):  # ERROR: other tables than ours
-            return LedgerCorrupt(told, self._identity)
-        return UsageError(told)
+        ):  # ERROR: foreign tables
+            return LedgerCorrupt(message, self._identity)
+        return UsageError(message)
 
 
 def identity_of(directory: Path) -> tuple[int, int] | None:
-    """Tells the ledger's file from another one of its name; None where there is none."""
+    """Identifies the ledger's file, to recognise a replacement; None where there is none."""
     try:
         about = (directory / LEDGER_FILE).lstat()
     except OSError:

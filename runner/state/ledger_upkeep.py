@@ -1,4 +1,4 @@
-"""What keeps a state directory usable: a broken ledger is set aside, what is old goes. All here blocks."""
+"""Maintains a state directory: sets a corrupt ledger aside and deletes old data. All functions here block."""
 # Decision 0131.
 
 import os
@@ -11,13 +11,13 @@ from runner.state.file_lock import try_lock
 from runner.state.ledger import LEDGER_FILE, Ledger, LedgerBusy, LedgerCorrupt, identity_of, opened_alone
 from runner.state.private_directory import PrivateDirectory
 
-KEPT_CORRUPT = 3  # files set aside that are kept for a look; older ones go
-_ASIDE = len("ledger.corrupt-") + 10  # characters of such a name, without what SQLite adds
-PRUNED_FILE = "pruned"  # its time is when old entries were last looked for
+KEPT_CORRUPT = 3  # set-aside files kept for inspection; older ones are deleted
+_ASIDE = len("ledger.corrupt-") + 10  # characters of such a name, without SQLite's suffix
+PRUNED_FILE = "pruned"  # its time is when old entries were last deleted
 
 
 def set_aside(directory: Path, why: LedgerCorrupt, now: float, patience: float) -> str | None:
-    """Give a file that cannot be believed another name. The warning; None where another process was faster.
+    """Renames a corrupt file. Returns the warning; None where another process already renamed it.
 
     Raises UsageError.
     """
@@ -34,15 +34,15 @@ def set_aside(directory: Path, why: LedgerCorrupt, now: float, patience: float) 
                 for old in directory.glob(f"{name}*"):
                     old.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(f"{path}: broken, and cannot be set aside ({error.strerror}); move it away") from None
+        raise UsageError(f"{path}: corrupt, and cannot be set aside ({error.strerror}); move it away") from None
     return (
-        f"{why}; set aside as {aside}: syncs of earlier runs are not known any more, and jobs that run are found only where "
+        f"{why}; set aside as {aside}: syncs of earlier runs are no longer known, and running jobs are found only where "
         "the API lists or names them"
     )
 
 
 def retire(ledger: Ledger, directory: Path, now: float, keep: float) -> None:
-    """Once a day, forget what is older than `keep` seconds. What cannot be done now is left to the next run."""
+    """Once a day, deletes what is older than `keep` seconds. What fails now is left to the next run."""
     with suppress(OSError, UsageError):
         mark = directory / PRUNED_FILE
         if mark.exists() and 0 <= now - mark.stat().st_mtime < PRUNE_SECONDS:
@@ -55,7 +55,8 @@ def retire(ledger: Ledger, directory: Path, now: float, keep: float) -> None:
 
 
 def prune_sessions(directory: Path, before: float) -> int:
-    """Remove the state of accounts that nobody wrote since that Unix time. Returns how many. Raises StateError.
+    """Removes the state of accounts that were not written since that Unix time. Returns their number. Raises
+    StateError.
 
     Lock files stay: two processes must never lock two different files of one name.
     """

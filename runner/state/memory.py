@@ -1,4 +1,4 @@
-"""State for the length of one process."""
+"""State in memory, for the lifetime of one process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,19 +15,19 @@ class MemoryStore:
     kept = False  # between runs
 
     def __init__(self, state: AccountState | None = None) -> None:
-        """Holds `state`, or an empty one."""
+        """Starts with `state`, or an empty one."""
         self.state = state or AccountState()
         self._lock = asyncio.Lock()
 
     async def read(self, deadline: Deadline) -> AccountState:  # noqa: ARG002 - nothing is waited for
-        """What was saved last."""
+        """Returns the last saved state."""
         return self.state
 
     @asynccontextmanager
     async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:  # noqa: ARG002 - only this process has it
-        """Hold it against other tasks."""
+        """Locks it against other tasks."""
         async with self._lock:
-            held = LoadedState(self.state, float("inf"), self._save)  # written by this very clock
+            held = LoadedState(self.state, float("inf"), self._save)  # written by this process's clock
             try:
                 yield held
             finally:
@@ -41,12 +41,12 @@ class MemoryState:
     """The state of every account."""
 
     def __init__(self) -> None:
-        """Nothing is kept yet."""
+        """Starts empty."""
         self._accounts: dict[str, MemoryStore] = {}
 
     def account(self, key: str, options: AccountOptions) -> MemoryStore:  # noqa: ARG002 - nothing is written
-        """The account's store: the same one for the same key."""
+        """Returns the account's store: the same one for the same key."""
         return self._accounts.setdefault(key, MemoryStore())
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing."""

@@ -1,6 +1,7 @@
-"""A store that begins to refuse in mid-run does not abandon a job that runs: the session goes on in memory, and that is told.
+"""Continues a run whose store starts to refuse: the session stays in memory, running jobs are polled on, and a warning
+is logged.
 
-A store that does not answer is another matter: whoever is cut off may have a successor, so that no login begins without it.
+A store that does not respond is different: another process may have taken over, so no login starts without the store.
 """
 # Decision 0134.
 
@@ -12,21 +13,21 @@ from runner.errors import RunnerError, StateError, StateMoved
 from runner.state.interface import AccountStore, HeldState, LoadedState
 from runner.state.record import AccountState
 
-PATIENCE = 10.0  # seconds for which a store that refuses is tried again
+PATIENCE = 10.0  # seconds for which a refusing store is retried
 PAUSE = 1.0
 
 
 class MidRunStore:
-    """One account's store; after its first use the run no longer depends on its being let in."""
+    """One account's store; after its first use, the run can continue without it."""
 
     def __init__(self, store: AccountStore, clock: Clock, warn: Callable[[str], None]) -> None:
-        """In front of `store`."""
+        """Wraps `store`."""
         self._store, self._clock, self._warn = store, clock, warn
-        self._left: AccountState | None = None  # the state as this run left it in the store
-        self._unkept: AccountState | None = None  # what only the memory has
+        self._left: AccountState | None = None  # the state that this run last stored
+        self._unkept: AccountState | None = None  # the state that is only in memory
 
     async def read(self, deadline: Deadline) -> AccountState:
-        """What is kept."""
+        """Reads the stored state."""
         return await self._store.read(deadline)
 
     @asynccontextmanager
@@ -46,7 +47,7 @@ class MidRunStore:
                 yield held
             finally:
                 self._left = held.state
-                self._unkept = self._left  # until the store has it
+                self._unkept = self._left  # until it is stored
         self._unkept = None
 
     @property
@@ -56,11 +57,11 @@ class MidRunStore:
 
     @property
     def unkept(self) -> bool:
-        """Whether the memory has what the store has not."""
+        """Whether the memory has unsaved state."""
         return self._unkept is not None
 
     def _merge(self, held: HeldState) -> None:
-        """What only the memory has, unless another process has logged in meanwhile."""
+        """Returns the unsaved state, unless another process has logged in since."""
         ours, theirs = self._unkept, held.state
         if ours is None or (theirs.last_step or 0) > (ours.last_step or 0):
             return
@@ -69,17 +70,17 @@ class MidRunStore:
         held.change(**{name: getattr(ours, name) for name in ours._names})
 
     async def _entered(self, stack: AsyncExitStack, deadline: Deadline) -> HeldState | None:
-        """The held state; None where the store refuses, and goes on refusing."""
+        """Returns the held state; None where the store keeps refusing."""
         patience = Deadline.after(self._clock, 0.0 if self._unkept else PATIENCE, "the patience").min(deadline)
         while True:
             try:
                 return await stack.enter_async_context(self._store.hold(deadline))
             except StateError as error:
-                if self._left is None or isinstance(error, StateMoved):  # another place has the account now
+                if self._left is None or isinstance(error, StateMoved):  # the account is now at another place
                     raise
                 if patience.expired:
                     if self._unkept is None:
-                        self._warn(f"{error}; the run goes on with its session in memory, and tries again at its end")
+                        self._warn(f"{error}; the run continues with its session in memory and retries at its end")
                     return None
             await self._clock.sleep(min(PAUSE, patience.remaining))
 
@@ -87,11 +88,11 @@ class MidRunStore:
         self._unkept = state
 
     async def settle(self, deadline: Deadline) -> None:
-        """At the end of the run: keep what only the memory has, or say that it is lost."""
+        """At the end of the run: stores the unsaved state, or reports that it is lost."""
         if self._unkept is None:
             return
         try:
             async with self._store.hold(deadline) as held:
                 self._merge(held)
         except RunnerError as error:
-            self._warn(f"the session was not kept, and the next run logs in again: {error}")
+            self._warn(f"the session was not stored, and the next run logs in again: {error}")

@@ -1,7 +1,7 @@
-"""Takes state from one place to another, or into a document and out of it. Every record is carried as it is written.
+"""Moves state to another place, or into a document and out of it. Every record is copied unchanged.
 
-A move closes the old place first: its ledger refuses every change, and each account leaves a mark there, under its lock. So
-a run that still uses the old place, or was at work unseen, begins nothing beside a run at the new one.
+A move first closes the old place: its ledger refuses every change, and each account gets a mark there, under its lock. So a
+run that still uses the old place, or was running unnoticed, starts nothing in parallel to a run at the new one.
 """
 
 import json
@@ -22,29 +22,29 @@ from runner.state.record import AccountState, Codec, moved_to
 
 FORMAT, VERSION = "sync-runner state", 1
 # Decision 0181.
-BUSY_SECONDS = 5.0  # for which an account's lock is waited for: a login under way counts as an active run
+BUSY_SECONDS = 5.0  # longest wait for an account's lock: a running login counts as an active run
 _ACTIVE = "a run is active; wait until it has ended (a killed run's leases end after two minutes), then try again"
 _RAW = "raw"
 
 
 class AsWritten(Codec):
-    """Carries a record without reading it: what is encrypted stays encrypted, and no key is needed."""
+    """Carries a record without decoding it: encrypted data stays encrypted, and no key is needed."""
 
     def decode(self, raw: bytes) -> AccountState:
-        """The record, carried in `unknown`. Raises ValueError for what is no record."""
+        """Returns the record, carried in `unknown`. Raises ValueError for an invalid record."""
         record = json.loads(raw)
         if not isinstance(record, dict) or type(record.get("schema")) is not int:
             raise ValueError
         return AccountState(unknown={_RAW: record})
 
     def encode(self, stored: AccountState) -> bytes:
-        """The record as it was; one that the store made itself in place of a broken one is written as a run would."""
+        """Returns the unchanged record; one that the store created in place of a corrupt one is encoded as by a run."""
         record = stored.unknown.get(_RAW)
         return super().encode(stored) if record is None else json.dumps(record).encode()
 
 
 def record_of(state: AccountState) -> dict[str, Any] | None:
-    """The record that AsWritten carries; None where nothing is kept."""
+    """Returns the record that AsWritten carries; None where nothing is stored."""
     if _RAW not in state.unknown:
         return None if state == AccountState() else json.loads(Codec().encode(state))
     record: dict[str, Any] = state.unknown[_RAW]
@@ -52,7 +52,7 @@ def record_of(state: AccountState) -> dict[str, Any] | None:
 
 
 class Place(Frozen):
-    """One place with state, open."""
+    """One place with state, opened."""
 
     state: RunState
     clock: Clock
@@ -60,14 +60,14 @@ class Place(Frozen):
 
     @property
     def accounts(self) -> StateInventory:
-        """The accounts' states. Raises UsageError for a kind that cannot list them."""
+        """Returns the accounts' states. Raises UsageError for a kind that cannot list them."""
         if not isinstance(self.state.accounts, StateInventory):
             raise UsageError("state: this kind of state cannot list its accounts; use the tools of its package")
         return self.state.accounts
 
     @property
     def ledger(self) -> LedgerInventory:
-        """The ledger. Raises UsageError for a kind that cannot list it."""
+        """Returns the ledger. Raises UsageError for a kind that cannot list it."""
         found = getattr(self.state.ledger, "inventory", None)
         if found is None:
             raise UsageError("state: this kind of state cannot list its ledger; use the tools of its package")
@@ -75,14 +75,14 @@ class Place(Frozen):
         return inventory
 
     async def records(self, deadline: Deadline) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        """Each account's key and record, but for those that were moved away."""
+        """Yields each account's key and record, except those that were moved away."""
         for key in await self.accounts.keys(deadline):
             record = record_of(await self._store(key).read(deadline))
             if record is not None and "moved" not in record:
                 yield key, record
 
     async def entries(self, deadline: Deadline) -> AsyncIterator[list[Entry]]:
-        """All entries by pages, the open ones first: a run that begins early at the new place must know them."""
+        """Yields all entries by pages, the open ones first: a run that starts early at the new place must know them."""
         for unfinished in (True, False):
             after = ""
             while page := await self.ledger.page(after, deadline, unfinished=unfinished):
@@ -91,7 +91,7 @@ class Place(Frozen):
 
     @asynccontextmanager
     async def held(self, key: str, deadline: Deadline) -> AsyncIterator[HeldState]:
-        """The account under its lock. Raises StateError where a run has it."""
+        """Holds the account under its lock. Raises StateError where a run holds it."""
         within = Deadline.after(self.clock, BUSY_SECONDS, "the patience").min(deadline)
         try:
             async with self._store(key).hold(within) as held:
@@ -104,19 +104,19 @@ class Place(Frozen):
 
 
 class Taken(Frozen):
-    """How many accounts and syncs were taken over."""
+    """The numbers of copied accounts and syncs."""
 
     accounts: int
     syncs: int
 
 
 async def move(source: Place, target: Place, deadline: Deadline, *, replace: bool, without_ledger: bool) -> Taken:
-    """Take everything from `source` to `target`, and leave marks. Raises StateError where a run is active.
+    """Moves everything from `source` to `target`, and leaves marks. Raises StateError where a run is active.
 
-    One that is ended midway is finished by the next: what the target has already is left as it is.
+    An interrupted move is finished by the next one: what the target already has stays unchanged.
     """
     if source.accounts.name == target.accounts.name:
-        raise UsageError(f"state move: {source.accounts.name} is where the state is now; give another place with --to")
+        raise UsageError(f"state move: {source.accounts.name} already has the state; give another place with --to")
     syncs = sum(one.syncs for one in await source.ledger.targets(deadline))
     if not await source.ledger.fence(deadline):
         raise StateError(f"state move: {source.accounts.name}: {_ACTIVE}")
@@ -147,7 +147,7 @@ async def _put(target: Place, key: str, record: dict[str, Any], deadline: Deadli
         there = record_of(new.state)
         if there is not None and "moved" not in there and there != record and not replace:
             raise StateError(
-                f"{target.accounts.name}: account {key[:8]} has another state there, which may be newer; look with "
+                f"{target.accounts.name}: account {key[:8]} has another state there, which may be newer; check with "
                 "`sync-runner state show`, and add --replace to overwrite it"
             )
         new.change(unknown={_RAW: record})
@@ -155,7 +155,7 @@ async def _put(target: Place, key: str, record: dict[str, Any], deadline: Deadli
 
 
 async def exported(source: Place, when: str, deadline: Deadline) -> AsyncIterator[str]:
-    """The document, in parts: JSON with a line for each account and each sync."""
+    """Yields the document in parts: JSON with a line for each account and each sync."""
     head = {"format": FORMAT, "version": VERSION, "exported_at": when, "from": source.accounts.name}
     yield json.dumps(head)[:-1] + ', "accounts": {'
     comma = "\n"
@@ -173,14 +173,14 @@ async def exported(source: Place, when: str, deadline: Deadline) -> AsyncIterato
 
 
 class Document(Frozen):
-    """What an exported document holds."""
+    """The content of an exported document."""
 
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     syncs: tuple[Entry, ...] = ()
 
 
 def read_document(content: bytes) -> Document:
-    """The document, checked whole before anything is written. Raises UsageError naming the place of a fault."""
+    """Parses the document, validated as a whole before anything is written. Raises UsageError naming the place of a fault."""
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):
@@ -189,14 +189,14 @@ def read_document(content: bytes) -> Document:
         raise UsageError(f"`format` is not `{FORMAT}`; give a file that `sync-runner state export` wrote")
     version = data.get("version")
     if type(version) is not int or version < 1:
-        raise UsageError("`version` is no version; give a file that `sync-runner state export` wrote")
+        raise UsageError("`version` is invalid; give a file that `sync-runner state export` wrote")
     if version > VERSION:
         raise UsageError(
             f"a newer sync-runner wrote it (version {version}, this one knows {VERSION}); use that version"
         )
     accounts, syncs = data.get("accounts"), data.get("syncs")
     if not isinstance(accounts, dict) or not isinstance(syncs, list):
-        raise UsageError("`accounts` or `syncs` is missing; give a whole file of `sync-runner state export`")
+        raise UsageError("`accounts` or `syncs` is missing; give a complete file of `sync-runner state export`")
     return Document(
         {key: _record(key, one) for key, one in accounts.items()},
         tuple(_entry(number, one) for number, one in enumerate(syncs)),
@@ -214,7 +214,7 @@ def _record(key: str, found: Any) -> dict[str, Any]:
     except (ValueError, TypeError, AttributeError):
         record = None
     if record is None:
-        raise UsageError(f"accounts.{key}: not a state that sync-runner wrote; take it out of the file")
+        raise UsageError(f"accounts.{key}: not a state that sync-runner wrote; remove it from the file")
     return record
 
 
@@ -222,11 +222,11 @@ def _entry(number: int, found: Any) -> Entry:
     try:
         return of_document(found)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise UsageError(f"syncs[{number}]: not a sync that sync-runner wrote; take it out of the file") from None
+        raise UsageError(f"syncs[{number}]: not a sync that sync-runner wrote; remove it from the file") from None
 
 
 async def imported(document: Document, target: Place, deadline: Deadline, *, replace: bool) -> Taken:
-    """Add what the document holds. Raises StateError where a login is under way, or an account has another state there."""
+    """Adds the document's content. Raises StateError where a login is running, or an account has another state there."""
     await target.ledger.unfence(deadline)
     for first in range(0, len(document.syncs), 1000):
         await target.ledger.put(document.syncs[first : first + 1000], deadline)

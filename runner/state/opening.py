@@ -1,7 +1,7 @@
-"""Which kind of state the settings name, and how it is opened.
+"""Opens the kind of state that the settings name.
 
-A kind that this package does not know is looked up among the entry points of the group `sync_runner.state`, by the scheme
-of `state.url`, and only when it is named.
+A kind that this package does not provide is looked up among the entry points of the group `sync_runner.state`, by the
+scheme of `state.url`, and only when it is named.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ GROUP = "sync_runner.state"
 
 
 class StateOptions(Frozen):
-    """What a kind may need to open: the section `state`, the environment, the clock, and the bound and password."""
+    """What a kind of state needs: the section `state`, the environment, the clock, the limit and the password."""
 
     settings: StateSettings
     environment: Mapping[str, str]
@@ -31,30 +31,30 @@ class StateOptions(Frozen):
 
 
 class OpenState(Protocol):
-    """What an entry point of the group names."""
+    """The type of the group's entry points."""
 
     def __call__(self, options: StateOptions) -> State:
-        """The state that `options.settings.url` names. Raises StateError; does not block."""
+        """Returns the state that `options.settings.url` names. Raises StateError; does not block."""
         ...
 
 
 class RunState:
-    """All that a process keeps between runs: the accounts' states, and the ledger of jobs."""
+    """The persistent state of a process: the accounts' states and the ledger of jobs."""
 
     def __init__(self, accounts: State, ledger: JobLedger, clock: Clock) -> None:
-        """Opened by `open_state`, and closed here."""
+        """Opened by `open_state`, closed here."""
         self.accounts, self.ledger, self._clock = accounts, ledger, clock
         self._stores: list[MidRunStore] = []
 
     def account(self, key: str, options: AccountOptions) -> AccountStore:
         """As in State."""
         store = MidRunStore(self.accounts.account(key, options), self._clock, options.warn)
-        self._stores = [one for one in self._stores if one.unkept]  # thousands of accounts come and go
+        self._stores = [one for one in self._stores if one.unkept]  # a run may have thousands of accounts
         self._stores.append(store)
         return store
 
     async def close(self, deadline: Deadline) -> None:
-        """Finish what is being written, for a short time, and close everything."""
+        """Finishes pending writes, for a short time, and closes everything."""
         try:
             within = Deadline.after(self._clock, FINISH_SECONDS, "the time to save").min(deadline)
             await asyncio.gather(*(store.settle(within) for store in self._stores))
@@ -64,7 +64,7 @@ class RunState:
 
 
 def open_state(options: StateOptions) -> RunState:
-    """The state that the settings name; in memory where they name none. Raises UsageError. Nothing is sent or read yet."""
+    """Opens the state that the settings name; in memory where they name none. Raises UsageError. Sends and reads nothing yet."""
     accounts = _accounts(options)
     ledger: Callable[[StateOptions], JobLedger] = getattr(accounts, "ledger", _sqlite)
     return RunState(accounts, ledger(options), options.clock)
@@ -108,8 +108,8 @@ def _external(scheme: str) -> OpenState:
     if not found:
         known = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
         raise UsageError(
-            f"state.url: no kind of state is called `{scheme}` (entry points of `{GROUP}`: {known}); use postgresql, "
-            "set state.dir, or install the package that brings it"
+            f"state.url: unknown kind of state `{scheme}` (entry points of `{GROUP}`: {known}); use postgresql, "
+            "set state.dir, or install the package that provides it"
         )
     opened: OpenState = found[0].load()
     return opened

@@ -1,8 +1,9 @@
 """State in PostgreSQL, shared by any number of processes on any number of hosts. Needs the extra `postgresql` (psycopg 3).
 
-Every act is one short statement or transaction, so that a PgBouncer in transaction mode changes nothing. An account's lock
-is a lease with an epoch, by the database's clock: a killed holder's ends within seconds, and a holder that was cut off
-cannot save, because each save names the epoch that it belongs to. What must not happen twice is saved before it happens.
+Every operation is one short statement or transaction, so that it works behind a PgBouncer in transaction mode. An
+account's lock is a lease with an epoch, by the database's clock: a killed holder's lease expires within seconds, and a
+disconnected holder cannot save, because each save names its epoch. What must not happen twice is saved before it
+happens.
 """
 # Decisions 0066, 0133.
 
@@ -25,7 +26,7 @@ from runner.state.record import AccountState
 if TYPE_CHECKING:
     from runner.state.opening import StateOptions
 
-LEASE_SECONDS = 10.0  # of an account's lock; renewed while it is held, so that a killed holder's ends soon
+LEASE_SECONDS = 10.0  # of an account's lock; renewed while it is held, so that a killed holder's expires soon
 RENEW_SECONDS = 3.0
 
 _TAKE = """
@@ -51,17 +52,17 @@ class PostgresqlState:
     """The database."""
 
     def __init__(self, url: str, password: str | None, most: int, clock: Clock) -> None:
-        """`most` connections at once. Nothing is opened yet. Raises UsageError for an address that cannot be used."""
+        """At most `most` connections. Opens nothing yet. Raises UsageError for an invalid address."""
         self.connections = Connections(url, password, most, clock)
         self.clock = clock
         self.name = self.connections.name
 
     def account(self, key: str, options: AccountOptions) -> "PostgresqlStore":
-        """The account's store."""
+        """Returns the account's store."""
         return PostgresqlStore(self, key, options)
 
     def ledger(self, options: "StateOptions") -> PostgresqlLedger:
-        """The ledger in the same database."""
+        """Returns the ledger in the same database."""
         return PostgresqlLedger(
             self.connections, self.clock, redact=options.redact, warn=options.warn, keep=options.settings.keep
         )
@@ -76,7 +77,7 @@ class PostgresqlState:
         return int(row[0]) if row else 0
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         await self.connections.close()
 
 
@@ -92,20 +93,20 @@ class PostgresqlStore:
         }  # fmt: skip
 
     async def read(self, deadline: Deadline) -> AccountState:
-        """What is kept."""
+        """Reads the stored state."""
         row = await self._one(_READ, deadline)
         return self._state(row[0] if row else None).believable(self._place.clock.time())
 
     @asynccontextmanager
     async def hold(self, deadline: Deadline) -> AsyncIterator[LoadedState]:
-        """Hold the account, over hosts, with a lease that is renewed meanwhile."""
+        """Holds the account across hosts, with a lease that is renewed."""
 
         async def finish(state: AccountState | None) -> None:
             within = Deadline.after(self._place.clock, FINISH_SECONDS, "the time to save").min(deadline)
             if state is not None:
                 await self._save(_SAVE_AND_UNLOCK, state, within)
                 return
-            with suppress(RunnerError):  # the lease ends by itself
+            with suppress(RunnerError):  # the lease expires by itself
                 await self._one(_UNLOCK, within)
 
         raw = await self._locked(deadline)
@@ -122,7 +123,7 @@ class PostgresqlStore:
             renewing.cancel()
 
     async def _locked(self, deadline: Deadline) -> bytes | None:
-        """The kept state, once the lease is ours. Raises DeadlineExceeded when another process holds it too long."""
+        """Returns the stored state, once the lease is ours. Raises DeadlineExceeded when another process holds it too long."""
         pause = 0.02
         while (row := await self._one(_TAKE, deadline)) is None:
             if deadline.expired:
@@ -135,7 +136,7 @@ class PostgresqlStore:
         return None if row[0] is None else bytes(row[0])
 
     async def _renew(self) -> None:
-        """Until cancelled. What fails here is met by the next save, which checks the lease."""
+        """Renews until cancelled. A failure shows at the next save, which checks the lease."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             within = Deadline.after(self._place.clock, LEASE_SECONDS, "the lease")
@@ -146,13 +147,13 @@ class PostgresqlStore:
         return lambda state: self._save(_SAVE, state, deadline)
 
     async def _save(self, statement: str, state: AccountState, deadline: Deadline) -> None:
-        """Raises StateError where the lease was lost meanwhile: another process may be logging in."""
+        """Raises StateError where the lease was lost: another process may be logging in."""
         encoded = self._codec.encode(state)
         if await self._one(statement, deadline, state=encoded) is not None:
             return
-        row = await self._one(_READ, deadline)  # an answer that was lost on the way may have done it
+        row = await self._one(_READ, deadline)  # the save may have succeeded although its response was lost
         if row is None or row[1] != self._values["epoch"] or bytes(row[0] or b"") != encoded:
-            raise StateError(f"{self._place.name}: another process took the login lock over; nothing was sent")
+            raise StateError(f"{self._place.name}: another process took over the login lock; nothing was sent")
 
     async def _one(self, statement: str, deadline: Deadline, **more: Any) -> tuple[Any, ...] | None:
         return await self._place.connections.one(statement, {**self._values, **more}, deadline)
@@ -166,7 +167,7 @@ class PostgresqlStore:
             raise type(error)(f"{self._place.name}: account {self._values['key']}: {error}") from None
         except ValueError:
             self._warn(
-                f"{self._place.name}: account {self._values['key']} is not readable and counts as empty; a fresh login "
+                f"{self._place.name}: account {self._values['key']} is unreadable and counts as empty; a new login "
                 "follows"
             )
             return AccountState(assume_used_until=self._place.clock.time())

@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL: a bounded number, one kept at rest, with the tables made at the first use.
+"""Connections to PostgreSQL: a bounded number, one kept idle, with the tables created on first use.
 
-Nothing here depends on a session: no prepared statements, no SET, no advisory lock beyond a transaction, so that PgBouncer
-may give each transaction another server connection.
+Nothing here depends on a database session: no prepared statements, no SET, no advisory lock beyond a transaction, so
+that PgBouncer may use another server connection for each transaction.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from runner.state.postgresql_statements import FENCE, TABLES
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, Error
 
-CONNECT_SECONDS = 9.0  # a server that is asked by hundreds at once takes seconds; less, and its work is in vain
+CONNECT_SECONDS = 9.0  # a server with hundreds of clients at once takes seconds; a shorter limit wastes its work
 STATEMENT_SECONDS = 10.0
 GRACE = 0.15  # seconds for a statement after the deadline, which holds within 250 ms
 TRIES = 5
-FULL_SECONDS = 60.0  # for which a server is tried again that has no room for one more connection
+FULL_SECONDS = 60.0  # for which a server without a free connection slot is retried
 _NO_ROOM = ("too many clients", "connection slots are reserved", "too many connections", "no more connections allowed")
 SCHEMA = 2
 READABLE_BY = 1  # the oldest version of this module that can work with the tables as SCHEMA has them
 _LOCK = 0x53796E63  # of the migration, for its transaction
 
-_MIGRATIONS = (  # from the version of that number to the next; a column or table is added, none is taken away
+_MIGRATIONS = (  # from the version of that number to the next; columns and tables are added, never removed
     """
     CREATE TABLE sync_runner_accounts (
         key TEXT PRIMARY KEY,
@@ -42,20 +42,20 @@ _MIGRATIONS = (  # from the version of that number to the next; a column or tabl
     """,
     TABLES,
 )
-# SQLSTATE classes that a person must mend: authorization, catalog name, syntax or access, object not in that state.
+# SQLSTATE classes that a person must correct: authorization, catalog name, syntax or access, object not in that state.
 _CONFIGURATION = ("28", "3D", "3F", "42", "25006")
 _REFUSED = ("authentication failed", "no pg_hba.conf entry", "does not exist", "not permitted", "no password supplied")
 
 
 class _Full(Unreachable):
-    """The server lets nobody else in now: others of this fleet are connected, and leave again."""
+    """The server accepts no more connections now: other processes of this fleet use them and will release them."""
 
 
 class Connections:
     """A small pool."""
 
     def __init__(self, url: str, password: str | None, most: int, clock: Clock) -> None:
-        """`url` as libpq takes it, without a password. Raises UsageError."""
+        """`url` in libpq's form, without a password. Raises UsageError."""
         try:
             import psycopg  # noqa: F401 - asked now, so that the message comes before anything is sent
         except ImportError:
@@ -66,25 +66,27 @@ class Connections:
             parts = urlsplit(url)
             secret, where = parts.password, f"{parts.hostname or ''}{parts.path}"
         except ValueError:
-            raise UsageError("state.url: not an address; write postgresql://user@host/database") from None
+            raise UsageError("state.url: invalid address; write postgresql://user@host/database") from None
         if secret is not None:
-            raise UsageError("state.url: holds a password; mount it as the secret `state_password`")
+            raise UsageError("state.url: contains a password; mount it as the secret `state_password`")
         self.name = f"database {where}"
-        logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it warns of is raised here, and told once
+        logging.getLogger("psycopg").addHandler(
+            logging.NullHandler()
+        )  # its warnings are raised here as errors and reported once
         self._url, self._password, self._clock = url, password, clock
         self._free = asyncio.Semaphore(most)
         self._idle: list[AsyncConnection[Any]] = []
         self._ready = False
 
     async def one(self, statement: str, values: dict[str, Any], deadline: Deadline) -> tuple[Any, ...] | None:
-        """The first row that the statement gives. Raises what `rows` raises."""
+        """Returns the first row of the statement. Raises what `rows` raises."""
         found = await self.rows(statement, values, deadline)
         return found[0] if found else None
 
     async def rows(self, statement: str, values: dict[str, Any], deadline: Deadline) -> list[tuple[Any, ...]]:
-        """The rows that the statement gives; it is sent again where its connection was lost.
+        """Returns the rows of the statement; resends it where its connection was lost.
 
-        Raises StateError for what a person must mend, Unreachable for a database that is away.
+        Raises StateError for what a person must correct, Unreachable for a database that is down.
         """
         pause, tries, most = 0.05, 0, 1.0
         full = Deadline.after(self._clock, FULL_SECONDS, "the patience").min(deadline)
@@ -118,7 +120,7 @@ class Connections:
                     await self._give_back(connection, keep=kept)
                 return rows
         except TimeoutError:
-            raise Unreachable(f"{self.name}: PostgreSQL does not answer within {seconds:.1f} s", sent=False) from None
+            raise Unreachable(f"{self.name}: PostgreSQL does not respond within {seconds:.1f} s", sent=False) from None
         except psycopg.Error as error:
             raise self._problem(error) from None
 
@@ -167,7 +169,7 @@ class Connections:
             await connection.execute("INSERT INTO sync_runner_schema VALUES (%s, %s)", (SCHEMA, READABLE_BY))
 
     async def _version(self, connection: "AsyncConnection[Any]") -> int:
-        """The tables' version, 0 where there are none. Raises StateError where only a newer version can use them."""
+        """Returns the tables' version, 0 where there are none. Raises StateError where only a newer version can use them."""
         found = await connection.execute("SELECT version, readable_by FROM sync_runner_schema")
         row = await found.fetchone()
         if row is None:
@@ -175,29 +177,29 @@ class Connections:
         version, readable_by = row
         if readable_by > SCHEMA:
             raise StateError(
-                f"{self.name}: a newer sync-runner made the tables (version {version}, readable by {readable_by}; this one "
+                f"{self.name}: a newer sync-runner created the tables (version {version}, readable by {readable_by}; this one "
                 f"is {SCHEMA}); use that version"
             )
         return min(int(version), SCHEMA)
 
     def _problem(self, error: "Error") -> Exception:
-        told = " ".join(str(error).split())
+        text = " ".join(str(error).split())
         state = error.sqlstate or ""
         if state == "23514" and error.diag.constraint_name == FENCE:
             return StateMoved(
                 f"{self.name}: this state was moved to another place by `sync-runner state move`; set the state to that "
                 "place, or move it back"
             )
-        if state.startswith(_CONFIGURATION) or (not state and any(words in told for words in _REFUSED)):
+        if state.startswith(_CONFIGURATION) or (not state and any(words in text for words in _REFUSED)):
             return StateError(
-                f"{self.name}: PostgreSQL refuses ({show(told, MAX_WORDS)}); check state.url and the secret `state_password`"
+                f"{self.name}: PostgreSQL refuses ({show(text, MAX_WORDS)}); check state.url and the secret `state_password`"
             )
-        full = state == "53300" or any(words in told for words in _NO_ROOM)
-        kind = _Full if full or "timeout expired" in told else Unreachable  # a server with many logins is slow at each
-        return kind(f"{self.name}: PostgreSQL cannot be used ({show(told, MAX_WORDS)})", sent=False)
+        full = state == "53300" or any(words in text for words in _NO_ROOM)
+        kind = _Full if full or "timeout expired" in text else Unreachable  # a server with many logins is slow at each
+        return kind(f"{self.name}: PostgreSQL cannot be used ({show(text, MAX_WORDS)})", sent=False)
 
     async def close(self) -> None:
-        """Close what is kept at rest."""
+        """Closes the idle connection."""
         while self._idle:
             with suppress(Exception):
                 await self._idle.pop().close()

@@ -1,4 +1,4 @@
-"""The ledger in PostgreSQL as `sync-runner state` sees it: all entries by pages, and a constraint as a fence."""
+"""The PostgreSQL ledger for `sync-runner state`: all entries by pages, and a constraint that blocks changes."""
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +18,7 @@ class PostgresqlInventory:
     """As LedgerInventory."""
 
     def __init__(self, connections: Connections, prune: Prune, believed: Believed) -> None:
-        """`prune` forgets old syncs and accounts; `believed` makes an entry of a row, or sets it aside."""
+        """`prune` deletes old syncs and accounts; `believed` parses a row, or sets it aside."""
         self._connections, self._prune, self._believed = connections, prune, believed
 
     async def targets(self, deadline: Deadline) -> list[Target]:

@@ -1,8 +1,8 @@
 """The ledger in PostgreSQL, for any number of processes on any number of hosts.
 
-The lock of a trigger is a lease with an epoch, as an account's is. A holder counts it as its own only for as long as its own
-clock says so, measured from before the request; its successor takes it by the database's clock, after that. So a holder
-that is cut off, or was stopped, has given up before another begins.
+The lock of a trigger is a lease with an epoch, like an account's. The holder trusts it only as long as its own clock
+allows, measured from before the request; a successor takes it later, by the database's clock. So a disconnected or
+stopped holder has given up before another starts.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 10.0  # of a trigger's lock; renewed while it is held
 RENEW_SECONDS = 3.0
-MARGIN = 1.0  # seconds by which a holder gives up before its lease ends: for clocks that run at different rates
-PATIENCE = 60.0  # seconds for which a database that is away in mid-run is tried again
-_PRUNING = "prune"  # the key of the lock whose end is when it is done again
+MARGIN = 1.0  # seconds before the end of its lease at which a holder gives up: clocks run at different rates
+PATIENCE = 60.0  # seconds for which a database that fails in mid-run is retried
+_PRUNING = "prune"  # the key of the lock whose expiry is the time of the next pruning
 
 
 class PostgresqlLedger:
@@ -44,7 +44,7 @@ class PostgresqlLedger:
         warn: Callable[[str], None] = lambda _problem: None,
         keep: float | None = None,
     ) -> None:
-        """Over the connections of the accounts' state. Nothing is opened yet."""
+        """Uses the connections of the accounts' state. Opens nothing yet."""
         self._connections, self._clock, self._redact, self._warn, self._keep = connections, clock, redact, warn, keep
         self._behind = WriteBehind(connections.name, warn)
         self._holder = f"{socket.gethostname()}-{uuid4().hex}"
@@ -59,12 +59,12 @@ class PostgresqlLedger:
         return PostgresqlInventory(self._connections, self.prune, self._believed)
 
     async def open(self, deadline: Deadline) -> None:
-        """As in JobLedger: connects, and makes the tables where there are none."""
+        """As in JobLedger: connects, and creates missing tables."""
         await self._connections.one("SELECT 1", {}, deadline)
         self._used = True
 
     async def close(self, deadline: Deadline) -> None:
-        """Finish what is being written, for a short time, and once a day forget what is old."""
+        """Finishes pending writes, for a short time, and deletes old data once a day."""
         within = Deadline.after(self._clock, FINISH_SECONDS, "the time to finish").min(deadline)
         await self._behind.finish(within)
         if self._keep is None or not self._used or within.expired:
@@ -75,7 +75,7 @@ class PostgresqlLedger:
                 await self.prune(self._keep, within)
 
     async def prune(self, keep: float, deadline: Deadline) -> tuple[int, int]:
-        """Forget what is older than `keep` seconds. Returns how many ended syncs, and how many unused accounts."""
+        """Deletes what is older than `keep` seconds. Returns the numbers of ended syncs and of unused accounts."""
         row = await self._connections.one(sql.PRUNE, {"keep": keep}, deadline)
         return (0, 0) if row is None else (row[0], row[1])
 
@@ -84,7 +84,7 @@ class PostgresqlLedger:
         turn = self._turns.get(trigger_key(entry.target, entry.name))
         lock = turn.values if turn else {"lock": None, "lock_holder": None, "epoch": None}
         values = dict(zip(sql.NAMES, entry.as_row(), strict=True)) | lock
-        # The lease is an end by our clock; the database has its own.
+        # The lease is an expiry time by our clock; the database has its own clock.
         values |= {
             "lease": LEASE_SECONDS,
             "seconds": max(0.0, entry.lease_until - entry.intended_at),
@@ -92,12 +92,12 @@ class PostgresqlLedger:
         }
         began = self._clock.monotonic()
         if await self._patiently(sql.INTEND, values, deadline) is None:
-            raise StateError(f"{self._connections.name}: another process took the trigger over; nothing was sent")
+            raise StateError(f"{self._connections.name}: another process took over the trigger; nothing was sent")
         if turn is not None:
             turn.renewed(began)
 
     async def lease(self, key: str, holder: str, *, now: float, until: float, deadline: Deadline) -> bool:
-        """As in JobLedger; its end is `until - now` from now by the database's clock."""
+        """As in JobLedger; the lease ends `until - now` from now by the database's clock."""
         values = {"key": key, "holder": holder, "seconds": until - now}
         return await self._connections.one(sql.LEASE, values, deadline) is not None
 
@@ -138,8 +138,8 @@ class PostgresqlLedger:
         error: str | None = None,
     ) -> None:
         """As in JobLedger."""
-        told = None if error is None else self._redact(error).replace("\0", "")
-        values = {"key": key, "outcome": outcome, "at": at, "processed": processed, "error": told}
+        shown = None if error is None else self._redact(error).replace("\0", "")
+        values = {"key": key, "outcome": outcome, "at": at, "processed": processed, "error": shown}
         await self._write(sql.ENDED, values, deadline)
 
     async def _write(self, statement: str, values: dict[str, Any], deadline: Deadline) -> None:
@@ -150,7 +150,7 @@ class PostgresqlLedger:
 
     async def open_entry(self, target: str, name: str, deadline: Deadline) -> Entry | None:
         """As in JobLedger."""
-        await self._behind.settle(deadline)  # an end that is not written yet would be taken for an open sync
+        await self._behind.settle(deadline)  # an unwritten end would look like an open sync
         return await self._entry(sql.OPEN, deadline, target=target, name=name)
 
     async def last_success(self, target: str, name: str, deadline: Deadline) -> Entry | None:
@@ -183,24 +183,22 @@ class PostgresqlLedger:
         return None
 
     async def _believed(self, row: tuple[Any, ...], deadline: Deadline) -> Entry | None:
-        """The entry; None where no runner wrote the row, which is set aside then, with a warning of the process that did it."""
+        """Returns the entry; None for a row that no runner wrote: the process that sets it aside logs a warning."""
         try:
             return Entry.of_row(row)
         except (ValueError, TypeError, RecursionError):
             pass
-        named = (
-            f"{self._connections.name}: the row of sync_runner_syncs with key {show(str(row[0]), 60)} is none of ours"
-        )
+        named = f"{self._connections.name}: the row of sync_runner_syncs with key {show(str(row[0]), 60)} is not the runner's"
         if await self._patiently(sql.SET_ASIDE, {"key": row[0]}, deadline) is not None:
             self._warn(
-                f"{named}; set aside: its sync is not known any more, and its job is found only where the API lists it"
+                f"{named}; set aside: its sync is no longer known, and its job is found only where the API lists it"
             )
         return None
 
     async def _patiently(self, statement: str, values: dict[str, Any], deadline: Deadline) -> tuple[Any, ...] | None:
-        """The first row; a database that goes away in mid-run is tried again for a minute, and told of once."""
+        """Returns the first row; a database that fails in mid-run is retried for a minute and reported once."""
         patience = Deadline.after(self._clock, PATIENCE, "the time for the ledger").min(deadline)
-        told, pause = False, 0.25
+        warned, pause = False, 0.25
         while True:
             try:
                 row = await self._connections.one(statement, values, patience)
@@ -209,9 +207,9 @@ class PostgresqlLedger:
             except Unreachable as problem:
                 if patience.expired or not self._used:
                     raise
-                if not told:
-                    self._warn(f"{problem}; it is tried again")
-                told = True
+                if not warned:
+                    self._warn(f"{problem}; retrying")
+                warned = True
             await self._clock.sleep(min(pause, patience.remaining))
             pause = min(pause * 2, 2.0)
 
@@ -229,7 +227,7 @@ class PostgresqlLedger:
             renewing.cancel()
             if self._turns.get(key) is turn:
                 del self._turns[key]
-            with suppress(RunnerError):  # the lease ends by itself
+            with suppress(RunnerError):  # the lease expires by itself
                 free = self._connections.one(sql.UNLOCK, turn.values, Deadline.after(self._clock, MARGIN, "the time"))
                 await self._behind.write(_only(free), Deadline.after(self._clock, 0.0, "the time"))
 
@@ -249,7 +247,7 @@ class PostgresqlLedger:
             pause = min(pause * 2, 0.5)
 
     async def _renew(self, turn: "LeasedTurn") -> None:
-        """Until cancelled. While the database is away the turn runs out by itself."""
+        """Renews until cancelled. While the database is down, the lock expires by itself."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             began = self._clock.monotonic()
@@ -261,16 +259,16 @@ class PostgresqlLedger:
 
 
 class LeasedTurn:
-    """A lock that is certainly ours for so many seconds more."""
+    """A lock that is certainly ours for a number of seconds."""
 
     def __init__(self, clock: Clock, values: dict[str, Any]) -> None:
-        """`values` name it in statements."""
+        """`values` identify it in statements."""
         self.values = values
         self._clock = clock
         self._until = 0.0
 
     def renewed(self, began: float) -> None:
-        """The database was asked at `began`, on the monotonic clock."""
+        """Records a renewal that was requested at `began`, on the monotonic clock."""
         self._until = began + LEASE_SECONDS - MARGIN
 
     @property

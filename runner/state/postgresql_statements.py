@@ -1,4 +1,4 @@
-"""The SQL of the ledger in PostgreSQL. Each statement may be sent twice: the answer to the first may have been lost."""
+"""The SQL of the ledger in PostgreSQL. Each statement may be sent twice: the first response may have been lost."""
 
 import json
 from collections.abc import Mapping
@@ -46,9 +46,7 @@ INSERT INTO sync_runner_locks AS l (key, holder, epoch, lease_until) VALUES (%(l
 ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, epoch = l.epoch + 1, lease_until = excluded.lease_until
 WHERE l.holder IS NULL OR l.holder = excluded.holder OR l.lease_until < clock_timestamp()
 RETURNING epoch"""
-_MINE = (
-    "WHERE key = %(lock)s AND holder = %(lock_holder)s AND epoch = %(epoch)s"  # whoever takes it over raises the epoch
-)
+_MINE = "WHERE key = %(lock)s AND holder = %(lock_holder)s AND epoch = %(epoch)s"  # a new holder increments the epoch
 RENEW = f"UPDATE sync_runner_locks SET lease_until = {_SECONDS} {_MINE} RETURNING epoch"
 UNLOCK = f"UPDATE sync_runner_locks SET holder = NULL, lease_until = NULL {_MINE} RETURNING epoch"
 TAKE_PRUNING = f"""
@@ -66,8 +64,8 @@ _INTENDED = ", ".join(
 )
 _SUCCEEDED = "outcome = 'completed' AND NOT foreign_job"
 _THIS = "target = %(target)s AND name = %(name)s"
-# The lease of the trigger is renewed with it, so that the trigger leaves within the lease. In a run without a lock
-# (`lock` is null, as for `state import`) there is none to hold.
+# The lease of the trigger is renewed with it, so that the trigger is sent within the lease. A run without a lock
+# (`lock` is null, as for `state import`) holds none.
 INTEND = f"""
 WITH mine AS (UPDATE sync_runner_locks SET lease_until = {_SECONDS} {_MINE} RETURNING 1),
 gone AS (
@@ -100,7 +98,7 @@ COMPLETED_UNDER = f"{_FIND} {_THIS} AND run_key = %(run_key)s AND outcome = 'com
 NEWEST = f"{_FIND} {_THIS} {_LAST}"
 OF_JOB = f"{_FIND} target = %(target)s AND job_id = %(job_id)s {_LAST}"
 RECENT = f"{_FIND} left(target, 11) <> 'set aside: ' ORDER BY intended_at DESC LIMIT %(limit)s"
-# Decision 0167. Found by nothing any more, kept for a look, and pruned as what has ended now.
+# Decision 0167. No query finds it any more; it is kept for inspection, and pruned as if it had ended now.
 SET_ASIDE = f"""
 UPDATE sync_runner_syncs SET target = 'set aside: ' || target, outcome = coalesce(outcome, 'unknown'), intended_at = {_NOW}
 WHERE key = %(key)s AND left(target, 11) <> 'set aside: ' RETURNING key"""
@@ -119,7 +117,7 @@ _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in NAMES if name != "k
 PUT = f"""
 INSERT INTO sync_runner_syncs AS s ({COLUMNS}) SELECT {COLUMNS} FROM json_to_recordset(%(rows)s) AS r ({_ROW})
 ON CONFLICT (key) DO UPDATE SET {_CHANGED} WHERE s.outcome IS NULL"""
-FENCE = "sync_runner_moved"  # a constraint that no change fulfils; the rows that are there are not asked
+FENCE = "sync_runner_moved"  # a constraint that no change satisfies; existing rows are not checked
 # A run is active while it holds the lease of a job or of a trigger. The tables are locked in the order of INTEND.
 RAISE_FENCE = f"""DO $$ BEGIN
     LOCK TABLE sync_runner_locks, sync_runner_syncs IN ACCESS EXCLUSIVE MODE;
@@ -147,5 +145,5 @@ SELECT (SELECT count(*) FROM syncs), (SELECT count(*) FROM accounts)"""
 
 
 def as_json(carried: Mapping[str, JSON]) -> str:
-    """What a trigger's answer carried, as text."""
+    """Returns the carried values of a trigger's response, as text."""
     return json.dumps(dict(carried))

@@ -1,6 +1,6 @@
-"""A directory that only this user may change, held open, and the files in it. Links are never followed below it.
+"""A directory that only this user may change, held open, and its files. Links are never followed below it.
 
-Every file is opened relative to the open directory (openat), so that a path that is exchanged meanwhile changes nothing.
+Every file is opened relative to the open directory (openat), so that a replaced path has no effect.
 Files are made with mode 0600 and directories with 0700. The rules are in decision 0065.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner.errors import StateError
 
-MAX_BYTES = 1 << 20  # a state of an account has some kilobytes
+MAX_BYTES = 1 << 20  # an account's state has a few kilobytes
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -21,7 +21,7 @@ class PrivateDirectory:
     """An open directory. `path` names it in messages."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
-        """Use `PrivateDirectory.open` or `below`."""
+        """Use `PrivateDirectory.open` or `below` instead."""
         self.path = path
         self._descriptor = descriptor
         # Kubernetes gives every file of a volume to the pod's fsGroup at each mount, and marks directories setgid.
@@ -29,18 +29,18 @@ class PrivateDirectory:
 
     @classmethod
     def open(cls, path: Path) -> "PrivateDirectory":
-        """Open `path`, and make it where it does not exist. Raises StateError where others may change it."""
+        """Opens `path`, creating it if missing. Raises StateError where other users may change it."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.is_symlink() and not _trusted(path.lstat()):
-                raise StateError(f"{path}: is a link that another user made; name the directory itself")
+                raise StateError(f"{path}: is a link that another user created; name the directory itself")
             descriptor = os.open(path, _DIRECTORY)
         except OSError as error:
             raise _unusable(path, error) from None
         return cls._checked(path, descriptor)
 
     def below(self, name: str) -> "PrivateDirectory":
-        """The directory `name` in this one, made where it does not exist. Raises StateError."""
+        """Returns the directory `name` in this one, creating it if missing. Raises StateError."""
         path = self.path / name
         try:
             with suppress(FileExistsError):
@@ -59,17 +59,17 @@ class PrivateDirectory:
         if problem:
             os.close(descriptor)
             raise StateError(
-                f"{path}: {problem}; set state.dir to a directory of mode 0700, or to a name below {path}, which "
-                "sync-runner makes for itself"
+                f"{path}: {problem}; set state.dir to a directory of mode 0700, or to a new name below {path}, which "
+                "sync-runner creates"
             )
         return cls(path, descriptor)
 
     def close(self) -> None:
-        """Close the directory."""
+        """Closes the directory."""
         os.close(self._descriptor)
 
     def open_file(self, name: str, flags: int) -> int:
-        """A descriptor of the regular file `name`, made with mode 0600 where `flags` has O_CREAT.
+        """Returns a descriptor of the regular file `name`, created with mode 0600 where `flags` has O_CREAT.
 
         Raises FileNotFoundError, and StateError for what is not a file of ours.
         """
@@ -104,7 +104,7 @@ class PrivateDirectory:
             )
 
     def make_private(self, name: str) -> None:
-        """Make the file where there is none, and close it to others where there is one. Raises StateError."""
+        """Creates the file if missing, and removes other users' access from an existing one. Raises StateError."""
         descriptor = self.open_file(name, os.O_RDWR | os.O_CREAT)
         try:
             self._close_to_others(descriptor, os.fstat(descriptor))
@@ -114,7 +114,7 @@ class PrivateDirectory:
             os.close(descriptor)
 
     def read(self, name: str) -> tuple[bytes, os.stat_result]:
-        """At most MAX_BYTES + 1 bytes of the file, and what it was like before others were shut out."""
+        """Returns at most MAX_BYTES + 1 bytes of the file, and its status before its mode was corrected."""
         descriptor = self.open_file(name, os.O_RDONLY)
         with os.fdopen(descriptor, "rb") as stream:
             about = os.fstat(descriptor)
@@ -129,7 +129,7 @@ class PrivateDirectory:
             os.fchmod(descriptor, 0o600)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Write the file whole: a temporary file, fsync, rename. Raises OSError; the old file then stands as it was."""
+        """Replaces the file: a temporary file, fsync, rename. Raises OSError; the old file is then unchanged."""
         temporary = f".{name}.{os.getpid()}.{random.getrandbits(48):012x}.tmp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600, dir_fd=self._descriptor)
@@ -145,20 +145,20 @@ class PrivateDirectory:
         os.fsync(self._descriptor)
 
     def rename(self, name: str, other: str) -> None:
-        """Give the file another name. Raises OSError."""
+        """Renames the file. Raises OSError."""
         os.rename(name, other, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def remove(self, name: str) -> None:
-        """Remove the file where that is possible."""
+        """Removes the file where possible."""
         with suppress(OSError):
             os.unlink(name, dir_fd=self._descriptor)
 
     def names(self) -> list[str]:
-        """The names in the directory, sorted."""
+        """Returns the names in the directory, sorted."""
         return sorted(os.listdir(self._descriptor))  # noqa: PTH208 - by descriptor
 
     def written_at(self, name: str) -> float:
-        """When the file was written, in Unix seconds. Raises OSError."""
+        """Returns when the file was written, in Unix seconds. Raises OSError."""
         return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mtime
 
 
@@ -167,7 +167,7 @@ def _trusted(about: os.stat_result) -> bool:
 
 
 def _volume_group(about: os.stat_result) -> int | None:
-    """The group that a volume was given to, where it is one of ours and nobody else may write."""
+    """Returns the group of a volume, if it is one of ours and no other user may write."""
     shared = about.st_mode & stat.S_ISGID and not about.st_mode & 0o002
     ours = about.st_gid == os.getegid() or about.st_gid in os.getgroups()
     return about.st_gid if shared and ours else None

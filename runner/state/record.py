@@ -1,4 +1,4 @@
-"""What is kept of one account between runs, and its written form: JSON with a schema version, encrypted on request."""
+"""The stored state of one account and its encoding: JSON with a schema version, encrypted on request."""
 
 import base64
 import json
@@ -12,14 +12,14 @@ from runner.external import MAX_WORDS, show
 from runner.frozen import Frozen
 from runner.models import AuthenticationToken, UserSession
 
-MOVED_SCHEMA = 2  # of the mark that `state move` leaves: a version that does not know it refuses it as a newer one's
+MOVED_SCHEMA = 2  # of the mark that `state move` leaves: an older version refuses it as a newer schema
 _MOVED = (
     "set state.url, state.dir or state.kubernetes_secret to that place, or move it back with `sync-runner state move`"
 )
-SCHEMA = 1  # additions need no other number: keys that a version does not know are kept as they are
-MAX_COOLDOWN = 6 * 3600.0  # seconds; a cool-down that ends later was written by a clock that was ahead
-MAX_SKEW = 3600.0  # seconds; a server's clock that is further off is more likely a wrong Date header
-MAX_NUMBER = 2.5e11  # Unix seconds of the year 9892: beyond any time, step or count that a runner writes
+SCHEMA = 1  # additions need no new number: unknown keys are kept unchanged
+MAX_COOLDOWN = 6 * 3600.0  # seconds; a later end comes from a clock that was ahead
+MAX_SKEW = 3600.0  # seconds; a larger skew is more likely a wrong Date header
+MAX_NUMBER = 2.5e11  # Unix seconds of the year 9892: larger than any time, step or count that a runner writes
 
 
 class AccountState(Frozen):
@@ -31,25 +31,25 @@ class AccountState(Frozen):
     cooldown_until: float = 0.0
     skew: float = 0.0
     assume_used_until: float = 0.0
-    used_refresh_token: str | None = None  # SHA-256 of the last one that was sent
-    since: float = 0.0  # when this state began to remember codes; 0: it does not
-    answered: bool = True  # whether the last code that left had an answer
-    refused_cause: str = ""  # what the last refused login was refused for (errors.Cause)
-    refused_secrets: str = ""  # salt and fingerprints of the secrets that it was about
-    refused_at: float = 0.0  # when it, or a login without a clear answer, ended
+    used_refresh_token: str | None = None  # SHA-256 of the last refresh token that was sent
+    since: float = 0.0  # when this state began to record codes; 0: it does not
+    answered: bool = True  # whether the last sent code had a response
+    refused_cause: str = ""  # the cause of the last refused login (errors.Cause)
+    refused_secrets: str = ""  # salt and fingerprints of the secrets that it concerned
+    refused_at: float = 0.0  # when it, or a login without a clear response, ended
     blocked: bool = False  # those secrets are not sent again until they change
-    doubts: int = 0  # logins in a row without a clear answer
-    checked_at: float = 0.0  # when `check` last proved that the state can be written
-    last_code: str | None = None  # SHA-256 of the last code that a program, a message or a person gave
+    doubts: int = 0  # logins in a row without a clear response
+    checked_at: float = 0.0  # when `check` last verified that the state can be written
+    last_code: str | None = None  # SHA-256 of the last code from a program, a message or a person
     counter: int | None = None  # the next counter of counter-based codes (RFC 4226)
     counter_seed: str | None = None  # SHA-256 of the seed that the counter belongs to
     code_waiter: float = 0.0  # in an inbox: until when a run waits for a code; 0: none does
-    submitted_code: str | None = None  # in an inbox: the code that a person handed over
+    submitted_code: str | None = None  # in an inbox: the code that a person submitted
     unknown: dict[str, Any] = field(default_factory=dict)
-    """What a newer version wrote beside it, kept as it is."""
+    """Fields that a newer version wrote, kept unchanged."""
 
     def believable(self, now: float) -> "AccountState":
-        """The state without what only a clock that went astray can have written. `now` is in Unix seconds."""
+        """Returns the state without values that only a wrong clock can have written. `now`: Unix seconds."""
         cooldown = min(self.cooldown_until, now + MAX_COOLDOWN)
         names = ("assume_used_until", "since", "refused_at")
         ahead: dict[str, Any] = {name: now for name in names if getattr(self, name) > now + MAX_SKEW}
@@ -59,14 +59,14 @@ class AccountState(Frozen):
 
 
 class Codec:
-    """Writes and reads the kept state; with keys, encrypted with Fernet (AES-128-CBC and HMAC-SHA-256)."""
+    """Encodes and decodes the stored state; with keys, encrypted with Fernet (AES-128-CBC and HMAC-SHA-256)."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
         """`keys` are 32 bytes in Base64 each: the first encrypts, all decrypt. Raises SecretError or UsageError."""
         self._cipher = _cipher(keys) if keys else None
 
     def encode(self, stored: AccountState) -> bytes:
-        """The written form."""
+        """Returns the encoded form."""
         written = {name: value for name, value in asdict(stored).items() if name != "unknown"}
         plain = json.dumps({**stored.unknown, "schema": SCHEMA, **written}).encode()
         if self._cipher is None:
@@ -74,7 +74,7 @@ class Codec:
         return json.dumps({"schema": SCHEMA, "sealed": self._cipher.encrypt(plain).decode()}).encode()
 
     def decode(self, raw: bytes) -> AccountState:
-        """The state. Raises ValueError for what `encode` did not write, SecretError for what needs another key.
+        """Returns the state. Raises ValueError for what `encode` did not write, SecretError for what needs another key.
 
         StateError: a newer version wrote it in a form that this one cannot read.
         """
@@ -91,7 +91,7 @@ class Codec:
             if type(schema) is int and SCHEMA < schema < MAX_NUMBER:
                 raise StateError(
                     f"a newer sync-runner wrote it (schema {schema}, this version knows {SCHEMA}); use that version, "
-                    "or remove it, and a fresh login follows"
+                    "or remove it to log in anew"
                 ) from None
             raise ValueError from None
 
@@ -100,21 +100,21 @@ class Codec:
         if len(raw) < 73 or raw[0] != 0x80:  # Fernet's version, time, vector, one block and HMAC
             raise ValueError
         if self._cipher is None:
-            raise SecretError("the kept session is encrypted; mount its key as the secret `state_key`")
+            raise SecretError("the stored session is encrypted; mount its key as the secret `state_key`")
         from cryptography.fernet import InvalidToken
 
         try:
             plain: bytes = self._cipher.decrypt(sealed.encode())
         except InvalidToken:
             raise SecretError(
-                "the kept session is encrypted with another key, or was changed; mount its key as the secret "
-                "`state_key` (old keys may follow the new one, with commas), or remove the session"
+                "the stored session is encrypted with another key, or was changed; mount its key as the secret "
+                "`state_key` (old keys may follow the new one, separated by commas), or remove the session"
             ) from None
         return plain
 
 
 def moved_to(place: str) -> bytes:
-    """The record that an account leaves where it was moved from: whoever still uses the old place is refused."""
+    """Returns the record that marks a moved account: a run that still uses the old place is refused."""
     return json.dumps({"schema": MOVED_SCHEMA, "moved": place}).encode()
 
 
@@ -123,19 +123,19 @@ def _cipher(keys: Sequence[str]) -> Any:
         from cryptography.fernet import Fernet, MultiFernet
     except ImportError:
         raise UsageError(
-            "state_key: encryption needs one more package: pip install 'sync-runner[encryption]'"
+            "state_key: encryption needs an extra package: pip install 'sync-runner[encryption]'"
         ) from None
     try:
         raw = [base64.b64decode(key.strip().replace("-", "+").replace("_", "/"), validate=True) for key in keys]
     except ValueError:
         raw = []
     if not raw or any(len(key) != 32 for key in raw):
-        raise SecretError("state_key: not 32 bytes in Base64; make one with `openssl rand -base64 32`")
+        raise SecretError("state_key: not 32 bytes in Base64; create one with `openssl rand -base64 32`")
     return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in raw])
 
 
 def _json(raw: bytes | str) -> Any:
-    """Decoded JSON. Raises ValueError, for NaN and Infinity too, which JSON does not have."""
+    """Decodes JSON. Raises ValueError, also for NaN and Infinity, which JSON does not allow."""
 
     def no_number(name: str) -> Any:
         raise ValueError(name)
@@ -161,7 +161,7 @@ def _read(data: dict[str, Any]) -> AccountState:
 
 
 def _check_ranges(stored: AccountState) -> None:
-    """Raises ValueError for what no runner writes."""
+    """Raises ValueError for values that no runner writes."""
     good = (
         stored.failures >= 0
         and stored.doubts >= 0
@@ -177,14 +177,14 @@ def _check_ranges(stored: AccountState) -> None:
 
 
 def _check_sendable(session: UserSession) -> None:
-    """Raises ValueError where a value that goes into headers holds what no header may (RFC 9110, 5.5)."""
+    """Raises ValueError where a header value contains forbidden characters (RFC 9110, 5.5)."""
     for value in (session.access_token, session.token.token_type, *session.carried.values()):
         if not (value.isascii() and value.isprintable()):
             raise ValueError
 
 
 def _session(data: dict[str, Any]) -> UserSession:
-    """The session. One that an older version wrote holds its token's values beside its own."""
+    """Returns the session. An older version stored the token's values next to its own."""
     if "token" not in data:
         token = {name: data.pop(name) for name in ("access_token", "token_type", "scope", "mfa_verified")}
         shared = {name: data[name] for name in ("user_id", "created_at", "last_used_at")}
@@ -195,7 +195,7 @@ def _session(data: dict[str, Any]) -> UserSession:
 
 
 def _known(kind: type[Frozen], data: dict[str, Any]) -> dict[str, Any]:
-    """Without what a newer version added: a session is written anew with each login."""
+    """Returns the values without a newer version's additions: each login writes the session anew."""
     names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
     return {name: value for name, value in data.items() if name in names}
 
@@ -208,7 +208,7 @@ def _check_types(part: Any) -> None:
 
 def _fits(value: Any, kind: Any) -> bool:
     kinds = {get_origin(one) or one for one in (get_args(kind) if isinstance(kind, UnionType) else (kind,))}
-    if isinstance(value, bool):  # Python counts it among the numbers
+    if isinstance(value, bool):  # Python treats it as a number
         return bool in kinds
     if isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:
         return False
@@ -216,9 +216,9 @@ def _fits(value: Any, kind: Any) -> bool:
         return str in kinds and _is_text(value)
     if isinstance(value, dict):
         return dict in kinds and all(isinstance(text, str) and _is_text(text) for text in value.values())
-    return isinstance(value, tuple(kinds | {int} if float in kinds else kinds))  # JSON has one kind of number
+    return isinstance(value, tuple(kinds | {int} if float in kinds else kinds))  # JSON has only one number type
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be encoded: JSON allows halves of characters."""
+    """Whether it can be encoded: JSON allows lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in value)

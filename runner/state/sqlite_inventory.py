@@ -1,4 +1,4 @@
-"""The SQLite ledger as `sync-runner state` sees it: all entries by pages, and a fence of triggers around its table."""
+"""The SQLite ledger for `sync-runner state`: all entries by pages, and triggers that block changes."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -31,10 +31,10 @@ _FENCE = [
 
 
 class Do(Protocol):
-    """Gives the open ledger to `act`, on its thread."""
+    """Calls `act` with the open ledger, on its thread."""
 
     async def __call__(self, act: Callable[[Ledger], T], deadline: Deadline) -> T:
-        """What `act` returns or raises."""
+        """Returns or raises what `act` does."""
         ...
 
 
@@ -42,7 +42,7 @@ class SqliteInventory:
     """As LedgerInventory."""
 
     def __init__(self, do: Do, clock: Clock) -> None:
-        """Over the ledger that `do` gives."""
+        """Uses the ledger that `do` passes."""
         self._do, self._clock = do, clock
 
     async def targets(self, deadline: Deadline) -> list[Target]:

@@ -1,4 +1,4 @@
-"""The ledger in SQLite, for one machine: on a thread of its own, so that no disk holds up the event loop.
+"""The ledger in SQLite, for one machine: on its own thread, so that a slow disk does not block the event loop.
 
 Without a directory it is in memory, and needs no thread.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runner.state.sqlite_inventory import SqliteInventory
 
 T = TypeVar("T")
-BEGINNING = 100  # syncs between intent and job at once: each has two lock files open, its own and its account's
+BEGINNING = 100  # syncs between intent and job at once: each has two lock files open, the sync's and its account's
 
 
 class SqliteLedger:
@@ -43,7 +43,7 @@ class SqliteLedger:
         warn: Callable[[str], None] = lambda _problem: None,
         keep: float | None = None,
     ) -> None:
-        """In `directory`, or in memory for None. Nothing is opened yet. What is older than `keep` seconds goes at the end."""
+        """In `directory`, or in memory for None. Opens nothing yet. Entries older than `keep` seconds are deleted at the end."""
         self._directory, self._clock, self._redact, self._warn, self._keep = directory, clock, redact, warn, keep
         self._worker = None if directory is None else FileWorker()
         self._file: Ledger | None = None
@@ -58,11 +58,11 @@ class SqliteLedger:
         return SqliteInventory(self._do, self._clock)
 
     async def open(self, deadline: Deadline) -> None:
-        """Open the file now. Other processes that open it are waited for there: LedgerBusy tells that it took too long."""
+        """Opens the file. Waits for other processes that open it: LedgerBusy reports that this took too long."""
         await self._once(lambda _ledger: None, deadline)
 
     async def close(self, deadline: Deadline) -> None:
-        """Finish what is being written, for a short time, and close the file."""
+        """Finishes pending writes, for a short time, and closes the file."""
         within = Deadline.after(self._clock, FINISH_SECONDS, "the time to finish").min(deadline)
         await self._behind.finish(within)
         if self._worker is None:
@@ -123,7 +123,7 @@ class SqliteLedger:
 
     async def open_entry(self, target: str, name: str, deadline: Deadline) -> Entry | None:
         """As in JobLedger."""
-        await self._behind.settle(deadline)  # an end that is not written yet would be taken for an open sync
+        await self._behind.settle(deadline)  # an unwritten end would look like an open sync
         return await self._do(lambda ledger: ledger.open_entry(target, name), deadline)
 
     async def last_success(self, target: str, name: str, deadline: Deadline) -> Entry | None:
@@ -153,7 +153,7 @@ class SqliteLedger:
             yield EndlessTurn()
             return
         lock = _LockFile(self._directory / f"{trigger_key(target, name)}.lock")
-        async with self._limiter.taken(deadline, "trigger: no turn came"):
+        async with self._limiter.taken(deadline, "trigger: no slot was free"):
             try:
                 pause = 0.005
                 while not await self._worker.run(lock.taken, deadline, str(lock.path)):
@@ -164,17 +164,17 @@ class SqliteLedger:
                     pause = min(pause * 2, 0.25)
                 yield EndlessTurn()
             finally:
-                self._worker.post(lock.free)  # after an attempt that is still under way
+                self._worker.post(lock.free)  # after an attempt that is still running
 
     async def _do(self, act: Callable[[Ledger], T], deadline: Deadline) -> T:
-        """What `act` gives, tried again while another process is writing: for `BUSY` seconds, within the deadline."""
+        """Returns what `act` returns, retried while another process is writing: for `BUSY` seconds, within the deadline."""
         give_up = Deadline.after(self._clock, BUSY, "the patience").min(deadline)
         while True:
             try:
                 return await self._once(act, deadline)
             except LedgerBusy as busy:
                 if deadline.expired:
-                    raise DeadlineExceeded(f"{busy}; {deadline.what} is over") from None
+                    raise DeadlineExceeded(f"{busy}; {deadline.what} passed") from None
                 if give_up.expired:
                     raise
             await self._clock.sleep(min(0.02, give_up.remaining))
@@ -189,13 +189,13 @@ class SqliteLedger:
         return result
 
     def _ledger(self, patience: float) -> Ledger:
-        """The open file. One that others hold is told as such, which takes a little less than until the deadline."""
+        """Returns the open file. One that other processes hold is reported shortly before the deadline."""
         if self._file is None:
             self._file = Ledger(self._directory, self._redact, min(BUSY, patience))
         return self._file
 
     def _believed(self, act: Callable[[Ledger], T], patience: float) -> tuple[T, str | None]:
-        """What `act` gives; a file that cannot be believed is set aside, with a warning, and begun anew."""
+        """Returns what `act` returns; a corrupt file is set aside with a warning, and a new one started."""
         try:
             return act(self._ledger(patience)), None
         except LedgerCorrupt as corrupt:
@@ -216,14 +216,14 @@ class SqliteLedger:
 
 
 class _LockFile:
-    """A lock file that is opened at the first try; for work on the thread."""
+    """A lock file that is opened at the first try; runs on the thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
 
     def taken(self) -> bool:
-        """Whether it is ours now. Raises StateError."""
+        """Tries to lock it; returns whether it is ours. Raises StateError."""
         try:
             if self._descriptor is None:
                 self._descriptor = open_lock(self.path)
@@ -232,6 +232,6 @@ class _LockFile:
             raise StateError(f"{self.path}: cannot be opened ({error.strerror}); check state.dir") from None
 
     def free(self) -> None:
-        """Let go of it."""
+        """Releases it."""
         if self._descriptor is not None:
             os.close(self._descriptor)

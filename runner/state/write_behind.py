@@ -1,4 +1,4 @@
-"""Writes that nothing waits for beyond a deadline: they are finished later, and what failed is told at the end."""
+"""Writes that are finished after a deadline instead of waited for; failures are reported at the end."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,15 +10,15 @@ from runner.state.file_worker import GRACE
 
 
 class WriteBehind:
-    """The writes of one ledger that are not finished."""
+    """The unfinished writes of one ledger."""
 
     def __init__(self, name: str, warn: Callable[[str], None]) -> None:
-        """`name` says where, in warnings."""
+        """`name` is the ledger's name, for warnings."""
         self._name, self._warn = name, warn
         self._unfinished: set[asyncio.Task[None]] = set()
 
     async def write(self, work: Coroutine[Any, Any, None], deadline: Deadline) -> None:
-        """Wait for `work` until the deadline, and raise what it raises; then let it go on."""
+        """Waits for `work` until the deadline and raises what it raises; then lets it continue."""
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait({task}, timeout=max(deadline.remaining, GRACE))
         if done:
@@ -28,12 +28,12 @@ class WriteBehind:
         task.add_done_callback(self._finished)
 
     async def settle(self, within: Deadline) -> None:
-        """Wait until all is written, or the time is over. Each had its grace when it was begun."""
+        """Waits until everything is written, or the deadline passes. Each write had its grace time when it started."""
         if self._unfinished:
             await asyncio.wait(self._unfinished, timeout=within.remaining)
 
     async def finish(self, within: Deadline) -> None:
-        """As `settle`; what is not written then is given up and told."""
+        """As `settle`; unfinished writes are then abandoned and reported."""
         await self.settle(within)
         late = list(self._unfinished)
         self._unfinished.clear()
@@ -41,7 +41,7 @@ class WriteBehind:
             task.cancel()
         if late:
             self._warn(
-                f"{self._name}: {len(late)} entries were not kept: the store did not answer in time; see the report"
+                f"{self._name}: {len(late)} entries were not stored: the store did not respond in time; see the report"
             )
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
@@ -51,5 +51,5 @@ class WriteBehind:
         problem = task.exception()
         if problem is not None:
             self._warn(
-                f"an entry was not kept: {problem}" if isinstance(problem, RunnerError) else "an entry was not kept"
+                f"an entry was not stored: {problem}" if isinstance(problem, RunnerError) else "an entry was not stored"
             )

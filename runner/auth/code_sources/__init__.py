@@ -1,1 +1,1 @@
-"""Where one-time codes come from: one module for each kind, behind `interface.py`."""
+"""Sources of one-time codes: one module per kind, behind `interface.py`."""

@@ -1,4 +1,4 @@
-"""A code within a text from outside, by the pattern of the settings. Its time is bounded: by line, length and pattern."""
+"""Finds a code in external text, by the pattern of the settings. Time is bounded by line, length and pattern."""
 
 import re
 
@@ -9,7 +9,7 @@ MAX_LINES = 2000
 
 
 def code_in(text: str, pattern: str) -> str | None:
-    """The first match, line by line; its first group, else the whole. None where there is none."""
+    """Returns the first match, line by line: its first group, else the whole. None where there is none."""
     wanted = re.compile(pattern)
     for line in text.splitlines()[:MAX_LINES]:
         match = wanted.search(line[:MAX_LINE])
@@ -20,6 +20,6 @@ def code_in(text: str, pattern: str) -> str | None:
 
 
 def without_codes(text: str, pattern: str) -> str:
-    """`text` without what may be a code: nobody knows it yet, so that no redactor finds it."""
+    """Returns `text` without possible codes: they are not known yet, so the redactor cannot find them."""
     lines = (line[:MAX_LINE] for line in text.splitlines()[:MAX_LINES])
     return "\n".join(re.sub(pattern, HIDDEN, line) for line in lines)

@@ -1,4 +1,4 @@
-"""Codes by counter (RFC 4226) from the secret `hotp_seed`. The counter is kept in the state before a code leaves."""
+"""Codes by counter (RFC 4226) from the secret `hotp_seed`. The counter is stored in the state before a code is sent."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ MAX_COUNTER = 2**31
 
 
 class HotpSource:
-    """Counts on from the state, or from the URI's `counter` where the state knows nothing of this seed."""
+    """Continues the counter of the state, or the URI's `counter` where the state has none for this seed."""
 
     once = False
     stale = True
@@ -29,10 +29,10 @@ class HotpSource:
         self._id = hashlib.sha256(b"hotp " + seed.key).hexdigest()
 
     async def begin(self, deadline: Deadline) -> None:
-        """Nothing is older."""
+        """Does nothing: counters have no time."""
 
     async def next(self, wanted: CodeWanted) -> Code:
-        """The code of the next counter, which is kept as used first."""
+        """Returns the code of the next counter, which is first stored as used."""
         held = wanted.held
         counter = self._counter(held.state)
         held.change(counter=counter + 1, counter_seed=self._id, answered=False)
@@ -44,17 +44,17 @@ class HotpSource:
         return self._first if known is None else known
 
     def give_back(self, held: HeldState, before: AccountState) -> None:
-        """The counter may be used again."""
+        """Allows the counter to be used again."""
         held.change(counter=before.counter, counter_seed=before.counter_seed, answered=before.answered)
 
     async def check(self, deadline: Deadline) -> str:  # noqa: ARG002 - nothing is waited for
-        """The seed was read when the account was opened."""
-        return f"the seed is fit for use; without memory of it the first counter is {self._first}"
+        """Does nothing: the seed was read when the account was opened."""
+        return f"the seed is usable; without a stored counter, the first one is {self._first}"
 
 
 def hotp_source(options: CodeOptions) -> HotpSource:
-    """The source. Raises SecretError for an unfit seed, UsageError without a state that is kept."""
-    lasting(options, "hotp counts its codes, and a counter that is forgotten locks the account")
+    """Returns the source. Raises SecretError for an unusable seed, UsageError without persistent state."""
+    lasting(options, "hotp counts its codes, and a lost counter locks the account")
     text = options.reader.require(NAME)
     options.add_secret(text)
     seed, first = parse(text)
@@ -62,9 +62,9 @@ def hotp_source(options: CodeOptions) -> HotpSource:
 
 
 def parse(text: str) -> tuple[Seed, int]:
-    """Seed and first counter from Base32 (counter 0) or an `otpauth://hotp` URI. Raises SecretError."""
-    seed, told = totp.read_seed(text, "hotp")
-    first = told.get("counter", "0")
+    """Parses seed and first counter from Base32 (counter 0) or an `otpauth://hotp` URI. Raises SecretError."""
+    seed, parameters = totp.read_seed(text, "hotp")
+    first = parameters.get("counter", "0")
     if not re.fullmatch(r"[0-9]{1,10}", first) or int(first) >= MAX_COUNTER:
         raise SecretError(f"{NAME}: `counter` in the otpauth:// URI must be 0 to {MAX_COUNTER - 1}")
     return seed, int(first)

@@ -1,6 +1,6 @@
-"""Codes by e-mail: the newest fitting message that came after the login began. Read on a thread, marked as seen, kept.
+"""Codes by e-mail: takes the newest matching message since the login began. Reads on a thread; marks it as seen.
 
-What came since is told by the mailbox's own numbers (UIDNEXT, RFC 9051, 2.3.1.1), so that no clock counts.
+The mailbox's own numbers (UIDNEXT, RFC 9051, 2.3.1.1) identify new messages, so no clock is needed.
 """
 # Decision 0121.
 
@@ -31,13 +31,13 @@ class ImapSource:
     by_person = False
 
     def __init__(self, settings: CodeSettings, password: str) -> None:
-        """Nothing is opened yet."""
+        """Opens nothing yet."""
         self._settings = settings
         self._password = password
         self._since: tuple[int, int] | None = None  # UIDVALIDITY and UIDNEXT when the login began
 
     async def begin(self, deadline: Deadline) -> None:
-        """Note where the mailbox ends now."""
+        """Records the current end of the mailbox."""
         self._since = await self._end(deadline)
 
     async def _end(self, deadline: Deadline) -> tuple[int, int]:
@@ -47,7 +47,7 @@ class ImapSource:
         return await _aside(lambda _stop: end_of(settings, password, OPEN_SECONDS), deadline)
 
     async def next(self, wanted: CodeWanted) -> Code:
-        """Waits for the message. Raises AuthenticationError where none comes within `code.timeout`."""
+        """Waits for the message. Raises AuthenticationError where none arrives within `code.timeout`."""
         from runner.auth.code_sources.mailbox import wait_for_code
 
         settings, password, since = self._settings, self._password, self._since
@@ -58,29 +58,29 @@ class ImapSource:
         return Code(code)
 
     def give_back(self, held: HeldState, before: AccountState) -> None:
-        """The code is kept by who asked, and still good."""
+        """Does nothing: the caller stores the code, which is still valid."""
 
     async def check(self, deadline: Deadline) -> str:
-        """Log in at the mailbox and open it, without a change."""
+        """Logs in to the mailbox and opens it, without changing it."""
         await self._end(deadline)
         imap = self._settings.imap
         return f"{imap.mailbox} at {imap.host}:{imap.port} can be read"
 
 
 async def _aside(work: Callable[[threading.Event], T], deadline: Deadline) -> T:
-    """What `work` returns or raises, on a daemon thread that is told to stop when nobody waits any more."""
+    """Returns or raises what `work` does, on a daemon thread that stops when the caller no longer waits."""
     stop = threading.Event()
     try:
         async with asyncio.timeout(deadline.remaining):
             return await begun(lambda: work(stop), "mailbox")
     except TimeoutError:
-        raise DeadlineExceeded(f"login: the mailbox gave no one-time code until {deadline.what} ended") from None
+        raise DeadlineExceeded(f"login: the mailbox had no one-time code until {deadline.what} ended") from None
     finally:
         stop.set()
 
 
 def imap_source(options: CodeOptions) -> ImapSource:
-    """The source. Raises UsageError for what is not given, SecretError without a password."""
+    """Returns the source. Raises UsageError for missing settings, SecretError without a password."""
     imap = options.settings.imap
     for name in ("host", "username"):
         if getattr(imap, name) is None:

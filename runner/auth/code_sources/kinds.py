@@ -1,4 +1,4 @@
-"""The kinds of sources that the package knows, and how others are found. A kind is loaded only when it is named."""
+"""The built-in code sources, and the lookup of others. A source is loaded only when it is named."""
 
 import importlib
 
@@ -16,7 +16,7 @@ KINDS = {
 
 
 def open_source(options: CodeOptions) -> CodeSource:
-    """The source that `code.source` names. Nothing is sent or started. Raises UsageError or SecretError."""
+    """Returns the source that `code.source` names. Nothing is sent or started. Raises UsageError or SecretError."""
     name = options.settings.source
     if name in KINDS:
         module, _, function = KINDS[name].partition(":")
@@ -32,8 +32,8 @@ def _external(name: str, options: CodeOptions) -> CodeSource:
     if not found:
         known = ", ".join([*KINDS, *sorted(entry_points(group=GROUP).names)])
         raise UsageError(
-            f"code.source: no source is called `{name}` (known: {known}); name one of them, or install the package that "
-            f"brings it (entry points of `{GROUP}`)"
+            f"code.source: unknown source `{name}` (known: {known}); use one of them, or install the package that "
+            f"provides it (entry points of `{GROUP}`)"
         )
     try:
         made: CodeSource = found[0].load()(options)

@@ -1,4 +1,4 @@
-"""A mailbox over IMAP (RFC 9051) with the standard library, for a thread: it blocks. Everything read is bounded."""
+"""Reads a mailbox over IMAP (RFC 9051) with the standard library. Blocks, so it needs a thread. All reads are bounded."""
 
 import email
 import email.policy
@@ -18,16 +18,16 @@ from runner.external import show
 from runner.http.certificates import trusting
 from runner.settings.code_section import CodeSettings, ImapSettings
 
-MAX_MESSAGE = 256 * 1024  # bytes of a message that are fetched
+MAX_MESSAGE = 256 * 1024  # bytes fetched of a message
 MAX_LITERAL = 4 * MAX_MESSAGE  # bytes that the server may announce at once
-MAX_NEW = 50  # messages since the login began that are looked at, newest first
+MAX_NEW = 50  # messages examined since the login began, newest first
 POLL = 1.0  # seconds
-_PASSING = ("[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]")  # RFC 5530: no word about the user
-TIMEOUT = 15.0  # seconds for one answer of the server
+_PASSING = ("[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]")  # RFC 5530: not about the user
+TIMEOUT = 15.0  # seconds for one response of the server
 
 
 class _Bounded(imaplib.IMAP4):
-    """imaplib's reading trusts the size that the server announces."""
+    """imaplib with a bound on the size that the server announces."""
 
     def read(self, size: int) -> bytes:
         if size > MAX_LITERAL:
@@ -40,15 +40,15 @@ class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
 
 
 def end_of(settings: ImapSettings, password: str, seconds: float) -> tuple[int, int]:
-    """UIDVALIDITY and UIDNEXT of the mailbox. Raises AuthenticationError where the server refuses, Unreachable."""
+    """Returns UIDVALIDITY and UIDNEXT of the mailbox. Raises AuthenticationError where the server refuses, Unreachable."""
     with _opened(settings, password, min(seconds, TIMEOUT)) as mailbox:
         return _place(mailbox, settings)
 
 
 def wait_for_code(settings: CodeSettings, password: str, since: tuple[int, int], stop: threading.Event) -> str:
-    """The code of the newest fitting message with a number from `since` on; looks for it each second.
+    """Returns the code of the newest matching message with a number from `since` on; polls every second.
 
-    Raises AuthenticationError where none came within `code.timeout`, Unreachable.
+    Raises AuthenticationError where none arrived within `code.timeout`, Unreachable.
     """
     until = time.monotonic() + settings.timeout
     problem: RunnerError | None = None
@@ -63,26 +63,26 @@ def wait_for_code(settings: CodeSettings, password: str, since: tuple[int, int],
                     if time.monotonic() >= until:
                         raise AuthenticationError(_none_came(settings, len(seen)))
                     stop.wait(min(POLL, max(0.0, until - time.monotonic())))
-        except Unreachable as error:  # a lost connection is opened again
+        except Unreachable as error:  # a lost connection is reopened
             problem = error
         if time.monotonic() >= until and problem is not None:
             raise problem
         stop.wait(POLL)
-    raise AuthenticationError("login: nobody waits for the message any more")
+    raise AuthenticationError("login: the wait for the message was cancelled")
 
 
 def _none_came(settings: CodeSettings, others: int) -> str:
-    wanted = [f"from {settings.imap.sender}" if settings.imap.sender else "", "with a code that fits code.pattern"]
+    wanted = [f"from {settings.imap.sender}" if settings.imap.sender else "", "with a code that matches code.pattern"]
     wanted.insert(1, f"with subject `{settings.imap.subject}`" if settings.imap.subject else "")
     return (
-        f"login: no message {' '.join(part for part in wanted if part)} came to {settings.imap.mailbox} within "
-        f"{settings.timeout:.0f} s (code.timeout); {others} others came meanwhile"
+        f"login: no message {' '.join(part for part in wanted if part)} arrived in {settings.imap.mailbox} within "
+        f"{settings.timeout:.0f} s (code.timeout); {others} other messages arrived"
     )
 
 
 @contextmanager
 def _opened(settings: ImapSettings, password: str, timeout: float) -> Iterator[imaplib.IMAP4]:
-    """The mailbox, selected. What imaplib and the server can raise becomes an error of ours."""
+    """Opens the mailbox. Converts the errors of imaplib and the server to RunnerErrors."""
     where = f"{settings.host}:{settings.port}"
     mailbox: imaplib.IMAP4 | None = None
     try:
@@ -94,21 +94,23 @@ def _opened(settings: ImapSettings, password: str, timeout: float) -> Iterator[i
             raise AuthenticationError(f"code.imap.mailbox: {where} has no {settings.mailbox} ({_said(said)})")
         yield mailbox
     except imaplib.IMAP4.abort as error:
-        raise Unreachable(f"login: the IMAP server {where} broke off ({show(str(error), 200)})", sent=False) from None
+        raise Unreachable(
+            f"login: the IMAP server {where} closed the connection ({show(str(error), 200)})", sent=False
+        ) from None
     except ssl.SSLCertVerificationError as error:  # a ValueError too
         raise UsageError(
             f"code.imap: the certificate of {where} is not trusted ({show(error.verify_message, 200)}); see code.imap.ca_file"
         ) from None
     except (imaplib.IMAP4.error, ValueError, UnicodeError) as error:
         raise Unreachable(
-            f"login: the IMAP server {where} answered oddly ({show(str(error), 200)})", sent=False
+            f"login: the IMAP server {where} sent an invalid response ({show(str(error), 200)})", sent=False
         ) from None
     except OSError as error:
         fault = error.strerror or type(error).__name__
         raise Unreachable(f"login: the IMAP server {where} cannot be reached ({fault})", sent=False) from None
     finally:
         if mailbox is not None:
-            with suppress(Exception):  # it is over
+            with suppress(Exception):  # the connection may be closed
                 mailbox.logout()
 
 
@@ -128,7 +130,7 @@ def _connected(settings: ImapSettings, timeout: float) -> imaplib.IMAP4:
 
 
 def _log_in(mailbox: imaplib.IMAP4, settings: ImapSettings, password: str) -> None:
-    """By SASL PLAIN (RFC 4616), which takes any characters, else by LOGIN. Raises AuthenticationError."""
+    """Logs in by SASL PLAIN (RFC 4616), which accepts any characters, else by LOGIN. Raises AuthenticationError."""
     user = settings.username or ""
     try:
         if "AUTH=PLAIN" in mailbox.capabilities:
@@ -140,7 +142,7 @@ def _log_in(mailbox: imaplib.IMAP4, settings: ImapSettings, password: str) -> No
     except (imaplib.IMAP4.error, UnicodeError) as error:
         if any(word in str(error) for word in _PASSING):
             raise Unreachable(
-                f"login: the IMAP server {settings.host}:{settings.port} cannot take a login now ({show(str(error), 200)})",
+                f"login: the IMAP server {settings.host}:{settings.port} cannot accept a login now ({show(str(error), 200)})",
                 sent=False,
             ) from None
         raise AuthenticationError(
@@ -150,26 +152,26 @@ def _log_in(mailbox: imaplib.IMAP4, settings: ImapSettings, password: str) -> No
 
 
 def _place(mailbox: imaplib.IMAP4, settings: ImapSettings) -> tuple[int, int]:
-    """UIDVALIDITY and UIDNEXT, as SELECT told them. Raises Unreachable where the server does not tell."""
+    """Returns UIDVALIDITY and UIDNEXT from SELECT. Raises Unreachable where the server does not send them."""
     found = []
     for name in ("UIDVALIDITY", "UIDNEXT"):
-        told = (mailbox.untagged_responses.get(name) or [b""])[-1]
-        if not isinstance(told, bytes) or not re.fullmatch(rb"[0-9]{1,10}", told):
-            raise Unreachable(f"login: the IMAP server {settings.host} does not tell {name}", sent=False)
-        found.append(int(told))
+        number = (mailbox.untagged_responses.get(name) or [b""])[-1]
+        if not isinstance(number, bytes) or not re.fullmatch(rb"[0-9]{1,10}", number):
+            raise Unreachable(f"login: the IMAP server {settings.host} does not send {name}", sent=False)
+        found.append(int(number))
     return found[0], found[1]
 
 
 def _look(mailbox: imaplib.IMAP4, settings: CodeSettings, since: tuple[int, int], seen: set[int]) -> str | None:
-    """The code in the newest fitting message; its message is marked as seen. `seen` are those that did not fit."""
+    """Returns the code in the newest matching message and marks that as seen. `seen`: messages that did not match."""
     validity, first = since
     if _place(mailbox, settings.imap)[0] != validity:
         raise AuthenticationError(
-            f"login: {settings.imap.mailbox} was rebuilt while a message was waited for; run again"
+            f"login: {settings.imap.mailbox} was rebuilt during the wait for a message; run again"
         )
     mailbox.noop()
     _kind, found = mailbox.uid("SEARCH", f"UID {first}:*")
-    # `n:*` always holds the last message, also where its number is lower (RFC 9051, 9: seq-range).
+    # `n:*` always includes the last message, even if its number is lower (RFC 9051, 9: seq-range).
     numbers = (
         {int(word) for word in (found[0] or b"").split() if word.isdigit() and len(word) <= 10} if found else set()
     )
@@ -184,13 +186,13 @@ def _look(mailbox: imaplib.IMAP4, settings: CodeSettings, since: tuple[int, int]
 
 
 def _message(mailbox: imaplib.IMAP4, number: int) -> bytes:
-    """Its beginning, without marking it as seen."""
+    """Returns the beginning of the message, without marking it as seen."""
     _kind, parts = mailbox.uid("FETCH", str(number), f"(BODY.PEEK[]<0.{MAX_MESSAGE}>)")
     return next((part[1] for part in parts or () if isinstance(part, tuple) and isinstance(part[1], bytes)), b"")
 
 
 def _code_of(raw: bytes, settings: CodeSettings) -> str | None:
-    """The code; None for a message of another sender or subject, without a code, or which cannot be read."""
+    """Returns the code; None for a message with another sender or subject, without a code, or that is unreadable."""
     try:
         message = email.message_from_bytes(raw, policy=email.policy.default)
         assert isinstance(message, EmailMessage)
@@ -210,7 +212,7 @@ def _fits(message: EmailMessage, settings: ImapSettings) -> bool:
 
 
 def _text(message: EmailMessage) -> str:
-    """The plain text, else the page without its tags."""
+    """Returns the plain text, else the page without its tags."""
     import html
 
     body = message.get_body(preferencelist=("plain", "html"))

@@ -1,7 +1,7 @@
-"""Codes from a person: asked at a terminal by `login`; elsewhere handed to the waiting run by `submit-code`.
+"""Codes from a person: `login` asks on a terminal; elsewhere `submit-code` passes the code to the waiting run.
 
-The code goes through an inbox in the state: a record of its own beside the account's, with a lock of its own, since the
-waiting run holds the account's. So it works for every kind of state, and is encrypted as the state is.
+The code goes through an inbox in the state: a separate record with its own lock, since the waiting run locks the
+account's record. So it works with every kind of state, and is encrypted as the state is.
 """
 # Decision 0120.
 
@@ -18,13 +18,13 @@ from runner.state.record import AccountState
 
 POLL = 1.0  # seconds between two polls of the inbox: each is a request where the state is in a cluster or a database
 CLOCKS_APART = 60.0  # seconds by which the clocks of two machines may differ here
-TAKEN_SECONDS = 10.0  # until a waiting run must have taken a code
-ALIVE = 15.0  # seconds: a waiting run says so often at least that it still waits
+TAKEN_SECONDS = 10.0  # until a waiting run must have accepted a code
+ALIVE = 15.0  # seconds: longest time between two signs of life of a waiting run
 FORM = re.compile(r"[0-9A-Za-z]{4,32}")
 
 
 class PersonSource:
-    """Waits for a person. A slip of the fingers may be mended: a refused code is asked for once more."""
+    """Waits for a person. Typing errors can be corrected: after a refused code, it asks once more."""
 
     once = False
     stale = False
@@ -36,10 +36,10 @@ class PersonSource:
         self._inbox = inbox
 
     async def begin(self, deadline: Deadline) -> None:
-        """What lies in the inbox from before is dropped when the wait begins."""
+        """Clears old codes from the inbox when the wait begins."""
 
     async def next(self, wanted: CodeWanted) -> Code:
-        """The code that a person gives. Raises AuthenticationError where nobody does within `code.timeout`."""
+        """Returns the code that a person gives. Raises AuthenticationError where none is given within `code.timeout`."""
         timeout = self._options.settings.timeout
         until = Deadline.after(self._options.clock, timeout, "code.timeout")
         ask = self._options.ask
@@ -52,8 +52,8 @@ class PersonSource:
             if until.remaining > 0:
                 raise
             raise AuthenticationError(
-                f"login: nobody gave a one-time code within {timeout:.0f} s (code.timeout); `sync-runner login` at a terminal "
-                "keeps a session for the runs that follow"
+                f"login: no one-time code was given within {timeout:.0f} s (code.timeout); `sync-runner login` on a terminal "
+                "stores a session for later runs"
             ) from None
         self._options.add_secret(code)
         await keep_used(wanted.held, code)
@@ -65,13 +65,13 @@ class PersonSource:
         return well_formed(await self._options.ask(f"One-time code{who}: ", deadline))
 
     async def _handed(self, deadline: Deadline, observer: Observer) -> str:
-        """The code that `submit-code` leaves. Whatever ends the wait, inbox and observer say that nobody waits any more."""
+        """Returns the code that `submit-code` stores. However the wait ends, inbox and observer learn that it ended."""
         clock, waiting, received = self._options.clock, False, False
         observer.emit(events.CodeWanted(self._options.settings.timeout))
         try:
             while True:
                 async with self._inbox.hold(deadline) as held:
-                    if waiting and held.state.submitted_code:  # what lay there before was meant for another login
+                    if waiting and held.state.submitted_code:  # an older code belongs to another login
                         received = True
                         return held.state.submitted_code
                     waiting = True
@@ -80,10 +80,10 @@ class PersonSource:
                 while not alive.expired and not (await self._inbox.read(deadline)).submitted_code:
                     await clock.sleep(min(POLL, max(0.0, deadline.remaining)))
                 if deadline.expired:
-                    raise DeadlineExceeded(f"login: no one-time code came until {deadline.what} ended")
+                    raise DeadlineExceeded(f"login: no one-time code arrived until {deadline.what} ended")
         finally:
             observer.emit(events.CodeWaitEnded(received))
-            with suppress(RunnerError):  # what it says ends by itself
+            with suppress(RunnerError):  # the entry expires by itself
                 await self._left()
 
     async def _left(self) -> None:
@@ -92,21 +92,21 @@ class PersonSource:
             held.change(code_waiter=0.0, submitted_code=None)
 
     def give_back(self, held: HeldState, before: AccountState) -> None:
-        """The code is kept by who asked, and still good."""
+        """Does nothing: the caller stores the code, which is still valid."""
 
     async def check(self, deadline: Deadline) -> str:
-        """The inbox can be written."""
+        """Checks that the inbox can be written."""
         async with self._inbox.hold(deadline) as held:
             held.change(checked_at=self._options.clock.time())
         timeout = self._options.settings.timeout
-        return f"a person gives them: a run waits {timeout:.0f} s for `sync-runner submit-code`, at a terminal `login` asks"
+        return f"codes come from a person: a run waits {timeout:.0f} s for `submit-code`; on a terminal, `login` asks"
 
 
 def well_formed(text: str) -> str:
-    """The code without spaces and dashes, as people type them. Raises UsageError for what is none."""
+    """Returns the code without spaces and dashes. Raises UsageError for an invalid code."""
     code = re.sub(r"[\s\-]", "", text)
     if not FORM.fullmatch(code):
-        raise UsageError("this is no one-time code; give its 4 to 32 digits or letters")
+        raise UsageError("not a one-time code; give its 4 to 32 digits or letters")
     return code
 
 
@@ -116,10 +116,10 @@ async def waits(inbox: AccountStore, clock: Clock, deadline: Deadline) -> bool:
 
 
 async def submit(inbox: AccountStore, code: str, clock: Clock, deadline: Deadline) -> bool:
-    """Hand a code to the run that waits; False where none takes it. Raises what the state raises."""
+    """Passes a code to the waiting run; returns False where no run accepts it. Raises what the state raises."""
     async with inbox.hold(deadline) as held:
         held.change(submitted_code=code)
-    taken_by = Deadline.after(clock, TAKEN_SECONDS, "the time to take it").min(deadline)
+    taken_by = Deadline.after(clock, TAKEN_SECONDS, "the time to accept it").min(deadline)
     while not taken_by.expired:
         if (await inbox.read(deadline)).submitted_code != code:
             return True
@@ -132,6 +132,6 @@ async def submit(inbox: AccountStore, code: str, clock: Clock, deadline: Deadlin
 
 
 def person_source(options: CodeOptions) -> PersonSource:
-    """The source. Raises UsageError without a state that is kept."""
-    why = "person hands a code over through the state, and keeps the session there"
+    """Returns the source. Raises UsageError without persistent state."""
+    why = "person passes a code through the state and stores the session there"
     return PersonSource(options, lasting(options, why))

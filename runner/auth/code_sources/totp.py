@@ -1,4 +1,4 @@
-"""Codes by time (RFC 6238) from the secret `totp_seed`. Which step is sent when, by the server's clock.
+"""Codes by time (RFC 6238) from the secret `totp_seed`. Decides which step is sent when, by the server's clock.
 
 The used step is kept twice: with the account, and by the seed (decision 0161). One user may be an account under several
 spellings of its name or of the API's address, and two accounts may share a seed; a server takes each code once.
@@ -17,39 +17,41 @@ from runner.state.record import AccountState
 
 
 class TotpSource:
-    """Chooses the time step; the used step is kept in the state."""
+    """Chooses the time step; the used step is stored in the state."""
 
     once = False
     stale = True
     by_person = False
 
     def __init__(self, clock: Clock, by_seed: BySeed | None = None) -> None:
-        """The seed comes with each code that is wanted: it is the login's, of which an account may have several.
+        """The seed comes with each request for a code: it belongs to a login, and an account may have several.
 
-        `by_seed` opens what is kept of a seed; None: only the account's own record counts.
+        `by_seed` opens the stored state of a seed; None: only the account's own record counts.
         """
         self._clock = clock
         self._by_seed = by_seed
         self._kept: dict[str, AccountStore] = {}
         self._unspent: dict[
             str, tuple[int, int | None]
-        ] = {}  # of a seed: a step that was given back, and the one before it
+        ] = {}  # of a seed: a step that was returned unused, and the one before it
         self._last: tuple[str, int, int | None] | None = (
             None  # the seed's name, the step that was sent, the one before it
         )
 
     async def begin(self, deadline: Deadline) -> None:
-        """Nothing is older."""
+        """Does nothing: the step identifies older codes."""
 
     async def next(self, wanted: CodeWanted) -> Code:
-        """A code of a step that was never sent; waits for its time. The step is kept as used before the code leaves.
+        """Returns the code of a step that was never sent; waits until it is due. The step is stored as used before it
+        is sent.
 
-        With `sure`, and without memory of the current step, the next one is waited for. Raises SecretError without a seed.
+        With `sure`, and without a record of the current step, it waits for the next one. Raises SecretError without a
+        seed.
         """
         seed = wanted.seed
         if seed is None:
             raise SecretError(
-                "login: the API wants a one-time code; mount the account's TOTP seed (Base32 or otpauth:// URI) "
+                "login: the API requires a one-time code; mount the account's TOTP seed (Base32 or otpauth:// URI) "
                 "as the secret `totp_seed`"
             )
         if self._by_seed is None:
@@ -66,12 +68,12 @@ class TotpSource:
             return code
 
     def _used(self, name: str, kept: int | None) -> int | None:
-        """The last used step of the seed; one that this run gave back, and nobody used since, does not count."""
+        """Returns the last used step of the seed; a step that this run returned unused, and no process used since, is ignored."""
         step, before = self._unspent.pop(name, (None, None))
         return before if step is not None and kept == step else kept
 
     async def _code(self, wanted: CodeWanted, seed: Seed, used: int | None) -> Code:
-        """A code of a step after `used` and after the account's own."""
+        """Returns a code of a step after `used` and after the account's own."""
         held = wanted.held
         stored = held.state
         now = self._clock.time() + stored.skew
@@ -89,39 +91,39 @@ class TotpSource:
         deadline = wanted.deadline
         if choice.wait >= deadline.remaining:
             raise DeadlineExceeded(
-                f"login: the next one-time code comes in {choice.wait:.0f} s, but {deadline.what} ends in "
+                f"login: the next one-time code is due in {choice.wait:.0f} s, but {deadline.what} ends in "
                 f"{deadline.remaining:.0f} s"
             )
         wanted.observer.emit(events.CodeWait(round(choice.wait, 3), choice.reason))
         await self._clock.sleep(choice.wait)
 
     def give_back(self, held: HeldState, before: AccountState) -> None:
-        """The step may be used again."""
+        """Allows the step to be used again."""
         held.change(last_step=before.last_step, answered=before.answered)
         if self._last is not None:
             name, step, used = self._last
             self._unspent[name] = (step, used)
 
     async def check(self, deadline: Deadline) -> str:  # noqa: ARG002 - nothing is waited for
-        """The seed is read with the other secrets, and judged there."""
-        return "codes are made from the secret totp_seed, where the API asks for one"
+        """Does nothing: the seed is read and validated with the other secrets."""
+        return "codes are generated from the secret totp_seed, where the API asks for one"
 
 
 def _remembers(seed: Seed, stored: AccountState, step: int) -> bool:
-    """Whether the state would know of a code of that step that was sent before: it is older than the step."""
+    """Whether the state would know an earlier use of that step: the state is older than the step."""
     if not stored.since:
         return False
     return totp.step_at(seed, stored.since + stored.skew) < step
 
 
 def fingerprint(seed: Seed) -> str:
-    """The name under which a seed's used steps are kept. Of at least 80 bits of chance, so that a hash gives nothing away."""
-    told = f"totp {seed.period} {seed.digits} {seed.algorithm} ".encode()
-    return hashlib.sha256(told + seed.key).hexdigest()[:32]
+    """Returns the storage name of a seed's used steps. A seed has at least 80 random bits, so a hash reveals nothing."""
+    parameters = f"totp {seed.period} {seed.digits} {seed.algorithm} ".encode()
+    return hashlib.sha256(parameters + seed.key).hexdigest()[:32]
 
 
 def _latest(seed: Seed, now: float, *steps: int | None) -> int | None:
-    """The latest of the used steps, but for one that a clock far ahead wrote."""
+    """Returns the latest of the used steps, except one that a clock far ahead wrote."""
     far = totp.step_at(seed, now + totp.FAR_AHEAD)
     return max((step for step in steps if step is not None and step <= far), default=None)
 

@@ -1,4 +1,4 @@
-"""A first draft of a profile, from an API's description or from recorded exchanges. Pure, but for the file that is read."""
+"""Drafts a profile from an API's description or from recorded exchanges. Pure, except for reading the file."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ __all__ = ["MARK", "draft"]
 
 
 def draft(path: Path) -> str:
-    """The draft as YAML, where what could not be told is marked. Raises UsageError for a file that is neither."""
+    """Returns the draft as YAML, with unknown parts marked. Raises UsageError for a file that is neither."""
     data = read(path)
     api: Api = har.api(data) if "log" in data else openapi.api(data, str(path))
     return written(api)

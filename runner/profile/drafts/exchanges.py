@@ -1,4 +1,4 @@
-"""What a draft is made of: the exchanges that an API knows, each with a sample of what goes out and what comes back."""
+"""The input of a draft: the API's exchanges, each with a sample of its request and response."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from typing import Any
 
 from runner.profile.validation import LEFT_OPEN
 
-MARK = LEFT_OPEN  # begins what a person must fill in; `validate` refuses it
+MARK = LEFT_OPEN  # starts a part that a person must fill in; `validate` refuses it
 
-NAMES: dict[str, tuple[str, ...]] = {  # how APIs call what the runner has a value for
+NAMES: dict[str, tuple[str, ...]] = {  # names that APIs use for the runner's values
     "${username}": ("username", "user", "email", "login", "user_name", "identifier", "emailorldaploginid"),
     "${password}": ("password", "pass", "passwd", "secret", "pwd"),
     "${code?}": (
@@ -43,34 +43,34 @@ SYNC: dict[str, tuple[str, ...]] = {
 
 
 class Word(str):
-    """A sample text that may be one of several."""
+    """A sample text with several possible values."""
 
     choices: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request that the API knows, and a sample of its good answer. Segments of the path that vary are `{name}`."""
+    """One request of the API, and a sample of its good response. Variable segments of the path are `{name}`."""
 
     method: str
     path: str
-    asks: Any = None  # a sample of the body that goes out
+    asks: Any = None  # a sample of the request body
     form: bool = False
     status: int = 200
-    answer: Any = None  # a sample of the body that comes back
+    answer: Any = None  # a sample of the response body
     refusals: tuple[int, ...] = ()
-    headers: tuple[str, ...] = ()  # names of those that go out
-    needs: frozenset[str] = frozenset()  # keys of the body that must be there
+    headers: tuple[str, ...] = ()  # names of the request headers
+    needs: frozenset[str] = frozenset()  # required keys of the body
 
     @property
     def words(self) -> list[str]:
-        """The words of the path, in lower case."""
+        """Returns the words of the path, in lower case."""
         return [word for word in re.split(r"[^a-z0-9]+", snake(re.sub(r"\{[^}]*\}", "", self.path))) if word]
 
 
 @dataclass
 class Api:
-    """What is known of an API. `auth` is a part of the profile where the description itself says it."""
+    """What is known of an API. `auth` is a part of the profile, if the description defines it."""
 
     title: str
     exchanges: list[Exchange]
@@ -79,16 +79,16 @@ class Api:
 
 
 def snake(name: str) -> str:
-    """`jobType` as `job_type`."""
+    """Returns `jobType` as `job_type`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def plain(name: str) -> str:
-    """A name as parameters of a profile have it."""
+    """Returns a name in the form of profile parameters."""
     bare = re.sub(r"[^a-z0-9_]+", "_", snake(name)).strip("_")
     return bare if bare[:1].isalpha() else f"p_{bare}"
 
 
 def known_as(key: str, table: dict[str, tuple[str, ...]]) -> str | None:
-    """The runner's value for a key of that name."""
+    """Returns the runner's value for a key of that name."""
     return next((value for value, names in table.items() if snake(key).replace("-", "_") in names), None)

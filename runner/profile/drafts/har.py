@@ -1,4 +1,4 @@
-"""Exchanges out of a recording (HAR 1.2). Of what was recorded only names and status words go into a draft, no other value."""
+"""Reads exchanges from a recording (HAR 1.2). Only names and status words of it go into a draft, no other values."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ from runner.profile.drafts.exchanges import Api, Exchange, Word
 
 
 def api(document: dict[str, Any]) -> Api:
-    """What was recorded. What is not an exchange of JSON or a form is left out."""
+    """Returns the recorded exchanges. Leaves out what is not JSON or a form."""
     log = document.get("log")
     entries = log.get("entries") if isinstance(log, dict) else None
     given = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
@@ -60,7 +60,7 @@ def _decoded(content: dict[str, Any]) -> Any:
 
 
 def _with_ids(exchanges: list[Exchange]) -> list[Exchange]:
-    """Segments of paths that an earlier answer gave as the id of something become `{id}`."""
+    """Replaces path segments by `{id}` where an earlier response returned them as an id."""
     ids: set[str] = set()
     found = []
     for one in exchanges:
@@ -89,7 +89,7 @@ def _is_id(value: Any) -> bool:
 
 
 def _joined(exchanges: list[Exchange]) -> list[Exchange]:
-    """One for each method and path: the last good one, with every word that was seen and every refusal."""
+    """Merges the exchanges of one method and path: the last good one, with every status word and every refusal."""
     found: dict[tuple[str, str], Exchange] = {}
     for one in exchanges:
         before = found.get((one.method, one.path))
@@ -102,7 +102,7 @@ def _joined(exchanges: list[Exchange]) -> list[Exchange]:
 
 
 def _merged(before: Any, now: Any) -> Any:
-    """The later answer, whose texts know what stood there before."""
+    """Returns the later response, with the earlier one's texts."""
     if isinstance(now, dict):
         return {
             key: _merged(before.get(key) if isinstance(before, dict) else None, value) for key, value in now.items()

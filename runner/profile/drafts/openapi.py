@@ -1,4 +1,4 @@
-"""Exchanges out of an OpenAPI document, 2.0 to 3.1: bodies are samples of their schemas."""
+"""Reads exchanges from an OpenAPI document, 2.0 to 3.1: bodies are samples of their schemas."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +8,11 @@ from runner.errors import UsageError
 from runner.profile.drafts.exchanges import Api, Exchange, Word
 
 METHODS = ("get", "post", "put", "patch", "delete")
-DEEP = 7  # of a sample
+DEEP = 7  # nesting of a sample
 
 
 def api(document: dict[str, Any], name: str) -> Api:
-    """What the document says. Raises UsageError where it has no paths."""
+    """Returns the API of the document. Raises UsageError where it has no paths."""
     paths = document.get("paths")
     if not isinstance(paths, dict) or not paths:
         raise UsageError(f"{name}: the document has no `paths`")
@@ -45,8 +45,8 @@ def _exchange(
     ]
     schema, form = _body(document, operation, parameters)
     resolved = _resolved(document, schema)
-    told = operation.get("responses")
-    answers: dict[Any, Any] = told if isinstance(told, dict) else {}
+    responses = operation.get("responses")
+    answers: dict[Any, Any] = responses if isinstance(responses, dict) else {}
     status = next((int(code) for code in map(str, answers) if code.isdigit() and 200 <= int(code) < 300), 200)
     answer = _resolved(document, answers.get(str(status), answers.get(status, {})))
     return Exchange(
@@ -61,7 +61,7 @@ def _exchange(
 def _body(
     document: dict[str, Any], operation: dict[str, Any], parameters: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], bool]:
-    """The schema of what goes out, and whether it is a form."""
+    """Returns the schema of the request body, and whether it is a form."""
     fields = {one["name"]: one for one in parameters if one.get("in") == "formData" and "name" in one}
     if fields:
         return {"properties": fields, "required": [key for key, one in fields.items() if one.get("required")]}, True
@@ -79,7 +79,7 @@ def _body(
 
 
 def _schema_of(holder: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a body, of either version."""
+    """Returns the schema of a body, of either version."""
     content = holder.get("content")
     if isinstance(content, dict):
         json_first = sorted(content.items(), key=lambda one: "json" not in str(one[0]))
@@ -93,7 +93,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _resolved(document: dict[str, Any], part: Any) -> dict[str, Any]:
-    """The part itself, or what its local reference names; empty for anything else."""
+    """Returns the part itself, or what its local reference names; empty for anything else."""
     for _ in range(DEEP):
         if not isinstance(part, dict) or not isinstance(part.get("$ref"), str):
             break
@@ -105,7 +105,7 @@ def _resolved(document: dict[str, Any], part: Any) -> dict[str, Any]:
 
 
 def _sample(document: dict[str, Any], schema: Any, deep: int = DEEP) -> Any:
-    """A value that fits the schema, with all its keys."""
+    """Returns a value that fits the schema, with all its keys."""
     schema = _resolved(document, schema)
     if not deep or not schema:
         return None
@@ -132,7 +132,7 @@ def _sample(document: dict[str, Any], schema: Any, deep: int = DEEP) -> Any:
 
 
 def _auth(document: dict[str, Any]) -> dict[str, Any]:
-    """The part `auth`, of the first security scheme that says all by itself."""
+    """Returns the part `auth`, from the first complete security scheme."""
     components = document.get("components")
     schemes = components.get("securitySchemes") if isinstance(components, dict) else document.get("securityDefinitions")
     for scheme in schemes.values() if isinstance(schemes, dict) else ():

@@ -1,4 +1,4 @@
-"""Reads the file that a draft is made from: JSON or YAML, within bounds."""
+"""Reads the source file of a draft: JSON or YAML, within size limits."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 from runner.errors import UsageError
 
-MAX_BYTES = 64 << 20  # GitHub's description has 12 MB, and a recording holds every answer
+MAX_BYTES = 64 << 20  # GitHub's description has 12 MB, and a recording contains every response
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The document. Raises UsageError for what cannot be read, is too large, or is no mapping."""
+    """Returns the document. Raises UsageError for one that is unreadable, too large, or not a mapping."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -29,7 +29,7 @@ def _decoded(raw: bytes, path: Path) -> Any:
         try:
             return json.loads(raw)
         except (ValueError, RecursionError):
-            raise UsageError(f"{path}: begins as JSON, and is none") from None
+            raise UsageError(f"{path}: starts as JSON but is invalid") from None
     import yaml
 
     try:

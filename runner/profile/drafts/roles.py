@@ -1,4 +1,4 @@
-"""Which of an API's exchanges is the login, the trigger, the status and so on. Guesses by names and shapes, each told as one."""
+"""Finds an API's login, trigger, status and so on among its exchanges. These are guesses by names and shapes, shown as such."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NOT_JOBS = LOGIN | {"logout", "refresh", "user", "users", "password", "register"
 
 @dataclass(frozen=True)
 class Roles:
-    """What each is for; None: not found. `others` might be the trigger as well."""
+    """The exchange of each role; None: not found. `others` may be the trigger, too."""
 
     login: Exchange | None
     refresh: Exchange | None
@@ -29,7 +29,7 @@ class Roles:
 
 
 def roles(exchanges: Iterable[Exchange]) -> Roles:
-    """The best guess for each."""
+    """Returns the best guess for each role."""
     every = list(exchanges)
     posts = [one for one in every if one.method in ("POST", "PUT")]
     refresh = _best(posts, lambda one: 5 * ("refresh" in one.words) + 3 * ("${refresh_token}" in _sends(one)), least=5)
@@ -98,7 +98,7 @@ def _as_listing(one: Exchange, trigger: Exchange | None, status: Exchange | None
 
 
 def list_at(answer: Any) -> str | None:
-    """Where the list stands in a listing's answer."""
+    """Returns the place of the list in a listing's response."""
     if isinstance(answer, list):
         return "@"
     return (

@@ -1,4 +1,4 @@
-"""Writes a draft: what could be told in place, what could not marked with what it should say."""
+"""Writes a draft: known parts in place, unknown ones marked with their meaning."""
 # Decision 0174.
 
 import re
@@ -23,7 +23,7 @@ _PARAMETER = re.compile(r"\{([^}]+)\}")
 
 
 def written(api: Api) -> str:
-    """The draft's text, as YAML with a comment at its head."""
+    """Returns the draft's text, as YAML with a comment at its head."""
     import yaml
 
     found = roles(api.exchanges)
@@ -39,12 +39,12 @@ def written(api: Api) -> str:
 
 def _head(api: Api, found: Roles) -> list[str]:
     lines = ["# A draft by `sync-runner profiles new`: guesses by names and shapes. Read every line.",
-             f"# What is marked {MARK}... could not be told; `sync-runner profiles validate` lists it."]  # fmt: skip
+             f"# What is marked {MARK}... is unknown; `sync-runner profiles validate` lists it."]  # fmt: skip
     if api.base_path:
-        lines.append(f"# The paths stand below the address: base_url ends with {_one_line(api.base_path)}.")
-    lines += [f"# May be the trigger as well: {one.method} {_one_line(one.path)}" for one in found.others]
+        lines.append(f"# The paths are below the address: base_url ends with {_one_line(api.base_path)}.")
+    lines += [f"# May also be the trigger: {one.method} {_one_line(one.path)}" for one in found.others]
     lines.append(
-        "# Say `idempotent: true` at the trigger only if a repeat with the same ${idempotency_key} gives the first answer."
+        "# Set `idempotent: true` at the trigger only if a repeat with the same ${idempotency_key} returns the first response."
     )
     return lines
 
@@ -54,7 +54,7 @@ def _one_line(text: str) -> str:
 
 
 def _bare(value: Any) -> Any:
-    """Without our own kinds of text, which YAML does not know."""
+    """Converts our own text types, which YAML does not support."""
     if isinstance(value, dict):
         return {_bare(key): _bare(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -111,7 +111,7 @@ def _grant(key: str, exchange: Exchange) -> str:
 
 
 def _recorded(api: Api) -> dict[str, Any]:
-    """How the token goes along, by the names of recorded headers; open where there is none."""
+    """Returns how requests carry the token, by the names of recorded headers; open where there is none."""
     names = [name for one in api.exchanges for name in one.headers]
     for name in names:
         if snake(name) == "authorization":
@@ -181,7 +181,7 @@ def _parameter(key: str, value: Any, trigger: Exchange, parameters: dict[str, An
 
 
 def _path(path: str, parameters: dict[str, Any], *, of_job: bool = False) -> str:
-    """The path with its varying segments as templates; the last one is the job's where it is about one."""
+    """Returns the path with its variable segments as templates; the last one is the job's where it is about one."""
     names = _PARAMETER.findall(path)
     filled = path.replace("$", "$$")
     for number, name in enumerate(names):
@@ -197,13 +197,13 @@ def _path(path: str, parameters: dict[str, Any], *, of_job: bool = False) -> str
 
 
 def _inner(answer: Any) -> Any:
-    """The job's own object in an answer."""
+    """Returns the job's own object in a response."""
     at = _where(answer).get("job")
     return answer[at] if at else answer
 
 
 def _where(answer: Any) -> dict[str, str]:
-    """Where the job stands, if not at the top: `{job: data}`."""
+    """Returns the place of the job, if not at the top: `{job: data}`."""
     if not isinstance(answer, dict) or suggestions.named("status", answer, deep=1):
         return {}
     inner = [
@@ -220,7 +220,7 @@ def _fields(sample: Any) -> dict[str, str | None]:
     for name in ("sync_type", "error_message", "total_items", "processed_items"):
         if found[name] in taken:
             found[name] = None
-    found["user_id"] = None  # a guess would drop jobs of others from the listings
+    found["user_id"] = None  # a guess would drop other users' jobs from the listings
     if found["job_id"] is None:
         found["job_id"] = f"{MARK}_where_the_id_stands"
     if found["status"] is None:
@@ -229,7 +229,7 @@ def _fields(sample: Any) -> dict[str, str | None]:
 
 
 def _other_id(sample: Any) -> str | None:
-    """The only key that ends as ids do."""
+    """Returns the only key that ends like an id."""
     ids = [key for key in sample if snake(str(key)).endswith("_id")] if isinstance(sample, dict) else []
     return ids[0] if len(ids) == 1 and str(ids[0]).isidentifier() else None
 

@@ -48,7 +48,7 @@ def test_a_code_that_is_handed_over_lets_the_waiting_run_go_on(cli: CommandLine)
     handed = _hand_over(cli, code)
     ended = run.finish()
     assert ended.code == 0, ended.stderr
-    assert handed.stdout == "default: handed over; the log of the run tells what the API says to it\n"
+    assert handed.stdout == "default: code passed on; the run's log shows the API's response\n"
     assert [line["timeout_seconds"] for line in ended.events("login.code_wanted")] == [300]
     assert [line["received"] for line in ended.events("login.code_wait_ended")] == [True]
     assert ended.events("session.started")[0]["mfa"] is True
@@ -74,7 +74,7 @@ def test_a_slip_of_the_fingers_is_asked_for_once_more_and_no_code_goes_twice(cli
 def test_a_run_that_nobody_gives_a_code_gives_up_with_code_3_and_has_sent_none(cli: CommandLine) -> None:
     ended = cli.run(*PERSON, "--set", "code.timeout=1s", "run", "health")
     assert ended.code == 3
-    assert "nobody gave a one-time code within 1 s (code.timeout)" in ended.errors
+    assert "no one-time code was given within 1 s (code.timeout)" in ended.errors
     assert [line["received"] for line in ended.events("login.code_wait_ended")] == [False]
     late = cli.run(*PERSON, "submit-code", "123456")
     assert late.code == 2
@@ -89,7 +89,7 @@ def test_a_waiting_run_tells_ping_webhook_and_metrics_at_once(cli: CommandLine) 
             "--set", f"metrics.textfile={cli.home / 'run.prom'}", "--set", "code.timeout=2s", "run", "health",
         )  # fmt: skip
     assert ended.code == 3, ended.stderr
-    text = "account default waits for a one-time code for 2 s; hand it over with `sync-runner submit-code CODE --account default`"
+    text = "account default waits for a one-time code for 2 s; submit it with `sync-runner submit-code CODE --account default`"
     assert [one.json for one in told.at("/hook")] == [{"text": f"sync-runner: {text}"}]
     assert [one.raw.decode() for one in told.at("/ping/log")] == [text]
     assert told.asked[-1].path == "/ping/fail"
@@ -113,7 +113,7 @@ def test_a_code_that_lay_there_before_the_run_waited_is_not_used(cli: CommandLin
     assert cli.run(*PERSON, "submit-code", "111111").code == 2
     ended = cli.run(*PERSON, "--set", "code.timeout=1s", "login")
     assert ended.code == 3
-    assert "nobody gave" in ended.errors
+    assert "no one-time code was given" in ended.errors
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_code_that_lay_there_before_the_run_waited_is_not_used(cli: CommandLin
 def test_what_is_no_code_is_refused_before_anything_is_read(cli: CommandLine, text: str) -> None:
     ended = cli.run(*PERSON, "submit-code", text)
     assert ended.code == 2
-    assert "this is no one-time code" in ended.errors
+    assert "not a one-time code" in ended.errors
 
 
 def test_a_person_needs_a_state_that_is_kept(cli: CommandLine) -> None:
@@ -173,14 +173,14 @@ def test_the_code_that_a_program_prints_is_used(cli: CommandLine) -> None:
     [
         ("exit 4", "code.command ended with 4"),
         ("echo the seed 123456 is locked >&2; exit 1", "the seed *** is locked"),
-        ("true", "printed nothing that fits code.pattern"),
-        ("echo no code here", "printed nothing that fits code.pattern"),
+        ("true", "printed nothing that matches code.pattern"),
+        ("echo no code here", "printed nothing that matches code.pattern"),
         ("head -c 300000 /dev/zero", "printed more than"),
         ("while :; do echo 11; done", "printed more than"),
         ("while :; do echo 123456 >&2; done", "code.command ended with"),
         ("sleep 100 & sleep 100", "did not end within 1 s"),
         ("kill -9 $$", "code.command ended with -9"),
-        ("printf '\\377\\376\\000'", "printed nothing that fits code.pattern"),
+        ("printf '\\377\\376\\000'", "printed nothing that matches code.pattern"),
     ],
 )
 def test_a_program_without_a_code_ends_with_code_3(cli: CommandLine, body: str, told: str) -> None:
@@ -214,10 +214,10 @@ def test_a_code_that_a_program_prints_twice_is_sent_once(cli: CommandLine) -> No
     ("words", "told"),
     [
         (("code.source=command",), "code.command: name the program"),
-        (("code.source=carrier-pigeon",), "no source is called `carrier-pigeon`"),
+        (("code.source=carrier-pigeon",), "unknown source `carrier-pigeon`"),
         (("code.source=imap",), "code.imap.host"),
         (("code.source=hotp",), "hotp_seed"),
-        (("code.pattern=(a+)+",), "may take time without end"),
+        (("code.pattern=(a+)+",), "may take unlimited time"),
         (("code.pattern=(",), "not a regular expression"),
         (("code.timeout=0",), "code.timeout"),
     ],

@@ -150,7 +150,7 @@ def test_the_challenge_form_is_found_by_the_answer(cli_with: MakeCommandLine, us
 
 def test_a_factor_that_needs_a_person_says_what_to_change(cli_with: MakeCommandLine, user_at: MakeUser) -> None:
     cli = cli_with(mfa="sms")
-    with pytest.raises(LoginRefused, match="set the account to an authenticator app"):
+    with pytest.raises(LoginRefused, match="set up an authenticator app for the account"):
         user_at(cli).log_in()
 
 
@@ -240,7 +240,7 @@ def test_near_the_end_of_a_step_the_next_one_is_waited_for(user: User) -> None:
 def test_a_wait_that_passes_the_deadline_is_not_begun(user: User) -> None:
     user.log_in()
     save(user.store, replace(load(user.store), session=None))
-    with pytest.raises(DeadlineExceeded, match="the next one-time code comes in"):
+    with pytest.raises(DeadlineExceeded, match="the next one-time code is due in"):
         user.log_in(within=5.0)
     assert user.clock.slept == []
 
@@ -350,7 +350,7 @@ def test_a_runner_without_memory_is_not_misled_by_a_code_that_its_predecessor_us
 
 def test_a_locked_account_is_told_as_such(user: User) -> None:
     user.cli.fault(kind="status", endpoint="login", status=423)
-    with pytest.raises(LoginRefused, match="the account is locked at the API"):
+    with pytest.raises(LoginRefused, match="the account is locked or disabled at the API"):
         user.log_in()
 
 
@@ -397,7 +397,7 @@ def test_a_lying_api_that_asks_for_code_after_code_is_left(user: User, monkeypat
 
 def test_what_the_profile_has_no_meaning_for_is_a_contract_error_without_values(user: User) -> None:
     user.cli.fault(kind="status", endpoint="login", status=418)
-    with pytest.raises(ContractError, match="no meaning for the answer 418 \\(shape: "):
+    with pytest.raises(ContractError, match="no rule of the profile matches the response 418 \\(shape: "):
         user.log_in()
 
 

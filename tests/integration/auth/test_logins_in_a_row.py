@@ -110,7 +110,7 @@ def test_check_has_a_line_for_each_login(place: Place) -> None:
     assert first["login keycloak"] == ("ok", "logged in, without a one-time code")
     assert first["login exchange"] == ("ok", "logged in, without a one-time code")
     again = rows(place.run("check", "--json"))
-    assert {again["login keycloak"], again["login exchange"]} == {("ok", "the kept session is used")}
+    assert {again["login keycloak"], again["login exchange"]} == {("ok", "the stored session is valid")}
     offline = rows(place.run("check", "--json", "--no-login"))
     assert offline["login keycloak"] == offline["login exchange"] == ("not tried", "--no-login")
 
@@ -127,7 +127,7 @@ def test_check_names_the_login_that_fails(place: Place) -> None:
     )
     told = rows(place.run("check", "--json"))
     assert told["login keycloak"][0] == "failed"
-    assert told["login exchange"] == ("not tried", "the login before it failed")
+    assert told["login exchange"] == ("not tried", "the previous login failed")
     assert "cool-down keycloak" in rows(place.run("check", "--json"))
 
 
@@ -183,5 +183,5 @@ def test_a_login_that_fails_half_way_leaves_no_session_open(place: Place) -> Non
 def test_a_refusal_without_kept_state_says_what_the_next_run_will_do(place: Place) -> None:
     said = {"error": "invalid_grant", "error_description": "Invalid user credentials"}
     place.sso.routes[f"POST {TOKEN}"] = Answers(said, status=400)
-    assert "nothing is kept between runs" in place.run("check", "--json", keep=False).stdout
-    assert "nothing is kept between runs" not in place.run("check", "--json").stdout
+    assert "no state is kept between runs" in place.run("check", "--json", keep=False).stdout
+    assert "no state is kept between runs" not in place.run("check", "--json").stdout

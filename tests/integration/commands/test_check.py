@@ -39,7 +39,7 @@ def test_a_kept_session_is_said_to_be_kept_and_is_proved_by_a_request(cli: Comma
     assert cli.run("login").code == 0
     before = len(cli.record()["requests"])
     rows = _checked(cli, *SYNCS, code=0)
-    assert rows["login"]["detail"].startswith("the kept session is used")
+    assert rows["login"]["detail"].startswith("the stored session is valid")
     assert [request["endpoint"] for request in cli.record()["requests"][before:]] == ["status"]
 
 
@@ -53,14 +53,14 @@ def test_a_kept_session_at_an_api_that_is_away_is_no_success(cli: CommandLine) -
 @pytest.mark.parametrize(
     ("words", "code", "part", "told"),
     [
-        (("syncs=actvities",), 2, "plan", "no sync type `actvities` in this profile"),
+        (("syncs=actvities",), 2, "plan", "unknown sync type `actvities` in this profile"),
         (('syncs=[{"type": "health", "after": ["workouts"]}]',), 2, "plan", "no sync named `workouts`"),
         (
             ('syncs=[{"type": "health", "after": ["activities"]}, {"type": "activities", "after": ["health"]}]',),
             2, "plan", "wait for each other in `after`",
         ),
-        (("syncs=health", "time_zone=Europe/Nowhere"), 2, "plan", "time_zone: no zone `Europe/Nowhere`"),
-        (('syncs=[{"type": "health", "start": "last-sucess"}]',), 2, "plan", "no date `last-sucess`"),
+        (("syncs=health", "time_zone=Europe/Nowhere"), 2, "plan", "time_zone: unknown zone `Europe/Nowhere`"),
+        (('syncs=[{"type": "health", "start": "last-sucess"}]',), 2, "plan", "invalid date `last-sucess`"),
         (("concurrency=1",), 2, "plan", "syncs: nothing to run"),
     ],
 )  # fmt: skip
@@ -175,7 +175,7 @@ def test_an_output_that_does_not_accept_us_is_refused(cli: CommandLine) -> None:
 def test_a_program_for_codes_is_looked_for_without_a_login(cli: CommandLine) -> None:
     words = ("--set", "code.source=command", "--set", 'code.command=["/nowhere/pass"]')
     rows = _checked(cli, *SYNCS, "--no-login", *words, code=3)
-    assert "no program that can be started" in rows["codes"]["detail"]
+    assert "not an executable program" in rows["codes"]["detail"]
 
 
 @pytest.mark.parametrize(

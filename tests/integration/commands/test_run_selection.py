@@ -74,10 +74,10 @@ def test_a_dry_run_names_the_job_that_would_be_adopted(cli_with: MakeCommandLine
     running.process.kill()
     running.process.communicate()
     (row,) = _preview(cli, "health")
-    assert row["action"] == f"adopt job {job['job_id']} of an earlier run, if it still runs"
+    assert row["action"] == f"adopt job {job['job_id']} of an earlier run, if it is still running"
 
 
 def test_a_dry_run_of_a_plan_that_cannot_be_run_says_so(cli: CommandLine) -> None:
     ended = cli.run("run", "helth", "--dry-run")
     assert ended.code == 2
-    assert "no sync type `helth`" in ended.errors
+    assert "unknown sync type `helth`" in ended.errors

@@ -88,7 +88,7 @@ def test_offline_shows_what_the_state_remembers_and_asks_nobody(cli_with: MakeCo
     assert len(without["sync_jobs"]) == 2
     assert (without["user_session"], without["note"]) == (
         None,
-        "its secrets are not there, so its session is not shown",
+        "its secrets cannot be read, so its session is not shown",
     )
 
 

@@ -30,9 +30,9 @@ def test_login_and_logout_say_what_was_done_with_each_session(cli: CommandLine) 
     first = cli.run("login")
     assert first.stdout.startswith("default: logged in with a one-time code; good until 20")
     assert first.stdout.endswith("; the API's clock shows no difference from ours\n")
-    assert cli.run("login").stdout.startswith("default: the kept session is used; good until 20")
-    assert "the session is forgotten here; the profile names no way to end it at the API" in cli.run("logout").stdout
-    assert cli.run("logout").stdout == "default: no session was kept\n"
+    assert cli.run("login").stdout.startswith("default: the stored session is valid; valid until 20")
+    assert "the session was deleted here; the profile has no request to end it at the API" in cli.run("logout").stdout
+    assert cli.run("logout").stdout == "default: no session was stored\n"
 
 
 def test_login_says_where_the_apis_clock_stands(cli_with: MakeCommandLine) -> None:
@@ -52,7 +52,7 @@ def test_an_account_that_is_named_as_its_user_keeps_its_name_in_every_answer(fle
         assert ended.code == 0, ended.stderr
         assert "user-0000" in ended.stdout and "user-0001" in ended.stdout
     ended = fleet.run("logout", "--account", "user-0001", *_of(fleet))
-    assert ended.stdout.startswith("user-0001: the session is forgotten here")
+    assert ended.stdout.startswith("user-0001: the session was deleted here")
 
 
 def test_a_job_of_one_account_of_several_is_cancelled_and_that_is_success(fleet: CommandLine) -> None:

@@ -84,7 +84,7 @@ def an_hour_later(machine: Machine) -> None:
     jobs = len(machine.runner.server.sandbox.state.all("SELECT * FROM jobs"))
     code, written = machine.try_(block(8))
     assert code == 8
-    assert "nothing was triggered, nor will it be for 1 h after that try" in written
+    assert "nothing was triggered, and nothing will be for 1 h after that try" in written
     assert len(machine.runner.server.sandbox.state.all("SELECT * FROM jobs")) == jobs
     with sqlite3.connect(machine.state / "ledger.sqlite3") as db:
         db.execute("UPDATE syncs SET intended_at = intended_at - 3601, lease_until = 0")

@@ -109,8 +109,8 @@ def test_other_commands_work_on_the_same_accounts(fleet: Fleet) -> None:
     ("query", "told"),
     [
         ("SELEC 1", "syntax error"), ("SELECT 1 AS name", "row 1: `name` is not a text"), ("SELECT 'a' AS nam", "did you mean `name`"),
-        ("SELECT 'a' AS name WHERE false", "gives no row"), ("SELECT 'a/b' AS name", "give the account's folder"),
-        ("SELECT 'a' AS name UNION ALL SELECT 'a'", "stands twice"), ("SELECT name FROM nowhere", "does not exist"),
+        ("SELECT 'a' AS name WHERE false", "returned no row"), ("SELECT 'a/b' AS name", "give the account's folder"),
+        ("SELECT 'a' AS name UNION ALL SELECT 'a'", "is used twice"), ("SELECT name FROM nowhere", "does not exist"),
         ("SELECT 'a' AS name, '[{\"typ\": 1}]'::jsonb AS syncs", "row 1 (a): syncs"), ("DELETE FROM customers", "syntax error"),
         ("SELECT 'b' AS name, 7 AS secrets_dir", "`secrets_dir` is not a text"),
     ],
@@ -127,7 +127,7 @@ def test_a_query_or_row_that_cannot_be_used_is_named_and_nothing_is_sent(fleet: 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (("--set", "accounts_dir=/tmp"), "`accounts_dir` is set as well"),
+        (("--set", "accounts_dir=/tmp"), "`accounts_dir` is also set"),
         (("--set", "state.url=other://x"), "set state.url to a postgresql:// address"),
     ],
 )

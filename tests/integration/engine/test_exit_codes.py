@@ -74,7 +74,7 @@ def test_1_a_defect_before_the_run_is_told_in_the_same_way(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--no-such-option"], "no option `--no-such-option`"),
+        (["--no-such-option"], "unknown option `--no-such-option`"),
         (["run", "health"], "base_url: is required"),
         (["--base-url", "nonsense", "run", "health"], "give a URL such as https://sync.example.org"),
         (["--base-url", "http://192.0.2.1", "run", "health"], "would send the password in the clear"),

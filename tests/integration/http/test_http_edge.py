@@ -135,10 +135,10 @@ def _bomb() -> bytes:
         (http(_bomb(), Content_Encoding="gzip"), "larger than 1 MiB when decompressed"),
         (
             http(gzip.compress(_bomb(), mtime=0), Content_Encoding="gzip, gzip"),
-            "encoded as `gzip, gzip`, which was not asked for",
+            "encoded as `gzip, gzip`, which was not requested",
         ),
         (http(b"x", Content_Encoding="br"), "encoded as `br`"),
-        (http(b"no gzip at all", Content_Encoding="gzip"), "not the gzip it claims to be"),
+        (http(b"no gzip at all", Content_Encoding="gzip"), "not valid gzip"),
         (http(b" " * (MAX_ANSWER + 1)), "larger than 1 MiB"),
         (http(b"[" + b"[]," * 50_000 + b"0]"), "more than 50000 values"),
     ],
@@ -259,7 +259,7 @@ def test_one_exchange_takes_no_longer_than_its_time_out_however_it_drips(asker: 
         server._answers = [server.hold]
     with server:
         began = time.monotonic()
-        with pytest.raises(Unreachable, match="no whole answer within 0.3 s"):
+        with pytest.raises(Unreachable, match="no complete response within 0.3 s"):
             asker.ask(server.base_url, timeout=0.3, attempts=1)
         assert time.monotonic() - began < 5.0
     assert asker.codes == ["error"]
@@ -268,7 +268,7 @@ def test_one_exchange_takes_no_longer_than_its_time_out_however_it_drips(asker: 
 def test_the_deadline_is_stricter_than_the_time_out(asker: Asker) -> None:
     with RawServer(_drip) as server, pytest.raises(DeadlineExceeded, match="before the run's deadline ended"):
         asker.ask(server.base_url, within=0.3)
-    with pytest.raises(DeadlineExceeded, match="is over"):
+    with pytest.raises(DeadlineExceeded, match="the run's deadline passed"):
         asker.ask("http://127.0.0.1:1", within=0.0)
 
 
@@ -305,7 +305,7 @@ def test_no_error_shows_query_header_or_body(asker: Asker) -> None:
 
 @pytest.mark.parametrize("token", ["line\nbreak", "nul\0", "smörgås€", " edge "])
 def test_a_token_that_does_not_fit_into_a_header_is_told_and_not_shown(asker: Asker, token: str) -> None:
-    with RawServer(http()) as server, pytest.raises(ContractError, match="holds characters that HTTP") as caught:
+    with RawServer(http()) as server, pytest.raises(ContractError, match="contains characters that HTTP") as caught:
         asker.ask(server.base_url, call=PreparedRequest("status", "GET", "/", {"Authorization": f"Bearer {token}"}))
     assert token not in str(caught.value)
 
@@ -421,5 +421,5 @@ def test_values_are_quoted_where_they_go_and_forms_are_encoded() -> None:
     assert call.target == "/jobs/a%2Fb%20c%26d%3De?q=a%2Fb+c%26d%3De"
     assert call.body == b"word=a%2Fb+c%26d%3De"
     assert call.headers["X-Id"] == "a/b c&d=e"
-    with pytest.raises(ContractError, match="wants a value for `id`"):
+    with pytest.raises(ContractError, match="needs a value for `id`"):
         prepare("trigger", request, {})

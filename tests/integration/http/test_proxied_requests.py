@@ -62,7 +62,7 @@ def test_a_proxy_that_wants_a_login_is_code_3_and_named() -> None:
     for url in ("https://api.example", "http://api.example"):
         with (
             RawServer(http(status="407 Secret Words")) as proxy,
-            pytest.raises(ProxyRefused, match=r"ALL_PROXY\) wants a login \(407\)") as caught,
+            pytest.raises(ProxyRefused, match=r"ALL_PROXY\) requires a login \(407\)") as caught,
         ):
             ask(proxy.base_url, url)
         assert caught.value.exit_code == 3 and not caught.value.sent and "Secret Words" not in str(caught.value)
@@ -141,7 +141,7 @@ def test_a_socks_proxy_is_asked_for_the_name(tls_port: int) -> None:
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        with pytest.raises(Unreachable, match=r"ALL_PROXY\) gave no tunnel to api.example") as caught:
+        with pytest.raises(Unreachable, match=r"ALL_PROXY\) opened no tunnel to api.example") as caught:
             ask(f"socks5h://127.0.0.1:{listening.getsockname()[1]}", "https://api.example")
         thread.join(5)
     assert not caught.value.sent and b"api.example" in asked[0]
@@ -158,7 +158,7 @@ BOMB_LIMIT = 1 << 20
         (http(b"x", Content_Encoding="br"), ContractError, "encoded as `br`"),
         (http(b"x", Content_Encoding="\x1b]0;x\x07"), ContractError, r"encoded as `\\x1b"),
         (reset, Unreachable, "the connection broke"),
-        (hang, Unreachable, "no whole answer within 0.5 s"),
+        (hang, Unreachable, "no complete response within 0.5 s"),
         (http(b"x" * 9, status="200 OK").replace(b": 9", b": 99"), Unreachable, "broke"),
     ],
     ids=["large", "brotli", "control characters", "reset", "silent", "cut off"],

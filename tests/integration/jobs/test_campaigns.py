@@ -164,8 +164,8 @@ def test_the_runs_deadline_bounds_its_push_too() -> None:
         hangs = "the job never ends, the Pushgateway hangs"
         told = {which: sync_run.run(hangs, 1.0, which) for which in ("run", "sync")}
     assert [list(deadlines.faults_of(one, hangs)) for one in told.values()] == [[], []]
-    assert "answer within 1.8 s" in told["sync"].log  # a sync's deadline says nothing of the run's end
-    assert re.search(r"answer within 0\.(1|09)", told["run"].log)
+    assert "response within 1.8 s" in told["sync"].log  # a sync's deadline says nothing of the run's end
+    assert re.search(r"response within 0\.(1|09)", told["run"].log)
 
 
 def test_a_campaign_takes_numbers_and_words() -> None:

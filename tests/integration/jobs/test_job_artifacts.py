@@ -219,7 +219,7 @@ def test_a_file_that_is_refused_leaves_nothing_and_changes_no_outcome(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("told", "problem"), [({"sha256": "0" * 64}, "SHA-256"), ({"size": 7}, "bytes, and the API told 7")]
+    ("told", "problem"), [({"sha256": "0" * 64}, "SHA-256"), ({"size": 7}, "bytes, but the API reported 7")]
 )
 def test_a_file_that_is_not_the_one_that_was_told_is_not_kept(
     tmp_path: Path, told: dict[str, Any], problem: str

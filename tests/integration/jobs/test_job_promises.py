@@ -58,7 +58,7 @@ def test_an_answer_about_another_job_is_not_believed(tmp_path: Path) -> None:
     with _api(_begun(), [_shown("running"), _shown("completed", job="job-2")]) as api:
         told = _run(api, tmp_path)
     assert told.code == 9
-    assert "asked for job job-1, the API answered with job job-2" in told.errors
+    assert "requested job job-1, the API answered with job job-2" in told.errors
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_job_that_had_ended_is_not_given_as_a_new_one(tmp_path: Path) -> None:
     with _api([_begun(), refused], _shown("failed")) as api:
         told = _run(api, tmp_path, retry={"job_attempts": 2})
     assert told.code == 9
-    assert "the API gave job job-1 as a new one, which had ended before" in told.errors
+    assert "the API returned job job-1 as new, but it had already ended" in told.errors
 
 
 def test_a_lost_triggers_job_that_ended_before_the_conflict_is_found_in_the_listing(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_an_api_that_is_down_is_not_asked_for_the_next_account(cli_with: MakeCom
         cli.server.base_url, cli.secrets, "health", accounts=accounts, limits={"accounts": 1}, retry={"budget": 2}
     )
     assert (told.code, told.outcomes) == (7, ["unreachable", "skipped"])
-    assert "not started: the API is down (the run's retries are spent)" in told.errors
+    assert "not started: the API is down (the run's retry budget is exhausted)" in told.errors
     assert [one["endpoint"] for one in cli.record()["requests"]] == ["login"] * 3
 
 

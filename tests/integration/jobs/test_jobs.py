@@ -270,7 +270,7 @@ def test_a_token_that_is_refused_again_and_again_ends_the_sync(cli: CommandLine)
     cli.fault(kind="expire_tokens", endpoint="status", times=-1)
     told = _run(cli)
     assert told.code == 3
-    assert "refuses a token it has just given" in told.errors
+    assert "refuses a token that it just issued" in told.errors
 
 
 @pytest.mark.parametrize("endpoint", ["trigger", "status"])
@@ -336,7 +336,7 @@ def test_detach_leaves_the_job_to_the_next_run(cli_with: MakeCommandLine) -> Non
     cli = cli_with(mfa="none", job_seconds=600.0)
     _SignalWhen(cli, signal.SIGTERM)
     told = _run(cli, state=cli.state, on_interrupt="detach")
-    assert "goes on at the API and is adopted by the next run" in told.errors
+    assert "continues at the API, and the next run adopts it" in told.errors
     assert [job["status"] for job in cli.jobs()] == ["running"]
 
 
@@ -400,7 +400,7 @@ def test_a_ledger_that_can_not_be_written_stops_the_run_before_anything_is_trigg
     monkeypatch.setattr(Ledger, "_open", full)
     told = _run(cli, state=cli.state)
     assert told.code == 2
-    assert "check space and rights of state.dir" in told.errors
+    assert "check space and permissions of state.dir" in told.errors
     assert cli.jobs() == []
 
 
@@ -510,9 +510,9 @@ def test_single_syncs_go_one_after_the_other_whatever_is_set(cli_with: MakeComma
 
 @SINGLE
 def test_single_dates_can_not_be_asked_for(cli: CommandLine) -> None:
-    with pytest.raises(UsageError, match=r"syncs\.health\.start: this profile has no place for it"):
+    with pytest.raises(UsageError, match=r"syncs\.health\.start: this profile does not support it"):
         _run(cli, [{"type": "health", "start": "last-success"}])
-    with pytest.raises(UsageError, match=r"syncs\.health\.force_full: this profile has no place for it"):
+    with pytest.raises(UsageError, match=r"syncs\.health\.force_full: this profile does not support it"):
         _run(cli, [{"type": "health", "force_full": True}])
 
 
@@ -525,6 +525,6 @@ def test_single_a_signal_leaves_the_job_to_the_next_run(cli_with: MakeCommandLin
     _SignalWhen(cli, signal.SIGTERM)
     told = _run(cli, "health,workouts", state=cli.state, concurrency=2)
     assert told.code == 143
-    assert "could not be cancelled (cancel: this profile has no way to cancel a job)" in told.errors
+    assert "could not be cancelled (cancel: this profile has no cancel request)" in told.errors
     assert [job["status"] for job in cli.jobs()] == ["running"]
     assert [entry.outcome for entry in open_ledger(cli.state).recent(5) if entry.job_id] == [None]

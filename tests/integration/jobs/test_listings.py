@@ -154,7 +154,7 @@ def test_of_a_listing_that_is_too_large_the_newest_jobs_count(tmp_path: Path, pa
     with _api(LOST, status) as api:
         told = _run(api, tmp_path, profile=_profile(tmp_path))
     assert told.code == 0, told.errors
-    assert "is larger than what is read of one" in told.named("sync.list_incomplete")[0].problem
+    assert "exceeds the size limit" in told.named("sync.list_incomplete")[0].problem
 
 
 def test_a_large_listing_without_our_job_leaves_the_outcome_unknown(tmp_path: Path) -> None:

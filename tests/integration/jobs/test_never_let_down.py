@@ -60,7 +60,7 @@ def test_an_outage_ends_a_poll_only_after_the_patience_and_says_that_the_job_may
     with _api(_begun(), [_shown("running"), Answers({"error": "down"}, 500)]) as api:
         told = _run(api, tmp_path, clock=clock, poll={"patience": 600.0})
     assert (told.code, told.outcomes) == (7, ["unreachable"])
-    assert "job job-1 may go on at the API" in told.errors
+    assert "job job-1 may continue at the API" in told.errors
     assert sum(clock.slept) >= 590
     assert len(told.named("sync.poll_failed")) == 1
     assert len(api.at(STATUS)) < 90
@@ -78,7 +78,7 @@ def test_an_outage_over_two_runs_starts_no_second_job_in_the_third(tmp_path: Pat
         broken.set()
         second = _run(api, tmp_path, state=state)
         assert (second.code, second.outcomes) == (8, ["unknown"])
-        assert "look at the API for it before you run the sync again; nothing was triggered" in second.errors
+        assert "look for it at the API before you run the sync again; nothing was triggered" in second.errors
         broken.clear()
         api.routes["GET " + STATUS] = _shown("completed")
         api.routes["POST " + TRIGGER] = _begun("job-2")
@@ -186,7 +186,7 @@ def test_a_second_run_leaves_the_job_that_the_first_polls(cli_with: MakeCommandL
     job = cli.until("running")
     second = run_here(cli.server.base_url, cli.secrets, "health", state=cli.state, interrupt=signal.SIGTERM)
     assert (second.code, second.result.results[0].adopted) == (143, True)
-    assert f"job {job['job_id']} goes on at the API: this run did not start it" in second.errors
+    assert f"job {job['job_id']} continues at the API: this run did not start it" in second.errors
     assert [one["status"] for one in cli.jobs()] == ["running"]
     first.signal(signal.SIGTERM)
     assert first.finish().code == 143
@@ -253,7 +253,7 @@ def test_a_job_that_ended_since_the_last_poll_is_never_cancelled(tmp_path: Path,
         api.routes["POST " + CANCEL] = _shown("cancelled")
         told = _run(api, tmp_path, poll={"min": 0.1}, deadline={"sync": 1.0})
     assert told.outcomes == [end]
-    assert "had ended" in told.errors
+    assert "had already ended" in told.errors
     assert api.at(CANCEL) == []
 
 
@@ -326,7 +326,7 @@ def test_a_sync_whose_dates_cannot_be_fails_alone(cli_with: MakeCommandLine) -> 
 @pytest.mark.parametrize(
     ("sync", "told"),
     [
-        ({"type": "nosuch"}, "no sync type `nosuch` in this profile"),
+        ({"type": "nosuch"}, "unknown sync type `nosuch` in this profile"),
         ({"type": "health", "params": {"x": 1}}, "syncs.health.params.x: no such parameter in this profile"),
         ({"type": "health", "start": "2026-13-01"}, "syncs.health.start: no date `2026-13-01`"),
     ],
@@ -405,7 +405,7 @@ def test_cancel_looks_before_it_cancels(cli_with: MakeCommandLine) -> None:
     assert cli.run("run", "health").code == 0
     job = cli.jobs()[0]["job_id"]
     ended = cli.run("cancel", job)
-    assert (ended.code, ended.stdout) == (0, f"{job}: completed, it had ended; nothing was sent\n")
+    assert (ended.code, ended.stdout) == (0, f"{job}: completed, already ended; nothing was sent\n")
     assert not any(one["endpoint"] == "cancel" for one in cli.record()["requests"])
     unknown = cli.run("cancel", "no-such-job")
     assert unknown.code == 2

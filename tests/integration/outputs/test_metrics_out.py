@@ -228,7 +228,7 @@ def test_a_pushgateway_that_hangs_adds_its_time_out_and_nothing_else(
         spent = time.monotonic() - began
     assert done.code == 0
     [failed] = done.events("emit.failed")
-    assert failed["target"] == "pushgateway" and "answer within 1.8 s" in failed["error"]
+    assert failed["target"] == "pushgateway" and "response within 1.8 s" in failed["error"]
     [ended] = done.events("run.ended")
     pushed = datetime.fromisoformat(failed["timestamp"]) - datetime.fromisoformat(ended["timestamp"])
     assert 1.7 <= pushed.total_seconds() < 3.5  # 1.8 s by default; the rest is a noisy machine's

@@ -145,4 +145,4 @@ def test_a_secret_address_does_not_go_over_plain_http_to_another_machine(
     done = runner.run("run", "health", *words)
     told = [line["error"] for line in done.events("emit.failed")]
     assert done.code == 0 and told and "T0KEN" not in done.err
-    assert all(("plain http would show the secret address" in one) is not sent for one in told)
+    assert all(("plain http would reveal the secret address" in one) is not sent for one in told)

@@ -129,7 +129,7 @@ def test_headers_come_from_a_secret_file_and_are_told_to_nobody(
     file.write_text("canary-otlp-token")
     done = runner.run("run", "health", *words)
     [first, _refused] = done.events("emit.failed")
-    assert first["target"] == "otlp_headers" and "pair 1 is no header" in first["error"]
+    assert first["target"] == "otlp_headers" and "pair 1 is not a header" in first["error"]
     assert (done.code, "canary-otlp-token" in done.err) == (0, False)
 
 
@@ -143,7 +143,7 @@ def test_a_collector_that_hangs_refuses_or_is_not_there_changes_nothing_else(
         # Side by side with a Pushgateway that hangs too: their time-outs do not add up.
         words = {
             collector.url: ("the collector rejected 3 values", []),
-            hanging: ("answer within 1 s", settings(metrics__otlp__timeout="1s", metrics__pushgateway__url=hanging)),
+            hanging: ("response within 1 s", settings(metrics__otlp__timeout="1s", metrics__pushgateway__url=hanging)),
             f"http://127.0.0.1:{free_port()}": ("(Connection refused)", []),
         }
         for url, (fault, more) in words.items():
@@ -183,5 +183,5 @@ def test_headers_are_pairs() -> None:
     assert headers_of("") == {}
     assert headers_of("A-b=c%3D%20d , e=f=g") == {"A-b": "c= d", "e": "f=g"}
     for text in ("nothing", "a b=c", "=c", "a=%00", "ok=1,", "a=%0D%0Ab: c", "a=\u00e9"):
-        with pytest.raises(ValueError, match="is no header"):
+        with pytest.raises(ValueError, match="is not a header"):
             headers_of(text)

@@ -97,7 +97,7 @@ def test_pipes_in_the_place_of_files_hold_up_nothing_and_each_is_told(
         _out, err = process.communicate(timeout=HANGS)
     assert process.returncode == {"deadline": 6, "SIGTERM": 143, "its end": 0}[ended_by]
     told = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-    failed = {line["target"] for line in told if line["event"] == "emit.failed" and "nobody reads" in line["error"]}
+    failed = {line["target"] for line in told if line["event"] == "emit.failed" and "no reader" in line["error"]}
     assert failed == {"report", "junit", "html", "termination log", "textfile", "github"}
 
 

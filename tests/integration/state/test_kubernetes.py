@@ -87,7 +87,7 @@ def test_a_change_by_another_pod_in_between_is_not_overwritten_unseen(server: Ap
             assert patches == [("PATCH", 409)] * 3 + [("PATCH", 200)]
             server.conflicts = 10_000
             held.change(last_step=8)
-            with pytest.raises(StateError, match="others kept changing it"):
+            with pytest.raises(StateError, match="other processes kept changing it"):
                 await held.keep()
             server.conflicts = 0
 
@@ -197,7 +197,7 @@ def test_a_killed_pods_lock_ends_and_its_late_save_is_refused(
                 held.change(session=STORED.session, last_step=7)
                 await held.keep()
                 late.change(last_step=1)
-                with pytest.raises(StateError, match="took the login lock over"):
+                with pytest.raises(StateError, match="took over the login lock"):
                     await late.keep()
             late.change(last_step=None)
         assert await second.read(_deadline(5)) == STORED
@@ -221,7 +221,7 @@ def test_an_api_server_that_is_silent_is_given_up(server: ApiServer, monkeypatch
     monkeypatch.setattr(kubernetes_store, "TIMEOUT", 0.2)
     server.silent = threading.Event()
     with pytest.raises(
-        Unreachable, match=r"secret syncs/sessions: the cluster's API does not answer \(no whole answer within"
+        Unreachable, match=r"secret syncs/sessions: the cluster's API does not respond \(no complete response within"
     ) as caught:
         load(_store(server))
     server.silent.set()
@@ -265,7 +265,7 @@ def test_an_answer_that_is_no_secret_counts_as_none(
 ) -> None:
     monkeypatch.setattr(kubernetes_store, "TRIES", 1)
     server.raw = body, encoding
-    with pytest.raises(Unreachable, match="the cluster's API does not answer"):
+    with pytest.raises(Unreachable, match="the cluster's API does not respond"):
         load(_store(server))
 
 
@@ -303,11 +303,11 @@ def test_a_broken_state_counts_as_empty_with_all_steps_used_and_a_sealed_one_is_
     server.secret["data"] = {"account.json": base64.b64encode(b"{").decode()}
     warnings: list[str] = []
     assert load(_store(server, warnings=warnings)).assume_used_until > 0
-    assert "not readable" in warnings[0]
+    assert "unreadable" in warnings[0]
     sealed = Codec([base64.b64encode(bytes(32)).decode()])
     save(_store(server, codec=sealed), STORED)
     assert load(_store(server, codec=sealed)) == STORED
-    with pytest.raises(SecretError, match="secret syncs/sessions: `account.json`: the kept session is encrypted"):
+    with pytest.raises(SecretError, match="secret syncs/sessions: `account.json`: the stored session is encrypted"):
         load(_store(server))
 
 
@@ -366,12 +366,12 @@ def test_a_store_that_refuses_in_mid_run_does_not_abandon_the_job_and_what_was_n
     told = [event.error for event in ended.named("state.problem")]
     assert len(told) == (1 if back else 2)
     assert "kubectl create secret generic" in told[0]
-    assert "the run goes on with its session in memory" in told[0]
+    assert "the run continues with its session in memory" in told[0]
     if back:
         assert server.secret is not None
         assert server.secret["data"]
     else:
-        assert told[1].startswith("the session was not kept")
+        assert told[1].startswith("the session was not stored")
 
 
 def test_a_store_that_refuses_from_the_start_is_configuration_and_nothing_is_sent(

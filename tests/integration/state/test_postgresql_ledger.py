@@ -184,7 +184,7 @@ def test_a_holder_that_is_cut_off_gives_up_before_another_begins_and_cannot_writ
         ):
             assert turn.remaining == 0.0
             assert successor.remaining > 0.0
-            with pytest.raises(StateError, match="another process took the trigger over; nothing was sent"):
+            with pytest.raises(StateError, match="another process took over the trigger; nothing was sent"):
                 await first.intend(entry("late"), within())
             await second.intend(entry("ours"), within())
         assert [one.key for one in await second.recent(5, within())] == ["ours"]
@@ -224,7 +224,7 @@ def test_an_outage_in_mid_run_is_waited_for_and_what_ended_meanwhile_is_written(
 
     with postgresql() as server:
         work(lambda: of_process(server, told), act)
-    assert any("cannot be used" in text and "tried again" in text for text in told)
+    assert any("cannot be used" in text and "retrying" in text for text in told)
 
 
 def test_a_database_that_stays_away_is_told_of_at_the_end() -> None:
@@ -238,7 +238,7 @@ def test_a_database_that_stays_away_is_told_of_at_the_end() -> None:
 
     with postgresql() as server:
         work(lambda: of_process(server, told), act)
-    assert any("1 entries were not kept" in text for text in told)
+    assert any("1 entries were not stored" in text for text in told)
 
 
 def test_a_database_that_is_away_at_the_start_is_unreachable(emptied: Server) -> None:
@@ -311,7 +311,7 @@ def test_a_thousand_rows_that_no_runner_wrote_are_set_aside_with_one_warning_eac
     work(lambda: of_process(emptied, told), read)
     aside = int(emptied.sql("SELECT count(*) FROM sync_runner_syncs WHERE left(target, 11) = 'set aside: '"))
     assert len(told) == len(set(told)) == aside and 300 < aside < 1000
-    assert all("is none of ours; set aside" in one and one.isprintable() for one in told)
+    assert all("is not the runner's; set aside" in one and one.isprintable() for one in told)
 
 
 def _options(server: Server) -> list[str]:

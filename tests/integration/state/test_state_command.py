@@ -326,7 +326,7 @@ def test_a_run_forgets_the_accounts_of_a_secret_that_nobody_uses_without_a_reque
     ("content", "told"),
     [
         ("", "not JSON"), ("{}", "`format` is not"), ('{"format": "sync-runner state", "version": 2}', "newer sync-runner"),
-        ('{"format": "sync-runner state", "version": true}', "`version` is no version"),
+        ('{"format": "sync-runner state", "version": true}', "`version` is invalid"),
         ('{"format": "sync-runner state", "version": 1}', "`accounts` or `syncs` is missing"),
         ('{"format": "sync-runner state", "version": 1, "accounts": {"x": {}}, "syncs": []}', "accounts.x: not the key"),
         (f'{{"format": "sync-runner state", "version": 1, "accounts": {{"{"a" * 32}": []}}, "syncs": []}}', "not a state"),
@@ -349,12 +349,12 @@ def test_a_document_that_none_of_ours_wrote_is_refused_whole_and_its_fault_is_na
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["show", "--file", "x"], "--file goes with"), (["move"], "say where to"),
-        (["show", "--to", "x"], "--to goes with `state move`"), (["prune", "--older-than", "1h"], "at least 1d"),
+        (["show", "--file", "x"], "--file is only for"), (["move"], "give the destination"),
+        (["show", "--to", "x"], "--to is only for `state move`"), (["prune", "--older-than", "1h"], "at least 1d"),
         (["prune", "--older-than", "soon"], "give a duration"), (["export", "--file", "/nowhere/at/all"], "cannot be written"),
-        (["import", "--file", "/nowhere"], "cannot be read"), (["prune", "--account", "a"], "takes all accounts"),
+        (["import", "--file", "/nowhere"], "cannot be read"), (["prune", "--account", "a"], "processes all accounts"),
         (["move", "--to", "a", "--to", "b"], "two places"), (["move", "--to", "postgresql://x", "--to", "b"], "no other place"),
-        (["show", "--replace"], "--replace goes with"), (["move", "--to", "secret/session"], "works in a pod"),
+        (["show", "--replace"], "--replace is only for"), (["move", "--to", "secret/session"], "works in a pod"),
     ],
 )  # fmt: skip
 def test_a_command_that_makes_no_sense_says_what_would(user: User, tmp_path: Path, words: list[str], told: str) -> None:
@@ -363,15 +363,15 @@ def test_a_command_that_makes_no_sense_says_what_would(user: User, tmp_path: Pat
 
 
 def test_without_a_state_it_says_how_to_name_one_and_a_wrong_directory_is_not_made(user: User, tmp_path: Path) -> None:
-    assert "none is kept" in user({}, "state", "show", code=2)
-    assert "is not there" in user({"dir": str(tmp_path / "typo")}, "state", "show", code=2)
+    assert "none is configured" in user({}, "state", "show", code=2)
+    assert "does not exist" in user({"dir": str(tmp_path / "typo")}, "state", "show", code=2)
     assert not (tmp_path / "typo").exists()
 
 
 def test_a_move_to_where_the_state_is_changes_nothing(user: User, places: Places) -> None:
     here, to = places["directory"]
     user(here, "run", "activities")
-    assert "is where the state is now" in user(here, "state", "move", *to, code=2)
+    assert "already has the state" in user(here, "state", "move", *to, code=2)
     user(here, "run", "activities")
 
 
@@ -381,7 +381,7 @@ def test_a_secret_takes_no_list_of_syncs_and_open_ones_are_never_left_behind(
     here, _ = places["PostgreSQL"]
     user(here, "run", "activities")
     to = ["--to", "secret/sessions"]
-    assert "a Secret keeps no list of syncs" in user(here, "state", "move", *to, code=2)
+    assert "a Secret cannot store the list of syncs" in user(here, "state", "move", *to, code=2)
     database.sql("UPDATE sync_runner_syncs SET outcome = NULL")
     assert "1 syncs have no known end" in user(here, "state", "move", *to, "--without-ledger", code=2)
     database.sql("UPDATE sync_runner_syncs SET outcome = 'completed'")

@@ -25,7 +25,7 @@ class Class(Enum):
     REFUSED = "refused for another reason"
     ODD = "a failure that no repeat mends"
     PAGE = "a page of a gate or firewall, which let nothing through"
-    PROXY_LOGIN = "the proxy wants a login"
+    PROXY_LOGIN = "the proxy requires its own login"
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def test_a_refused_password_is_sent_once_in_a_day_of_hourly_runs() -> None:
 def test_a_refusal_without_kept_state_says_what_the_next_run_will_do() -> None:
     cli = CommandLine(*[WRONG] * 9, store=MemoryStore())
     with pytest.raises(
-        LoginRefused, match=r"nothing is kept between runs .*stop the schedule until it is corrected, or keep state$"
+        LoginRefused, match=r"no state is kept between runs .*stop the schedule until it is corrected, or keep state$"
     ):
         cli.ask()
     locked = LoginRefused("locked", cause=Cause.ACCOUNT)
@@ -99,7 +99,7 @@ def test_the_login_after_one_that_another_runner_may_have_spoiled_comes_at_anoth
     waits = set()
     for _ in range(9):
         store = kept(session=None, since=1.0)
-        with pytest.raises(LoginRefused, match="whether another login of this user went on at the same moment"):
+        with pytest.raises(LoginRefused, match="whether this user had another login at the same time"):
             CommandLine(WRONG, store=store, profile=in_one_step()).ask()
         later = CommandLine((200, TOKENS), store=store, profile=in_one_step())
         later.clock.now = NOW + 301
@@ -120,7 +120,7 @@ def test_a_login_without_a_clear_answer_has_a_cool_down_from_the_third_on() -> N
     with pytest.raises(Unreachable):
         cli.ask()
     again = CommandLine(store=store)
-    with pytest.raises(Unreachable, match="3 logins in a row had no clear answer"):
+    with pytest.raises(Unreachable, match="3 logins in a row had no clear response"):
         again.ask()
     assert again.sent == []
 
@@ -186,7 +186,7 @@ def test_by_force_a_refused_password_is_sent_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"), [("locked", "once the account is open again `"), ("refused", "mend the cred")]
+    ("rule", "told"), [("locked", "once the account is unlocked, run `"), ("refused", "correct the cred")]
 )
 def test_a_cool_down_says_what_to_mend(rule: str, told: str) -> None:
     store = kept(session=None, since=1.0)
@@ -291,12 +291,12 @@ def test_two_refusals_are_two_seconds_apart_in_a_run_and_between_runs() -> None:
     ("rule", "kind", "cause", "told"),
     [
         ({"then": "refused", "cause": "client"}, LoginRefused, "client", "the client was refused, not the user (401: said)"),
-        ({"then": "refused", "cause": "account"}, LoginRefused, "account", "the account is refused as it is (401: said)"),
+        ({"then": "refused", "cause": "account"}, LoginRefused, "account", "the API refuses the account (401: said)"),
         ({"then": "refused", "cause": "code"}, LoginRefused, "code", "the one-time code was refused (401: said)"),
-        ({"then": "refused", "cause": "token"}, LoginRefused, "token", "what an earlier step of the login gave was refused"),
-        ({"then": "locked"}, LoginRefused, "account", "the account is locked at the API or disabled (401: said)"),
-        ({"then": "failing"}, Unreachable, "", "could not take the login (401: said)"),
-        ({"then": "later"}, Unreachable, "", "could not take the login (401: said)"),
+        ({"then": "refused", "cause": "token"}, LoginRefused, "token", "the result of an earlier login step was refused"),
+        ({"then": "locked"}, LoginRefused, "account", "the account is locked or disabled at the API (401: said)"),
+        ({"then": "failing"}, Unreachable, "", "could not process the login (401: said)"),
+        ({"then": "later"}, Unreachable, "", "could not process the login (401: said)"),
     ],
 )  # fmt: skip
 def test_each_cause_has_its_words(rule: dict[str, Any], kind: type[RunnerError], cause: str, told: str) -> None:
@@ -335,7 +335,7 @@ def test_a_page_of_a_firewall_is_no_wrong_password() -> None:
     cli = CommandLine()
     page = httpx.Response(403, text="<html>blocked</html>", headers={"Content-Type": "text/html; charset=utf-8"})
     cli.answering = lambda request: page
-    with pytest.raises(Unreachable, match="403 came with a page of HTML, which is not this API's answer"):
+    with pytest.raises(Unreachable, match="403 came with an HTML page, which is not this API's response"):
         cli.ask()
     assert (cli.stored.failures, cli.stored.doubts) == (0, 1)
 
@@ -427,7 +427,7 @@ def test_a_refused_password_that_goes_with_each_request_is_not_sent_by_later_run
 
     first = provider("wrong")
     session = ask(first)
-    with pytest.raises(LoginRefused, match="the API refuses what is mounted"):
+    with pytest.raises(LoginRefused, match="the API refuses the mounted secret"):
         ask(first, session)
     for _ in range(24):
         clock.now += 3600

@@ -144,7 +144,7 @@ def test_a_refused_password_is_told_by_the_page_and_sent_once() -> None:
 def test_an_answer_to_another_login_is_not_taken() -> None:
     site = Site()
     site.state = "of another"
-    with pytest.raises(ContractError, match=r"`random.state` did not come back as it was sent"):
+    with pytest.raises(ContractError, match=r"`random.state` differs from the sent value"):
         ask(by_page(site), site)
     assert not [one for one in site.asked if one.endswith("/token")]
 
@@ -156,7 +156,7 @@ def test_an_answer_to_another_login_is_not_taken() -> None:
 def test_a_password_goes_to_no_address_that_is_not_named(elsewhere: str) -> None:
     site = Site()
     site.action = elsewhere
-    with pytest.raises(StrayAnswer, match="which is no address of this login"):
+    with pytest.raises(StrayAnswer, match="which is not an address of this login"):
         ask(by_page(site), site)
     assert not site.forms
 
@@ -185,7 +185,7 @@ def test_a_redirect_to_an_address_that_is_not_named_is_not_followed() -> None:
     site = Site()
     login = site.login("oauth2-proxy", API, prefix="oauth2")
     login._steps._named = {}
-    with pytest.raises(StrayAnswer, match=r"goes to sso\.example\.org"):
+    with pytest.raises(StrayAnswer, match=r"is at sso\.example\.org"):
         ask(login, site)
     assert site.asked == ["GET api.example.org/oauth2/start"]
 

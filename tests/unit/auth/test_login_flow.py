@@ -60,10 +60,10 @@ CODE_REFUSED = (
     "login: the one-time code was refused (401); check the secret `totp_seed` (is it this account's, are digits, period "
     "and algorithm right?) and the clocks of both machines"
 )
-LOCKED = "login: the account is locked at the API or disabled (423); unlock it there, or wait until it is open again"
+LOCKED = "login: the account is locked or disabled at the API (423); unlock it or wait"
 NEEDS_A_PERSON = (
-    "login: the API wants a second factor that needs a person (push, SMS or e-mail); set the account to an authenticator "
-    "app and mount its seed as the secret `totp_seed`"
+    "login: the API requires a second factor that needs a person (push, SMS or e-mail); set up an authenticator "
+    "app for the account and mount its seed as the secret `totp_seed`"
 )
 LOST = httpx.ReadError("reset")
 UNSENT = httpx.ConnectError("no route")
@@ -293,8 +293,8 @@ def test_the_cool_down_doubles_up_to_six_hours_and_drops_the_session(before: int
 
 def test_within_the_cool_down_nothing_is_sent_and_the_way_out_is_named() -> None:
     told = (
-        "no login is tried for another 61 s, after 3 refused in a row, so that the account is not locked; mend the "
-        "credentials, then `sync-runner login --force`"
+        "no login is tried for another 61 s, after 3 refused logins in a row, so that the account is not locked; correct the "
+        "credentials, then run `sync-runner login --force`"
     )
     cli = CommandLine(store=kept(session=None, failures=3, cooldown_until=NOW + 61))
     cli.fails(LoginRefused, told)
@@ -354,7 +354,7 @@ def test_rotated_secrets_that_are_refused_too_begin_the_cool_down() -> None:
 
 def test_a_missing_seed_is_named() -> None:
     told = (
-        "login: the API wants a one-time code; mount the account's TOTP seed (Base32 or otpauth:// URI) as the secret "
+        "login: the API requires a one-time code; mount the account's TOTP seed (Base32 or otpauth:// URI) as the secret "
         "`totp_seed`"
     )
     cli = CommandLine(CODE_WANTED, credentials=Credentials("me", "geheim"))
@@ -366,7 +366,7 @@ def test_a_missing_seed_is_named() -> None:
 
 def test_a_third_code_is_not_sent_in_one_run() -> None:
     told = (
-        "login: 2 one-time codes were sent in this run already; more could lock the account. Does the API take back its "
+        "login: 2 one-time codes were sent in this run already; more could lock the account. Does the API revoke its "
         "tokens? See the log"
     )
     answers = [CODE_WANTED, (200, {**TOKENS, "refresh_token": None})] * 2
@@ -391,7 +391,7 @@ def test_a_used_step_is_waited_out_and_told() -> None:
 
 def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
     cli = CommandLine(CODE_WANTED, store=kept(session=None, last_step=STEP))
-    told = "login: the next one-time code comes in 20 s, but the run's deadline ends in 20 s"
+    told = "login: the next one-time code is due in 20 s, but the run's deadline ends in 20 s"
     cli.fails(DeadlineExceeded, told, within=20.0)
     assert cli.clock.now == NOW
     assert cli.codes == []
@@ -454,7 +454,7 @@ def test_a_password_that_may_have_been_refused_is_not_sent_again_in_the_run(answ
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ((418, {"a": "geheim"}), "login: the profile has no meaning for the answer 418 (shape: {a: text})"),
+        ((418, {"a": "geheim"}), "login: no rule of the profile matches the response 418 (shape: {a: text})"),
         ((200, {"a": 1}), "login: no access token at `access_token` (shape: {a: number})"),
     ],
 )
@@ -470,7 +470,7 @@ def test_a_login_in_a_circle_ends() -> None:
         update={"auth": profile.auth.model_copy(update={"steps": {"password": round_and_round}})}
     )
     cli = CommandLine(*[(200, {})] * 9, profile=profile)
-    cli.fails(ContractError, "login: the API sent the login in a circle")
+    cli.fails(ContractError, "login: the login steps repeat without end")
     assert len(cli.sent) == 4
 
 
@@ -609,7 +609,7 @@ def test_mounted_secrets_go_with_each_request_and_are_read_again_once_after_a_re
     assert provider.headers(second) == {"Authorization": "Bearer new"}
     assert told == [events.SecretsRotated()]
     assert _ask(provider, told, rejected=first) == second
-    refused = "login: the API refuses what is mounted; check the secret `api_token`"
+    refused = "login: the API refuses the mounted secret; check the secret `api_token`"
     with pytest.raises(LoginRefused) as caught:
         _ask(provider, told, rejected=second)
     assert str(caught.value) == refused
@@ -647,7 +647,7 @@ def test_a_refusal_of_what_is_mounted_names_every_secret(
     provider = _of_headers({}, secrets, credentials)
     with pytest.raises(LoginRefused) as caught:
         _ask(provider, [], rejected=_ask(provider, []))
-    assert str(caught.value) == f"login: the API refuses what is mounted; check the secret {named}"
+    assert str(caught.value) == f"login: the API refuses the mounted secret; check the secret {named}"
 
 
 class _FailingStore(KeptStore):
@@ -663,7 +663,7 @@ class _FailingStore(KeptStore):
 def test_a_store_that_fails_at_the_end_of_a_login_costs_the_run_no_session() -> None:
     cli = CommandLine(CODE_WANTED, (200, TOKENS), store=_FailingStore())
     assert cli.ask() == STARTED
-    told = "the session was not kept: secret syncs/sessions: the cluster's API answered 404"
+    told = "the session was not stored: secret syncs/sessions: the cluster's API answered 404"
     assert events.StoreProblem(told) in cli.told()
     assert cli.ask() == STARTED
     assert len(cli.sent) == 2

@@ -80,7 +80,7 @@ KEY_TEXT = base64.b32encode(b"0123456789").decode()
 NO_BASE32 = (
     "totp_seed: not Base32 (letters A-Z and digits 2-7); give the seed that the service shows as text, not a code"
 )
-ODD_ALGORITHM = "totp_seed: unknown `algorithm` in the otpauth:// URI; SHA1, SHA256 and SHA512 can be used"
+ODD_ALGORITHM = "totp_seed: unknown `algorithm` in the otpauth:// URI; SHA1, SHA256 and SHA512 are supported"
 ODD_DIGITS = "totp_seed: `digits` in the otpauth:// URI must be 6, 7 or 8"
 ODD_PERIOD = "totp_seed: `period` in the otpauth:// URI must be 5 to 300 seconds"
 OTHER_TYPE = (

@@ -56,10 +56,10 @@ def test_a_pod_of_an_indexed_job_takes_the_shard_of_its_index() -> None:
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
-        ({}, "give --shard"),
-        ({"JOB_COMPLETION_INDEX": "9" * 5000}, "give --shard"),
-        ({"JOB_COMPLETION_INDEX": "²"}, "give --shard"),
-        ({"JOB_COMPLETION_INDEX": "4"}, "no shard of 4 (0 to 3)"),
+        ({}, "set --shard"),
+        ({"JOB_COMPLETION_INDEX": "9" * 5000}, "set --shard"),
+        ({"JOB_COMPLETION_INDEX": "²"}, "set --shard"),
+        ({"JOB_COMPLETION_INDEX": "4"}, "not a shard of 4 (0 to 3)"),
     ],
 )
 def test_a_pod_that_can_not_tell_its_shard_says_what_to_do(environment: dict[str, str], told: str) -> None:
@@ -95,9 +95,9 @@ def test_each_folder_is_an_account_whether_it_is_linked_or_not(tmp_path: Path) -
 
 def test_accounts_that_can_not_be_told_apart_or_found_are_errors(tmp_path: Path) -> None:
     for wrong, told in (
-        ({"accounts": listed("a", "b", "a")}, "accounts: the name `a` stands twice"),
-        ({"accounts": listed("a"), "accounts_dir": str(tmp_path)}, "accounts: `accounts_dir` is set as well"),
-        ({"accounts_dir": str(tmp_path)}, f"accounts_dir: {tmp_path}: holds no account folder"),
+        ({"accounts": listed("a", "b", "a")}, "accounts: the name `a` is used twice"),
+        ({"accounts": listed("a"), "accounts_dir": str(tmp_path)}, "accounts: `accounts_dir` is also set"),
+        ({"accounts_dir": str(tmp_path)}, f"accounts_dir: {tmp_path}: has no account folder"),
         ({"accounts_dir": str(tmp_path / "none")}, "none: cannot be read (No such file or directory)"),
     ):
         with pytest.raises(UsageError) as caught:

@@ -38,7 +38,7 @@ def test_an_api_whose_retries_are_spent_is_down_until_it_answers() -> None:
     budget.failed()
     assert budget.down is None
     assert budget.spend()
-    assert budget.down == "the run's retries are spent"
+    assert budget.down == "the run's retry budget is exhausted"
     budget.answered()
     assert budget.down is None
 

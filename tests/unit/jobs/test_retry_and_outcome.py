@@ -66,7 +66,7 @@ def test_any_other_date_is_an_error_of_its_sync_alone_that_names_the_forms(text:
     syncs = [SyncSettings(type="health", start=text), SyncSettings(type="workouts", start="-7d")]
     bad, good = plan(syncs, today=TODAY, time_zone=BERLIN, last_success=lambda _name: None)
     assert bad.error is not None
-    assert re.match(r"syncs\.health\.start: no date `.*`; give 2026-01-31, today", bad.error)
+    assert re.match(r"syncs\.health\.start: invalid date `.*`; give 2026-01-31, today", bad.error)
     assert (good.error, good.start_date) == (None, "2026-02-22")
 
 
@@ -95,7 +95,7 @@ def test_syncs_come_after_those_they_name() -> None:
     [
         ((SyncSettings(type="a", after=("b",)), SyncSettings(type="b", after=("a",))), "wait for each other"),
         ((SyncSettings(type="a", after=("x",)),), "no sync named `x`; known: a"),
-        ((SyncSettings(type="a"), SyncSettings(type="a")), "stands twice"),
+        ((SyncSettings(type="a"), SyncSettings(type="a")), "is used twice"),
     ],
 )
 def test_an_order_that_can_not_be_is_an_error(syncs: tuple[SyncSettings, ...], told: str) -> None:
@@ -105,7 +105,7 @@ def test_an_order_that_can_not_be_is_an_error(syncs: tuple[SyncSettings, ...], t
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../etc/passwd"])
 def test_an_unknown_zone_is_an_error(name: str) -> None:
-    with pytest.raises(UsageError, match="time_zone: no zone"):
+    with pytest.raises(UsageError, match="time_zone: unknown zone"):
         zone(name)
 
 

@@ -96,16 +96,16 @@ def test_an_output_of_another_package_is_opened_told_written_pushed_and_closed(
 
 def test_a_broken_output_is_told_once_and_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     log = run(capsys, broken={"colour": "red"}, toy={"colour": "blue"})
-    assert log.count("it gets no more events") == 1 and "secret words" not in log
+    assert log.count("it receives no more events") == 1 and "secret words" not in log
     assert "write 0" in Toy.told  # the other one
 
 
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("unknown", "no installed package brings this output"),
+        ("unknown", "no installed package provides this output"),
         ("gone", "cannot be loaded"),
-        ("none", "is no class derived"),
+        ("none", "is not a class derived"),
     ],
 )
 def test_an_output_that_nobody_brings_is_a_usage_error(name: str, problem: str) -> None:

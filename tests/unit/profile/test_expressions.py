@@ -66,5 +66,5 @@ def test_values_keep_their_kind_and_may_be_absent_where_that_is_said() -> None:
 
 @pytest.mark.parametrize("quoted", ["[?n == '${x}']", '[?"${x}" == n]', '[?n == `"${x}"`]'])
 def test_a_value_within_quotes_is_refused_with_what_to_write(quoted: str) -> None:
-    with pytest.raises(ValueError, match="goes without quotes"):
+    with pytest.raises(ValueError, match="has no quotes"):
         checked(quoted)

@@ -22,17 +22,17 @@ RUNNING = "    request: {path: /api/sync/cli/status, query: {limit: 100}}\n"
         ),
         ("limit: 1", "{by: cursor, at: next}", "pages.by: the request has no ${cursor?}: each page would be the first"),
         ('c: "${cursor}"', "{by: cursor, at: next}", "query.c: `cursor` may be absent; write ${cursor?}"),
-        ('c: "${cursor?}"', "{by: cursor}", "running.pages: say where the cursor of the next page stands"),
-        ("limit: 1", "{by: url}", "running.pages: say where the url of the next page stands"),
-        ("limit: 1", "{by: link, at: next}", "pages.at: does not go with `by: link`"),
-        ('o: "${offset}"', "{by: offset, first: 0}", "pages.first: goes with `by: page` alone"),
-        ('o: "${offset}"', "{by: page}", "query.o: no value named `offset`"),
+        ('c: "${cursor?}"', "{by: cursor}", "running.pages: give the place of the next page's cursor"),
+        ("limit: 1", "{by: url}", "running.pages: give the place of the next page's url"),
+        ("limit: 1", "{by: link, at: next}", "pages.at: is not allowed with `by: link`"),
+        ('o: "${offset}"', "{by: offset, first: 0}", "pages.first: is only for `by: page`"),
+        ('o: "${offset}"', "{by: page}", "query.o: unknown value `offset`"),
         ('p: "${page}"', "{by: page, most: 1}", "pages.most: "),
         ('p: "${page}"', "{by: page, most: 101}", "pages.most: "),
         ('p: "${page}"', "{by: number}", "pages.by: "),
         ('p: "${page}"', "{most: 2}", "pages.by: is required"),
         ("limit: 1", '{by: url, at: "a["}', "pages.at: not a valid JMESPath expression"),
-        ("limit: 1", "{by: url, at: {value: nothing}}", "pages.at: no value named `nothing`"),
+        ("limit: 1", "{by: url, at: {value: nothing}}", "pages.at: unknown value `nothing`"),
     ],
 )
 def test_pages_that_lead_nowhere_are_an_error_that_says_what_to_do(
@@ -83,5 +83,5 @@ def test_the_next_pages_address_is_a_path_below_the_base_url(
 
 
 def test_what_is_no_address_is_a_contract_error() -> None:
-    with pytest.raises(ContractError, match="should be the next page's address"):
+    with pytest.raises(ContractError, match="the address of the next page is invalid"):
         target_of("http://[", "/v1/jobs", "")

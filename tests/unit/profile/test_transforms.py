@@ -51,7 +51,7 @@ def test_a_value_is_found_where_the_source_says(source: dict[str, Any], answer: 
 
 @pytest.mark.parametrize("token", ["", "a.b", "a.!.c", "a.bm8.c", 7])
 def test_what_is_no_jwt_is_an_error_that_names_its_place(token: Any) -> None:
-    with pytest.raises(ContractError, match="`t` should be a JWT"):
+    with pytest.raises(ContractError, match="`t` must be a JWT"):
         extraction.text(response(200, {"t": token}), (Source(body="t", jwt="exp"),))
 
 
@@ -89,7 +89,7 @@ def test_a_rule_looks_at_status_body_headers_and_kind(rule: dict[str, Any], mean
     "pattern", ["(a+)+$", "(a|b*)*", "x**", "(", "a" * 201, "((ab)*c)*", "(a{2,})+", "a*a*a*b", "[]a]*x+y*"]
 )
 def test_a_pattern_without_a_bound_is_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match=r"regular expression|without end|characters"):
+    with pytest.raises(ValueError, match=r"regular expression|unlimited time|characters"):
         bounded(pattern)
 
 

@@ -151,9 +151,9 @@ def test_warnings_name_the_secret(tmp_path: Path) -> None:
     reader = _reader(tmp_path, named, warnings)
     for name in ("password", "totp_seed", "username"):
         reader.require(name)
-    open_file = f"{tmp_path}/password can be read by every user of this machine; chmod 0600 it"
+    open_file = f"{tmp_path}/password is readable by every user of this machine; chmod 0600 it"
     in_environment = (
-        "SYNC_RUNNER_USERNAME stands in the environment, which other processes may read; use SYNC_RUNNER_USERNAME_FILE"
+        "SYNC_RUNNER_USERNAME is in the environment, which other processes may read; use SYNC_RUNNER_USERNAME_FILE"
     )
     assert warnings == [("password", open_file), ("totp_seed", open_file), ("username", in_environment)]
 
@@ -177,7 +177,7 @@ def test_the_largest_secret_is_taken_and_one_byte_more_is_not(tmp_path: Path) ->
     (tmp_path / "password").write_text("x" * (MAX_BYTES + 1))
     with pytest.raises(SecretError) as caught:
         _reader(tmp_path).require("password")
-    assert str(caught.value) == f"{tmp_path}/password: larger than 65536 bytes; this is no password or seed"
+    assert str(caught.value) == f"{tmp_path}/password: larger than 65536 bytes; this is not a password or seed"
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ def test_the_largest_secret_is_taken_and_one_byte_more_is_not(tmp_path: Path) ->
     [
         (b"", "empty; write the secret into it"),
         (b"a\xff", "not UTF-8 text; write the secret as plain text"),
-        (b"a\x1fb", "holds a line break or another control character; one line of text is wanted"),
-        (b"a\x7fb", "holds a line break or another control character; one line of text is wanted"),
-        (b"a\n\n", "holds a line break or another control character; one line of text is wanted"),
+        (b"a\x1fb", "contains a line break or another control character; write one line of text"),
+        (b"a\x7fb", "contains a line break or another control character; write one line of text"),
+        (b"a\n\n", "contains a line break or another control character; write one line of text"),
     ],
 )
 def test_each_fault_says_what_to_do(tmp_path: Path, content: bytes, fault: str) -> None:
@@ -198,20 +198,20 @@ def test_each_fault_says_what_to_do(tmp_path: Path, content: bytes, fault: str) 
 
 
 def test_a_faulty_variable_is_named_as_its_source() -> None:
-    with pytest.raises(SecretError, match=r"^SYNC_RUNNER_PASSWORD: holds a line break"):
+    with pytest.raises(SecretError, match=r"^SYNC_RUNNER_PASSWORD: contains a line break"):
         _reader(Path("/nowhere"), {"SYNC_RUNNER_PASSWORD": "a\nb"}).require("password")
     both = {"SYNC_RUNNER_PASSWORD": "geheim", "SYNC_RUNNER_PASSWORD_FILE": "/x"}
     with pytest.raises(SecretError) as caught:
         _reader(Path("/nowhere"), both).require("password")
-    told = "password: both SYNC_RUNNER_PASSWORD and SYNC_RUNNER_PASSWORD_FILE are set; keep one, better the file"
+    told = "password: both SYNC_RUNNER_PASSWORD and SYNC_RUNNER_PASSWORD_FILE are set; keep one, preferably the file"
     assert str(caught.value) == told
 
 
 def test_what_is_missing_or_no_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "username").mkdir()
     told = {
-        "username": f"{tmp_path}/username: not a regular file; put the secret into a plain file",
-        "password": f"password: no such secret (looked at {tmp_path}/password); mount the file there, give --secrets-dir",
+        "username": f"{tmp_path}/username: not a regular file; put the secret into a regular file",
+        "password": f"password: no such secret (searched {tmp_path}/password); mount the file there, give --secrets-dir",
     }
     for name, text in told.items():
         with pytest.raises(SecretError) as caught:
@@ -231,7 +231,7 @@ def test_every_place_is_listed_and_the_variable_where_there_is_an_environment(tm
         _reader(tmp_path, {"CREDENTIALS_DIRECTORY": "/run/credentials/x"}).require("password")
     looked = f"{tmp_path}/password, /run/credentials/x/password"
     told = "mount the file there, give --secrets-dir or set SYNC_RUNNER_PASSWORD_FILE"
-    assert str(caught.value) == f"password: no such secret (looked at {looked}); {told}"
+    assert str(caught.value) == f"password: no such secret (searched {looked}); {told}"
 
 
 def test_a_directory_of_another_user_is_a_clear_error_and_never_a_defect(
@@ -310,18 +310,18 @@ def test_a_source_of_another_package_is_asked_last_and_only_when_named(
     assert reader.require("password") == "from the vault"
     (tmp_path / "password").write_text("in the directory")
     assert reader.require("password") == "in the directory"
-    with pytest.raises(SecretError, match=r"looked at .*username, vault:username\)"):
+    with pytest.raises(SecretError, match=r"searched .*username, vault:username\)"):
         reader.require("username")
 
 
 def test_a_source_that_nobody_brings_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no source is called `vault`"):
+    with pytest.raises(UsageError, match="unknown source `vault`"):
         SecretReader(tmp_path, environment={}, warn=print, named=["vault"])
 
 
 @pytest.mark.parametrize(
     ("secret", "told"),
-    [("abc", "is not redacted"), ("  é ", "is not redacted"), ("abcd", "as a whole only"), ("ä-ö-ü", None), ("abcdefg", "as a whole only"), ("abcdefgh", None)],
+    [("abc", "too short to redact"), ("  é ", "too short to redact"), ("abcd", "as a whole only"), ("ä-ö-ü", None), ("abcdefg", "as a whole only"), ("abcdefgh", None)],
 )  # fmt: skip
 def test_a_secret_too_short_to_be_hidden_well_is_warned_of_without_being_shown(
     tmp_path: Path, secret: str, told: str | None

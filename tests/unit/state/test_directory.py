@@ -240,7 +240,7 @@ def test_each_fault_of_the_file_says_what_to_do(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "fsync", _full)
     with pytest.raises(StateError) as caught:
         save(store, AccountState(last_step=9))
-    told = "the session cannot be kept (No space left on device); check space and rights of state.dir"
+    told = "the session cannot be stored (No space left on device); check space and permissions of state.dir"
     assert str(caught.value) == f"{store.path}: {told}"
 
 
@@ -261,7 +261,7 @@ def test_a_file_that_can_not_be_closed_to_others_or_set_aside_is_told(
     monkeypatch.setattr(os, "rename", forbidden)  # in a directory where only owners may move files
     with pytest.raises(StateError) as caught:
         load(store)
-    told = "broken, and cannot be set aside (Operation not permitted); remove it"
+    told = "corrupt, and cannot be set aside (Operation not permitted); remove it"
     assert str(caught.value) == f"{store.path}: {told}"
     assert store.path.read_text() == "{"
 
@@ -332,7 +332,7 @@ def test_a_sealed_file_without_its_key_is_named_and_left_where_it_is(tmp_path: P
     assert b"token" not in _file(tmp_path).read_bytes()
     with pytest.raises(SecretError) as caught:
         load(_store(tmp_path))
-    assert str(caught.value).startswith(f"{_file(tmp_path)}: the kept session is encrypted;")
+    assert str(caught.value).startswith(f"{_file(tmp_path)}: the stored session is encrypted;")
     assert load(sealed) == AccountState(SESSION)
 
 
@@ -348,8 +348,8 @@ def test_the_warnings_say_what_was_done(tmp_path: Path) -> None:
     assert aside.name == f"{store.path.stem}.{aside.suffix[1:]}"
     assert abs(int(aside.suffix.removeprefix(".corrupt-")) - CLOCK.time()) < 60
     assert warnings == [
-        f"{store.path}: was open to other users (mode 0640); closed to 0600",
-        f"{store.path}: not a readable state file; set aside as {aside.name}, a fresh login follows",
+        f"{store.path}: was accessible to other users (mode 0640); changed to 0600",
+        f"{store.path}: not a readable state file; set aside as {aside.name}, a new login follows",
     ]
 
 

@@ -76,7 +76,7 @@ def test_a_ledger_that_another_process_writes_to_is_waited_for_and_only_so_long(
             assert BUSY - 1 <= sum(clock.slept) <= BUSY
             assert all(0 < seconds <= 0.02 for seconds in clock.slept)
             clock.slept.clear()
-            with pytest.raises(DeadlineExceeded, match="the run's deadline is over"):
+            with pytest.raises(DeadlineExceeded, match="the run's deadline passed"):
                 await ledger.intend(_entry("a"), Deadline.after(clock, 0.1, "the run's deadline"))
             assert sum(clock.slept) <= 0.1
         await ledger.intend(_entry("a"), Deadline(clock))
@@ -302,7 +302,9 @@ def test_of_thousands_of_syncs_few_hold_a_lock_file_at_once(tmp_path: Path, monk
         async with ledger.alone("t", "a", Deadline(CLOCK)), ledger.alone("t", "b", Deadline(CLOCK)):
             await begin("c", Deadline.after(CLOCK, 60.0, "the run's deadline"))
             async with ledger.alone("t", "c", Deadline(CLOCK)):
-                with pytest.raises(DeadlineExceeded, match=r"^trigger: no turn came before the run's deadline ended$"):
+                with pytest.raises(
+                    DeadlineExceeded, match=r"^trigger: no slot was free before the run's deadline ended$"
+                ):
                     await begin("d", Deadline.after(CLOCK, 0.01, "the run's deadline"))
 
     with_ledger(tmp_path, work)
@@ -354,7 +356,7 @@ def test_a_directory_that_can_not_be_made_is_told(tmp_path: Path) -> None:
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     ledger._db.execute("PRAGMA max_page_count=1")
-    with pytest.raises(UsageError, match="check space and rights of state.dir"):
+    with pytest.raises(UsageError, match="check space and permissions of state.dir"):
         for number in range(100):
             ledger.intend(_entry("x" * 200 + str(number)))
 
@@ -411,7 +413,7 @@ def test_errors_name_the_file_and_what_to_do(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite3").replace(".", r"\.")
     ledger._db.execute("PRAGMA query_only=1")
     with pytest.raises(
-        UsageError, match=rf"^{path}: cannot be written \(.*\); check space and rights of state\.dir$"
+        UsageError, match=rf"^{path}: cannot be written \(.*\); check space and permissions of state\.dir$"
     ) as one:
         ledger.intend(_entry("a"))
     assert not isinstance(one.value, LedgerBusy)

@@ -85,7 +85,7 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
     with pytest.raises(UsageError) as caught:
         Codec([KEY])
-    told = "state_key: encryption needs one more package: pip install 'sync-runner[encryption]'"
+    told = "state_key: encryption needs an extra package: pip install 'sync-runner[encryption]'"
     assert str(caught.value) == told
 
 
@@ -133,12 +133,12 @@ def test_a_key_may_be_written_in_either_alphabet_with_spaces_around() -> None:
 def test_each_fault_of_a_key_says_what_to_do() -> None:
     sealed = Codec([KEY]).encode(AccountState())
     for codec, told in (
-        (Codec(), "the kept session is encrypted; mount its key as the secret `state_key`"),
+        (Codec(), "the stored session is encrypted; mount its key as the secret `state_key`"),
         (
             Codec([OTHER]),
             (
-                "the kept session is encrypted with another key, or was changed; mount its key as the secret "
-                "`state_key` (old keys may follow the new one, with commas), or remove the session"
+                "the stored session is encrypted with another key, or was changed; mount its key as the secret "
+                "`state_key` (old keys may follow the new one, separated by commas), or remove the session"
             ),
         ),
     ):
@@ -147,7 +147,7 @@ def test_each_fault_of_a_key_says_what_to_do() -> None:
         assert str(caught.value) == told
     with pytest.raises(SecretError) as unfit:
         Codec(["*" * 44])
-    assert str(unfit.value) == "state_key: not 32 bytes in Base64; make one with `openssl rand -base64 32`"
+    assert str(unfit.value) == "state_key: not 32 bytes in Base64; create one with `openssl rand -base64 32`"
     with pytest.raises(SecretError):
         Codec([KEY[:20] + "\n*" + KEY[20:]])
 
@@ -172,7 +172,7 @@ def test_what_a_newer_version_added_is_kept_and_what_it_changed_says_how_to_go_b
     assert json.loads(Codec().encode(read))["later"] == {"a": [1]}
     with pytest.raises(StateError) as caught:
         Codec().decode(json.dumps(written | {"last_step": {"seed": 7}}).encode())
-    told = "a newer sync-runner wrote it (schema 2, this version knows 1); use that version, or remove it, and a fresh login"
+    told = "a newer sync-runner wrote it (schema 2, this version knows 1); use that version, or remove it to log in"
     assert str(caught.value).startswith(told)
 
 
