@@ -218,7 +218,7 @@ def _keycloak_says(status: int, body: dict[str, str], credentials: Credentials =
 
 def test_an_answer_that_the_login_does_not_know_is_told_in_the_servers_words() -> None:
     provider = _keycloak_says(404, {"error": "Realm does not exist"})
-    with pytest.raises(ContractError, match=r"answer 404 \(shape: .*\): Realm does not exist"):
+    with pytest.raises(ContractError, match=r"response 404 \(shape: .*\): Realm does not exist"):
         asyncio.run(provider.session(Deadline(FakeClock()), Observer(FakeClock())))
 
 
