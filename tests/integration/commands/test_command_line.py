@@ -23,7 +23,7 @@ from tests.support.command_line import sync_runner
         (["--log-format", "xml", "run"], "--log-format: invalid choice `xml`; choose one of auto, json, console"),
         (["--log-level", "warn", "run"], "--log-level: invalid choice `warn`; did you mean `warning`?"),
         (["config", "shw"], "config: invalid choice `shw`; did you mean `show`?"),
-        (["profiles"], "profiles: give one of list, show, validate, schema, test"),
+        (["profiles"], "profiles: give one of list, show, validate, schema, new, test"),
         (["cancel"], "cancel: give JOB, the job's id, as `status` shows it"),
         (["run", "-x"], "unknown option `-x`"),
         (["logout", "anna"], "unexpected word `anna`"),
