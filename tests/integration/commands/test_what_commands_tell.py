@@ -28,7 +28,7 @@ def _of(fleet: CommandLine) -> tuple[str, ...]:
 
 def test_login_and_logout_say_what_was_done_with_each_session(cli: CommandLine) -> None:
     first = cli.run("login")
-    assert first.stdout.startswith("default: logged in with a one-time code; good until 20")
+    assert first.stdout.startswith("default: logged in with a one-time code; valid until 20")
     assert first.stdout.endswith("; the API's clock shows no difference from ours\n")
     assert cli.run("login").stdout.startswith("default: the stored session is valid; valid until 20")
     assert "the session was deleted here; the profile has no request to end it at the API" in cli.run("logout").stdout
