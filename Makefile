@@ -58,8 +58,8 @@ test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m "not alone" -n auto
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m alone
 
-# Home Assistant wants Python 3.13; the servers of npm want Node.js 20. Only sqlite3 is compiled.
-HOME_ASSISTANT_PYTHON ?= 3.13
+# Home Assistant wants Python 3.13, pyenv's where there is one; the servers of npm want Node.js 20. Only sqlite3 is compiled.
+HOME_ASSISTANT_PYTHON ?= $(or $(lastword $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3.13)),3.13)
 $(VENV)/.home-assistant: $(VENV)/.dev tests/servers/locks/home-assistant.lock
 	$(BIN)/uv venv --quiet --clear --python $(HOME_ASSISTANT_PYTHON) $(VENV)/home-assistant
 	$(BIN)/uv pip install --quiet --python $(VENV)/home-assistant/bin/python --require-hashes -r tests/servers/locks/home-assistant.lock
@@ -129,6 +129,7 @@ lock: $(VENV)/.dev ## Pin and hash every dependency of the images
 	$(COMPILE) --group build -o requirements-build.lock
 	$(COMPILE) tests/servers/requirements.in -o tests/servers/requirements.lock
 	for server in $(SERVERS); do $(COMPILE) tests/servers/locks/$$server.in -o tests/servers/locks/$$server.lock || exit 1; done
+	$(subst 3.11,3.13,$(COMPILE)) tests/servers/locks/home-assistant.in -o tests/servers/locks/home-assistant.lock
 
 clean: ## Remove what was built
 	rm -rf $(VENV) dist build mutants .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
