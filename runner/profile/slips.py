@@ -13,10 +13,6 @@ from runner.yaml_source import Place
 
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\$\$")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_BY_OTHERS = {
-    "basic": {"username", "password"}, "client_basic": {"client_id", "client_secret"},
-    "client_assertion": {"client_id", "client_key"}, "code": {"totp_seed"},
-}  # fmt: skip
 _ODD_PATHS = (
     (re.compile(r"^//"), "starts with two slashes: that is another host; name hosts in `at`"),
     (re.compile(r"\?"), "has a question mark; put what follows it in `query`"),
@@ -32,7 +28,6 @@ def faults(profile: Profile | Login) -> Iterator[Fault]:
         yield from _request(place, request)
     yield from _steps(profile.auth)
     yield from _refresh(profile.auth)
-    yield from _unused(profile)
     if isinstance(profile, Profile):
         yield from _about_jobs(profile)
 
@@ -145,25 +140,19 @@ def _used(part: Any) -> set[str]:
     return found
 
 
-def _unused(profile: Profile | Login) -> Iterator[Fault]:
-    used = _used(profile.model_dump(mode="json", by_alias=True, exclude_none=True))
-    secrets = profile.auth.secrets if "secrets" in profile.auth.model_fields_set else ()
-    with_others = set().union(*(names for word, names in _BY_OTHERS.items() if word in used))
-    for secret in secrets:
-        if secret not in used | with_others | {"totp_seed", "refresh_token"}:
-            yield Fault(("auth", "secrets"), f"`{secret}` is not used, but must be mounted")
-
-
 def _about_jobs(profile: Profile) -> Iterator[Fault]:
     jobs, expired = profile.jobs, _plain(profile.auth.expired)
-    pairs = (
-        (("jobs", "trigger", "conflict"), jobs.trigger.conflict, jobs.trigger.accepted, "`accepted`"),
-        (("jobs", "status", "missing"), jobs.status.missing, jobs.status.accepted, "`accepted`"),
-    )
-    for place, rules, others, name in pairs:
-        for status in sorted(_plain(rules) & _plain(others)):
+    for part, key, rules in (
+        ("trigger", "conflict", jobs.trigger.conflict),
+        ("status", "missing", jobs.status.missing),
+    ):
+        one = getattr(jobs, part)
+        if key not in one.model_fields_set:
+            continue  # what `accepted` takes is taken from the default
+        for status in sorted(_plain(rules) & _plain(one.accepted)):
             yield Fault(
-                place, f"{status} is also in {name}; distinguish them by a rule with `when`, `header` or `text`"
+                ("jobs", part, key),
+                f"{status} is also in `accepted`; distinguish them by a rule with `when`, `header` or `text`",
             )
     for place, rules in (
         (("jobs", "trigger", "accepted"), jobs.trigger.accepted), (("jobs", "status", "accepted"), jobs.status.accepted),

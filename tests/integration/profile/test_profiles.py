@@ -459,7 +459,7 @@ SINGLE: dict[str, Any] = {
         (["done nightly", "busy nightly", "done nightly"], 0, ""),
         (["done", "busy", "bad"], 4, ""),
         (["idle", "busy", "idle"], 9, "does not know job"),
-        (["idle", "busy", "busy other"], 8, "shows a job of type other now"),
+        (["idle", "busy", "busy other"], 8, "now shows a job of type other"),
         (["busy other", "done other", "busy", "done"], 0, ""),  # another's is waited for
         (["busy nightly", "done nightly"], 0, ""),  # one of our type is adopted
         (["idle", "what"], 9, "unknown job status 'what' at `status`; the profile knows: busy, done, bad"),

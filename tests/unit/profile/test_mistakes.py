@@ -36,7 +36,6 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "then case": ("then: done}, {status: 202", "then: Done}, {status: 202"),
     "secret not listed": ("[username, password, totp_seed]", "[username, totp_seed]"),
     "code without seed": ("[username, password, totp_seed]", "[username, password]"),
-    "secret never used": ("[username, password, totp_seed]", "[username, password, totp_seed, client_id]"),
     "answer shadowed": ("{status: 202, then: code", "{status: 200, then: code"),
     "carry from a step that may not have run": ('u: "${username}", p', 'u: "${ticket}", x: "${username}", p'),
     "on as word": ("running: busy", "running: on"),
@@ -76,7 +75,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "accepted and conflict same": ("idempotent: true", "idempotent: true, accepted: 200, conflict: 200"),
     "accepted and missing same": (
         'status: {request: {path: "/jobs/${job_id}"}}',
-        'status: {request: {path: "/jobs/${job_id}"}, accepted: [200, 404]}',
+        'status: {request: {path: "/jobs/${job_id}"}, accepted: [200, 404], missing: 404}',
     ),
     "expired and accepted same": ("idempotent: true", "idempotent: true, accepted: [200, 401]"),
     "header newline": ("trigger: {request: {", 'trigger: {request: {headers: {X-A: "a\\nb"}, '),
