@@ -253,7 +253,7 @@ class PostgresqlLedger:
             began = self._clock.monotonic()
             within = Deadline.after(self._clock, RENEW_SECONDS, "the lease")
             with suppress(RunnerError):
-                row = await self._connections.one(sql.RENEW, {**turn.values, "lease": LEASE_SECONDS}, within)
+                row = await self._connections.one(sql.RENEW_LOCK, {**turn.values, "lease": LEASE_SECONDS}, within)
                 if row is not None:
                     turn.renewed(began)
 

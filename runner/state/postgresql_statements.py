@@ -47,7 +47,7 @@ ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, epoch = l.epoch + 1, l
 WHERE l.holder IS NULL OR l.holder = excluded.holder OR l.lease_until < clock_timestamp()
 RETURNING epoch"""
 _MINE = "WHERE key = %(lock)s AND holder = %(lock_holder)s AND epoch = %(epoch)s"  # a new holder increments the epoch
-RENEW = f"UPDATE sync_runner_locks SET lease_until = {_SECONDS} {_MINE} RETURNING epoch"
+RENEW_LOCK = f"UPDATE sync_runner_locks SET lease_until = {_SECONDS} {_MINE} RETURNING epoch"
 UNLOCK = f"UPDATE sync_runner_locks SET holder = NULL, lease_until = NULL {_MINE} RETURNING epoch"
 TAKE_PRUNING = f"""
 INSERT INTO sync_runner_locks AS l (key, holder, epoch, lease_until) VALUES (%(key)s, %(holder)s, 1, {_SECONDS})
