@@ -39,4 +39,6 @@ def unused(found: dict[str, Any], keep: float, now: float) -> tuple[dict[str, An
             data[name] = annotations[annotation] = None
     if not annotations:
         return {}, 0
-    return {"metadata": {"annotations": annotations}, **({"data": data} if data else {})}, len(data)
+    return {"metadata": {"annotations": annotations}, **({"data": data} if data else {})}, sum(
+        not name.startswith("seed-") for name in data
+    )

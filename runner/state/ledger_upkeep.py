@@ -65,7 +65,8 @@ def prune_sessions(directory: Path, before: float) -> int:
     top = PrivateDirectory.open(directory)
     sessions = top.below("sessions")
     try:
-        return sum(_removed(sessions, name, before) for name in sessions.names() if name.endswith(".json"))
+        removed = [name for name in sessions.names() if name.endswith(".json") and _removed(sessions, name, before)]
+        return sum(not name.startswith("seed-") for name in removed)
     finally:
         sessions.close()
         top.close()

@@ -44,7 +44,7 @@ _FREE = "UPDATE sync_runner_accounts SET holder = NULL, lease_until = NULL"
 _UNLOCK = f"{_FREE} WHERE key = %(key)s AND holder = %(holder)s AND epoch = %(epoch)s RETURNING epoch"
 _SAVE_AND_UNLOCK = f"{_FREE}, state = %(state)s {_MINE} RETURNING epoch"
 _KEYS = r"SELECT key FROM sync_runner_accounts WHERE state IS NOT NULL AND key NOT LIKE 'seed-%%' ORDER BY key"
-_PRUNE = f"WITH accounts AS ({PRUNE_ACCOUNTS}) SELECT count(*) FROM accounts"
+_PRUNE = f"WITH accounts AS ({PRUNE_ACCOUNTS}) SELECT count(*) FROM accounts WHERE key NOT LIKE 'seed-%%'"
 _READ = "SELECT state, epoch FROM sync_runner_accounts WHERE key = %(key)s"
 
 

@@ -133,7 +133,7 @@ DROP_FENCE = f"ALTER TABLE sync_runner_syncs DROP CONSTRAINT IF EXISTS {FENCE}"
 
 PRUNE_ACCOUNTS = """
     DELETE FROM sync_runner_accounts WHERE used_at < clock_timestamp() - %(keep)s * interval '1 second'
-    AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING 1"""
+    AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING key"""
 PRUNE = f"""
 WITH syncs AS (
     DELETE FROM sync_runner_syncs WHERE outcome IS NOT NULL AND intended_at < {_NOW} - %(keep)s RETURNING 1
@@ -141,7 +141,7 @@ WITH syncs AS (
 ), locks AS (
     DELETE FROM sync_runner_locks WHERE holder IS NULL OR lease_until < clock_timestamp() - interval '1 day'
 )
-SELECT (SELECT count(*) FROM syncs), (SELECT count(*) FROM accounts)"""
+SELECT (SELECT count(*) FROM syncs), (SELECT count(*) FROM accounts WHERE key NOT LIKE 'seed-%%')"""
 
 
 def as_json(carried: Mapping[str, JSON]) -> str:

@@ -81,10 +81,13 @@ def test_1_a_defect_before_the_run_is_told_in_the_same_way(tmp_path: Path) -> No
         (["--base-url", "http://127.0.0.1:1", "run"], "nothing to run"),
         (["--base-url", "http://127.0.0.1:1", "run", "steps"], "steps"),
         (["--base-url", "http://127.0.0.1:1", "--profile", "garminsink", "run", "health"], "garminsync"),
-        (["--base-url", "http://127.0.0.1:1", "--set", "retry.atempts=3", "run", "health"], "did you mean `attempts`?"),
+        (
+            ["--base-url", "http://127.0.0.1:1", "--set", "retry.atempts=3", "run", "health"],
+            "did you mean `retry.attempts`?",
+        ),
         (["--base-url", "http://127.0.0.1:1", "run", "health", "--start", "lately"], "give 2026-01-31, today"),
         (["--config", "/nowhere/runner.yaml"], "/nowhere/runner.yaml: cannot be read"),
-        (["cancel"], "the following arguments are required: JOB"),
+        (["cancel"], "give JOB, the job's id"),
     ],
 )
 def test_2_usage_or_configuration(arguments: list[str], told: str) -> None:
