@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.profile import expressions, template
+from runner.profile import template
 from runner.profile.auth_models import Auth, Step
 from runner.profile.models import Login, Profile
 from runner.profile.parts import Request, Rule
@@ -127,19 +127,6 @@ def _refresh(auth: Auth) -> Iterator[Fault]:
         yield Fault(("auth", "refresh", "request"), "sends ${refresh_token}, but `session` does not give its place")
 
 
-def _used(part: Any) -> set[str]:
-    """Returns every name that a template, an expression or a source of the dumped part uses."""
-    if isinstance(part, str):
-        return {name for name, _optional, _at in template.names(part)} | {
-            name for name, _optional in expressions.names(part)
-        }
-    found: set[str] = set()
-    for key, one in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ():
-        found |= {one} if key == "value" and isinstance(one, str) else set()
-        found |= _used(str(key)) | _used(one)
-    return found
-
-
 def _about_jobs(profile: Profile) -> Iterator[Fault]:
     jobs, expired = profile.jobs, _plain(profile.auth.expired)
     for part, key, rules in (
@@ -162,17 +149,3 @@ def _about_jobs(profile: Profile) -> Iterator[Fault]:
             yield Fault(place, f"{status} means that the session ended (`auth.expired`): it would never mean this")
     if jobs.trigger.conflict_job_id and not jobs.trigger.conflict:
         yield Fault(("jobs", "trigger", "conflict_job_id"), "`conflict` is empty: no response is searched for it")
-    if jobs.single is None:
-        yield from _which_job(profile)
-
-
-def _which_job(profile: Profile) -> Iterator[Fault]:
-    """Checks that status and cancel requests identify their job."""
-    jobs = profile.jobs
-    telling = {"job_id", "sync_type", *jobs.trigger.carry, *jobs.carried}
-    for key, part in (("status", jobs.status), ("cancel", jobs.cancel)):
-        if part is None:
-            continue
-        used = _used(part.model_dump(mode="json", by_alias=True, exclude_none=True))
-        if not used & telling:
-            yield Fault(("jobs", key, "request"), "does not identify its job: it uses no ${job_id}")

@@ -67,8 +67,6 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "mustache": ('"/jobs/${job_id}"}}\n  running', '"/jobs/{{job_id}}"}}\n  running'),
     "brace": ('"/jobs/${job_id}"}}\n  running', '"/jobs/{job_id}"}}\n  running'),
     "colon param": ('"/jobs/${job_id}"}}\n  running', '"/jobs/:id"}}\n  running'),
-    "status without job id": ('"/jobs/${job_id}"}}\n  running', '"/jobs"}}\n  running'),
-    "cancel without job id": ('DELETE, path: "/jobs/${job_id}"', 'DELETE, path: "/jobs"'),
     "idempotent without key": (', key: "${idempotency_key}"', ""),
     "status code text": ("status: 200, then: done}, {status: 202", 'status: "200", then: done}, {status: 202'),
     "status 99": ("{status: 202", "{status: 99"),
