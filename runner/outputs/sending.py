@@ -36,7 +36,7 @@ def own_instance(settings: Target, shard: str | None) -> Target:
     return settings.model_copy(update={"instance": f"shard-{shard.partition('/')[0]}"})
 
 
-def begun(seconds: float, send: Emit, late: str = "no answer", slack: float = 0.0) -> Emit:
+def begun(seconds: float, send: Emit, late: str = "no response", slack: float = 0.0) -> Emit:
     """Starts `send`. The returned function waits for its end, until `seconds` after the start, and raises what it
     raised.
 

@@ -328,7 +328,7 @@ def test_a_sync_whose_dates_cannot_be_fails_alone(cli_with: MakeCommandLine) -> 
     [
         ({"type": "nosuch"}, "unknown sync type `nosuch` in this profile"),
         ({"type": "health", "params": {"x": 1}}, "syncs.health.params.x: no such parameter in this profile"),
-        ({"type": "health", "start": "2026-13-01"}, "syncs.health.start: no date `2026-13-01`"),
+        ({"type": "health", "start": "2026-13-01"}, "syncs.health.start: invalid date `2026-13-01`"),
     ],
 )
 def test_a_sync_that_the_profile_cannot_say_fails_alone(

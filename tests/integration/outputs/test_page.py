@@ -26,7 +26,7 @@ axe.run({resultTypes: ["violations"]}).then(found => {
 _FILTER = """
 words.value = "account-0001 health"; words.dispatchEvent(new Event("input"));
 const kept = document.createElement("pre"); kept.id = "found";
-kept.textContent = JSON.stringify([...document.querySelectorAll("#syncs tbody tr:not([hidden])")].map(row => row.textContent).concat(told.textContent));
+kept.textContent = JSON.stringify([...document.querySelectorAll("#syncs tbody tr:not([hidden])")].map(row => row.textContent).concat(shown.textContent));
 document.body.append(kept);
 """
 
