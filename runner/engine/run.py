@@ -134,14 +134,14 @@ async def _all_accounts(
 ) -> list[tuple[AccountResult, list[SyncResult]]]:
     """Runs the accounts; returns their results in order. Resources are opened at an account's start and closed at its end."""
     ended: dict[str, tuple[AccountResult, list[SyncResult]]] = {}
-    waiting = iter(plans)
+    waiting, begin_until = iter(plans), working(deadline)
     poll_budget, leases = PollBudget(context.settings.limits.polls_per_second), Leases()
     ending: list[SessionProvider] = []
 
     async def one_after_another(client: Client, state: RunState) -> None:
         for one in waiting:
             bound = observer.bind(account=one.name)
-            at = one, context, client, state, deadline, working(deadline)
+            at = one, context, client, state, deadline, begin_until
             work = AccountRun(*at, bound, run_id, interrupt, poll_budget, outputs, leases)
             with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
                 results = await work.run()
