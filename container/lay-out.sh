@@ -19,6 +19,12 @@ echo ../distributions > "$packages/distributions.pth"
 
 "$bin/python" -m compileall -q -f --invalidation-mode unchecked-hash /opt/sync-runner/lib
 
+# So do psycopg_binary and its libraries, which it looks for in psycopg_binary.libs beside itself.
+mkdir /opt/sync-runner/lib/psycopg
+mv "$packages/psycopg_binary" /opt/sync-runner/lib/psycopg/package
+mv "$packages/psycopg_binary.libs" /opt/sync-runner/lib/psycopg/
+ln -s ../../psycopg/package "$packages/psycopg_binary"
+
 mkdir -p /rootfs/opt /rootfs/var/lib/sync-runner
 cp -a /opt/sync-runner /rootfs/opt/
 chmod -R a+rX,go-w /rootfs/opt

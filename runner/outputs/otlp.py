@@ -88,7 +88,7 @@ class Otlp(Output):
     def check(self, seconds: float) -> str | None:
         """Checks whether an export without metrics, which has no bytes, is accepted."""
         self.open()
-        problem = self._sent(lambda sender: _export(sender, b"", seconds))
+        problem = self._sent(lambda sender: until_taken(seconds, partial(_export, sender, b"")))
         return problem and f"{self.where}: {problem}"
 
     def push(self, ended: Ended, seconds: float) -> str | None:

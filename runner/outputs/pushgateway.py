@@ -11,6 +11,7 @@ import re
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 from runner.outputs.interface import Ended, Output, OutputContext
@@ -63,16 +64,25 @@ class Pushgateway(Output):
         self.open()
         try:
             with _sender(settings, self._password) as sender:
-                status, _page = sender.send("GET", "/metrics", seconds)
+                problem = until_taken(seconds, partial(_read_page, sender))
         except SendFailed as error:
-            return f"{self.where}: {error}"
-        return f"{self.where}: the Pushgateway answered {status} to GET /metrics" if status >= 300 else None
+            problem = str(error)
+        return problem and f"{self.where}: {problem}"
 
     def push(self, ended: Ended, seconds: float) -> str | None:
         """Pushes all metrics of the run."""
         settings = own_instance(self.context.settings.metrics.pushgateway, ended.result.shard)
         current = [(one.account, one.sync_type) for one in ended.result.results]
         return push(self.context.metrics.load(), settings, current, self._password, seconds)
+
+
+def _read_page(sender: Sender, seconds: float) -> str | None:
+    """Reads its content once. Returns the fault, or None. Raises SendFailed."""
+    status, _page = sender.send("GET", "/metrics", seconds)
+    problem = f"the Pushgateway answered {status} to GET /metrics"
+    if worth_repeating(status):
+        raise SendFailed(problem)
+    return problem if status >= 300 else None
 
 
 def push(

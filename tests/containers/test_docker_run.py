@@ -55,7 +55,8 @@ def test_two_containers_on_one_volume_use_no_code_twice(here: Place, volume: str
 def test_a_code_is_handed_by_docker_exec_to_a_run_that_waits(here: Place, volume: str) -> None:
     name = f"sync-runner-test-{uuid.uuid4().hex[:8]}"
     person = ["--env", "SYNC_RUNNER_CODE__SOURCE=person", "--volume", f"{volume}:{STATE}"]
-    docker("run", "--detach", "--name", name, *HARDENED, *here.options(), *person, RUNNER, "run", "health")
+    slowly = ["run", "health", "--set", "poll.min=5s"]  # the container outlives the command that is run in it
+    docker("run", "--detach", "--name", name, *HARDENED, *here.options(), *person, RUNNER, *slowly)
     seed = parse_seed(here.credentials["totp_seed"])
 
     def handed_over() -> bool:

@@ -12,7 +12,6 @@ from tests.servers.home_assistant_server import HomeAssistant
 from tests.servers.interface import HANGS, Place, only, terminate
 from tests.servers.marks import on
 from tests.servers.n8n_server import N8n
-from tests.servers.processes import wait_until
 
 THREE = ("directus", "home-assistant", "n8n")
 
@@ -120,14 +119,3 @@ def test_the_log_of_a_failed_execution_names_the_node(place: Place, server: N8n,
     assert ended.code == 4, ended.stderr
     (kept,) = (tmp_path / "logs").iterdir()
     assert "NodeOperationError: the disk is full" in kept.read_text()
-
-
-@on("home-assistant")
-def test_a_script_that_runs_already_is_watched_and_not_started_again(place: Place, server: HomeAssistant) -> None:
-    first = place.start("nap", 25)  # Home Assistant answers the second trigger after ten seconds
-    place.until("running")
-    place.state = place.home / "another"  # a runner that knows nothing of the first
-    second = place.run("nap", 25)
-    assert second.code == 0, second.stderr
-    assert first.finish(HANGS).code == 0
-    wait_until(lambda: list(place.jobs.values()) == ["completed"], f"one run: {place.jobs}", 20)
