@@ -59,7 +59,7 @@ test-containers: $(VENV)/.dev ## The tests that need a Docker engine
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m alone
 
 # Home Assistant wants Python 3.13, pyenv's where there is one; the servers of npm want Node.js 20. Only sqlite3 is compiled.
-HOME_ASSISTANT_PYTHON ?= $(or $(lastword $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3.13)),3.13)
+HOME_ASSISTANT_PYTHON ?= $(or $(lastword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.13.*/bin/python3.13)),3.13)
 $(VENV)/.home-assistant: $(VENV)/.dev tests/servers/locks/home-assistant.lock
 	$(BIN)/uv venv --quiet --clear --python $(HOME_ASSISTANT_PYTHON) $(VENV)/home-assistant
 	$(BIN)/uv pip install --quiet --python $(VENV)/home-assistant/bin/python --require-hashes -r tests/servers/locks/home-assistant.lock
