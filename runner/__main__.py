@@ -25,7 +25,10 @@ def main() -> None:
     gc.freeze()  # at exit, Python would search all remaining objects for garbage: 60 ms for no result
     if code in (130, 143):
         flush_or_leave(code)
-    flush()
+    try:
+        flush()
+    except SystemExit as leave:  # a signal, while no process read
+        os._exit(int(leave.code or 0))
     sys.exit(code)
 
 
