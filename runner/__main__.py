@@ -21,14 +21,17 @@ def main() -> None:
         complete()
     from runner.cli import run
 
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except SystemExit as ended:  # a signal, while the streams were closed
+        code = int(ended.code or 0)
     gc.freeze()  # at exit, Python would search all remaining objects for garbage: 60 ms for no result
     if code in (130, 143):
-        flush_or_leave(code)
+        leave(code)
     try:
         flush()
-    except SystemExit as leave:  # a signal, while no process read
-        os._exit(int(leave.code or 0))
+    except SystemExit as ended:  # a signal, while no process read
+        os._exit(int(ended.code or 0))
     sys.exit(code)
 
 
@@ -40,15 +43,14 @@ def flush() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
-def flush_or_leave(code: int) -> None:
-    """After a signal: does the same, but ends the process where no process reads. Python 3.14 would write all of it again."""
+def leave(code: int) -> None:
+    """After a signal: does the same, but for a second at most, and ends the process."""
     import threading
 
     flushing = threading.Thread(target=flush, name="flush", daemon=True)
     flushing.start()
     flushing.join(FLUSH_SECONDS)
-    if flushing.is_alive():
-        os._exit(code)
+    os._exit(code)  # Python would flush once more, and wait
 
 
 def open_streams() -> None:
