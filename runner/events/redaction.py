@@ -222,7 +222,8 @@ def _merged(raw: bytes, spans: list[Span]) -> list[Span]:
 
 
 class SturdyStream:
-    """A text stream that survives the failure of its destination. For text without secrets."""
+    """A text stream that survives the failure of its destination, and a signal while no process reads from it: both end
+    its output. For text without secrets."""
 
     def __init__(self, stream: TextIO) -> None:
         """`stream` is the destination; after a failure, nothing more is written to it."""
@@ -236,6 +237,9 @@ class SturdyStream:
                 self._stream.write(text.encode(errors="replace").decode())  # lone surrogates of an API
             except (OSError, ValueError):  # closed, a full disk, no reader: the run has priority over its output
                 self._broken = True
+            except SystemExit:  # a signal: another try would wait for a reader again
+                self._broken = True
+                raise
         return len(text)
 
     def flush(self) -> None:
@@ -245,13 +249,18 @@ class SturdyStream:
                 self._stream.flush()
             except (OSError, ValueError):
                 self._broken = True
+            except SystemExit:
+                self._broken = True
+                raise
 
     def discard_if_broken(self) -> None:
         """Flushes; where that fails, discards pending text, so that a later flush succeeds."""
-        self.flush()
-        if self._broken:
-            with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
-                os.dup2(nowhere.fileno(), self._stream.fileno())
+        try:
+            self.flush()
+        finally:
+            if self._broken:
+                with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
+                    os.dup2(nowhere.fileno(), self._stream.fileno())
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Writes each line."""
