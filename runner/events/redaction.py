@@ -27,6 +27,9 @@ MIN_LENGTH = 4  # bytes; shorter secrets would redact ordinary words
 DEPTH = 3  # nested encodings
 WORK = 40  # bytes decoded per byte of text; only hostile text needs more, and it is redacted as a whole
 _LEAST_WORK = 4096
+_SCHEMES = frozenset(
+    {"http", "https", "otpauth", "postgres", "postgresql", "socks5", "socks5h"}
+)  # a password may hold `://`
 _SEED = re.compile(r"[A-Za-z2-7]{16,}=*")
 
 
@@ -184,7 +187,7 @@ def _of_url(secret: str) -> list[str]:
         parts = urlsplit(secret)
     except ValueError:
         return []
-    if not parts.netloc:
+    if not parts.netloc or parts.scheme not in _SCHEMES:
         return []
     values = [value for _name, value in parse_qsl(parts.query)]
     return [*values, parts.password or "", parts.fragment, *parts.path.split("/")]
