@@ -1,7 +1,8 @@
 """Runs the profile's login steps: sends a step, applies the rule for its response, passes values on, until the end."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,54 +83,47 @@ class LoginFlow:
 
         Raises LoginRefused, ContractError, Unreachable, DeadlineExceeded; LoginUnclear for a password that an earlier login
         of this run sent without a clear response and that no login of this run has proven: it may have been refused."""
+        with self._proving(values):
+            await self.codes.begin(deadline)
+            state = LoginState({**values, **random_values()}, self.browser(cookies))
+            name = next(iter(self._auth.steps))
+            for _ in range(2 * len(self._auth.steps) + MAX_CODES):
+                step = self._auth.steps[name]
+                skew = held.state.skew
+                sending = _Sending(self, held, step, state)
+                answer = state.answer = await self._send(step, sending, seed, deadline, observer)
+                clock_was_wrong = abs(held.state.skew - skew) >= 2.0
+                state.used_code = state.used_code or (step.wants_code and "code" in state.values)
+                rule = self._meaning(step, answer, state)
+                if self._once_more(rule, step, state, clock_was_wrong):
+                    continue
+                self._refuse(rule, step, state, answer)
+                self._carry(rule, answer, state)
+                state.proven = state.proven or step.sends_password
+                if rule.then == "done":
+                    return state
+                name = rule.then
+            raise ContractError("login: the login steps repeat without end")
+
+    @contextmanager
+    def _proving(self, values: Mapping[str, Any]) -> Iterator[None]:
+        """Records whether this login proves the secrets or leaves them in doubt (decision 0162). Raises LoginUnclear."""
         self.doubtful = False
         secrets = tuple(values.get(name) for name in PASSWORDS)
         self._check_unclear(secrets)
         try:
-            state = await self._walk(held, values, seed, deadline, observer, cookies)
+            yield
         finally:
             if self.doubtful:
                 self._unclear = secrets
         self._proven = secrets
-        return state
 
     def _check_unclear(self, secrets: _Secrets) -> None:
-        # decision 0162
         if secrets == self._unclear != self._proven:
             raise LoginUnclear(
                 "login: this run sent the password once without a clear response, which may count as a refusal; it is not "
                 "sent again in this run, so that the account is not locked"
             )
-
-    async def _walk(
-        self,
-        held: HeldState,
-        values: Mapping[str, Any],
-        seed: Seed | None,
-        deadline: Deadline,
-        observer: Observer,
-        cookies: str | None,
-    ) -> LoginState:
-        await self.codes.begin(deadline)
-        state = LoginState({**values, **random_values()}, self.browser(cookies))
-        name = next(iter(self._auth.steps))
-        for _ in range(2 * len(self._auth.steps) + MAX_CODES):
-            step = self._auth.steps[name]
-            skew = held.state.skew
-            sending = _Sending(self, held, step, state)
-            answer = state.answer = await self._send(step, sending, seed, deadline, observer)
-            clock_was_wrong = abs(held.state.skew - skew) >= 2.0
-            state.used_code = state.used_code or (step.wants_code and "code" in state.values)
-            rule = self._meaning(step, answer, state)
-            if self._once_more(rule, step, state, clock_was_wrong):
-                continue
-            self._refuse(rule, step, state, answer)
-            self._carry(rule, answer, state)
-            state.proven = state.proven or step.sends_password
-            if rule.then == "done":
-                return state
-            name = rule.then
-        raise ContractError("login: the login steps repeat without end")
 
     def _meaning(self, step: Step, answer: Response, state: LoginState) -> Rule:
         """Returns the rule for the response. Raises ContractError where no rule matches, Unreachable where it is not

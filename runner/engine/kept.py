@@ -1,6 +1,6 @@
 """Describes the stored state of each account, without secrets: for `sync-runner state show`."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from runner.clock import Deadline, rfc3339
 from runner.engine.account import RunContext
 from runner.engine.fleet import AccountPlan, configured
-from runner.errors import RunnerError, SecretError, StateError, StateMoved, UsageError
+from runner.errors import RunnerError, SecretError, StateError, UsageError
 from runner.external import show
 from runner.secrets.reader import SecretReader
 from runner.state.entry import Entry
@@ -30,7 +30,9 @@ async def kept(place: Place, context: RunContext, deadline: Deadline, wanted: Ca
     for key in await place.accounts.keys(deadline):
         if key not in names or wanted(names[key]):
             accounts.append(await _account(place, key, names.get(key), codec, deadline))
-    unfinished = [_sync(entry) async for entry in _unfinished(place, deadline) if wanted(entry.account)]
+    unfinished = [
+        _sync(entry) async for page in place.pages(deadline, unfinished=True) for entry in page if wanted(entry.account)
+    ]
     counted = [one for one in targets if wanted(one.account)]
     return {
         "state": place.accounts.name,
@@ -88,8 +90,6 @@ async def _account(place: Place, key: str, name: str | None, codec: Codec, deadl
     try:
         store = place.state.accounts.account(key, AccountOptions(codec, place.warn))
         return found | empty | _described(await store.read(deadline))
-    except StateMoved as moved:
-        return found | empty | {"note": str(moved)}
     except (SecretError, StateError) as error:
         return found | empty | {"note": str(error)}
 
@@ -105,14 +105,6 @@ def _described(state: AccountState) -> Document:
         "cooldown_until": rfc3339(state.cooldown_until) if state.cooldown_until else None,
         "blocked": state.blocked,
     }
-
-
-async def _unfinished(place: Place, deadline: Deadline) -> AsyncIterator[Entry]:
-    after = ""
-    while page := await place.ledger.page(after, deadline, unfinished=True):
-        after = page[-1].key
-        for entry in page:
-            yield entry
 
 
 def _sync(entry: Entry) -> Document:

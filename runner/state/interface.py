@@ -18,6 +18,7 @@ from runner.models import JSON
 from runner.state.entry import Entry
 from runner.state.record import AccountState, Codec
 
+SEED = "seed-"  # the beginning of a seed's storage name; an account's has hexadecimal digits alone
 FINISH_SECONDS = 2.0  # for the last save and the unlock: SIGTERM allows 8 s for everything
 
 
@@ -226,7 +227,7 @@ def account_key(base_url: str, username: str) -> str:
 
 def seed_key(fingerprint: str) -> str:
     """Returns the storage name of a TOTP seed's used time steps, whichever accounts use it."""
-    return f"seed-{fingerprint}"
+    return f"{SEED}{fingerprint}"
 
 
 def trigger_key(target: str, name: str) -> str:

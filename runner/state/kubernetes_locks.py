@@ -3,9 +3,11 @@
 import re
 from typing import Any
 
+from runner.state.interface import SEED
+
 LOCK = "sync-runner.io/lock-"
 RECORD = re.compile(r"[0-9a-f]{32}\.json")
-_PRUNED = re.compile(r"(seed-)?[0-9a-f]{32}\.json")  # with what is kept of a seed
+_PRUNED = re.compile(rf"({SEED})?[0-9a-f]{{32}}\.json")  # with what is kept of a seed
 _NOBODY = "-"  # Decision 0182.
 
 
@@ -40,5 +42,5 @@ def unused(found: dict[str, Any], keep: float, now: float) -> tuple[dict[str, An
     if not annotations:
         return {}, 0
     return {"metadata": {"annotations": annotations}, **({"data": data} if data else {})}, sum(
-        not name.startswith("seed-") for name in data
+        not name.startswith(SEED) for name in data
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from runner.errors import StateError, UsageError
 from runner.state.entry import PRUNE_SECONDS
 from runner.state.file_lock import try_lock
+from runner.state.interface import SEED
 from runner.state.ledger import LEDGER_FILE, Ledger, LedgerBusy, LedgerCorrupt, identity_of, opened_alone
 from runner.state.private_directory import PrivateDirectory
 
@@ -66,7 +67,7 @@ def prune_sessions(directory: Path, before: float) -> int:
     sessions = top.below("sessions")
     try:
         removed = [name for name in sessions.names() if name.endswith(".json") and _removed(sessions, name, before)]
-        return sum(not name.startswith("seed-") for name in removed)
+        return sum(not name.startswith(SEED) for name in removed)
     finally:
         sessions.close()
         top.close()

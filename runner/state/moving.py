@@ -81,13 +81,12 @@ class Place(Frozen):
             if record is not None and "moved" not in record:
                 yield key, record
 
-    async def entries(self, deadline: Deadline) -> AsyncIterator[list[Entry]]:
-        """Yields all entries by pages, the open ones first: a run that starts early at the new place must know them."""
-        for unfinished in (True, False):
-            after = ""
-            while page := await self.ledger.page(after, deadline, unfinished=unfinished):
-                after = page[-1].key
-                yield page
+    async def pages(self, deadline: Deadline, *, unfinished: bool = False) -> AsyncIterator[list[Entry]]:
+        """Yields the entries by pages, ordered by key; `unfinished`: only the open ones."""
+        after = ""
+        while page := await self.ledger.page(after, deadline, unfinished=unfinished):
+            after = page[-1].key
+            yield page
 
     @asynccontextmanager
     async def held(self, key: str, deadline: Deadline) -> AsyncIterator[HeldState]:
@@ -122,8 +121,9 @@ async def move(source: Place, target: Place, deadline: Deadline, *, replace: boo
         raise StateError(f"state move: {source.accounts.name}: {_ACTIVE}")
     if not without_ledger:
         await target.ledger.unfence(deadline)
-        async for page in source.entries(deadline):
-            await target.ledger.put(page, deadline)
+        for unfinished in (True, False):  # the open ones first: a run that starts early at the new place must know them
+            async for page in source.pages(deadline, unfinished=unfinished):
+                await target.ledger.put(page, deadline)
     accounts = 0
     for key in await source.accounts.keys(deadline):
         accounts += await _move_account(source, target, key, deadline, replace=replace)
@@ -163,9 +163,8 @@ async def exported(source: Place, when: str, deadline: Deadline) -> AsyncIterato
         yield f"{comma}{json.dumps(key)}: {json.dumps(record)}"
         comma = ",\n"
     yield '\n}, "syncs": ['
-    comma, after = "\n", ""
-    while page := await source.ledger.page(after, deadline):
-        after = page[-1].key
+    comma = "\n"
+    async for page in source.pages(deadline):
         for entry in page:
             yield f"{comma}{json.dumps(as_document(entry))}"
             comma = ",\n"

@@ -20,7 +20,7 @@ from runner.errors import DeadlineExceeded, RunnerError, SecretError, StateError
 from runner.state.interface import FINISH_SECONDS, AccountOptions, LoadedState
 from runner.state.postgresql_connections import Connections
 from runner.state.postgresql_ledger import PostgresqlLedger
-from runner.state.postgresql_statements import PRUNE_ACCOUNTS
+from runner.state.postgresql_statements import COUNT_ACCOUNTS, OF_ACCOUNT, PRUNE_ACCOUNTS
 from runner.state.record import AccountState
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ UPDATE sync_runner_accounts SET lease_until = clock_timestamp() + %(lease)s * in
 _FREE = "UPDATE sync_runner_accounts SET holder = NULL, lease_until = NULL"
 _UNLOCK = f"{_FREE} WHERE key = %(key)s AND holder = %(holder)s AND epoch = %(epoch)s RETURNING epoch"
 _SAVE_AND_UNLOCK = f"{_FREE}, state = %(state)s {_MINE} RETURNING epoch"
-_KEYS = r"SELECT key FROM sync_runner_accounts WHERE state IS NOT NULL AND key NOT LIKE 'seed-%%' ORDER BY key"
-_PRUNE = f"WITH accounts AS ({PRUNE_ACCOUNTS}) SELECT count(*) FROM accounts WHERE key NOT LIKE 'seed-%%'"
+_KEYS = f"SELECT key FROM sync_runner_accounts WHERE state IS NOT NULL AND {OF_ACCOUNT} ORDER BY key"
+_PRUNE = f"WITH accounts AS ({PRUNE_ACCOUNTS}) {COUNT_ACCOUNTS}"
 _READ = "SELECT state, epoch FROM sync_runner_accounts WHERE key = %(key)s"
 
 

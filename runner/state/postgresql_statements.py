@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from runner.models import JSON
 from runner.state.entry import COLUMNS
+from runner.state.interface import SEED
 
 NAMES = tuple(name.strip() for name in COLUMNS.split(","))
 _NOW = "extract(epoch FROM clock_timestamp())"
@@ -134,6 +135,8 @@ DROP_FENCE = f"ALTER TABLE sync_runner_syncs DROP CONSTRAINT IF EXISTS {FENCE}"
 PRUNE_ACCOUNTS = """
     DELETE FROM sync_runner_accounts WHERE used_at < clock_timestamp() - %(keep)s * interval '1 second'
     AND (lease_until IS NULL OR lease_until < clock_timestamp()) RETURNING key"""
+OF_ACCOUNT = f"key NOT LIKE '{SEED}%%'"  # and not of a seed
+COUNT_ACCOUNTS = f"SELECT count(*) FROM accounts WHERE {OF_ACCOUNT}"  # of those that PRUNE_ACCOUNTS deletes
 PRUNE = f"""
 WITH syncs AS (
     DELETE FROM sync_runner_syncs WHERE outcome IS NOT NULL AND intended_at < {_NOW} - %(keep)s RETURNING 1
@@ -141,7 +144,7 @@ WITH syncs AS (
 ), locks AS (
     DELETE FROM sync_runner_locks WHERE holder IS NULL OR lease_until < clock_timestamp() - interval '1 day'
 )
-SELECT (SELECT count(*) FROM syncs), (SELECT count(*) FROM accounts WHERE key NOT LIKE 'seed-%%')"""
+SELECT (SELECT count(*) FROM syncs), ({COUNT_ACCOUNTS})"""
 
 
 def as_json(carried: Mapping[str, JSON]) -> str:

@@ -15,6 +15,7 @@ from tests.servers.directus_server import Directus
 from tests.servers.flower_server import Flower
 from tests.servers.home_assistant_server import HomeAssistant
 from tests.servers.interface import Place, RealServer
+from tests.servers.keycloak_server import Keycloak
 from tests.servers.n8n_server import N8n
 from tests.servers.prefect_server import Prefect
 
@@ -28,6 +29,19 @@ SERVERS: dict[str, Callable[[Path, ExitStack], Any]] = {
     "n8n": N8n,
     "prefect": Prefect,
 }
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[ExitStack]:
+    """Ends what a module's tests have started."""
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def keycloak(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> Keycloak:
+    """One for all tests of a module; each has a user of its own."""
+    return Keycloak(tmp_path_factory.mktemp("keycloak"), stack)
 
 
 @pytest.fixture(scope="session")

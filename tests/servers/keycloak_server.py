@@ -96,6 +96,18 @@ def _realm() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def mounted(folder: Path, user: str, **secrets: str) -> Path:
+    """The folder, with the secret files of a user and of the client `runner`; `secrets` replace some or add to them."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    known = {
+        "username": user, "password": PASSWORD, "totp_seed": SEED, "client_id": "runner", "client_secret": "runner-100%+",
+    } | secrets  # fmt: skip
+    for name, secret in known.items():
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(secret)
+    return folder
+
+
 class Keycloak:
     """One Keycloak with the realm `sync`."""
 

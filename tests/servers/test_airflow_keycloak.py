@@ -1,14 +1,14 @@
 """Airflow behind Keycloak with one-time codes, unattended: two logins in a row, judged by both servers' records."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.servers.airflow_keycloak_server import AirflowBehindKeycloak
-from tests.servers.keycloak_server import PASSWORD, SEED, TOKEN_SECONDS, Keycloak
+from tests.servers.keycloak_server import TOKEN_SECONDS, Keycloak, mounted
 from tests.servers.processes import wait_until
 from tests.support.command_line import Finished, Running
 
@@ -29,17 +29,6 @@ Run = Callable[..., Finished]
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def keycloak(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> Keycloak:
-    return Keycloak(tmp_path_factory.mktemp("keycloak"), stack)
-
-
-@pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, keycloak: Keycloak, stack: ExitStack) -> AirflowBehindKeycloak:
     home = tmp_path_factory.mktemp("airflow")
     return AirflowBehindKeycloak(home, keycloak, stack, pilot="User", watcher="Viewer", courier="User", outsider="User")
@@ -52,14 +41,7 @@ def start_as(keycloak: Keycloak, airflow: AirflowBehindKeycloak, tmp_path: Path)
     def start(
         user: str, *words: str, seconds: float = 1, scope: str = "openid", config: str = CONFIG, **secrets: str
     ) -> Running:
-        folder = tmp_path / "secrets"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        known = {
-            "username": user, "password": PASSWORD, "totp_seed": SEED, "client_id": "runner", "client_secret": "runner-100%+",
-        } | secrets  # fmt: skip
-        for name, secret in known.items():
-            (folder / name).touch(mode=0o600)
-            (folder / name).write_text(secret)
+        folder = mounted(tmp_path / "secrets", user, **secrets)
         told = config.format(
             airflow=airflow.base_url,
             keycloak=keycloak.base_url,

@@ -10,23 +10,12 @@ from typing import Any
 import pytest
 
 from tests.servers.gate_server import PROFILE, Gate, JobsApi
-from tests.servers.keycloak_server import PASSWORD, SEED, TOKEN_SECONDS, Keycloak
+from tests.servers.keycloak_server import TOKEN_SECONDS, Keycloak, mounted
 from tests.servers.processes import wait_until
 from tests.support.command_line import Finished, Running
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
 Run = Callable[..., Finished]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def keycloak(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> Keycloak:
-    return Keycloak(tmp_path_factory.mktemp("keycloak"), stack)
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +42,7 @@ def start_at(keycloak: Keycloak, api: JobsApi, tmp_path: Path) -> Iterator[Any]:
 
         def start(mode: str, user: str, login: Any, *words: str, gate: Gate | None = None, **secrets: str) -> Running:
             gate = gate or Gate(tmp_path, mode, keycloak, api, gates)
-            known = {
-                "username": user, "password": PASSWORD, "totp_seed": SEED, "client_id": "runner",
-                "client_secret": "runner-100%+", **secrets,
-            }  # fmt: skip
-            folder = tmp_path / "secrets"
-            folder.mkdir(mode=0o700, exist_ok=True)
-            for name, secret in known.items():
-                (folder / name).touch(mode=0o600)
-                (folder / name).write_text(secret)
+            folder = mounted(tmp_path / "secrets", user, **secrets)
             (tmp_path / "jobs.json").write_text(json.dumps(PROFILE))
             settings = {
                 "base_url": gate.base_url, "profile": str(tmp_path / "jobs.json"), "login": login,

@@ -2,13 +2,12 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.servers.keycloak_server import PASSWORD, SEED, SIGNING_KEY, TOKEN_SECONDS, Keycloak
+from tests.servers.keycloak_server import SIGNING_KEY, TOKEN_SECONDS, Keycloak, mounted
 from tests.support.command_line import Finished, Running
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
@@ -16,26 +15,12 @@ RunAs = Callable[..., Finished]
 OTHER_SEED = "JBSWY3DPEHPK3PXP"
 
 
-@pytest.fixture(scope="module")
-def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
-    """One for all tests here; each has a user of its own."""
-    with ExitStack() as stack:
-        yield Keycloak(tmp_path_factory.mktemp("keycloak"), stack)
-
-
 @pytest.fixture
 def start_as(keycloak: Keycloak, tmp_path: Path) -> Callable[..., Running]:
     """Starts a command as one user, with `state` as the name of its state directory, "" for none."""
 
     def start(user: str, *words: str, state: str = "state", use: str = "keycloak", **secrets: str) -> Running:
-        folder = tmp_path / f"secrets-{time.monotonic_ns()}"
-        folder.mkdir(mode=0o700)
-        known = {
-            "username": user, "password": PASSWORD, "totp_seed": SEED, "client_id": "runner", "client_secret": "runner-100%+",
-        } | secrets  # fmt: skip
-        for name, secret in known.items():
-            (folder / name).touch(mode=0o600)
-            (folder / name).write_text(secret)
+        folder = mounted(tmp_path / f"secrets-{time.monotonic_ns()}", user, **secrets)
         address = keycloak.base_url
         login = {"use": use, "address": address, "params": {"realm": "sync"}}
         if use.startswith("oauth2-client"):

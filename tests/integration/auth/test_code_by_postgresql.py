@@ -2,21 +2,14 @@
 
 import base64
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from runner.auth import totp
 from tests.support.command_line import PATIENCE, CommandLine, Running
-from tests.support.postgresql import PASSWORD, Server, postgresql
+from tests.support.postgresql import PASSWORD, Server
 
 pytestmark = pytest.mark.xdist_group("postgresql")
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Server]:
-    with postgresql() as server:
-        yield server
 
 
 def test_a_code_goes_through_the_database_to_the_run_that_waits(cli: CommandLine, database: Server) -> None:

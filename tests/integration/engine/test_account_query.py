@@ -10,23 +10,17 @@ import pytest
 from runner.sandbox.command import write_secrets
 from tests.support.accounts import users, write_accounts
 from tests.support.command_line import CommandLine, Finished
-from tests.support.postgresql import PASSWORD, Server, postgresql
+from tests.support.postgresql import PASSWORD, Server
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 SIZE = 6
 
 
-@pytest.fixture(scope="module")
-def _server() -> Iterator[Server]:
-    with postgresql() as server:
-        yield server
-
-
 @pytest.fixture
-def database(_server: Server) -> Iterator[Server]:
-    _server.sql("CREATE TABLE customers (id INT, folder TEXT, plan JSONB, active BOOLEAN)")
-    yield _server
-    _server.sql("DROP TABLE customers")
+def database(database: Server) -> Iterator[Server]:
+    database.sql("CREATE TABLE customers (id INT, folder TEXT, plan JSONB, active BOOLEAN)")
+    yield database
+    database.sql("DROP TABLE customers")
 
 
 class Fleet:

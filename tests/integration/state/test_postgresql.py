@@ -23,12 +23,6 @@ SESSION = session("token", refresh_token="again")
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Server]:
-    with postgresql() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def bouncer(database: Server) -> Iterator[Server]:
     with pgbouncer(database) as server:
         yield server

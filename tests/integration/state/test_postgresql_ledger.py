@@ -33,12 +33,6 @@ TARGET = "https://x.example u"
 Opened = Callable[[], JobLedger]
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[Server]:
-    with postgresql() as server:
-        yield server
-
-
 @pytest.fixture
 def emptied(database: Server) -> Server:
     database.sql("DROP TABLE IF EXISTS sync_runner_schema, sync_runner_accounts, sync_runner_syncs, sync_runner_locks")

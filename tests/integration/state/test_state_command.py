@@ -23,7 +23,7 @@ from tests.support.command_line import CommandLine, Running
 from tests.support.in_process import command_here
 from tests.support.kubernetes_api import ApiServer, api_server, certificate
 from tests.support.ledgers import open_ledger, with_ledger
-from tests.support.postgresql import PASSWORD, Server, postgresql
+from tests.support.postgresql import PASSWORD, Server
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 TABLES = ("sync_runner_accounts", "sync_runner_syncs", "sync_runner_locks", "sync_runner_schema")
@@ -35,16 +35,10 @@ def entry(key: str, name: str = "health") -> Entry:
     return Entry(key, "https://x.example user", "default", name, "health", "run", intended_at=1_700_000_000.0)
 
 
-@pytest.fixture(scope="module")
-def _server() -> Iterator[Server]:
-    with postgresql() as server:
-        yield server
-
-
 @pytest.fixture
-def database(_server: Server) -> Iterator[Server]:
-    yield _server
-    _server.sql(f"DROP TABLE IF EXISTS {', '.join(TABLES)}")
+def database(database: Server) -> Iterator[Server]:
+    yield database
+    database.sql(f"DROP TABLE IF EXISTS {', '.join(TABLES)}")
 
 
 @pytest.fixture(scope="module")
