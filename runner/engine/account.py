@@ -106,6 +106,7 @@ def _client(context: RunContext, address: str, ca_file: Path | None, at_once: in
         connections=settings.limits.connections,
         retries=settings.retry.budget * at_once,
         rate_limit=context.profile.errors.rate_limit,
+        starting=context.profile.errors.starting,
         proxy=_proxy(context, address),
     )
 

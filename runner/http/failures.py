@@ -66,6 +66,11 @@ def redirected(endpoint: str, status: int) -> StrayAnswer:
     )
 
 
+def starting(endpoint: str, status: int) -> Unreachable:
+    """Returns the error for a response of a server that has processed nothing yet."""
+    return Unreachable(f"{endpoint}: the API is still starting ({status})", sent=False, passing=True)
+
+
 def cause(error: Exception) -> str:
     """Returns the system's text for a failed connection, or the type of error: no URL and no external text."""
     found: BaseException | None = error

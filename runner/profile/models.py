@@ -218,6 +218,10 @@ class Errors(Part):
         default=(), description="Of such errors, and of refusals, those that a missing right causes."
     )
     rate_limit: RateLimit = Field(default_factory=RateLimit)
+    starting: RulesOrNone = Field(
+        default=(),
+        description="Responses that mean: the server is starting and has processed nothing. The request counts as never sent.",
+    )
 
 
 class Profile(Part):

@@ -88,8 +88,11 @@ def test_a_wrong_secret_starts_nothing_and_is_sent_once(place: Place, secret: st
 
 
 @on(*THREE)
-def test_a_job_outlives_a_server_that_is_stopped_and_is_told_as_it_ended(place: Place) -> None:
-    """Home Assistant's scripts, n8n's executions and Directus' flows end with their server: none is told as a success."""
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_run_waits_for_a_server_that_is_started_again(place: Place, kept: bool) -> None:
+    """With a kept session the first request that meets the starting server is one about jobs, else it is the login's."""
+    if kept:
+        assert place.command("login").finish().code == 0
     place.server.stop()
     try:
         running = place.start("nap", 3)

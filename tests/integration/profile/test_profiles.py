@@ -499,6 +499,29 @@ def test_a_rate_limit_is_waited_for_however_it_is_spelled(place: Place, status: 
     assert "answered 403" in place.run(place.api({"POST /jobs": Answers({"other": 1}, 403)}), errors=errors).errors
 
 
+STARTING = Answers(status=404, raw=b"<pre>Cannot POST /it</pre>", headers=(("Content-Type", "text/html"),))
+
+
+@pytest.mark.parametrize("where", ["POST /login", "POST /jobs", "GET /jobs/7"])
+def test_a_request_that_meets_a_starting_server_is_sent_again(place: Place, where: str) -> None:
+    login = {
+        "request": {"method": "POST", "path": "/login", "json": {"key": "${api_token}"}},
+        "answers": [{"then": "done"}],
+    }
+    auth = {"secrets": ["api_token"], "steps": {"login": login}, "session": {"access_token": "access_token"}}
+    routes: dict[str, Route] = {"POST /login": TOKEN, **DONE}
+    ready = routes[where]
+    assert isinstance(ready, Answers)
+    api = place.api({**routes, where: [STARTING, STARTING, ready]})
+    starting = {"starting": [{"status": 404, "text": "<pre>Cannot "}]}
+    told = place.run(api, auth=auth, errors=starting, retry={"connect_patience": "1m"})
+    assert told.code == 0, told.errors
+    assert [len(api.at("/login")), len(api.at("/jobs"))] == [
+        1 + 2 * (where == "POST /login"),
+        1 + 2 * (where == "POST /jobs"),
+    ]
+
+
 def test_no_value_of_an_answer_stands_in_an_error_about_its_shape(place: Place) -> None:
     api = place.api({"POST /jobs": Answers({"id": "a-secret-value", "list": ["another-secret"]})})
     told = place.run(api)
