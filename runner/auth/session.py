@@ -17,6 +17,7 @@ from runner.auth.credentials import Credentials
 from runner.auth.interface import SessionProvider
 from runner.auth.login_flow import LoginFlow, LoginState
 from runner.auth.mounted import Mounted
+from runner.auth.origin import Origin
 from runner.auth.session_cookies import SessionCookies
 from runner.auth.session_reading import COOKIES, bound, fingerprint, lasts, made_of, mounted, read_session, secrets_of
 from runner.clock import Clock, Deadline
@@ -70,13 +71,12 @@ class LoginSessionProvider:
         may have been rotated."""
         self.name, self._began = name, False
         self._fixed = dict(constant or {})
+        self._origin = Origin(auth, self._fixed)
         self._previous: UserSession | None = None
-        self._mounted = Mounted(credentials, reread, clock)
+        self._mounted, self._mutex = Mounted(credentials, reread, clock), asyncio.Lock()
         self._auth, self._store, self._clock, self._add_secret = auth, store, clock, add_secret
-        self._mutex = asyncio.Lock()
         self._session: UserSession | None = None
-        self._used_at, self._stored = 0.0, AccountState()
-        self._named = named or {}
+        self._used_at, self._stored, self._named = 0.0, AccountState(), named or {}
         self._cookies = SessionCookies(str(self._fixed.get("base_url", "")), clock) if auth.cookies else None
         self._steps = LoginFlow(client, auth, Codes(base_url, clock, add_secret, codes), clock, named or {})
         self._refused: AuthenticationError | None = None
@@ -248,7 +248,7 @@ class LoginSessionProvider:
         self, held: HeldState, deadline: Deadline, observer: Observer, rejected: UserSession | None
     ) -> UserSession:
         """Runs under the account's lock: another process may already have renewed the session."""
-        session = held.state.session
+        session = self._origin.fitting(held.state)
         if session and self._good(session, rejected):
             self._keep(session)
             observer.emit(events.SessionReused(self._left(session)))
@@ -328,7 +328,7 @@ class LoginSessionProvider:
     async def revoke(self, deadline: Deadline, observer: Observer) -> bool:
         """Ends the stored session at its server, if supported; returns whether it ended. Raises what a request
         raises."""
-        session = (await self.read_state(deadline)).session
+        session = self._origin.fitting(await self.read_state(deadline))
         if self._auth.revoke is None or session is None:
             return False
         self._began = False
@@ -344,7 +344,7 @@ class LoginSessionProvider:
         # A successful refresh proves nothing about a password that was refused.
         if method != "refresh" or not held.state.blocked:
             held.change(**refusals.FORGIVEN)
-        held.change(session=session)
+        held.change(session=session, session_login=self._origin.made)
         spent = round(self._clock.monotonic() - began, 3)
         observer.emit(events.LoggedIn(method, session.token.mfa_verified, spent, self._left(session)))
         return session

@@ -105,8 +105,7 @@ def _client(context: RunContext, address: str, ca_file: Path | None, at_once: in
         meanwhile=context.meanwhile,
         connections=settings.limits.connections,
         retries=settings.retry.budget * at_once,
-        rate_limit=context.profile.errors.rate_limit,
-        starting=context.profile.errors.starting,
+        errors=context.profile.errors,
         proxy=_proxy(context, address),
     )
 

@@ -28,8 +28,7 @@ from runner.http.server_time import ServerTime
 from runner.http.tries import Tries
 from runner.models import JSON
 from runner.profile import extraction
-from runner.profile.models import RateLimit
-from runner.profile.parts import Rule
+from runner.profile.models import Errors
 from runner.url import is_loopback
 
 if TYPE_CHECKING:
@@ -82,17 +81,15 @@ class Client:
         headers: Mapping[str, str] | None = None,
         retries: float = 20.0,
         connections: int = 10,
-        rate_limit: RateLimit | None = None,
-        starting: tuple[Rule, ...] = (),
+        errors: Errors | None = None,
         proxy: Proxy | None = None,
         meanwhile: Callable[[], None] = lambda: None,
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         """`request_timeout` in seconds limits one exchange. `retries` is the budget that all requests share, see `Budget`.
-        There are at most `connections`; a request that waits for a free one spends none of its time. `rate_limit` says how
-        the API reports one, if not by HTTP's rules; `starting` are responses of a server that has processed nothing yet.
-        `meanwhile` is called once, while the response to the first request is
-        pending. `transport` replaces the network.
+        There are at most `connections`; a request that waits for a free one spends none of its time. `errors` says how the
+        API reports a rate limit, if not by HTTP's rules, and that it is starting. `meanwhile` is called once, while the
+        response to the first request is pending. `transport` replaces the network.
         """
         from runner.http.connections import Connections
 
@@ -109,7 +106,7 @@ class Client:
             proxy=proxy.url if proxy else None,
             transport=transport,
         )
-        self._proxy, self._rate_limit, self._starting = proxy, rate_limit, starting
+        self._proxy, self._errors = proxy, errors
         self.on_response: Callable[[str, Response], None] | None = None
         self.others: dict[str, Client] = {}  # clients of further addresses of the run, such as a login's own
         self._meanwhile: Callable[[], None] | None = meanwhile
@@ -213,9 +210,11 @@ class Client:
             set_cookies=tuple(response.headers.get_list("set-cookie")) if "set-cookie" in headers else (),
             cut=cut,
         )  # fmt: skip
-        if self._starting and extraction.fits(self._starting, answer):
+        if self._errors is None:
+            return answer
+        if extraction.fits(self._errors.starting, answer):
             raise failures.starting(call.endpoint, answer.status)
-        return answer if self._rate_limit is None else in_http(answer, self._rate_limit)
+        return in_http(answer, self._errors.rate_limit)
 
     async def _body(
         self, response: "httpx.Response", headers: Mapping[str, ExternalText], call: PreparedRequest

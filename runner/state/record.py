@@ -26,6 +26,7 @@ class AccountState(Frozen):
     """One account's state. Times are Unix seconds. Steps that began up to `assume_used_until` count as used."""
 
     session: UserSession | None = None
+    session_login: str = ""  # fingerprint of the login that created the session
     last_step: int | None = None
     failures: int = 0
     cooldown_until: float = 0.0

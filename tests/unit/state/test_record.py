@@ -27,7 +27,7 @@ SESSIONS = st.builds(
 STATES = st.builds(
     AccountState, session=st.none() | SESSIONS, last_step=st.none() | st.integers(0, 10**11), failures=st.integers(0, 9**9),
     cooldown_until=TIMES, skew=st.floats(-3600, 3600), assume_used_until=TIMES, used_refresh_token=MAYBE, since=TIMES,
-    answered=st.booleans(), refused_cause=TEXT, refused_secrets=TEXT, refused_at=TIMES, blocked=st.booleans(),
+    answered=st.booleans(), refused_cause=TEXT, refused_secrets=TEXT, refused_at=TIMES, session_login=TEXT, blocked=st.booleans(),
     doubts=st.integers(0, 9**9), unknown=st.dictionaries(st.just("later"), TEXT | st.lists(TEXT)),
 )  # fmt: skip
 
