@@ -371,7 +371,11 @@ def test_a_job_that_ended_after_the_first_try_counts_for_the_second(cli_with: Ma
 
 def test_sighup_cancels_reports_and_ends_as_sigterm_does(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none", job_seconds=600.0)
-    running = cli.start("run", "health", "--report", "-")
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever started the tests
+    try:
+        running = cli.start("run", "health", "--report", "-")
+    finally:
+        signal.signal(signal.SIGHUP, before)
     cli.until("running")
     running.signal(signal.SIGHUP)
     ended = running.finish()
