@@ -1,12 +1,14 @@
 """How large a ledger grows: `python -m benchmarks.ledger [ROUNDS|year]`, of 1,000 accounts with three syncs each, every hour.
 
 Of each sync the newest entries are kept, so that the file has its size after that many rounds. A year of hours has 8,760 rounds
-and 26 million syncs. `year` does the first rounds whole, then each hour of the year with a few of the accounts, in turn, and at
-the end one whole round more; once a day it prunes as a run does. One sync of seven fails with a long error. Set TMPDIR to a
-file system in memory to measure the ledger rather than the disk.
+and 26 million syncs. `year` does the first rounds whole, then each hour of the year with a few of the accounts, in turn; once a
+day it prunes as a run does. At the end it does whole rounds by turns with it and with a ledger of 25 hours, and prints the ratio
+of their processor times. One sync of seven fails with a long error. Set TMPDIR to a file system in memory to measure the ledger
+rather than the disk.
 """
 
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -20,6 +22,7 @@ from runner.state.ledger import LEDGER_FILE, Ledger
 ACCOUNTS = 1000
 SYNCS = ("activities", "health", "workouts")
 HOURS = 8760
+TURNS = 9  # whole rounds with each ledger, at the end
 FEW = 20  # accounts an hour, after the first rounds of a year
 BEGAN = 1.8e9  # Unix seconds
 KEEP = 400 * 86400.0  # seconds: the default of `state.keep`
@@ -44,25 +47,41 @@ def main(rounds: int) -> None:
 
 
 def year() -> None:
-    """Print the size, and what a sync costs in a whole round, after a day and after a year."""
+    """Print the size after a day and after a year, and what a sync costs beside a ledger of a day."""
     found: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as name:
-        ledger, written = Ledger(Path(name)), 0
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as other:
+        ledger, young, written = Ledger(Path(name)), Ledger(Path(other)), 0
         for hour in range(1, HOURS + 1):
-            whole = hour <= KEPT_EACH + 1 or hour == HOURS
+            whole = hour <= KEPT_EACH + 1
             accounts = range(ACCOUNTS) if whole else [(hour * FEW + number) % ACCOUNTS for number in range(FEW)]
-            began = time.perf_counter()
             _round(ledger, hour, accounts)
-            spent = time.perf_counter() - began
+            if whole:
+                _round(young, hour, accounts)
             written += len(accounts) * len(SYNCS)
-            if hour in (2, KEPT_EACH + 1, HOURS):
-                found[f"ms a sync in hour {hour}"] = round(1000 * spent / (ACCOUNTS * len(SYNCS)), 3)
+            if hour in (KEPT_EACH + 1, HOURS):
                 found[f"MB after hour {hour}"] = _megabytes(name)
             if hour % 24 == 0:
                 ledger.prune(BEGAN + 3600.0 * hour - KEEP)
+        found |= _by_turns(ledger, young)
         ledger.close()
+        young.close()
         found |= {"MB when closed": _megabytes(name), "syncs written": written}
     print(json.dumps(found))
+
+
+def _by_turns(ledger: Ledger, young: Ledger) -> dict[str, float]:
+    """Milliseconds of processor time that a sync costs with each, and the median ratio of rounds that follow one another."""
+    spent: dict[str, list[float]] = {"year": [], "day": []}
+    for turn in range(TURNS):
+        for word, one in (("year", ledger), ("day", young)):
+            began = time.process_time()
+            _round(one, HOURS + 1 + turn, range(ACCOUNTS))
+            spent[word].append(1000 * (time.process_time() - began) / (ACCOUNTS * len(SYNCS)))
+    ratio = statistics.median(old / new for old, new in zip(spent["year"], spent["day"], strict=True))
+    shown = {
+        f"ms of processor time a sync, ledger of a {word}": statistics.median(each) for word, each in spent.items()
+    }
+    return {name: round(value, 3) for name, value in (shown | {"ratio": ratio}).items()}
 
 
 def _megabytes(directory: str) -> float:
