@@ -47,9 +47,14 @@ containers:
         readOnly: true
       - name: state
         mountPath: /var/lib/sync-runner
-        {{- if and $shards .state.volume.enabled }}
+        {{- if and $shards .state.volume.enabled (not .state.postgresql.enabled) }}
         subPathExpr: shard-$(JOB_COMPLETION_INDEX) # a ledger of its own for each shard
         {{- end }}
+      {{- if .state.postgresql.enabled }}
+      - name: database
+        mountPath: /run/secrets/sync-runner-database
+        readOnly: true
+      {{- end }}
       {{- with .extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -59,8 +64,15 @@ volumes:
       name: {{ $name }}
   - name: credentials
     {{- include "sync-runner.credentials" $.root | nindent 4 }}
+  {{- if .state.postgresql.enabled }}
+  - name: database
+    secret:
+      secretName: {{ .state.postgresql.secretName | default (printf "%s-database" $name) }}
+      defaultMode: 0440
+      optional: true # without it the runner says at once that the database refuses it
+  {{- end }}
   - name: state
-    {{- if .state.volume.enabled }}
+    {{- if and .state.volume.enabled (not .state.postgresql.enabled) }}
     persistentVolumeClaim:
       claimName: {{ .state.volume.existingClaim | default (printf "%s-state" $name) }}
     {{- else }}
@@ -82,6 +94,12 @@ volumes:
   valueFrom:
     fieldRef:
       fieldPath: metadata.labels['batch.kubernetes.io/job-name']
+{{- end }}
+{{- if .state.postgresql.enabled }}
+- name: SYNC_RUNNER_STATE__URL
+  value: {{ .state.postgresql.url }}
+- name: SYNC_RUNNER_STATE_PASSWORD_FILE
+  value: /run/secrets/sync-runner-database/password
 {{- end }}
 {{- if .state.tokenSecret.enabled }}
 - name: SYNC_RUNNER_STATE__KUBERNETES_SECRET

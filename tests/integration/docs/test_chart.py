@@ -41,11 +41,13 @@ OVERLAYS: dict[str, dict[str, Any]] = {
     "base": DEV,
     "overlays/production": PRODUCTION,
     "overlays/fleet": FLEET,
+    "overlays/fleet-postgresql": {**FLEET, "state": {"postgresql": {"enabled": True}}},
     "overlays/external-secrets": {**PRODUCTION, "externalSecrets": {"enabled": True}},
 }
 COMPONENTS: dict[tuple[str, ...], dict[str, Any]] = {
     ("private-network",): {"networkPolicy": {"privateRanges": PRIVATE}},
     ("token-secret",): {"state": {"tokenSecret": {"enabled": True}}},
+    ("postgresql",): {"state": {"postgresql": {"enabled": True}}},
     ("pushgateway", "service-monitor", "../monitoring"): {
         "pushgateway": {"enabled": True}, "serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True},
     },
@@ -180,6 +182,11 @@ def test_all_of_it_is_valid_and_holds_two_releases_of_any_name_apart(helm: str, 
         ({"accounts": [{"name": "a"}], "config": {"secrets_dir": "/x"}}, "config.secrets_dir: `accounts` is set"),
         ({"accounts": [{"name": "a"}], "state": {"tokenSecret": {"enabled": True}}}, "state.tokenSecret"),
         ({"serviceMonitor": {"enabled": True}}, "set pushgateway.enabled"),
+        ({"state": {"postgresql": {"enabled": True, "url": "mysql://db"}}}, "/state/postgresql/url"),
+        (
+            {"state": {"postgresql": {"enabled": True}, "tokenSecret": {"enabled": True}}},
+            "state.postgresql, state.tokenSecret",
+        ),
     ],
     ids=lambda part: json.dumps(part) if isinstance(part, dict) else "",
 )
