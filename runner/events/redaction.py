@@ -7,16 +7,24 @@ neither keys nor structure; they bypass this filter.
 
 import json
 import os
-import re
 import sys
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TextIO
-from urllib.parse import parse_qsl, urlsplit
 
+from runner.events.secret_forms import (
+    DEPTH,
+    in_base32,
+    in_base64,
+    of_key,
+    of_seed,
+    of_url,
+    raw_of,
+    unescapings,
+    variants,
+)
 from runner.events.secret_index import PART, WINDOW, SecretIndex
-from runner.events.unfolding import Child, Pieces, Span, composed, squeezed, unescape, unfold, unwrapped
+from runner.events.unfolding import Child, Pieces, Span, composed, squeezed, unfold, unwrapped
 from runner.external import HIDDEN
 
 OUR_WORDS = frozenset({
@@ -24,13 +32,8 @@ OUR_WORDS = frozenset({
     "access_token", "state_key", "credentials",
 })  # fmt: skip
 MIN_LENGTH = 4  # bytes; shorter secrets would redact ordinary words
-DEPTH = 3  # nested encodings
 WORK = 40  # bytes decoded per byte of text; only hostile text needs more, and it is redacted as a whole
 _LEAST_WORK = 4096
-_SCHEMES = frozenset(
-    {"http", "https", "otpauth", "postgres", "postgresql", "socks5", "socks5h"}
-)  # a password may hold `://`
-_SEED = re.compile(r"[A-Za-z2-7]{16,}=*")
 
 
 class AddSecret(Protocol):
@@ -53,31 +56,32 @@ class Redactor:
 
         `parts` false is for names: only the whole is redacted, since `example.org` of a user's address is not secret.
         """
-        hidden = len(_raw(secret.strip())) >= MIN_LENGTH
+        hidden = len(raw_of(secret.strip())) >= MIN_LENGTH
         if (secret, parts) in self._known:
             return hidden
         self._known.add((secret, parts))
         self._index.spaces |= " " in secret.strip()
-        in_url = _of_url(secret)
+        in_url = of_url(secret)
         if in_url or not parts:
-            self._add_word(_raw(secret))
+            for word in variants(secret):
+                self._add_word(word)
         if parts:
             self._add_parts(in_url or [secret, secret.strip()])
-            self._index.gaps |= any(squeezed(raw)[0] != raw for raw in _unescapings(_raw(secret.strip())))
+            self._index.gaps |= any(squeezed(raw)[0] != raw for raw in unescapings(raw_of(secret.strip())))
         return hidden
 
     def _add_parts(self, secrets: Iterable[str]) -> None:
-        for form in {form for secret in secrets for form in (secret, *_of_seed(secret))}:
-            for raw in _unescapings(_raw(form)):
+        for form in {form for secret in secrets for form in (secret, *of_seed(secret))}:
+            for raw in {raw for variant in variants(form) for raw in unescapings(variant)}:
                 if len(raw) >= PART:
-                    for part in {raw, squeezed(raw)[0]}:
+                    for part in {raw, squeezed(raw)[0], *of_key(form)}:
                         self._index.add_parts(part)
                 elif len(raw) >= MIN_LENGTH:
-                    self._add_word(raw)
+                    self._add_word(raw, *in_base32(raw))
 
-    def _add_word(self, raw: bytes) -> None:
+    def _add_word(self, raw: bytes, *others: bytes) -> None:
         """A word is too short to be found within other Base64 or hex data: its encoded forms are words too."""
-        for form in (raw, raw.hex().encode(), *_in_base64(raw)):
+        for form in (raw, raw.hex().encode(), *in_base64(raw), *others):
             if len(form) >= MIN_LENGTH:
                 self._index.add_word(form)
 
@@ -85,7 +89,7 @@ class Redactor:
         """Returns `text` with each known secret replaced by `***`."""
         if not self._index or len(text) < MIN_LENGTH:
             return text
-        raw = _raw(text)
+        raw = raw_of(text)
         search = _Search(self._index, WORK * len(raw) + _LEAST_WORK)
         try:
             spans = search.spans(raw)
@@ -141,13 +145,17 @@ class _Search:
 
     def _unfolded(self, text: bytes, depth: int) -> list[Span]:
         found: list[Span] = []
-        for child, back in unfold(text, self._index.alphabet, spaces=self._index.spaces):
+        for (child, back), separated in unfold(text, self._index.alphabet, spaces=self._index.spaces):
             self._work -= len(child)
             if self._work < 0:
                 raise _TooMuchWork
+            if separated:
+                plain, apart = squeezed(child)
+                found += [back(apart(span)) for span in self._index.parts(plain)]
             child, back = _unwrapped(child, back)
             pieces = Pieces(child, self._index.marks, WINDOW)
-            inner = self._index.spans(pieces.text)
+            searched = self._index.words if separated and not self._index.gaps else self._index.spans
+            inner = searched(pieces.text)
             if depth < DEPTH and pieces.text:
                 inner += self._unfolded(pieces.text, depth + 1)
             found += [back(pieces.back(span)) for span in inner]
@@ -157,47 +165,6 @@ class _Search:
 def _unwrapped(child: bytes, back: Callable[[Span], Span]) -> Child:
     whole, inner = unwrapped(child)
     return whole, composed(inner, back)
-
-
-def _raw(text: str) -> bytes:
-    return text.encode(errors="surrogatepass")  # an API may return a token that is not valid text
-
-
-def _unescapings(raw: bytes) -> Iterable[bytes]:
-    """Returns `raw` and its unescaped form: a password may look like an escape."""
-    for _ in range(DEPTH + 1):
-        yield raw
-        plain = unescape(raw)
-        if plain == raw:
-            return
-        raw = plain
-
-
-def _of_seed(secret: str) -> Iterable[str]:
-    """Returns a seed without and with the spaces that services show."""
-    plain = re.sub(r"[\s-]", "", secret)
-    if _SEED.fullmatch(plain):
-        yield plain
-        yield " ".join(plain[at : at + 4] for at in range(0, len(plain), 4))
-
-
-def _of_url(secret: str) -> list[str]:
-    """Returns the secret parts of a URL: its password, and what follows its host; nothing for other text."""
-    try:
-        parts = urlsplit(secret)
-    except ValueError:
-        return []
-    if not parts.netloc or parts.scheme not in _SCHEMES:
-        return []
-    values = [value for _name, value in parse_qsl(parts.query)]
-    return [*values, parts.password or "", parts.fragment, *parts.path.split("/")]
-
-
-def _in_base64(raw: bytes) -> Iterable[bytes]:
-    """Returns the characters that `raw` alone determines within a longer text, at each alignment."""
-    for before in range(3):
-        shifted = b64encode(bytes(before) + raw)
-        yield shifted[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
 
 
 def _replaced(raw: bytes, spans: list[Span]) -> str:

@@ -84,28 +84,39 @@ _VALUES = {form % value: value for value in range(256) for form in (b"%d", b"%03
 _SHAPES = bytes(48 if value in _DIGITS else 97 if value in _UPPER + _LOWER + b"%\\" else 32 for value in range(256))
 _LISTED = re.compile(rb"000?(?: {1,4}000?(?!0)){6}")
 _LEAST = 8  # bytes of a secret that are searched
+UNWRAPPED = b"\0\t\r\n"  # bytes that `unwrapped` leaves out
 _QUOTED = frozenset(b"\"'\a\b\f\n\r\t\v\0")
 
 
-def unfold(text: bytes, alphabet: frozenset[int], *, spaces: bool) -> Iterator[Child]:
-    """Yields every child of `text`. `alphabet`: the bytes in secrets; `spaces`: whether a plus sign may be a space."""
+def unfold(text: bytes, alphabet: frozenset[int], *, spaces: bool) -> Iterator[tuple[Child, bool]]:
+    """Yields every child of `text`, and whether it is text whose escapes were decoded, in which separators mean nothing.
+
+    `alphabet`: the bytes in secrets; `spaces`: whether a plus sign may be a space.
+    """
     pattern = _ESCAPES if alphabet & _QUOTED else _SOME_ESCAPES
-    yield from _unescaped(pattern, text)
+    for child in _unescaped(pattern, text):
+        yield child, True
     if spaces and b"+" in text:
         formed = text.replace(b"+", b" ")
-        yield formed, lambda span: span
-        yield from _unescaped(pattern, formed)
-    yield from _hex(text)
-    yield from _decimal(text)
+        yield (formed, _same), False
+        for child in _unescaped(pattern, formed):
+            yield child, True
+    for child in (*_hex(text), *_decimal(text)):
+        yield child, False
     joined, back = unwrapped(text)
     for code in (_BASE64, _BASE32):
-        for child, inner in _aligned(joined, code):
-            yield child, composed(inner, back)
+        for decoded, inner in _aligned(joined, code):
+            yield (decoded, composed(inner, back)), False
 
 
 def unwrapped(text: bytes) -> Child:
-    """Returns `text` without line breaks, as of mails and certificates, and without the zeros of UTF-16."""
-    return _kept(text, text.translate(None, b"\0\t\r\n"), _LINES)
+    """Returns `text` without line breaks and the spaces after them, as of mails, certificates and YAML, and without the zeros
+    of UTF-16."""
+    if b"\n " in text:
+        first, *others = text.split(b"\n")
+        unfolded = b"".join([first, *(line.lstrip(b" ") for line in others)])
+        return unfolded.translate(None, UNWRAPPED), _Left(_FOLDED, text)
+    return _kept(text, text.translate(None, UNWRAPPED), _LINES)
 
 
 def squeezed(text: bytes) -> Child:
@@ -183,8 +194,9 @@ class _Way:
 
 
 _LINES = re.compile(rb"[^\0\t\r\n]+")
+_FOLDED = re.compile(rb"(?:[^\0\t\r\n ]|(?<![\n ]) +)+")
 _SIGNS_ONLY = re.compile(rb"[!-~]+")
-_HEX_DIGITS = re.compile(rb"(?!0x)[0-9a-fA-F]")
+_HEX_DIGITS = re.compile(rb"(?!0[xX])[0-9a-fA-F]")
 _NUMBER = re.compile(rb"[0-9]+")
 
 
@@ -226,7 +238,7 @@ def composed(inner: Callable[[Span], Span], outer: Callable[[Span], Span]) -> Ca
 
 def _hex(text: bytes) -> Iterator[Child]:
     """Returns all hex digits of the text in a row, whatever separates them: `68:75`, `68 75`, `0x68, 0x75`, `=68=75`."""
-    digits = text.replace(b"0x", b"").translate(None, _NO_HEX)
+    digits = text.replace(b"0x", b"").replace(b"0X", b"").translate(None, _NO_HEX)
     if len(digits) < 2 * _LEAST:
         return
     left = _Left(_HEX_DIGITS, text)

@@ -6,6 +6,7 @@ import json
 import random
 import textwrap
 import time
+import unicodedata
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
@@ -50,9 +51,14 @@ ENCODINGS: dict[str, Callable[[bytes], str]] = {
     "quoted, all": lambda raw: "".join(f"={byte:02X}" for byte in raw),
     "list": lambda raw: json.dumps(list(raw)),
     "shell": lambda raw: "".join(one if one.isalnum() or not one.isascii() else f"\\{one}" for one in raw.decode()),
-    "base64, UTF-16": lambda raw: base64.b64encode(raw.decode().encode("utf-16-le") if raw.isascii() else raw).decode(),
+    "base64, UTF-16": lambda raw: base64.b64encode(raw.decode().encode("utf-16-le")).decode(),
     "base64, wrapped": lambda raw: "\n".join(textwrap.wrap(base64.b64encode(raw).decode(), 7)),
-    "upper": lambda raw: raw.decode().upper() if raw.isascii() else raw.decode(),
+    "hex, BASIC": lambda raw: " ".join(f"0X{byte:02X}" for byte in raw),
+    "upper": lambda raw: raw.decode().upper(),
+    "misread": lambda raw: raw.decode("latin-1"),
+    "json, misread": lambda raw: json.dumps(raw.decode("latin-1"))[1:-1],
+    "url, misread": lambda raw: quote(raw.decode("latin-1")),
+    "decomposed": lambda raw: unicodedata.normalize("NFD", raw.decode()),
 }  # fmt: skip
 PLAIN = (
     "raw",
@@ -77,7 +83,17 @@ def test_a_secret_goes_in_every_writing_and_what_stands_around_it_stays(encoding
     left = redactor("other", SECRET).redact(f"before {ENCODINGS[encoding](SECRET.encode())} after")
     assert left.startswith("before ") and left.endswith(" after")
     whole = base64.b64encode(b"users:").decode()  # what else was encoded stays, and what pads it
-    assert left[7:-6].replace("***", "").rstrip("=").removeprefix(whole) in ("", "dXNlcj", "K", "o", "Cg", "0x", "[]")
+    assert left[7:-6].replace("***", "").strip("=").removeprefix(whole) in (
+        "",
+        "dXNlcj",
+        "K",
+        "o",
+        "Cg",
+        "0x",
+        "0X",
+        "[]",
+        "AA",
+    )
 
 
 @pytest.mark.parametrize("outer", ENCODINGS)
@@ -168,6 +184,62 @@ def test_a_seed_goes_with_and_without_its_spaces_and_out_of_its_uri() -> None:
     assert left == "otpauth://totp/Service:me?secret=***&issuer=Service"
     uri = redactor("otpauth://totp/Service:me?secret=JBSWY3DPEHPK3PXP&issuer=Service")
     assert uri.redact("seed JBSW Y3DP EHPK 3PXP or jbswy3dpehpk3pxp") == "seed *** or ***"
+
+
+@pytest.mark.parametrize("between", [" ", "-", "_", "+", ".", "%20", "\\n", "&nbsp;", "\\u200b"])
+@pytest.mark.parametrize("size", [3, 4, 8])
+def test_a_seed_goes_in_groups_whatever_separates_them(between: str, size: int) -> None:
+    shown = between.join(textwrap.wrap("JBSWY3DPEHPK3PXPJBSWY3DP", size))
+    for written in (shown, shown.lower()):
+        assert redactor("jbsw y3dp ehpk 3pxp jbsw y3dp").redact(f"<{written}>") == "<***>"
+
+
+@pytest.mark.parametrize("encoding", ["hex", "HEX", "hex, colons", "hex, words", "base64", "base64, url"])
+def test_the_key_that_a_seed_encodes_goes_too(encoding: str) -> None:
+    key = ENCODINGS[encoding](base64.b32decode("JBSWY3DPEHPK3PXPJBSWY3DP"))
+    for seed in ("jbsw y3dp ehpk 3pxp jbsw y3dp", "otpauth://totp/Service:me?secret=JBSWY3DPEHPK3PXPJBSWY3DP"):
+        assert redactor(seed).redact(f"before {key} after") == "before *** after"
+
+
+@pytest.mark.parametrize("secret", ["Größe12ä", "MÜLLER-ß1", "naïveté", "пароль-тайна"])
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+def test_a_secret_beyond_ascii_goes_in_every_writing(secret: str, encoding: str) -> None:
+    for written in (secret, secret.lower(), unicodedata.normalize("NFD", secret)):
+        left = redactor(secret).redact(ENCODINGS[encoding](written.encode()))
+        assert "***" in left and len(left.replace("***", "").rstrip("=")) <= 10, left  # `users:` and a newline
+
+
+@pytest.mark.parametrize("fold", ["\n", "\r\n  ", "\n\t", "\\n    ", "&#10; ", "%0A%20"])
+def test_base64_goes_over_folded_lines(fold: str) -> None:
+    written = fold.join(textwrap.wrap(base64.b64encode(b"user:" + SECRET.encode()).decode(), 7))
+    assert redactor(SECRET).redact(f"data: {written}").rstrip("=") == "data: dXNlcj***"
+
+
+@pytest.mark.parametrize("secret", ["Größe12ä", "MÜLLER-ß1", "naïveté"])
+def test_a_secret_in_another_character_set_goes_too(secret: str) -> None:
+    raw = secret.encode("latin-1")
+    forms = (
+        quote(raw),
+        ascii(secret)[1:-1],
+        raw.hex(),
+        base64.b64encode(b"user:" + raw).decode(),
+        "".join(map(chr, raw)),
+    )
+    for written in (*forms, secret.encode("ascii", "replace").decode()):
+        left = redactor(secret).redact(f"the {written} here")
+        assert "***" in left and len(left.replace("***", "")) <= len("the dXNlcj== here"), left
+
+
+def test_a_secret_in_letters_that_a_character_set_lacks_redacts_no_question_marks() -> None:
+    assert redactor("пароль-тайна").redact("what????????-?????") == "what????????-?????"
+
+
+@pytest.mark.parametrize("before", range(5))
+def test_a_short_secret_goes_in_base32(before: int) -> None:
+    written = base64.b32encode(b"x" * before + b"MyPass1!"[:7] + b"yz").decode()
+    for form in (written, written.lower()):
+        left = redactor("MyPass1").redact(form)
+        assert "***" in left and len(left.replace("***", "").strip("=")) <= 13, left
 
 
 def test_of_an_address_with_a_token_the_token_goes_and_scheme_and_host_stay() -> None:
