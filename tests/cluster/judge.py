@@ -17,7 +17,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-PASSWORD, SEED = "demo-password-of-the-sandbox", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # as in k8s/overlays/dev
+USER, PASSWORD, SEED = (
+    "demo",
+    "demo-password-of-the-sandbox",
+    "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+)  # as in k8s/overlays/dev
 LOCKED_AFTER = 5  # refusals in a row
 Answer = tuple[int, Any]
 CUT: Answer = (0, None)  # the connection is closed instead
@@ -150,7 +154,7 @@ class Case:
         if not body.get("mfa_code"):
             return ""
         now = int(time.time()) // 30
-        step = next((now + by for by in (0, -1, 1) if code_of(now + by) == body["mfa_code"]), None)
+        step = next((now + by for by in (0, -1, 1) if code_of(user, now + by) == body["mfa_code"]), None)
         if step is None:
             return "code"
         if step <= self.steps.get(user, 0):
@@ -204,9 +208,14 @@ class Case:
         return 404, {"error": "no such job"}
 
 
-def code_of(step: int) -> str:
+def seed_of(user: str) -> str:
+    """Each user has a seed of its own, as each wants a time step of its own."""
+    return SEED if user == USER else base64.b32encode(hashlib.sha1(user.encode()).digest()).decode()
+
+
+def code_of(user: str, step: int) -> str:
     """The one-time code of a time step (RFC 6238, SHA-1, six digits)."""
-    mac = hmac.new(base64.b32decode(SEED), step.to_bytes(8, "big"), hashlib.sha1).digest()
+    mac = hmac.new(base64.b32decode(seed_of(user)), step.to_bytes(8, "big"), hashlib.sha1).digest()
     at = mac[-1] & 15
     return f"{(int.from_bytes(mac[at : at + 4], 'big') & 0x7FFFFFFF) % 10**6:06d}"
 

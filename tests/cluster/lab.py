@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.judge import PASSWORD, SEED, Case, Judge
+from tests.cluster.judge import PASSWORD, USER, Case, Judge, seed_of
 from tests.cluster.kube import HOST, apply, awaited, get, kubectl
 from tests.support.manifests import Object, built
 
@@ -26,7 +26,8 @@ def namespace(name: str) -> Object:
 
 def secret(name: str, space: str, **files: str | None) -> Object:
     """An account's Secret; a file that is None is left out."""
-    content = {"username": "demo", "password": PASSWORD, "totp_seed": SEED, **files}
+    user = files.get("username") or USER
+    content = {"username": user, "password": PASSWORD, "totp_seed": seed_of(user), **files}
     return {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": space},
         "stringData": {key: value for key, value in content.items() if value is not None},

@@ -6,30 +6,39 @@ from collections import Counter
 import pytest
 
 from tests.cluster.judge import Case, none_twice
-from tests.cluster.kube import apply
+from tests.cluster.kube import HOST, apply, kubectl
 from tests.cluster.lab import Lab, secret
 from tests.support.manifests import Object, built
+from tests.support.postgresql import PASSWORD, postgresql
 
 NAMES = [f"account-{number:02d}" for number in range(12)]
 
 
-def start(lab: Lab, name: str, case: Case, **files: dict[str, str] | None) -> None:
-    """The overlay's Job with twelve accounts, sharing one volume; `files` change the Secret of an account, None leaves it out."""
-    (cron,) = [one for one in built("overlays/fleet") if one["kind"] == "CronJob"]
+def start(
+    lab: Lab, name: str, case: Case, files: dict[str, dict[str, str] | None] | None = None, database: str = ""
+) -> None:
+    """The overlay's Job with twelve accounts, which share one volume or that database; `files` change the Secret of an account,
+    None leaves it out."""
+    changed, overlay = files or {}, "overlays/fleet-postgresql" if database else "overlays/fleet"
+    (cron,) = [one for one in built(overlay) if one["kind"] == "CronJob"]
     spec: Object = copy.deepcopy(cron["spec"]["jobTemplate"]["spec"])
     pod = spec["template"]["spec"]
     (container,) = pod["containers"]
     container["image"] = "sync-runner:dev"
-    container["env"] = [one for one in container["env"] if "PUSHGATEWAY" not in one["name"]]
+    left_out = ("SYNC_RUNNER_METRICS__PUSHGATEWAY__URL", "SYNC_RUNNER_STATE__URL")
+    container["env"] = [one for one in container["env"] if one["name"] not in left_out]
     there = "/run/secrets/sync-runner"
     settings = {
         "SYNC_RUNNER_BASE_URL": case.url, "SYNC_RUNNER_TLS__ALLOW_HTTP": "true", "SYNC_RUNNER_SYNCS": "activities,health",
         "SYNC_RUNNER_ACCOUNTS": str([{"name": one, "secrets_dir": f"{there}/{one}"} for one in NAMES]).replace("'", '"'),
     }  # fmt: skip
+    if database:
+        settings["SYNC_RUNNER_STATE__URL"] = database
     container["env"] += [{"name": key, "value": value} for key, value in settings.items()]
     volumes = {one["name"]: one for one in pod["volumes"]}
     volumes["config"]["configMap"]["name"] = "sync-runner"
-    volumes["state"]["persistentVolumeClaim"]["claimName"] = lab.claim(f"state-{name}")
+    if not database:
+        volumes["state"]["persistentVolumeClaim"]["claimName"] = lab.claim(f"state-{name}")
     source = volumes["credentials"]["projected"]["sources"][0]
     volumes["credentials"]["projected"]["sources"] = [
         {
@@ -43,9 +52,9 @@ def start(lab: Lab, name: str, case: Case, **files: dict[str, str] | None) -> No
     ]
     apply(
         *(
-            secret(f"{name}-{one}", lab.space, username=one, **(files.get(one) or {}))
+            secret(f"{name}-{one}", lab.space, username=one, **(changed.get(one) or {}))
             for one in NAMES
-            if files.get(one, {}) is not None
+            if changed.get(one, {}) is not None
         )
     )
     apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": lab.space}, "spec": spec})
@@ -60,7 +69,7 @@ def done(case: Case) -> Counter[str]:
 def troubled(lab: Lab) -> Case:
     """A fleet with a Secret that is missing, and one with a wrong password; it has ended."""
     case = lab.judge.case("troubled")
-    start(lab, "troubled", case, **{NAMES[3]: {"password": "wrong"}, NAMES[7]: None})
+    start(lab, "troubled", case, {NAMES[3]: {"password": "wrong"}, NAMES[7]: None})
     lab.ended("troubled", 300)
     return case
 
@@ -87,6 +96,26 @@ def test_a_shard_that_fails_is_tried_again_alone(lab: Lab) -> None:
     assert done(case).keys() == set(NAMES)
     assert {one: count for one, count in done(case).items() if count != 2}.keys() <= shard_of_failed(case)
     none_twice([case])
+
+
+def test_the_pods_of_a_fleet_with_a_database_adopt_the_jobs_of_those_that_were_deleted(lab: Lab) -> None:
+    case = lab.judge.case("database", seconds=25.0, second_jobs=True)
+    with postgresql(HOST) as database:
+        kept = {"name": "sync-runner-database", "namespace": lab.space}
+        apply(
+            lab.way("database", HOST, database.port),
+            {"apiVersion": "v1", "kind": "Secret", "metadata": kept, "stringData": {"password": PASSWORD}},
+        )
+        start(lab, "database", case, database=database.url)
+        lab.works(case, len(NAMES))
+        before = {pod.name for pod in lab.pods("database")}
+        kubectl("-n", lab.space, "delete", "pod", *before, "--force", "--grace-period=0")
+        assert "Complete" in lab.ended("database", 400)
+        assert {pod.name for pod in lab.pods("database")}.isdisjoint(before)
+        assert database.sql("SELECT count(DISTINCT account) FROM sync_runner_syncs") == str(len(NAMES))
+    assert done(case) == dict.fromkeys(NAMES, 2)
+    none_twice([case])
+    assert set(case.results()) == {"good"}
 
 
 def shard_of_failed(case: Case) -> set[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.judge import PASSWORD, SEED, Judge, none_twice
+from tests.cluster.judge import PASSWORD, USER, Judge, none_twice, seed_of
 from tests.cluster.kube import HOST, apply, kubectl
 from tests.cluster.lab import VOLUMES, Lab, give, volume
 from tests.support.manifests import K8S, ROOT, Object
@@ -45,9 +45,9 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_account(directory: Path, username: str = "demo") -> None:
+def write_account(directory: Path, username: str = USER) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    for name, value in {"username": username, "password": PASSWORD, "totp_seed": SEED}.items():
+    for name, value in {"username": username, "password": PASSWORD, "totp_seed": seed_of(username)}.items():
         (directory / name).write_text(f"{value}\n", encoding="utf-8")
 
 
@@ -176,7 +176,7 @@ def test_the_fleet_is_green_and_runs_each_account_once(space: Lab, place: Path) 
     (overlay / "accounts.yaml").write_text(yaml.safe_dump(patch), encoding="utf-8")
     shell("kubectl apply --server-side -k k8s/overlays/fleet", place)
     shell(f"kubectl -n {space.space} create job --from=cronjob/sync-runner first", place)
-    assert "Complete" in space.ended("first", 700)  # all have one seed, of which a time step is used once
+    assert "Complete" in space.ended("first", 700)
     assert sorted((job.user, job.type) for job in case.jobs) == [
         (name, kind) for name in names for kind in ("activities", "health")
     ]

@@ -131,7 +131,7 @@ def _made(directory: Path, initdb: str, postgres: str, host: str, connections: i
     made = subprocess.run([*_unprivileged(), *command], capture_output=True, text=True, cwd="/")
     assert made.returncode == 0, made.stdout + made.stderr
     with (data / "pg_hba.conf").open("a") as rules:
-        rules.write("host all all samenet scram-sha-256\n")
+        rules.write("host all all all scram-sha-256\n")
     port = free_port()
     quick = ["-c", "fsync=off", "-c", f"unix_socket_directories={directory}", "-c", f"max_connections={connections}"]
     return Server([postgres, "-D", str(data), "-p", str(port), "-h", host, *quick], port, directory, host=host)
