@@ -1,18 +1,25 @@
-"""Pods deleted, evicted and killed at random moments, with state on a volume: one job at a time, none left running."""
+"""Pods deleted, evicted and killed at random moments: one job at a time, none left running.
+
+State is on a volume, and in PostgreSQL. SYNC_RUNNER_PODS says how many pods of each, 9 without it.
+"""
 
 import json
+import os
 import random
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
 from tests.cluster.judge import Case, none_twice
-from tests.cluster.kube import get, kubectl
-from tests.cluster.lab import Lab
+from tests.cluster.kube import HOST, apply, get, kubectl
+from tests.cluster.lab import Lab, secret
+from tests.support.postgresql import PASSWORD, postgresql
 
-SEED, PODS = 1, 9
+SEED, PODS = 1, int(os.environ.get("SYNC_RUNNER_PODS", "9"))
 WAYS = ("delete", "evict", "kill")
 
 
@@ -38,28 +45,39 @@ def kill(lab: Lab, pod: str) -> None:
                 subprocess.run(["kill", "-KILL", pid], check=False)
 
 
-def struck(lab: Lab, name: str, case: Case, wait: float, how: str) -> None:
-    """Start a Job, and take its pod away after so many seconds."""
-    lab.start(name, case, state=name)
+def struck(lab: Lab, name: str, case: Case, env: dict[str, str], wait: float, how: str) -> None:
+    """Start a Job, and take its pod away after so many seconds. Without `env` its state is on a volume."""
+    lab.start(name, case, credentials=name, env=env, state="" if env else name)
     pod = lab.runs(name).name
     time.sleep(wait)
     strike(lab, pod, how)
 
 
-@pytest.fixture(scope="module")
-def cases(lab: Lab) -> dict[str, Case]:
+def in_database(lab: Lab, stack: ExitStack) -> dict[str, str]:
+    """The variables of a run whose state is in a PostgreSQL of the test's own."""
+    database = stack.enter_context(postgresql(HOST))
+    apply(lab.way("database", HOST, database.port))
+    return {"SYNC_RUNNER_STATE__URL": database.url, "SYNC_RUNNER_STATE_PASSWORD": PASSWORD}
+
+
+@pytest.fixture(scope="module", params=["volume", "postgresql"])
+def cases(lab: Lab, request: pytest.FixtureRequest) -> Iterator[dict[str, Case]]:
     """The APIs of the Jobs, which have all ended. They let a second job start beside a first."""
     rng = random.Random(SEED)
-    found = {f"cut-{number}": lab.judge.case(f"cut-{number}", seconds=4.0, second_jobs=True) for number in range(PODS)}
-    for name in found:
-        lab.claim(name)
-    with ThreadPoolExecutor(PODS) as together:
-        waits = [rng.uniform(0, 6) for _ in found]
-        hows = [WAYS[number % 3] for number in range(PODS)]
-        list(together.map(lambda *one: struck(lab, *one), found, found.values(), waits, hows))
-    for name in found:
-        lab.ended(name)
-    return found
+    names = [f"{request.param}-{number}" for number in range(PODS)]
+    found = {name: lab.judge.case(name, seconds=4.0, second_jobs=True) for name in names}
+    with ExitStack() as stack:
+        env = in_database(lab, stack) if request.param == "postgresql" else {}
+        apply(*(secret(name, lab.space, username=name) for name in names))
+        for name in () if env else names:
+            lab.claim(name)
+        with ThreadPoolExecutor(PODS) as together:
+            waits = [rng.uniform(0, 6) for _ in found]
+            hows = [WAYS[number % 3] for number in range(PODS)]
+            list(together.map(lambda *one: struck(lab, *one), names, found.values(), [env] * PODS, waits, hows))
+        for name in names:
+            lab.ended(name)
+        yield found
 
 
 def test_no_job_runs_beside_another_and_none_is_left_running(cases: dict[str, Case]) -> None:
