@@ -1,6 +1,7 @@
 """Home Assistant with a one-time code. Its traces of scripts and its list of refresh tokens are the judge."""
 
 import json
+import shutil
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,8 @@ class HomeAssistant:
         self.base_url = f"http://127.0.0.1:{port}"
         text = (WORK / "configuration.yaml").read_text().replace("PORT", str(port))
         (home / "configuration.yaml").write_text(text)
+        shutil.copytree(WORK / "custom_components", home / "custom_components")
+        self._slow = home / "slow"
         command: list[str | Path] = [tool("home-assistant", "hass"), "-c", home]
         ready = answers(f"{self.base_url}/api/onboarding")
         self._program = stack.enter_context(Program(command, {}, home / "hass.log", ready, cwd=home))
@@ -65,7 +68,8 @@ class HomeAssistant:
         """Stop it; scripts end with it."""
         self._program.stop()
 
-    def start(self) -> None:
-        """Start it again."""
+    def start(self, slow: float = 0) -> None:
+        """Start it again. It listens when this returns; `slow`: the seconds from then until it has its scripts."""
+        self._slow.write_text(str(slow))
         self._program.start()
         self._program.wait()

@@ -105,6 +105,34 @@ def test_a_run_waits_for_a_server_that_is_started_again(place: Place, kept: bool
 
 
 @on("home-assistant")
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_run_waits_for_a_home_assistant_that_listens_and_has_no_scripts_yet(
+    place: Place, server: HomeAssistant, kept: bool
+) -> None:
+    if kept:
+        assert place.command("login").finish().code == 0
+    server.stop()
+    server.start(slow=8)
+    ended = place.run("nap", 1)
+    assert ended.code == 0, ended.stderr
+    assert ended.events("http.retry"), "it was asked too late: it had its scripts"
+    assert list(place.jobs.values()) == ["completed"]
+
+
+@on("home-assistant")
+def test_a_script_that_ended_with_a_slow_restart_is_told_as_failed_and_not_as_missing(
+    place: Place, server: HomeAssistant
+) -> None:
+    running = place.start("nap", 600)
+    place.until("running")
+    server.stop()
+    server.start(slow=14)  # a job that is missing for 10 s is gone
+    ended = running.finish(HANGS)
+    assert ended.code == 4, ended.stderr
+    assert "does not know" not in ended.stderr
+
+
+@on("home-assistant")
 def test_a_script_without_a_word_about_its_end_is_failed_and_without_a_result_entity_it_is_completed(
     place: Place, server: HomeAssistant
 ) -> None:
