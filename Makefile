@@ -126,7 +126,7 @@ lint-k8s: $(VENV)/.dev build/checkov/bin/checkov ## The manifests by checkov's r
 lock: $(VENV)/.dev ## Pin and hash every dependency of the images
 	$(COMPILE) --extra encryption --extra html --extra jwt --extra otlp --extra postgresql pyproject.toml -o requirements.lock
 	$(COMPILE) --extra encryption --extra html --extra jwt --extra otlp --extra postgresql --extra sandbox -c requirements.lock pyproject.toml -o requirements-sandbox.lock
-	$(COMPILE) --group build -o requirements-build.lock
+	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	$(COMPILE) tests/servers/requirements.in -o tests/servers/requirements.lock
 	for server in $(SERVERS); do $(COMPILE) tests/servers/locks/$$server.in -o tests/servers/locks/$$server.lock || exit 1; done
 	$(subst 3.11,3.13,$(COMPILE)) tests/servers/locks/home-assistant.in -o tests/servers/locks/home-assistant.lock

@@ -36,10 +36,17 @@ def test_every_locked_requirement_has_a_hash_and_names_no_host(lock: str) -> Non
 
 
 def test_the_sandbox_image_has_the_runner_images_versions() -> None:
-    def pinned(lock: str) -> set[str]:
-        return set(re.findall(r"^\S+==\S+", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
+    assert pinned("requirements.lock").items() < pinned("requirements-sandbox.lock").items()
 
-    assert pinned("requirements.lock") < pinned("requirements-sandbox.lock")
+
+def test_the_locks_that_one_command_installs_together_agree() -> None:
+    build, runner = pinned("requirements-build.lock"), pinned("requirements.lock")
+    assert {name: build[name] for name in build.keys() & runner.keys()}.items() <= runner.items()
+
+
+def pinned(lock: str) -> dict[str, str]:
+    """The version of each package in the lock."""
+    return dict(re.findall(r"^(\S+)==(\S+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def test_the_dockerfile_starts_from_the_one_base_and_is_labelled_with_the_version() -> None:
