@@ -14,9 +14,11 @@ PLACEHOLDER = "<external text>"
 HIDDEN = "***"  # replaces a secret
 ELLIPSIS = "…"
 MAX_WORDS = 300  # maximum shown characters of a message from our servers (a cluster, a database)
-# Log commands of Azure Pipelines and TeamCity are recognised anywhere in a line. Those of GitHub start a line, those
-# of GitLab and Jenkins contain an escape character: escaping control characters disables them.
+# Log commands of Azure Pipelines and TeamCity are recognised anywhere in a line. Those of GitHub start a line, perhaps
+# after spaces, so a text that could stand first in a line is changed. Those of GitLab and Jenkins contain an escape
+# character: escaping control characters disables them.
 _LOG_COMMAND = re.compile(r"##(?=vso\[|teamcity\[|\[)", re.IGNORECASE)
+_FIRST_COMMAND = re.compile(r"(\s*):(?=:[A-Za-z])")
 _UNIT = re.compile(r"\*\*\*|\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[nrt]|.", re.DOTALL)
 _BEYOND = 2048  # characters after a cut in which a secret is still recognised
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
@@ -119,6 +121,9 @@ def escape(text: str) -> str:
     """Returns `text` in one line without control sequences for a terminal, a log viewer or a CI system."""
     if not text.isprintable():
         text = "".join(map(_visible, text))
+    found = _FIRST_COMMAND.match(text)
+    if found:
+        text = f"{found[1]}\\x3a{text[found.end() :]}"
     return _LOG_COMMAND.sub(r"#\\x23", text)
 
 

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import SplitResult, urlsplit
 
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\^`{|}<>\"]")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\ud800-\udfff\\^`{|}<>\"]")
 _LABEL = re.compile(r"[^\s.@:/?#\[\]%*,]{1,63}")
 
 

@@ -224,6 +224,4 @@ def _print(rows: Sequence[Row]) -> None:
         ]
         table.add_row(*cells)
     console = table_console(sys.stdout)
-    if not console.is_terminal:
-        console.width = 240  # a pipe has no width; do not cut
     console.print(table)

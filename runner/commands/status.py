@@ -168,8 +168,6 @@ def _print(found: Sequence[Document]) -> None:
     from runner.outputs.tables import table_console
 
     console = table_console(sys.stdout, markup=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width; do not cut
     for one in found:
         console.print(Text(f"account {one['account']}", style="bold"))
         for title, part in (("session", one["user_session"]), ("token", one["authentication_token"])):

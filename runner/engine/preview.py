@@ -86,6 +86,4 @@ def _print(rows: Sequence[PreviewRow]) -> None:
         cells = (row.account, row.name, row.sync_type, row.start_date or "", row.end_date or "", row.action)
         table.add_row(*map(Text, cells))
     console = table_console(sys.stdout)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width; do not cut
     console.print(table)

@@ -66,6 +66,4 @@ def _show(findings: Sequence[Finding]) -> None:
     for one in findings:
         table.add_row(*(escape(text) for text in (one.part, one.fits, one.found, one.shape, one.fix)))
     console = table_console(sys.stdout)
-    if not console.is_terminal:
-        console.width = 240  # a pipe has no width; do not cut
     console.print(table)

@@ -77,9 +77,7 @@ def _replace(path: Path, data: bytes) -> str | None:
     temporary: Path | None = None
     try:
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else MODE
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name[:200]}.", suffix=".tmp", delete=False
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".sync-runner.", suffix=".tmp", delete=False) as file:
             temporary = Path(file.name)
             os.fchmod(file.fileno(), mode)
             file.write(data)

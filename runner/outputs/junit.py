@@ -14,6 +14,8 @@ from runner.outputs.report_model import Report, SyncReport
 
 # XML 1.0, 2.2: characters that are forbidden in a document, even as a character reference.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# GitLab and Jenkins attach the file that such a line names.
+_ATTACHMENT = re.compile(r"\[\[(?=ATTACHMENT\|)", re.IGNORECASE)
 _FAILURES = ("failed", "cancelled")  # the job's own end; every other fault is an `error`
 
 
@@ -124,4 +126,4 @@ def _seconds(value: float) -> str:
 
 
 def _text(value: str) -> str:
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value)
+    return _ATTACHMENT.sub(r"[\\x5b", _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value))

@@ -78,9 +78,12 @@ def _without_newline(text: str) -> str:
 
 
 def checked(text: str, source: str) -> str:
-    """Returns the secret unchanged. Raises SecretError for an empty one and for control characters, except in a PEM key."""
+    """Returns the secret unchanged. Raises SecretError for an empty one, for bytes of a variable that are not UTF-8, and for
+    control characters, except in a PEM key."""
     if not text:
         raise SecretError(f"{source}: empty; write the secret into it")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise SecretError(f"{source}: not UTF-8 text; write the secret as plain text")
     plain = text.replace("\r\n", "").replace("\n", "") if text.startswith("-----BEGIN ") else text
     if any(ord(character) < 32 or ord(character) == 127 for character in plain):
         raise SecretError(f"{source}: contains a line break or another control character; write one line of text")

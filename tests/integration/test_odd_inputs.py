@@ -79,7 +79,7 @@ def test_closed_full_and_broken_streams_change_no_exit_code(shell: str) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("HTTPS_PROXY", "http://p:99999"), ("NO_PROXY", "10.0.0.0/99"), ("SYNC_RUNNER_BASE_URL", "https://h:99999"), ("SYNC_RUNNER_BASE_URL", "https://h\n")],
+    [("HTTPS_PROXY", "http://p:99999"), ("NO_PROXY", "10.0.0.0/99"), ("SYNC_RUNNER_BASE_URL", "https://h:99999"), ("SYNC_RUNNER_BASE_URL", "https://h\n"), ("SYNC_RUNNER_BASE_URL", "https://h/\udcff")],
 )  # fmt: skip
 def test_a_variable_that_cannot_be_understood_is_code_2_and_named(cli: CommandLine, variable: str, value: str) -> None:
     base_url = [] if variable == "SYNC_RUNNER_BASE_URL" else ["--base-url", cli.server.base_url]
@@ -87,6 +87,27 @@ def test_a_variable_that_cannot_be_understood_is_code_2_and_named(cli: CommandLi
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, variable: value})
     assert told.returncode == 2, told.stderr
     assert variable in told.stderr or "base_url" in told.stderr
+
+
+@pytest.mark.parametrize("name", ["username", "password", "totp_seed"])
+def test_a_secret_in_a_variable_that_is_not_utf_8_is_code_3_and_named(cli: CommandLine, name: str) -> None:
+    given = {"username": "someone", "password": "mango-7-lantern", "totp_seed": "JBSWY3DPEHPK3PXP"}
+    given[name] = "mango-\udcff-lantern"
+    command = [
+        sys.executable,
+        "-m",
+        "runner",
+        "--base-url",
+        cli.server.base_url,
+        "--secrets-dir",
+        "/none",
+        "run",
+        "health",
+    ]
+    variables = {f"SYNC_RUNNER_{one.upper()}": value for one, value in given.items()}
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **variables})
+    assert told.returncode == 3, told.stderr
+    assert f"SYNC_RUNNER_{name.upper()}: not UTF-8" in told.stderr and "lantern" not in told.stderr
 
 
 def test_folder_names_of_any_bytes_become_names_that_can_be_printed(tmp_path: Path) -> None:

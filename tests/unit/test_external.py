@@ -94,6 +94,9 @@ def test_the_redactor_of_before_is_back_after_an_error() -> None:
         ("\u2028::error::x\u2029", r"\u2028::error::x\u2029"),
         ("\U000e0041\ud800", r"\U000e0041\ud800"),
         ("##vso[task.setvariable]x ##[error] ##TeamCity[x] ## heading", r"#\x23vso[task.setvariable]x #\x23[error] #\x23TeamCity[x] ## heading"),
+        ("::add-mask::a ::b::", r"\x3a:add-mask::a ::b::"),
+        ("  ::error::x", r"  \x3a:error::x"),
+        ("::1 std::error::x", "::1 std::error::x"),
     ],
 )  # fmt: skip
 def test_what_steers_a_terminal_a_log_viewer_or_a_ci_system_is_escaped(text: str, escaped: str) -> None:

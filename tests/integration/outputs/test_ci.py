@@ -198,6 +198,19 @@ def test_the_interpreters_name_is_no_command_line(tmp_path: Path, python: str) -
     assert "name an interpreter" in done.stderr
 
 
+def test_no_file_of_the_checked_out_repository_becomes_code_of_the_install(tmp_path: Path) -> None:
+    job, source = Job(tmp_path / "repository"), tmp_path / "action"
+    source.mkdir()
+    for lock in ("requirements.lock", "requirements-build.lock"):
+        (source / lock).touch()
+    for name in ("venv", "pip", "calendar", "types", "logging"):
+        (job.directory / f"{name}.py").write_text("raise SystemExit('code of the repository')")
+    variables = {"PYTHON": "python3", "SOURCE": str(source), "HOME_OF_RUNNER": str(tmp_path / "home")}
+    done = job.step(ACTION["runs"]["steps"][0]["run"], variables)
+    assert "is not installable" in done.stderr  # of pip itself, about the empty source
+    assert "code of the repository" not in done.stdout + done.stderr
+
+
 def test_the_page_hands_the_action_what_it_takes() -> None:
     [text] = re.findall(r"^   ```yaml\n(.*?)^   ```$", PAGE, re.MULTILINE | re.DOTALL)
     workflow = yaml.safe_load(text)

@@ -261,6 +261,21 @@ def test_what_is_planted_in_a_job_steers_no_terminal(
     assert not re.search("\x1b\\]52|\x07|\x9b|\u202e|\u2028|\x1b\\]8;;", terminal.raw)
 
 
+@pytest.mark.parametrize("before", ["", "  ", "a" * 90 + " ", *("b" * length for length in (80, 120, 150))])
+def test_a_table_in_a_pipe_forms_no_command_of_a_ci(
+    before: str, home: Path, serve: Callable[[Spoil], HostileApi]
+) -> None:
+    def spoil(path: str, headers: dict[str, str], body: Any) -> tuple[int, dict[str, str], Any]:
+        for job in body.get("jobs", ()):
+            job |= {"job_id": "::add-mask::a", "error_message": f"{before}::stop-commands::" * 4}
+        return 200, headers, body
+
+    common = ["--base-url", serve(spoil).url, "--secrets-dir", str(home / "secrets")]
+    code, out, err = command_here([*common, "--log-format", "console", "status"])
+    assert code == 0 and "stop-commands" in out, err
+    assert_harmless(out + err)
+
+
 def test_the_judge_sees_what_is_planted() -> None:
     for text in (PASSWORD, ESCAPES[:10], "\u202e", "\n::set-output name=a::b", json.dumps({"error": "\x1b[2J"})):
         with pytest.raises(AssertionError):

@@ -30,6 +30,11 @@ def test_an_old_file_is_replaced_and_never_rewritten(tmp_path: Path) -> None:
     assert "No such file" in (write_file(tmp_path / "no" / "x", "", 1) or "")
 
 
+def test_a_name_as_long_as_a_file_system_allows_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("漢" * 83 + ".json")  # 254 bytes
+    assert write_file(path, "text", 1) is None and path.read_text() == "text"
+
+
 def test_a_new_file_can_be_read_by_others_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "x"
     write_file(path, "", 1)

@@ -70,6 +70,12 @@ def test_junit_counts_failures_errors_and_skips_as_its_readers_do() -> None:
     assert kinds["deadline"] == ["Error"]
 
 
+def test_no_text_in_junit_names_a_file_that_gitlab_or_jenkins_would_attach() -> None:
+    text = "a [[ATTACHMENT|/etc/passwd]] [[attachment|x]] [[other|y]]"
+    written = junit(run(result(Outcome.FAILED, error=text, name=text), errors=(text,)))
+    assert "[[ATTACHMENT|" not in written.upper() and "/etc/passwd" in written and "[[other|y]]" in written
+
+
 def test_junit_has_what_the_schemas_of_jenkins_and_gitlab_want_in_their_order() -> None:
     root = ElementTree.fromstring(junit(run(*EVERY)))
     assert root.tag == "testsuites"
