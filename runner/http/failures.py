@@ -58,8 +58,15 @@ def proxy_login_refused(endpoint: str, named: str) -> ProxyRefused:
     return ProxyRefused(f"{endpoint}: {named} requires a login (407); add the user and password to its address")
 
 
-def redirected(endpoint: str, status: int) -> StrayAnswer:
-    """Returns the error for a redirect where none is expected."""
+def redirected(endpoint: str, status: int, *, sent: bool = False) -> StrayAnswer:
+    """Returns the error for a redirect where none is expected; `sent`: it may lead to the result of a request that was
+    accepted."""
+    if sent:
+        return StrayAnswer(
+            f"{endpoint}: the API redirects ({status}) to another of its addresses, as after a request that it accepted; if "
+            "that is so, name the status in `accepted` of the profile",
+            sent=True,
+        )
     return StrayAnswer(
         f"{endpoint}: the API redirects ({status}), which is not followed with credentials; set base_url to the address it "
         "redirects to"

@@ -8,20 +8,20 @@ from urllib.parse import urlsplit
 
 from runner.auth.interface import SessionProvider
 from runner.clock import Deadline
-from runner.errors import ContractError, PermissionMissing, RunnerError, StrayAnswer, Unreachable, UsageError
+from runner.errors import ContractError, RunnerError, Unreachable, UsageError
 from runner.events import events
 from runner.events.observer import Observer
 from runner.external import ExternalText, show
 from runner.frozen import Frozen
-from runner.http import retry
 from runner.http.budget import Budget
 from runner.http.client import Client
 from runner.http.messages import PreparedRequest, Response, prepare
 from runner.http.retry import Safety
-from runner.jobs.identity import unix
+from runner.jobs.identity import alike, same_id, unix
 from runner.jobs.listing import Listed, NextPage, Reading, read_pages
 from runner.jobs.plan import PlannedSync
 from runner.jobs.requests import LIST, JobRequests, Rights
+from runner.jobs.trigger_errors import not_begun
 from runner.models import JSON, JobStatus, SyncJob
 from runner.profile import Profile, extraction, template
 from runner.profile.absence import says_nothing
@@ -31,7 +31,6 @@ from runner.profile.listings import Listing
 from runner.profile.models import Jobs, Request
 
 OLDER_SECONDS = 3600.0  # listings are read until they show jobs that are this much older than a trigger
-REFUSED_BY_VALUE = frozenset({400, 404, 422})  # the API does not know or accept a value of the settings
 
 
 class JobMissing(ContractError):
@@ -131,7 +130,9 @@ class JobApi:
             trigger.accepted,
         )
         if extraction.fits(trigger.conflict, answer, values):
-            named = text(answer, trigger.conflict_job_id, values)
+            named = None
+            with suppress(ContractError):  # it informs only: the refusal is certain
+                named = text(answer, trigger.conflict_job_id, values)
             return Conflict(None if named is None else ExternalText(named), self._requests.words(answer) or "")
         taken = extraction.fits(trigger.accepted, answer, values)
         if taken and (answer.is_json or self._id_beside_body):
@@ -139,15 +140,7 @@ class JobApi:
                 return self._begun(answer, sync, key, values)
             except ContractError as error:
                 raise ContractError(f"trigger: {error}", sent=True) from None
-        refused = self._requests.refused("trigger", answer)
-        if (taken or answer.status in retry.MAYBE_TAKEN) and not self._requests.refused_by_name(answer):
-            without = "" if answer.is_json else " without JSON"
-            raise Unreachable(f"trigger: the API answered {answer.status}{without}", retry_after=answer.retry_after)
-        if answer.is_page and isinstance(refused, StrayAnswer):  # from a gateway or firewall, which blocked the request
-            raise Unreachable(f"trigger: {answer.status} came with an HTML page, not from the API", sent=False)
-        if answer.status in REFUSED_BY_VALUE and answer.is_json and not isinstance(refused, PermissionMissing):
-            raise UsageError(f"syncs.{sync.name}: {refused}; check the sync's type, dates and parameters")
-        raise refused
+        raise not_begun(self._requests, sync, answer, taken=taken)
 
     @property
     def _id_beside_body(self) -> bool:
@@ -191,7 +184,7 @@ class JobApi:
         if found is None:
             raise self._missing(job, f"shape: {shape(answer.body)}")
         now = extraction.job(self.profile, found, job_id=job.job_id.raw)
-        self._check_same(job, now)
+        now = self._checked(job, now)
         if now.status.terminal and self.profile.results:
             self.last = answer
         return replace(
@@ -218,9 +211,9 @@ class JobApi:
         request = self.profile.status.request.model_dump(by_alias=True, exclude_none=True)
         return any(name == "job_id" for name, *_ in template.names(request))
 
-    def _check_same(self, asked: SyncJob, now: SyncJob) -> None:
-        """Raises JobReplaced where the response is about another job."""
-        if now.job_id != asked.job_id:
+    def _checked(self, asked: SyncJob, now: SyncJob) -> SyncJob:
+        """Returns the job under the id that was requested. Raises JobReplaced where the response is about another job."""
+        if not (now.job_id == asked.job_id or (self._asked_by_id and same_id(now.job_id, asked.job_id))):
             text = f"requested job {show(asked.job_id, 80)}, the API answered with job {show(now.job_id, 80)}"
             raise ContractError(text) if self._asked_by_id else JobReplaced(text)
         if self.profile.single and now.sync_type not in (None, asked.sync_type):
@@ -228,6 +221,7 @@ class JobApi:
                 f"status: the API now shows a job of type {show(now.sync_type, 80)}; it does not report how the job of type "
                 f"{show(asked.sync_type or 'unknown', 80)} ended: check there before you run it again"
             )
+        return replace(now, job_id=asked.job_id)
 
     async def newest(self, name: str, deadline: Deadline, observer: Observer) -> SyncJob | None:
         """Polls an API that runs one job at a time, under the id `name`; None where it shows no job."""
@@ -254,11 +248,14 @@ class JobApi:
         values = await self._requests.values(deadline, observer)
 
         def older(jobs: list[SyncJob]) -> bool:
-            at = unix(jobs[-1].start_time) if jobs and since is not None else None
-            return at is not None and since is not None and at < since + (self.skew or 0.0) - OLDER_SECONDS
+            if not jobs or since is None:
+                return False
+            first, last = unix(jobs[0].start_time), unix(jobs[-1].start_time)
+            oldest_first = None not in (first, last) and first < last  # type: ignore[operator]
+            return last is not None and not oldest_first and last < since + (self.skew or 0.0) - OLDER_SECONDS
 
         listed = await self._read_list(listing, values, None, older, deadline, observer)
-        return listed.only(lambda job: job.sync_type in (sync_type, None) and self._mine(job))
+        return listed.only(lambda job: self.concerns(sync_type, job))
 
     async def with_key(self, key: str, deadline: Deadline, observer: Observer) -> Listed | None:
         """Lists the jobs with our key, whatever user they report; None where the API does not support it."""
@@ -268,9 +265,9 @@ class JobApi:
         values = {**await self._requests.values(deadline, observer), "idempotency_key": key}
         return await self._read_list(listing, values, None, bool, deadline, observer)
 
-    def _mine(self, job: SyncJob) -> bool:
-        """Whether the job is this user's, as far as both are known."""
-        return None in (job.user_id, self._requests.user_id) or job.user_id == self._requests.user_id
+    def concerns(self, sync_type: str, job: SyncJob) -> bool:
+        """Whether the job is of that type and this user's, as far as the API reports them; case does not count."""
+        return alike(job.sync_type, sync_type) and alike(job.user_id, self._requests.user_id)
 
     @property
     def skew(self) -> float | None:

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 from runner.errors import Unreachable
+from runner.jobs.identity import SOON_SECONDS
 from runner.jobs.states import (
     Event,
     Facts,
     Found,
     Lost,
+    Missing,
     Phase,
     Recalled,
     Seen,
@@ -120,8 +122,10 @@ def cannot_be_told_apart_and_young_or_runs(state: State, event: Found, _facts: F
     return event.doubtful and (young or event.running is not None)
 
 
-def looks_left(state: State, _event: Event, _facts: Facts) -> bool:
-    return state.searched <= len(LATE_PAUSES)
+def looks_left(state: State, event: Event, _facts: Facts) -> bool:
+    """A job may be listed late. One that is queued is ours only if it starts soon: its start is waited for."""
+    waits = isinstance(event, Found) and event.queued and event.at - state.since < SOON_SECONDS
+    return waits or state.searched <= len(LATE_PAUSES)
 
 
 def repeatable(state: State, _event: Event, facts: Facts) -> bool:
@@ -203,6 +207,32 @@ def running_and_may_cancel(state: State, event: Event, facts: Facts) -> bool:
 
 def asked(state: State, _event: Event, _facts: Facts) -> bool:
     return state.asked_to_cancel
+
+
+def foreign_and_runs(state: State, event: Seen, facts: Facts) -> bool:
+    """A conflict names a job of another type or user, and no trigger is in doubt: the job blocks ours until it ends."""
+    return event.foreign and state.lost == 0 and not state.earlier and runs(state, event, facts)
+
+
+def gone(_state: State, event: Event, _facts: Facts) -> bool:
+    """A poll says that the job has ended, or that the API does not know it."""
+    return isinstance(event, Seen | Missing)
+
+
+def gone_keyed_and_refused_few_times(state: State, event: Event, facts: Facts) -> bool:
+    return gone(state, event, facts) and keyed_and_refused_few_times(state, event, facts)
+
+
+def gone_lost_and_listing(state: State, event: Event, facts: Facts) -> bool:
+    return gone(state, event, facts) and lost_and_listing(state, event, facts)
+
+
+def gone_and_lost(state: State, event: Event, facts: Facts) -> bool:
+    return gone(state, event, facts) and lost_before(state, event, facts)
+
+
+def gone_and_refused_few_times(state: State, event: Event, facts: Facts) -> bool:
+    return gone(state, event, facts) and refused_few_times(state, event, facts)
 
 
 def of_our_type(_state: State, event: Seen, facts: Facts) -> bool:

@@ -91,7 +91,7 @@ def with_ids() -> tuple[Rule, ...]:
 def single() -> tuple[Rule, ...]:
     """Returns the rules for an API that runs one job at a time and shows only its status."""
     return (*_stop(), *_single_recall(), *_single_resume(), *_await_idle(), *_single_trigger(), *_single_match(),
-            *_single_search(), *_single_poll(), *_poll())  # fmt: skip
+            *_single_search(), _rule(P.POLL, Replaced, Do.END_UNKNOWN, P.END), *_poll())  # fmt: skip
 
 
 def _rule(
@@ -177,16 +177,17 @@ def _trigger() -> tuple[Rule, ...]:
 
 
 def _identify() -> tuple[Rule, ...]:
-    """The job that a conflict names: ours after a lost response, or another's. An ended job blocks nothing."""
+    """The job that a conflict names: ours after a lost response, or another's. One that ended or is gone blocks nothing."""
     return (
         _rule(P.IDENTIFY, Seen, Do.END_ERROR, P.END, c.ended_before_and_runs),
+        _rule(P.IDENTIFY, Seen, Do.POLL, P.IDENTIFY, c.foreign_and_runs, c.busy),
         _rule(P.IDENTIFY, Seen, (Do.KEEP_OURS, Do.AS_POLLED), P.POLL, c.ours_by_identity),
         _rule(P.IDENTIFY, Seen, (Do.KEEP_THEIRS, Do.AS_POLLED), P.POLL, c.runs),
-        _rule(P.IDENTIFY, Seen, Do.TRIGGER, P.TRIGGER, c.keyed_and_refused_few_times, c.unseen),
-        _rule(P.IDENTIFY, Seen, Do.LIST, P.SEARCH, c.lost_and_listing),
-        _rule(P.IDENTIFY, Seen, Do.END_UNKNOWN, P.END, c.lost_before),
-        _rule(P.IDENTIFY, Seen, Do.TRIGGER, P.TRIGGER, c.refused_few_times, c.unseen),
         _rule(P.IDENTIFY, Missing, Do.POLL, P.IDENTIFY, c.perhaps_late, c.again),
+        _rule(P.IDENTIFY, Event, Do.TRIGGER, P.TRIGGER, c.gone_keyed_and_refused_few_times, c.unseen),
+        _rule(P.IDENTIFY, Event, Do.LIST, P.SEARCH, c.gone_lost_and_listing),
+        _rule(P.IDENTIFY, Event, Do.END_UNKNOWN, P.END, c.gone_and_lost),
+        _rule(P.IDENTIFY, Event, Do.TRIGGER, P.TRIGGER, c.gone_and_refused_few_times, c.unseen),
         *_reading(P.IDENTIFY, Do.POLL),
     )
 
@@ -287,10 +288,6 @@ def _single_search() -> tuple[Rule, ...]:
         _rule(P.SEARCH, Seen, Do.POLL, P.SEARCH, c.looks_left, c.late),
         *_reading(P.SEARCH, Do.POLL),
     )
-
-
-def _single_poll() -> tuple[Rule, ...]:
-    return (_rule(P.POLL, Replaced, Do.END_UNKNOWN, P.END),)
 
 
 BEFORE_STOP = (P.RECALL, P.RESUME, P.TRACE, P.INTEND, P.AWAIT_IDLE, P.TRIGGER, P.IDENTIFY, P.MATCH, P.SEARCH, P.POLL)

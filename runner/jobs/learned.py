@@ -27,7 +27,7 @@ from runner.jobs.states import (
     Stopped,
     Unclear,
 )
-from runner.models import SyncJob
+from runner.models import JobStatus, SyncJob
 
 FOLLOWED = (Phase.RESUME, Phase.POLL, Phase.LOOK, Phase.CONFIRM)  # these poll the sync's own job
 
@@ -121,7 +121,9 @@ def _stopped(event: Stopped, state: State) -> State:
 
 
 def _cancel_answered(event: CancelAnswered, state: State) -> State:
-    return replace(state, asked_to_cancel=True, job=event.job or state.job)
+    """A `success` in the response may be the cancel's: that the job ended in another way is for a poll to show."""
+    believed = event.job is not None and event.job.status not in (JobStatus.COMPLETED, JobStatus.FAILED)
+    return replace(state, asked_to_cancel=True, job=event.job if believed else state.job)
 
 
 def _cancel_refused(event: CancelRefused, state: State) -> State:

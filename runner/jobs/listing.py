@@ -4,7 +4,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from runner.errors import ContractError
 from runner.external import ExternalText, raw
@@ -58,24 +58,33 @@ class Reading:
     unread: list[SyncJob] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     ids: set[ExternalText] = field(default_factory=set)
+    asked: list[NextPage] = field(default_factory=list)  # pages after the first, where the API names them
     pages: int = 0
     entries: int = 0
     partial: str | None = None
 
-    def take(self, answer: Response) -> bool:
+    def take(self, answer: Response, page: NextPage) -> bool:
         """Reads one page; returns whether another page is needed."""
         items = _entries(answer.body, self.listing.jobs, self.values)
         self.pages += 1
         self.entries += len(items)
-        found = [job for job in map(self._read, items) if job is not None]
-        new = [job for job in found if job.job_id not in self.ids]
+        found = {job.job_id: job for job in reversed([*map(self._read, items)]) if job is not None}
+        new = [job for job_id, job in reversed(found.items()) if job_id not in self.ids]
         self.jobs += new
-        self.ids |= {job.job_id for job in new}
+        self.ids |= found.keys()
         self.partial = None
         if answer.cut:
             self.partial = f"the response exceeds the size limit; its first {len(items)} entries count"
-        repeats = bool(found) and not new  # the API does not support these pages
-        return bool(items) and not repeats and not self.enough(self.jobs)
+        if self.enough(self.jobs):
+            return False
+        if self.listing.pages is None and _as_many_as_asked(page, len(items)):
+            self.partial = f"it has {len(items)} entries, as many as were requested, and there may be more"
+        if self.listing.pages is None or self.listing.pages.told:
+            return True
+        if found and not new:  # the API does not support these pages, or new jobs moved them
+            self.partial = f"page {self.pages} has no other jobs than those before it"
+            return False
+        return bool(items)
 
     def _read(self, item: Any) -> SyncJob | None:
         """Returns the job; None for an unreadable entry, which affects no other entry."""
@@ -93,6 +102,11 @@ class Reading:
         if pages is None or (answer.cut and pages.by != "offset"):
             return None
         found = _next(pages, answer, page, base_path, self)
+        if found is not None and pages.told:
+            if found in self.asked:
+                self.partial = f"page {self.pages} names a page that was read before as the next one"
+                return None
+            self.asked.append(found)
         if found is not None and self.pages >= pages.most:
             self.partial = f"there are more than {self.pages} pages; the first {self.pages} were read"
             return None
@@ -115,8 +129,13 @@ async def read_pages(reading: Reading, base_path: str, ask: Ask) -> Listed:
     page: NextPage | None = _first(reading.listing.pages)
     while page is not None:
         asked, answer = await ask(page)
-        page = reading.next(answer, asked, base_path) if reading.take(answer) else None
+        page = reading.next(answer, asked, base_path) if reading.take(answer, asked) else None
     return reading.listed()
+
+
+def _as_many_as_asked(page: NextPage, entries: int) -> bool:
+    """Whether a number in the request's query is that of the entries: the limit of a listing without pages."""
+    return str(entries) in dict(parse_qsl(urlsplit(page.target or "").query)).values()
 
 
 def _entries(body: Any, expression: str, values: Mapping[str, Any]) -> list[Any]:

@@ -97,7 +97,7 @@ class Reads:
             of_trigger = started(job, self.intended_at, self.api.skew) is True and not await self.journal.anothers(
                 job, until
             )
-            return s.Seen(self._now, job, of_trigger)
+            return s.Seen(self._now, job, of_trigger, foreign=not self.api.concerns(self.sync.sync_type, job))
         assert state.job is not None
         job = await self.api.poll(state.job, until, self.observer)
         leased = await self.journal.lease(until) if state.phase in (Phase.POLL, Phase.LOOK) else None
@@ -143,4 +143,4 @@ class Reads:
         if keyed is not None:  # a job without our key is not our trigger's
             return s.Found(self._now, running=running, doubtful=bool(keyed.unread))
         found = match(mine, self.intended_at, self.api.skew, unread, whole=listed.partial is None)
-        return s.Found(self._now, found.ours, running, found.doubtful)
+        return s.Found(self._now, found.ours, running, found.doubtful, found.queued)

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from runner.auth.interface import SessionProvider
 from runner.clock import Deadline
@@ -223,7 +224,7 @@ class JobRequests:
         redirects: tuple[Rule, ...],
     ) -> Response:
         headers = {**call.headers, **self.provider.headers(session, call.target)}
-        signed = replace(call, headers=headers, takes_redirect=bool(redirects) or self.provider.takes_redirect)
+        signed = replace(call, headers=headers, takes_redirect=True)
         if safety is None:
             answer = await self.client.exchange(signed, 1, deadline, observer)
         else:
@@ -232,8 +233,16 @@ class JobRequests:
             await self.provider.answered(session, answer, call.target, deadline)
         is_redirect = 300 <= answer.status < 400 and not self.provider.expired(answer)
         if is_redirect and not extraction.fits(redirects, answer):
-            raise failures.redirected(call.endpoint, answer.status)
+            raise failures.redirected(call.endpoint, answer.status, sent=self._shows_result(answer))
         return answer
+
+    def _shows_result(self, answer: Response) -> bool:
+        """Whether it is a redirect to a result: 302 or 303 (RFC 9110, 15.4) to an address of the API itself."""
+        try:
+            host = urlsplit(raw(answer.headers.get("location", ""))).netloc
+        except ValueError:
+            return False
+        return answer.status in (302, 303) and host in ("", urlsplit(self.client.address).netloc)
 
     def body(
         self, endpoint: str, answer: Response, accepted: tuple[Rule, ...], values: Mapping[str, Any] | None = None

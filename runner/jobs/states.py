@@ -180,20 +180,25 @@ class Seen(Event):
     """A poll showed the job; None: the API shows no job.
 
     `of_trigger`: its id or its times identify it as our trigger's job. `leased`: whether its lease is ours; None: not
-    known.
+    known. `foreign`: it is of another type, or another user's.
     """
 
     job: SyncJob | None
     of_trigger: bool = False
     leased: bool | None = None
+    foreign: bool = False
 
 
 class Found(Event):
-    """A listing showed the job of our trigger, and the first running job; `doubtful`: a job cannot be identified."""
+    """A listing showed the job of our trigger, and the first running job; `doubtful`: a job cannot be identified.
+
+    `queued`: its start may identify it.
+    """
 
     ours: SyncJob | None = None
     running: SyncJob | None = None
     doubtful: bool = False
+    queued: bool = False
 
 
 class Missing(Event):

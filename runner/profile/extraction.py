@@ -101,6 +101,11 @@ def meant(rule: Rule, answer: Seen, known: Known | None = None) -> bool:
     return rule.when is None or bool(find(answer.body, rule.when, known))
 
 
+def unnamed(rules: tuple[Rule, ...], answer: Seen) -> bool:
+    """Whether no rule is about the response's status, so that its meaning is unknown."""
+    return not any(rule.status is None or answer.status in rule.status for rule in rules)
+
+
 def tells(rules: tuple[Rule, ...], answer: Seen, known: Known | None = None) -> bool:
     """Whether one of the rules matches a response from the API itself: JSON, or of a type that the rule names."""
     return any((answer.is_json or rule.without_json) and meant(rule, answer, known) for rule in rules)
@@ -117,7 +122,7 @@ def named(sources: tuple[Source, ...] | None) -> str:
 
 
 def text(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None = None) -> str | None:
-    """Returns a text or a whole number (as text); None where there is none. Raises ContractError otherwise."""
+    """Returns a text, or a whole number as text (17 for 17.0 too); None where there is none. Raises ContractError otherwise."""
     return _as_text(value(answer, sources, known), named(sources))
 
 
@@ -176,7 +181,7 @@ def moment(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None
 
 
 def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = False) -> SyncJob:
-    """Reads the job in `data`. One that has just `begun` may lack its status: it is pending.
+    """Reads the job in `data`. One that has just `begun` is pending where its status is missing or unknown: a poll shows it.
 
     Raises ContractError for an invalid id or status; an invalid informational value is left out and listed in
     `unreadable`.
@@ -234,11 +239,11 @@ def said(expression: str, body: JSON) -> str | None:
 
 def _status(profile: Jobs, data: JSON, *, begun: bool) -> JobStatus:
     word = find(data, profile.fields.status)
-    if word is None and begun:
-        return JobStatus.PENDING
     for state, words in profile.words.items():
         if _is_among(word, words):
             return state
+    if begun:
+        return JobStatus.PENDING
     known = ", ".join(str(word) for words in profile.words.values() for word in words)
     shown = f"'{show(word, 40)}'" if isinstance(word, str) else str(word) if type(word) is int else shape(word)
     raise ContractError(f"unknown job status {shown} at `{profile.fields.status}`; the profile knows: {known}")
@@ -268,8 +273,8 @@ def _as_text(found: JSON, place: str) -> str | None:
         return found.encode("utf-8", "backslashreplace").decode()
     if found is None:
         return None
-    if isinstance(found, int) and not isinstance(found, bool):
-        return str(found)
+    if informing.is_whole(found):
+        return str(int(found))
     raise ContractError(f"`{place}` must be text, is {shape(found)}")
 
 

@@ -71,13 +71,20 @@ def count(found: JSON) -> int:
     return int(value)
 
 
+def is_whole(found: JSON) -> bool:
+    """Whether it is a whole number: some servers write each number with a point, as 17.0, or large ones as 1e3."""
+    if isinstance(found, float):
+        return found.is_integer() and abs(found) <= 2**53  # a larger one has lost digits
+    return isinstance(found, int) and not isinstance(found, bool)
+
+
 def word(found: JSON) -> ExternalText:
     """Returns text, or a number as text. Escapes lone surrogates, which no file or header accepts."""
     if isinstance(found, str):
         return ExternalText(found.encode("utf-8", "backslashreplace").decode())
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise Unreadable
-    return ExternalText(str(found))
+    return ExternalText(str(int(found) if is_whole(found) else found))
 
 
 def time(found: JSON) -> ExternalText | None:

@@ -20,6 +20,11 @@ class Pages(Part):
     first: int = Field(default=1, ge=0, le=1, description="The number of the first page.")
     most: int = Field(default=10, ge=2, le=100, description="Maximum number of pages.")
 
+    @property
+    def told(self) -> bool:
+        """Whether each response says where the next page is: then an empty page is not the last."""
+        return self.by in ("cursor", "url", "link")
+
 
 class Listing(Part):
     """How jobs are listed, newest first."""

@@ -47,10 +47,55 @@ def test_without_a_known_skew_nothing_is_certain_that_has_a_start() -> None:
     assert match([_job("2026-01-01T00:00:00Z")], SINCE, None).ours is None
 
 
-def test_a_job_without_a_start_may_be_ours_only_while_it_has_not_ended() -> None:
-    for start in (None, "", "soon", "99999-01-01T00:00:00Z"):
-        found = [status for status in JobStatus if started(_job(start, status), SINCE, 0.0)]
-        assert found == [JobStatus.PENDING, JobStatus.RUNNING], start
+def test_a_job_that_has_not_started_is_not_certain_and_one_that_ended_without_a_start_is_not_ours() -> None:
+    for status in JobStatus:
+        assert started(_job(None, status), SINCE, 0.0) is (False if status.terminal else None)
+        found = match([_job(None, status)], SINCE, 0.0)
+        assert (found.ours, found.doubtful, found.queued) == (None, not status.terminal, not status.terminal)
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["soon", "99999-01-01T00:00:00Z", "01.01.2026 00:00:01", "2026-01-01T00:00Z", "2026-01-01 00:00", "2026-01-01", "20260101"],
+)  # fmt: skip
+def test_a_start_that_cannot_be_read_or_has_no_seconds_is_not_certain(start: str) -> None:
+    for status in JobStatus:
+        assert started(_job(start, status), SINCE + 20, 0.0) is None
+    ours = _job("2026-01-01T00:00:21Z", name="ours")
+    assert match([ours, _job("soon")], SINCE + 20, 0.0).ours is ours  # one odd entry does not hide it
+
+
+def test_a_start_that_was_left_out_as_unreadable_is_not_certain() -> None:
+    for status in JobStatus:
+        assert started(replace(_job(None, status), unreadable=("start_time",)), SINCE, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "Thu, 01 Jan 2026 00:00:01 GMT", "Thu, 01 Jan 2026 01:00:01 +0100", "2026-01-01 00:00:01 +0000", "2026-01-01 00:00:01 UTC",
+        "2026-01-01 01:00:01.5 +0100 CET", "20260101T000001Z", " 2026-01-01T00:00:01.123456789Z ",
+    ],
+)  # fmt: skip
+def test_a_start_is_read_in_the_forms_that_servers_write(start: str) -> None:
+    assert started(_job(start), SINCE, 0.0) is True
+    assert started(_job(start), SINCE + 86_400, 0.0) is False
+
+
+@pytest.mark.parametrize(
+    ("start", "since"),
+    [
+        ("2026-01-01T02:00:01", SINCE),  # in the server's own zone
+        ("2025-12-31 18:30:20", SINCE),
+        ("2026-01-01T00:00:00Z", SINCE + 45),  # truncated to the minute
+    ],
+)
+def test_a_vague_start_is_a_doubt_only_where_no_job_is_certain(start: str, since: float) -> None:
+    found = match([_job(start)], since, 0.0)
+    assert (found.ours, found.doubtful) == (None, True)
+    ours = _job("2026-01-01T00:00:46Z", name="ours")
+    assert match([_job(start), ours], since, 0.0).ours is ours
+    assert not match([_job("2026-01-01T02:00:01Z")], SINCE, 0.0).doubtful
 
 
 def test_one_job_is_ours_two_are_nobodys() -> None:

@@ -1,0 +1,34 @@
+"""Says of a trigger whose response shows no job whether it may have been accepted. Sends nothing."""
+# Decision 0194.
+
+from runner.errors import ContractError, PermissionMissing, RunnerError, StrayAnswer, Unreachable, UsageError
+from runner.http import retry
+from runner.http.messages import Response
+from runner.jobs.plan import PlannedSync
+from runner.jobs.requests import JobRequests
+from runner.profile import extraction
+
+REFUSED_BY_VALUE = frozenset({400, 404, 422})  # the API does not know or accept a value of the settings
+
+
+def not_begun(requests: JobRequests, sync: PlannedSync, answer: Response, *, taken: bool) -> RunnerError:
+    """Returns the error; its `sent` says that the trigger may have been accepted.
+
+    `taken`: the profile accepts the response, which is not readable. A success that the profile does not name is in doubt
+    too: the API may have started the job.
+    """
+    refused = requests.refused("trigger", answer)
+    if (taken or answer.status in retry.MAYBE_TAKEN) and not requests.refused_by_name(answer):
+        without = "" if answer.is_json else " without JSON"
+        return Unreachable(f"trigger: the API answered {answer.status}{without}", retry_after=answer.retry_after)
+    if _unnamed_success(requests, answer) and isinstance(refused, ContractError):
+        return ContractError(f"{refused}, which `accepted` of the profile's trigger does not name", sent=True)
+    if answer.is_page and isinstance(refused, StrayAnswer):  # from a gateway or firewall, which blocked the request
+        return Unreachable(f"trigger: {answer.status} came with an HTML page, not from the API", sent=False)
+    if answer.status in REFUSED_BY_VALUE and answer.is_json and not isinstance(refused, PermissionMissing):
+        return UsageError(f"syncs.{sync.name}: {refused}; check the sync's type, dates and parameters")
+    return refused
+
+
+def _unnamed_success(requests: JobRequests, answer: Response) -> bool:
+    return 200 <= answer.status < 300 and extraction.unnamed(requests.profile.jobs.trigger.accepted, answer)
