@@ -1,5 +1,5 @@
 """Identifies the job of a trigger whose response is lost: by its id, or by times on the server's clock. Pure."""
-# Decision 0063.
+# Decisions 0063, 0195.
 
 import re
 from collections.abc import Collection

@@ -1,5 +1,5 @@
 """Reads listings of jobs, as many pages as needed. Skips unreadable entries and reports them once."""
-# Decision 0101.
+# Decisions 0101, 0196.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
