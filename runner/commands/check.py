@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from runner.auth.interface import SessionProvider
 from runner.auth.refusals import cooldown
+from runner.commands import requested
 from runner.engine.account import RunContext
 from runner.engine.each_account import Visit, visit_each
 from runner.engine.run import check_plan
@@ -40,6 +41,7 @@ class Row(Frozen):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own options."""
+    requested.add_arguments(parser)
     parser.add_argument("--no-login", action="store_true", help="check only what needs no request to the API")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
 
@@ -57,7 +59,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
     try:
         code = visit_each(
-            arguments, account, before=lambda context, outputs: _configuration(context, outputs, rows), on_error=refused
+            arguments,
+            account,
+            more=requested.requested(arguments),
+            before=lambda context, outputs: _configuration(context, outputs, rows),
+            on_error=refused,
         )
     except RunnerError as error:  # an error before the first account; the earlier rows are still shown
         if not rows and not arguments.json:
@@ -81,7 +87,7 @@ def _configuration(context: RunContext, outputs: Outputs, rows: list[Row]) -> No
     rows.append(Row("", "settings", "ok", f"read; profile {settings.profile}, API {settings.base_url}"))
     try:
         syncs = check_plan(context, dates=True)
-        rows.append(Row("", "plan", "ok", f"{len(syncs)} syncs: {', '.join(syncs)}"))
+        rows.append(Row("", "plan", "ok", f"{len(syncs)} sync{'s' if len(syncs) > 1 else ''}: {', '.join(syncs)}"))
     except RunnerError as error:
         rows.append(_failed("", "plan", error))
     sync, run = settings.deadline.sync, settings.deadline.run

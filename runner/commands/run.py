@@ -3,10 +3,10 @@
 import argparse
 import os
 import signal
-from typing import Any
 
 from runner import profile as profiles
 from runner.clock import SystemClock
+from runner.commands import requested
 from runner.engine import signals
 from runner.engine.account import RunContext
 from runner.engine.account_query import with_accounts
@@ -20,18 +20,12 @@ from runner.models import RunResult
 from runner.outputs.assembly import Outputs, open_outputs
 from runner.outputs.interface import Ended
 from runner.settings import Settings
-from runner.settings.arguments import loaded, params
+from runner.settings.arguments import loaded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own options."""
-    parser.add_argument("types", nargs="*", metavar="TYPE", help="sync types to run, instead of the configured syncs")
-    parser.add_argument("--start", metavar="DAY", help="first day for the TYPEs: 2026-01-31, today, -7d, last-success")
-    parser.add_argument("--end", metavar="DAY", help="last day for the TYPEs, in the same forms")
-    parser.add_argument("--force-full", action="store_true", help="full syncs for the TYPEs, not only what is new")
-    parser.add_argument(
-        "--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the profile, for the TYPEs"
-    )
+    requested.add_arguments(parser)
     parser.add_argument("--concurrency", type=int, metavar="N", help="syncs that may run at once")
     parser.add_argument("--shard", metavar="I/N", help="process only one part of the accounts: 0/4 to 3/4")
     parser.add_argument("--on-failure", choices=("continue", "stop"), help="after a failed sync")
@@ -48,10 +42,10 @@ def execute(arguments: argparse.Namespace) -> int:
         from runner.engine.preview import preview
 
         signals.unwind()
-        return preview(arguments, _asked(arguments), as_json=arguments.json)
+        return preview(arguments, requested.requested(arguments), as_json=arguments.json)
     if arguments.json:
         raise UsageError("run: --json is only for --dry-run; the report of a run as JSON is `--report -`")
-    found, clock = loaded(arguments, _asked(arguments)), SystemClock()
+    found, clock = loaded(arguments, requested.requested(arguments)), SystemClock()
     settings = found.settings
     with open_outputs(settings, clock, with_metrics=True) as made:
         tell_renamed(found, made.observer)
@@ -96,14 +90,3 @@ def _part(settings: Settings) -> str | None:
     except UsageError:
         return None
     return str(found) if found else None
-
-
-def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns the syncs named on the command line as settings."""
-    if not arguments.types:
-        if arguments.start or arguments.end or arguments.force_full or arguments.param:
-            raise UsageError("--start, --end, --force-full and --param need a TYPE on the command line")
-        return {}
-    common = {"start": arguments.start, "end": arguments.end, "force_full": arguments.force_full}
-    common["params"] = params(arguments.param)
-    return {"syncs": [{"type": name, **common} for name in arguments.types]}

@@ -289,7 +289,7 @@ CASES: dict[str, tuple[Arrange, set[int]]] = {
     "seed with spaces": (for_people, {0}),
     "file open to others": (open_to_others, {0}),
     "encrypted state": (sealed, {0}),
-    "other commands": (saying(RUN, ["status"], ["status", "--json"], ["status", "--offline"], ["check"], ["login"], ["logout"], ["login", "--force"]), {0}),
+    "other commands": (saying(RUN, ["status"], ["status", "--json"], ["status", "--offline"], ["check", "health"], ["login"], ["logout"], ["login", "--force"]), {0}),
     "refreshed": (again_later, {0}),
     "refresh refused": (both(again_later, fault(kind="status", endpoint="refresh", status=401)), {0}),
     "refresh lost": (both(again_later, fault(kind="reset_after", endpoint="refresh")), {0}),

@@ -35,6 +35,14 @@ def test_it_logs_in_proves_the_session_and_triggers_nothing(cli: CommandLine) ->
     assert cli.jobs() == []
 
 
+def test_it_takes_types_and_days_as_a_run_does(cli: CommandLine) -> None:
+    rows = _checked(cli, "health", "--start", "-7d", "--no-login", code=0)
+    assert rows["plan"]["detail"] == "1 sync: health"
+    assert "did you mean `health`" in _checked(cli, "helth", "--no-login", code=2)["plan"]["detail"]
+    assert "invalid date `soon`" in _checked(cli, "health", "--start", "soon", "--no-login", code=2)["plan"]["detail"]
+    assert "need a TYPE" in _checked(cli, "--start", "-7d", code=2)["settings"]["detail"]
+
+
 def test_a_kept_session_is_said_to_be_kept_and_is_proved_by_a_request(cli: CommandLine) -> None:
     assert cli.run("login").code == 0
     before = len(cli.record()["requests"])
