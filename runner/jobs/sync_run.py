@@ -41,29 +41,37 @@ async def execute(sync: PlannedSync, shared: SyncContext, run_deadline: Deadline
     fetching = _fetching(shared, drive, observer) if _follows(shared) else None
     if fetching is not None:
         fetching.follow(deadline)
-    last = await _driven(drive, shared, fetching)
-    ended, error = ending(drive.state, last, drive.facts, deadline.what)
-    result = SyncResult(
-        account=shared.account,
-        name=sync.name,
-        sync_type=sync.sync_type,
-        outcome=ended,
-        job=drive.state.job,
-        error=error,
-        started_at=started_at,
-        duration=shared.clock.monotonic() - began,
-        attempts=drive.state.attempt,
-        adopted=drive.state.adopted,
-        note=DONE_BEFORE if last is Do.END_DONE else None,
-        hopeless=hopeless(drive.state, last),
-    )
-    await _close(drive, result)
+    try:
+        last = await _driven(drive, shared, fetching)
+        result = _result(drive, last, deadline.what, started_at, shared.clock.monotonic() - began)
+        await _close(drive, result)
+    finally:
+        await drive.release()
     if _leaves_something(shared, drive, result) and not deadline.expired:
         fetching = fetching or _fetching(shared, drive, observer)
         result = result if fetching is None else await fetching.fetched(result, deadline)
     if fetching is not None:
         await fetching.close()
     return result
+
+
+def _result(drive: Drive, last: Do, limit: str, started_at: float, duration: float) -> SyncResult:
+    """Returns the sync's result; `limit` names the deadline that held."""
+    ended, error = ending(drive.state, last, drive.facts, limit)
+    return SyncResult(
+        account=drive.shared.account,
+        name=drive.sync.name,
+        sync_type=drive.sync.sync_type,
+        outcome=ended,
+        job=drive.state.job,
+        error=error,
+        started_at=started_at,
+        duration=duration,
+        attempts=drive.state.attempt,
+        adopted=drive.state.adopted,
+        note=DONE_BEFORE if last is Do.END_DONE else None,
+        hopeless=hopeless(drive.state, last),
+    )
 
 
 async def _driven(drive: Drive, shared: SyncContext, fetching: "Fetching | None") -> Do:
@@ -78,7 +86,6 @@ async def _driven(drive: Drive, shared: SyncContext, fetching: "Fetching | None"
         if fetching is not None:
             await fetching.stop()
         shared.interruptible.discard(work)
-        await drive.release()
 
 
 def _follows(shared: SyncContext) -> bool:
@@ -110,7 +117,10 @@ def _leaves_something(shared: SyncContext, drive: Drive, result: SyncResult) -> 
 
 
 async def _close(drive: Drive, result: SyncResult) -> None:
-    """Records and reports the end. A job that continues, or may, stays open for the next run."""
+    """Records and reports the end. A job that continues, or may, stays open for the next run.
+
+    It is recorded before the lock is released: who waits for it would take the open entry for a lost trigger.
+    """
     job = result.job
     goes_on = job is not None and not job.status.terminal
     if goes_on and job is not None:

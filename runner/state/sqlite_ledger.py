@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
 
 from runner.clock import Clock, Deadline
 from runner.errors import DeadlineExceeded, StateError
@@ -48,6 +49,7 @@ class SqliteLedger:
         self._worker = None if directory is None else FileWorker()
         self._file: Ledger | None = None
         self._limiter = FairLimiter(BEGINNING)
+        self._turns: WeakValueDictionary[str, FairLimiter] = WeakValueDictionary()
         self._behind = WriteBehind(str(directory), warn)
 
     @property
@@ -149,10 +151,13 @@ class SqliteLedger:
     @asynccontextmanager
     async def alone(self, target: str, name: str, deadline: Deadline) -> AsyncIterator[Turn]:
         """As in JobLedger: a lock file, which the kernel frees when its holder dies."""
-        if self._directory is None or self._worker is None:
-            yield EndlessTurn()
+        key = trigger_key(target, name)
+        if self._directory is None or self._worker is None:  # only this process: two accounts of one user
+            turns = self._turns.setdefault(key, FairLimiter(1))
+            async with turns.taken(deadline, f"another account of the same user held the trigger of `{name}`"):
+                yield EndlessTurn()
             return
-        lock = _LockFile(self._directory / f"{trigger_key(target, name)}.lock")
+        lock = _LockFile(self._directory / f"{key}.lock")
         async with self._limiter.taken(deadline, "trigger: no slot was free"):
             try:
                 pause = 0.005

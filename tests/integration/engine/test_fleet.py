@@ -1,5 +1,6 @@
 """Many accounts: apart in failure, together within limits, each in one shard. Judged by the server's record."""
 
+import asyncio
 import re
 import signal
 from collections import Counter
@@ -16,6 +17,7 @@ from runner.outputs.report_model import read_report, schema
 from runner.outputs.sending import own_instance
 from runner.outputs.summary import one_line
 from runner.settings import OtlpSettings, PushgatewaySettings
+from runner.state.sqlite_ledger import SqliteLedger
 from tests.campaign.fleet import TYPES, Fleet, done_once, fleet_of, one_process, shards
 from tests.support.command_line import sync_runner
 from tests.support.in_process import RunOutput, run_here
@@ -72,6 +74,29 @@ def test_each_account_of_the_list_has_its_own_secrets_and_syncs() -> None:
     assert told == [AccountResult("a", 0, 1, 1), AccountResult("b", 0, 1, 1)]
     assert len({one.session_id for one in ended.result.accounts} - {None}) == 2
     assert ran == {"health": 1, "workouts": 1}
+
+
+@pytest.mark.parametrize("disk_seconds", [0.0, 0.1])
+@pytest.mark.parametrize("kept", [False, True])
+def test_of_accounts_with_one_user_a_wrong_password_is_sent_once_and_no_sync_is_in_doubt(
+    kept: bool, disk_seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended_at_once = SqliteLedger.ended
+
+    async def ended_by_a_slow_disk(self: SqliteLedger, *values: Any, **named: Any) -> None:
+        await asyncio.sleep(disk_seconds)
+        await ended_at_once(self, *values, **named)
+
+    monkeypatch.setattr(SqliteLedger, "ended", ended_by_a_slow_disk)
+    with fleet_of(1) as fleet:
+        secrets = fleet.folders / "account-0000"
+        (secrets / "password").write_text("wrong\n", encoding="utf-8")
+        listed = [{"name": name, "secrets_dir": str(secrets)} for name in "abcd"]
+        state = tmp_path if kept else None
+        ended = run_here(fleet.cli.server.base_url, NOWHERE, ["health"], accounts=listed, state=state)
+        sent = logins(fleet)
+    assert ended.outcomes == ["authentication"] * 4
+    assert (ended.code, sent) == (3, 1)
 
 
 @pytest.mark.parametrize("limits", [{"connections": 3}, {"accounts": 2}])
