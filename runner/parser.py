@@ -59,9 +59,6 @@ class Parser(argparse.ArgumentParser):
 
     def _in_our_words(self, message: str) -> str:
         what, _, names = message.partition(": ")
-        if what == "unrecognized arguments":
-            first = names.split()[0]
-            return f"unknown option `{first}`" if first.startswith("-") else f"unexpected word `{first}`"
         if what == "the following arguments are required":
             return f"{self.prog.rpartition(' ')[2]}: give {' and '.join(map(self._wanted, names.split(', ')))}"
         return f"{what}: give a value after it" if names.startswith("expected ") else message
@@ -107,7 +104,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     at = _command_at(words)
     parser = build(None if at is None else words[at])
     _refuse_unknown_options(words, parser)
-    return parser.parse_args(words)
+    found, left = parser.parse_known_args(words)
+    if left:
+        what = "unknown option" if left[0].startswith("-") else "unexpected word"
+        raise UsageError(f"{what} `{left[0]}`; see `{_help_of(words)}`")
+    return found
+
+
+def _help_of(words: Sequence[str]) -> str:
+    """Returns the command line that shows the help of the command in `words`."""
+    at = _command_at(words)
+    return "sync-runner --help" if at is None else f"sync-runner {words[at]} --help"
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -152,9 +159,9 @@ def _refuse_unknown_options(words: Sequence[str], parser: argparse.ArgumentParse
         if word == "--":
             return
         if name.startswith("--") and name not in known:
-            meant = nearest(name, sorted(known))
+            meant = nearest(name[2:], sorted(flag[2:] for flag in known if flag.startswith("--")))
             raise UsageError(
-                f"unknown option `{name}`; {f'did you mean `{meant}`?' if meant else 'see `sync-runner --help`'}"
+                f"unknown option `{name}`; {f'did you mean `--{meant}`?' if meant else f'see `{_help_of(words)}`'}"
             )
 
 

@@ -16,7 +16,7 @@ from runner.engine.account import Account, RunContext, open_account, open_client
 from runner.engine.fleet import AccountPlan
 from runner.engine.job_outputs import output_policy
 from runner.engine.logins import end_sessions
-from runner.engine.selection import last_successes, selected
+from runner.engine.selection import check_selection, last_successes, selected
 from runner.errors import DeadlineExceeded, ExitCode, RunnerError, Unreachable, UsageError, defect
 from runner.events import events
 from runner.events.observer import Observer
@@ -111,6 +111,7 @@ def check_plan(context: RunContext, *, dates: bool = False) -> list[str]:
 
     With `dates`, also where one sync's dates are invalid: in a run, only that sync fails.
     """
+    check_selection(context.settings)
     everybody = fleet.configured(context.settings)  # a shard may be empty, the fleet may not
     if not any(one.syncs for one in everybody):
         raise UsageError(

@@ -9,10 +9,20 @@ from pathlib import Path
 from runner.clock import Deadline
 from runner.errors import UsageError
 from runner.jobs.plan import PlannedSync
+from runner.settings import Settings
 from runner.settings.sections import SelectSettings, SyncSettings
 from runner.state.interface import JobLedger
 
 MAX_BYTES = 1 << 26  # a report of 100,000 syncs has 40 MiB
+
+
+def check_selection(settings: Settings) -> None:
+    """Raises UsageError where what failed is asked for and nothing tells it."""
+    if settings.select.only_failed and settings.state.dir is None and settings.state.url is None:
+        raise UsageError(
+            "select.only_failed (--only-failed): no earlier run is remembered; keep state (--state-dir or state.url), or give "
+            "the last run's report (--failed-in REPORT)"
+        )
 
 
 async def selected(
