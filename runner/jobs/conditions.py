@@ -175,11 +175,10 @@ def few_misfits(state: State, _event: Event, _facts: Facts) -> bool:
     return state.misfits < MISFITS
 
 
-def perhaps_late(state: State, event: Event, facts: Facts) -> bool:
+def perhaps_late(state: State, event: Event, _facts: Facts) -> bool:
     """The job is young, or has not been missing for long."""
     assert state.missing_since is not None
-    enough = min(MISSING_SECONDS, facts.patience)
-    return event.at - state.missing_since < enough or event.at - state.since < enough
+    return event.at - state.missing_since < MISSING_SECONDS or event.at - state.since < MISSING_SECONDS
 
 
 def reached(state: State, _event: Event, _facts: Facts) -> bool:

@@ -304,7 +304,7 @@ def test_what_steers_a_terminal_is_shown_harmlessly(tmp_path: Path) -> None:
     raw = "a\x1b]0;title\x07b\rc\td\u202ee\n::error::x\n##vso[task.complete]\n"
     with ScriptedApi({**job("failed"), "GET /jobs/7/log": text(raw)}) as api:
         ended = run(api, tmp_path, jobs=WHOLE, logs={"dir": str(tmp_path / "logs")})
-    assert shown(ended) == [r"a\x1b]0;title\x07b\rc   d\u202ee", "::error::x", r"#\x23vso[task.complete]"]
+    assert shown(ended) == [r"a\x1b]0;title\x07b\rc   d\u202ee", r"\x3a:error::x", r"#\x23vso[task.complete]"]
     [path] = (tmp_path / "logs").iterdir()
     assert path.read_text().splitlines() == shown(ended)
 

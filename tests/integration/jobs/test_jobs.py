@@ -293,8 +293,8 @@ def test_an_unknown_status_word_is_told_with_those_that_are_known(cli: CommandLi
     words = "  words: {pending: [new], running: [busy], completed: [good], failed: [bad], cancelled: [gone]}\n"
     told = _run(cli, profile=_spelling(tmp_path, ("jobs:\n  sync_types", f"jobs:\n{words}  sync_types")))
     assert told.code == 9
-    assert "pending" in told.errors
-    assert "busy" in told.errors
+    assert "unknown job status" in told.errors
+    assert "the profile knows: new, busy, good, bad, gone" in told.errors
 
 
 class _SignalWhen(threading.Thread):

@@ -96,7 +96,9 @@ def _status(kind: Kind, times: int) -> int:
 
 def _list(kind: Kind, times: int) -> int:
     """Asked after a lost trigger without a key: what cannot be listed stays unknown."""
-    code = 9 if kind.name == "404" and times == 3 else _status(kind, times)
+    # A long listing is read to its bound, where this one has another shape.
+    misfits = kind.name in ("404", "many values") and times == 3
+    code = 9 if misfits else _status(kind, times)
     return 8 if code else 0
 
 
