@@ -49,8 +49,8 @@ class Endpoint(Output):
         host, _, port = listen.rpartition(":")
         try:
             server, thread = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry=both)
-        except (OSError, OverflowError) as error:
-            return f"{listen}: cannot listen ({getattr(error, 'strerror', None) or 'no such port'})"
+        except (OSError, OverflowError, UnicodeError) as error:
+            return f"{listen}: cannot listen ({getattr(error, 'strerror', None) or 'no such address'})"
         self._stop.callback(thread.join, 1.0)
         self._stop.callback(server.server_close)
         self._stop.callback(server.shutdown)

@@ -147,6 +147,8 @@ def test_the_proof_of_the_state_is_kept(cli: CommandLine) -> None:
         ("report.html=/nowhere/page.html", "output html"),
         ("metrics.textfile=/nowhere/run.prom", "output textfile"),
         ("report.file=/tmp", "output report"),
+        ("metrics.listen=a..b:9100", "output metrics endpoint"),
+        (f"metrics.listen={'a' * 64}:9100", "output metrics endpoint"),
         ("report.junit=/tmp", "output junit"),
         ("report.html=/tmp", "output html"),
         ("report.dotenv=/tmp", "output dotenv"),
