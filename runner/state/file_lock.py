@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import random
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,12 +17,16 @@ from runner.errors import DeadlineExceeded
 def open_lock(path: Path) -> int:
     """Returns the descriptor of the lock file, creating it if missing. Raises OSError; follows no link.
 
-    Another user's file is refused: its owner could hold the lock for ever.
+    Another user's file is refused, and one with another name or a device: another user could hold the lock for ever.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    if os.fstat(descriptor).st_uid not in (0, os.geteuid()):
+    about = os.fstat(descriptor)
+    fault = "belongs to another user" if about.st_uid not in (0, os.geteuid()) else ""
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+        fault = fault or "is no file of its own (a device, a pipe or a hard link)"
+    if fault:
         os.close(descriptor)
-        raise PermissionError(errno.EPERM, "belongs to another user", str(path))
+        raise PermissionError(errno.EPERM, f"{fault}; remove it", str(path))
     return descriptor
 
 

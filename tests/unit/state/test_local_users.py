@@ -76,6 +76,15 @@ def test_a_lock_of_another_user_is_refused(tmp_path: Path) -> None:
         open_lock(tmp_path / "x.lock")
 
 
+def test_a_lock_that_another_user_may_hold_by_another_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "hard.lock").touch()
+    (tmp_path / "other").hardlink_to(tmp_path / "hard.lock")
+    os.mkfifo(tmp_path / "pipe.lock")
+    for name in ("hard", "pipe"):
+        with pytest.raises(PermissionError, match="no file of its own"):
+            open_lock(tmp_path / f"{name}.lock")
+
+
 def test_a_hard_link_or_a_file_that_others_may_write_is_not_believed(tmp_path: Path) -> None:
     store = directory_store(tmp_path)
     save(store, STORED)
