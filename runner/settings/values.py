@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 from runner.patterns import bounded
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+MAX_DURATION = 1e9  # seconds, about 31 years: the kernel and Python wait no longer than about ten times that
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -19,10 +20,13 @@ def parse_duration(value: Any) -> Any:
         return value
     text = value.strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
+        text += "s"
     if not text or not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
         raise ValueError("give a duration such as 250ms, 30s, 5m, 2h or 1h30m")
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    if seconds > MAX_DURATION:
+        raise ValueError("give a duration of at most 11574d")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:
@@ -109,7 +113,7 @@ def _prom_file(value: Path) -> Path:
 
 _Word = TypeVar("_Word")
 Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=MAX_DURATION)]
 Url = Annotated[str, AfterValidator(_http_url)]
 ApiUrl = Annotated[str, AfterValidator(_api_url)]
 Day = Annotated[str, BeforeValidator(_day)]

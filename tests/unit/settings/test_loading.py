@@ -51,7 +51,14 @@ def test_anything_else_is_no_duration(text: str) -> None:
         load({**BASE, "deadline": {"run": text}})
 
 
-@given(st.integers(0, 10**6), st.sampled_from(["ms", "s", "m", "h", "d"]))
+@pytest.mark.parametrize("value", ["9" * 400, f"{'9' * 400}s", "11575d", "1000000001", float("inf"), 1e9 + 1, 10**400])
+def test_a_duration_beyond_what_a_clock_can_wait_is_refused(value: Any) -> None:
+    for name in ("run", "sync"):
+        with pytest.raises(UsageError, match=f"deadline.{name}: give a"):
+            load({**BASE, "deadline": {name: value}})
+
+
+@given(st.integers(0, 10**4), st.sampled_from(["ms", "s", "m", "h", "d"]))
 def test_every_whole_duration_is_read_back(number: int, unit: str) -> None:
     units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
     assert parse_duration(f"{number}{unit}") == pytest.approx(number * units[unit])

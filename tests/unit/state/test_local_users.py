@@ -126,10 +126,7 @@ def test_the_ledgers_files_are_made_for_us_alone_whatever_the_umask(tmp_path: Pa
 @pytest.mark.parametrize("name", ["ledger.sqlite3", "ledger.lock"])
 def test_a_pipe_in_the_ledgers_place_is_an_error_and_never_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
-    if name == "ledger.lock":
-        open_ledger(tmp_path).close()  # the kernel locks a pipe as it does a file
-        return
-    with pytest.raises(UsageError, match="not a regular file"):
+    with pytest.raises(UsageError, match=f"{name}.*remove it|not a regular file|no file of its own"):
         open_ledger(tmp_path)
 
 
