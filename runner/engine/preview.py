@@ -13,6 +13,7 @@ from runner.engine.run import check_plan, planned_syncs
 from runner.engine.selection import last_successes, selected
 from runner.external import show
 from runner.frozen import Frozen
+from runner.jobs.plan import PlannedSync
 from runner.outputs.assembly import Outputs
 from runner.settings import Settings
 from runner.state.interface import JobLedger
@@ -57,16 +58,17 @@ async def _rows(visit: Visit) -> list[PreviewRow]:
     return [
         PreviewRow(
             visit.account.name, sync.name, sync.sync_type, sync.start_date, sync.end_date,
-            sync.nothing or await _action(ledger, target, sync.name, settings, deadline),
+            sync.nothing or await _action(ledger, target, sync, settings, deadline),
         )
         for sync in chosen
     ]  # fmt: skip
 
 
-async def _action(ledger: JobLedger, target: str, name: str, settings: Settings, deadline: Deadline) -> str:
-    if settings.run.key and await ledger.completed_under(target, name, settings.run.key, deadline):
+async def _action(ledger: JobLedger, target: str, sync: PlannedSync, settings: Settings, deadline: Deadline) -> str:
+    done = settings.run.key and await ledger.completed_under(target, sync.name, settings.run.key, deadline)
+    if done and done.sync_type == sync.sync_type:
         return "nothing: completed under this run.key"
-    entry = await ledger.open_entry(target, name, deadline)
+    entry = await ledger.open_entry(target, sync.name, deadline)
     if entry is None:
         return "trigger"
     if entry.job_id is None:

@@ -17,7 +17,7 @@ from runner.http.budget import Budget
 from runner.http.client import Client
 from runner.http.messages import PreparedRequest, Response, prepare
 from runner.http.retry import Safety
-from runner.jobs.identity import alike, same_id, unix
+from runner.jobs.identity import alike, reach_back, same_id
 from runner.jobs.listing import Listed, NextPage, Reading, read_pages
 from runner.jobs.plan import PlannedSync
 from runner.jobs.requests import LIST, JobRequests, Rights
@@ -152,12 +152,15 @@ class JobApi:
         """Returns the job that an accepted trigger started."""
         trigger = self.profile.trigger
         found = key if self.profile.single else text(answer, trigger.job_id, values)
-        shown = find(answer.body, trigger.job, values)
-        job = extraction.job(self.profile, shown, job_id=found, begun=True)
+        job = extraction.job(self.profile, find(answer.body, trigger.job, values), job_id=found, begun=True)
         known = {**values, "job_id": job.job_id.raw}
         carried = {name: structure(answer, sources, known) for name, sources in trigger.carry.items()}
         kept = {name: value for name, value in carried.items() if value is not None}
-        return replace(job, sync_type=job.sync_type or sync.sync_type, carried=kept, begun_at=answer.left_at)
+        user_id = (
+            job.user_id if job.status.terminal else None
+        )  # polls say whose it is, and are compared with each other
+        kind = job.sync_type or sync.sync_type
+        return replace(job, sync_type=kind, user_id=user_id, carried=kept, begun_at=answer.left_at)
 
     async def poll(self, job: SyncJob, deadline: Deadline, observer: Observer, *, sure: bool = True) -> SyncJob:
         """Polls the job once. `sure`: it is known that there is, or was, such a job.
@@ -216,6 +219,8 @@ class JobApi:
         if not (now.job_id == asked.job_id or (self._asked_by_id and same_id(now.job_id, asked.job_id))):
             text = f"requested job {show(asked.job_id, 80)}, the API answered with job {show(now.job_id, 80)}"
             raise ContractError(text) if self._asked_by_id else JobReplaced(text)
+        if asked.user_id is not None and not alike(now.user_id, asked.user_id.raw):
+            raise JobReplaced(f"status: job {show(asked.job_id, 80)} is now another user's: its id was given anew")
         if self.profile.single and now.sync_type not in (None, asked.sync_type):
             raise JobReplaced(
                 f"status: the API now shows a job of type {show(now.sync_type, 80)}; it does not report how the job of type "
@@ -248,11 +253,7 @@ class JobApi:
         values = await self._requests.values(deadline, observer)
 
         def older(jobs: list[SyncJob]) -> bool:
-            if not jobs or since is None:
-                return False
-            first, last = unix(jobs[0].start_time), unix(jobs[-1].start_time)
-            oldest_first = None not in (first, last) and first < last  # type: ignore[operator]
-            return last is not None and not oldest_first and last < since + (self.skew or 0.0) - OLDER_SECONDS
+            return since is not None and reach_back(jobs, since + (self.skew or 0.0) - OLDER_SECONDS)
 
         listed = await self._read_list(listing, values, None, older, deadline, observer)
         return listed.only(lambda job: self.concerns(sync_type, job))

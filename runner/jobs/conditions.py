@@ -46,6 +46,19 @@ def job_known(_state: State, event: Recalled, _facts: Facts) -> bool:
     return event.job is not None
 
 
+def retyped_intent_and_young(state: State, event: Recalled, facts: Facts) -> bool:
+    """Its job has another type than the sync has now: neither the key nor the listing of this type finds it."""
+    return event.retyped and event.job is None and intent_alone_and_young(state, event, facts)
+
+
+def retyped_intent(_state: State, event: Recalled, _facts: Facts) -> bool:
+    return event.retyped and event.key is not None and event.job is None
+
+
+def retyped_and_runs(state: State, event: Event, facts: Facts) -> bool:
+    return state.retyped and runs(state, event, facts)
+
+
 def intent_alone(_state: State, event: Recalled, _facts: Facts) -> bool:
     return event.key is not None
 

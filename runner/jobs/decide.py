@@ -119,6 +119,8 @@ def _recall() -> tuple[Rule, ...]:
     return (
         _rule(P.RECALL, Recalled, Do.END_DONE, P.END, c.done),
         _rule(P.RECALL, Recalled, Do.POLL, P.RESUME, c.job_known),
+        _rule(P.RECALL, Recalled, Do.END_UNKNOWN, P.END, c.retyped_intent_and_young),
+        _rule(P.RECALL, Recalled, (Do.CLOSE, Do.INTEND), P.INTEND, c.retyped_intent),
         _rule(P.RECALL, Recalled, Do.TRIGGER, P.TRIGGER, c.key_still_known),
         _rule(P.RECALL, Recalled, Do.LIST, P.TRACE, c.intent_alone_and_listing),
         _rule(P.RECALL, Recalled, Do.END_UNKNOWN, P.END, c.intent_alone_and_young),
@@ -134,6 +136,7 @@ def _resume() -> tuple[Rule, ...]:
     return (
         _rule(P.RESUME, Seen, (Do.CLOSE, Do.END_AS_JOB), P.END, c.completed_in_this_run),
         _rule(P.RESUME, Seen, (Do.CLOSE, Do.RECALL), P.RECALL, c.ended),
+        _rule(P.RESUME, Seen, Do.POLL, P.RESUME, c.retyped_and_runs, c.busy),
         _rule(P.RESUME, Seen, (Do.KEEP, Do.POLL), P.POLL, after=c.by_pace),
         _rule(P.RESUME, Missing, Do.POLL, P.RESUME, c.perhaps_late, c.again),
         _rule(P.RESUME, Missing, (Do.CLOSE, Do.RECALL), P.RECALL),
@@ -221,6 +224,7 @@ def _poll() -> tuple[Rule, ...]:
         _rule(P.POLL, Missing, Do.POLL, P.POLL, c.perhaps_late, c.again),
         _rule(P.POLL, Missing, (Do.CLOSE, Do.END_ERROR), P.END),
         _rule(P.POLL, Replaced, Do.POLL, P.POLL, c.few_misfits, c.back_off),
+        _rule(P.POLL, Replaced, (Do.CLOSE, Do.END_UNKNOWN), P.END),
         *_reading(P.POLL, Do.POLL),
     )
 

@@ -250,10 +250,11 @@ class Drive:
         job = (
             None if name is None else SyncJob(name, JobStatus.PENDING, self.sync.sync_type, carried=dict(entry.carried))
         )
-        same_run = entry.run_key is not None and entry.run_key == self.shared.run_key
+        retyped = entry.sync_type != self.sync.sync_type
+        same_run = not retyped and entry.run_key is not None and entry.run_key == self.shared.run_key
         return s.Recalled(
             self._now, key=entry.key, job=job, age=self.clock.time() - entry.intended_at, held=leased is False,
-            external=entry.external, same_run=same_run,
+            external=entry.external, same_run=same_run, retyped=retyped,
         )  # fmt: skip
 
     async def _intend(self) -> Event:

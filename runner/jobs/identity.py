@@ -2,7 +2,7 @@
 # Decisions 0063, 0195.
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from runner.external import ExternalText, raw
@@ -82,6 +82,12 @@ def _plain_id(job_id: ExternalText) -> str:
     if re.fullmatch(r"[0-9a-f]{32}", digits):
         return digits
     return plain.lstrip("0") or "0" if plain.isascii() and plain.isdigit() else plain
+
+
+def reach_back(jobs: Sequence[SyncJob], before: float) -> bool:
+    """Whether jobs that are listed newest first go back to a start before that Unix time."""
+    first, last = (unix(jobs[place].start_time) if jobs else None for place in (0, -1))
+    return last is not None and last < before and (first is None or first >= last)
 
 
 def queued(job: SyncJob) -> bool:

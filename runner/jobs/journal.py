@@ -79,11 +79,12 @@ class SyncJournal:
         return await self.lease(until) is True and self._clock.monotonic() < self._sure_until
 
     async def completed(self, deadline: Deadline) -> Entry | None:
-        """Returns the sync as an earlier try of this run completed it. Raises UsageError or DeadlineExceeded."""
+        """Returns the sync, of the same type, as an earlier try of this run completed it. Raises as `earlier`."""
         shared, run_key = self._shared, self._shared.run_key
         if run_key is None:
             return None
-        return await self._ledger.completed_under(shared.target, self._sync.name, run_key, deadline)
+        found = await self._ledger.completed_under(shared.target, self._sync.name, run_key, deadline)
+        return found if found is not None and found.sync_type == self._sync.sync_type else None
 
     async def earlier(self, deadline: Deadline) -> Entry | None:
         """Returns the open entry of an earlier run; its key becomes the current one. Raises UsageError or DeadlineExceeded."""

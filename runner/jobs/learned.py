@@ -45,13 +45,13 @@ def _recalled(event: Recalled, state: State) -> State:
         event.key is not None and event.job is None
     )  # an intent without a job: its trigger may have been accepted
     known = replace(state, key=event.key, earlier=True, same_run=event.same_run, job=event.job, ours=ours)
-    known = replace(known, external=event.external, lost=lost, refused=0, searched=0)
+    known = replace(known, external=event.external, retyped=event.retyped, lost=lost, refused=0, searched=0)
     return replace(known, good_at=event.at, since=event.at - event.age)
 
 
 def _intended(event: Intended, state: State) -> State:
     known = replace(state, key=event.key, earlier=False, same_run=False, job=None, ours=False, external=False)
-    known = replace(known, lost=0, refused=0, searched=0, linger=0, before=None)
+    known = replace(known, retyped=False, lost=0, refused=0, searched=0, linger=0, before=None)
     return replace(known, good_at=event.at, since=event.at)
 
 

@@ -87,6 +87,7 @@ class State(Frozen):
     key: str | None = None
     earlier: bool = False  # the key is an earlier run's
     same_run: bool = False  # that run was a try of this one
+    retyped: bool = False  # in that run the sync had another type: its job is not this sync's
     job: SyncJob | None = None
     ours: bool = False
     external: bool = False  # another's job: never ours
@@ -124,7 +125,7 @@ class Event(Frozen):
 class Recalled(Event):
     """The ledger's content: an open entry, or the sync as completed by an earlier try of this run.
 
-    `age` in seconds since the intent; `held`: another live process polls the job.
+    `age` in seconds since the intent; `held`: another live process polls the job; `retyped`: the sync had another type then.
     """
 
     key: str | None = None
@@ -134,6 +135,7 @@ class Recalled(Event):
     held: bool = False
     external: bool = False
     same_run: bool = False
+    retyped: bool = False
 
 
 class Intended(Event):

@@ -279,3 +279,67 @@ def test_pages_that_lead_in_a_circle_are_left_with_a_doubt(tmp_path: Path) -> No
     codes, triggers, gaps = _killed(circle, tmp_path, paged)
     assert (codes, triggers) == ([8, 8], 1)
     assert gaps[0] == "page 3 names a page that was read before as the next one"
+
+
+def test_the_job_of_a_sync_that_had_another_type_is_waited_for_and_not_taken(tmp_path: Path) -> None:
+    state, polls = tmp_path / "state", list[str]()
+
+    def status(asked: Asked) -> Answers:
+        polls.append(asked.query["job_id"][0])
+        return _shown("running" if polls.count("job-1") < 6 else "completed", job=polls[-1])
+
+    with _api(_begun(), _shown("running")) as api:
+        before = [{"name": "nightly", "type": "health"}]
+        first = _run(api, tmp_path, before, state=state, clock=LinkedClock(), deadline={"sync": 2.0})
+        assert first.code == 6
+        api.routes["GET " + STATUS] = status
+        api.routes["POST " + TRIGGER] = lambda _asked: _begun("early" if polls.count("job-1") < 6 else "job-2")
+        told = _run(api, tmp_path, [{"name": "nightly", "type": "activities"}], state=state, clock=LinkedClock())
+    assert (told.code, told.result.results[0].job.job_id) == (0, "job-2"), told.errors  # type: ignore[union-attr]
+    assert _outcomes(state) == [("job-2", "completed"), ("job-1", "completed")]
+
+
+def test_a_trigger_in_doubt_of_another_type_is_neither_repeated_nor_looked_for_under_the_new_one(
+    tmp_path: Path,
+) -> None:
+    state, clock, theirs = (
+        tmp_path / "state",
+        LinkedClock(),
+        _job(1, minutes=0, status="running", sync_type="activities"),
+    )
+    with _api(LOST, Answers({"jobs": [theirs]})) as api:
+        _run(api, tmp_path, [{"name": "nightly", "type": "health"}], state=state, clock=clock)
+        triggers = len(api.at(TRIGGER))
+        second = _run(api, tmp_path, [{"name": "nightly", "type": "activities"}], state=state, clock=clock)
+        assert (second.code, len(api.at(TRIGGER))) == (8, triggers)
+        clock.pass_time(3700.0)
+        api.routes["POST " + TRIGGER] = _begun("job-2")
+        api.routes["GET " + STATUS] = _shown("completed", job="job-2")
+        assert _run(api, tmp_path, [{"name": "nightly", "type": "activities"}], state=state, clock=clock).code == 0
+    assert _outcomes(state) == [("job-2", "completed"), (None, "unknown")]
+
+
+def test_a_run_key_counts_for_the_type_under_which_the_sync_completed(tmp_path: Path) -> None:
+    state, key = tmp_path / "state", {"key": "today"}
+    with _api(_begun(), _shown("completed")) as api:
+        for kind in ("health", "health", "activities"):
+            assert _run(api, tmp_path, [{"name": "nightly", "type": kind}], state=state, run=key).code == 0
+    assert [one.json["sync_type"] for one in api.at(TRIGGER)] == ["health", "activities"]
+
+
+def test_a_job_whose_id_was_given_to_another_users_job_is_unknown_and_left_alone(tmp_path: Path) -> None:
+    """An API that restarted without its memory counts from 1 again."""
+
+    def shown(status: str, user: str) -> Answers:
+        job = {"job_id": "job-1", "sync_type": "health", "status": status, "user_id": user}
+        return Answers({"jobs": [job]})
+
+    state = tmp_path / "state"
+    with _api(
+        _begun(), [shown("running", "me"), *[shown("running", "another")] * 4, shown("completed", "another")]
+    ) as api:
+        told = _run(api, tmp_path, state=state, clock=LinkedClock())
+    assert (told.code, told.outcomes) == (8, ["unknown"])
+    assert "is now another user's" in told.errors
+    assert not api.at(CANCEL)
+    assert _outcomes(state) == [("job-1", "unknown")]
