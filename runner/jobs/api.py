@@ -30,6 +30,7 @@ from runner.profile.extraction import structure, text
 from runner.profile.listings import Listing
 from runner.profile.models import Jobs, Request
 
+GONE = 410  # RFC 9110, 15.5.11: it was there, and will not be again
 OLDER_SECONDS = 3600.0  # listings are read until they show jobs that are this much older than a trigger
 
 
@@ -170,7 +171,7 @@ class JobApi:
         poll = self.profile.status
         values = await self._requests.values(deadline, observer, job)
         answer = await self._requests.read("status", poll.request, values, deadline, observer, poll.missing)
-        if extraction.tells(poll.missing, answer, values):
+        if extraction.tells(poll.missing, answer, values) or (answer.status == GONE and answer.is_json):
             said = self._requests.words(answer)
             reported = f"{answer.status}: {said}" if said else str(answer.status)
             raise self._missing(job, reported)

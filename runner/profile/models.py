@@ -132,7 +132,7 @@ class StatusRead(Part):
     accepted: Rules = statuses(200)
     job: Expression = "@"
     missing: Rules = Field(
-        default_factory=lambda: statuses(404, 410),
+        default_factory=lambda: statuses(404),
         description="Responses in JSON, or of another type that the rule names, that mean: there is no such job.",
     )
     missing_is_gone: bool = Field(

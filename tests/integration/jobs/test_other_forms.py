@@ -343,3 +343,15 @@ def test_a_job_whose_id_was_given_to_another_users_job_is_unknown_and_left_alone
     assert "is now another user's" in told.errors
     assert not api.at(CANCEL)
     assert _outcomes(state) == [("job-1", "unknown")]
+
+
+def test_a_job_that_is_gone_for_good_does_not_block_the_next_run(tmp_path: Path) -> None:
+    state, gone = tmp_path / "state", Answers({"error": "purged"}, 410)
+    with _api(_begun(), [_shown("running"), gone]) as api:
+        first = _run(api, tmp_path, state=state, clock=LinkedClock())
+        assert (first.code, first.outcomes) == (9, ["contract"])
+        assert "does not know job job-1 (410: purged)" in first.errors
+        api.routes["POST " + TRIGGER] = _begun("job-2")
+        api.routes["GET " + STATUS] = _shown("completed", job="job-2")
+        assert _run(api, tmp_path, state=state, clock=LinkedClock()).code == 0
+    assert [outcome for _, outcome in _outcomes(state)] == ["completed", "unknown"]
