@@ -91,8 +91,24 @@ class JobRequests:
         self, lookup: Lookup, values: Mapping[str, Any], deadline: Deadline, observer: Observer
     ) -> dict[str, Any]:
         """Returns the values of the lookup. Raises UsageError where the API has no such object, or what a request raises."""
+
+        async def once(_attempt: int) -> Response:
+            try:
+                answer = await self.send("lookup", lookup.request, values, None, deadline, observer)
+                if not answer.is_json and answer.status not in retry.FAILURES | retry.RATE_LIMITED:
+                    self.body("lookup", answer, lookup.accepted, values)
+            except StrayAnswer as error:  # a page of a gateway, or of a server that starts: as for a poll
+                raise Unreachable(str(error)) from None
+            return answer
+
         try:
-            answer = await self.send("lookup", lookup.request, values, Safety.IDEMPOTENT, deadline, observer)
+            answer = await self.client.tries.repeat(
+                "lookup",
+                once,
+                why=lambda failure: retry.reason(failure, Safety.IDEMPOTENT),
+                deadline=deadline,
+                observer=observer,
+            )
         except RunnerError as error:  # the next request was certainly not sent
             error.sent = False
             raise
@@ -233,16 +249,17 @@ class JobRequests:
             await self.provider.answered(session, answer, call.target, deadline)
         is_redirect = 300 <= answer.status < 400 and not self.provider.expired(answer)
         if is_redirect and not extraction.fits(redirects, answer):
-            raise failures.redirected(call.endpoint, answer.status, sent=self._shows_result(answer))
+            raise failures.redirected(call.endpoint, answer.status, sent=self._shows_result(call, answer))
         return answer
 
-    def _shows_result(self, answer: Response) -> bool:
-        """Whether it is a redirect to a result: 302 or 303 (RFC 9110, 15.4) to an address of the API itself."""
+    def _shows_result(self, call: PreparedRequest, answer: Response) -> bool:
+        """Whether a trigger is redirected to its result: 302 or 303 (RFC 9110, 15.4) to an address of the API itself."""
+        place = raw(answer.headers.get("location", ""))
         try:
-            host = urlsplit(raw(answer.headers.get("location", ""))).netloc
+            own = urlsplit(place).netloc in ("", urlsplit(self.client.address).netloc)
         except ValueError:
             return False
-        return answer.status in (302, 303) and host in ("", urlsplit(self.client.address).netloc)
+        return call.endpoint == "trigger" and answer.status in (302, 303) and bool(place) and own
 
     def body(
         self, endpoint: str, answer: Response, accepted: tuple[Rule, ...], values: Mapping[str, Any] | None = None

@@ -355,3 +355,17 @@ def test_a_job_that_is_gone_for_good_does_not_block_the_next_run(tmp_path: Path)
         api.routes["GET " + STATUS] = _shown("completed", job="job-2")
         assert _run(api, tmp_path, state=state, clock=LinkedClock()).code == 0
     assert [outcome for _, outcome in _outcomes(state)] == ["completed", "unknown"]
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404])
+def test_a_page_in_the_place_of_a_lookup_does_not_end_the_sync(tmp_path: Path, status: int) -> None:
+    found = '  lookups:\n    - {request: {path: "/find"}, carry: {found: id}}\n'
+    profile = _profile(tmp_path, ("jobs:\n  sync_types", f"jobs:\n{found}  sync_types"))
+    page = Answers(None, status, (("Content-Type", "text/html"),), b"<html>starting</html>")
+    with _api(_begun(), _shown("completed")) as api:
+        api.routes["GET /find"] = [page, page, Answers({"id": 7})]
+        told = _run(api, tmp_path, profile=profile)
+        assert (told.code, len(api.at(TRIGGER))) == (0, 1), told.errors
+        api.routes["GET /find"] = page
+        told = _run(api, tmp_path, profile=profile)
+    assert (told.code, told.outcomes, len(api.at(TRIGGER))) == (7, ["unreachable"], 1)
