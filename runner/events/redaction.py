@@ -17,6 +17,7 @@ from runner.events.secret_forms import (
     in_base32,
     in_base64,
     of_key,
+    of_number,
     of_seed,
     of_url,
     raw_of,
@@ -65,6 +66,8 @@ class Redactor:
         if in_url or not parts:
             for word in variants(secret):
                 self._add_word(word)
+        for grouped in of_number(secret):
+            self._index.add_word(raw_of(grouped))
         if parts:
             self._add_parts(in_url or [secret, secret.strip()])
             self._index.gaps |= any(squeezed(raw)[0] != raw for raw in unescapings(raw_of(secret.strip())))

@@ -17,6 +17,8 @@ _SCHEMES = frozenset(
     {"http", "https", "otpauth", "postgres", "postgresql", "socks5", "socks5h"}
 )  # a password may hold `://`
 _SEED = re.compile(r"[A-Za-z2-7]{16,256}=*")
+_NUMBER = re.compile(r"[0-9]{6,20}")
+_BETWEEN_DIGITS = " -,.'_"
 _GROUPS = (4, 3, 8)  # characters, as services show a seed
 _BETWEEN = " -_+."
 
@@ -70,6 +72,15 @@ def of_seed(secret: str) -> Iterable[str]:
         for size in _GROUPS:
             groups = [plain[at : at + size] for at in range(0, len(plain), size)]
             yield from (sign.join(groups) for sign in _BETWEEN)
+
+
+def of_number(secret: str) -> Iterable[str]:
+    """Returns digits, such as a one-time code or a PIN, in groups of three from the right, as people and programs show
+    them."""
+    if _NUMBER.fullmatch(secret):
+        first = len(secret) % 3
+        groups = [one for one in (secret[:first], *(secret[at : at + 3] for at in range(first, len(secret), 3))) if one]
+        yield from (sign.join(groups) for sign in _BETWEEN_DIGITS)
 
 
 def of_key(secret: str) -> Iterable[bytes]:

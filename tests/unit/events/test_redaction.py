@@ -201,6 +201,14 @@ def test_the_key_that_a_seed_encodes_goes_too(encoding: str) -> None:
         assert redactor(seed).redact(f"before {key} after") == "before *** after"
 
 
+@pytest.mark.parametrize("number", ["078907", "8472910", "12345678", "847291036512"])
+@pytest.mark.parametrize("between", " -,.'_")
+def test_digits_go_in_groups_too(number: str, between: str) -> None:
+    shown = f"{int('1' + number):,}"[1:].lstrip(",") if len(number) % 3 == 0 else f"{int(number):,}"
+    assert redactor(number).redact(f"code ({shown.replace(',', between)})") == "code (***)"
+    assert redactor(number).redact("907 and 12") == "907 and 12"
+
+
 @pytest.mark.parametrize("secret", ["Größe12ä", "MÜLLER-ß1", "naïveté", "пароль-тайна"])
 @pytest.mark.parametrize("encoding", sorted(ENCODINGS))
 def test_a_secret_beyond_ascii_goes_in_every_writing(secret: str, encoding: str) -> None:
