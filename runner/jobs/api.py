@@ -21,7 +21,7 @@ from runner.jobs.identity import alike, reach_back, same_id
 from runner.jobs.listing import Listed, NextPage, Reading, read_pages
 from runner.jobs.plan import PlannedSync
 from runner.jobs.requests import LIST, JobRequests, Rights
-from runner.jobs.trigger_errors import not_begun
+from runner.jobs.trigger_errors import not_begun, unnamed_success
 from runner.models import JSON, JobStatus, SyncJob
 from runner.profile import Profile, extraction, template
 from runner.profile.absence import says_nothing
@@ -307,11 +307,13 @@ class JobApi:
             refused = self._requests.refused("cancel", answer)
             if extraction.tells(self.profile.status.missing, answer, values):
                 raise UsageError(f"{refused}; check the job's id with `status`")
+            refused.sent = refused.sent or unnamed_success(cancel.accepted, answer)
             raise refused
         if cancel.job is None or not answer.is_json:
             return None
         with suppress(ContractError):  # it was accepted: the next poll shows the result
-            return extraction.job(self.profile, find(answer.body, cancel.job, values), job_id=job.job_id.raw)
+            shown = extraction.job(self.profile, find(answer.body, cancel.job, values), job_id=job.job_id.raw)
+            return replace(shown, job_id=job.job_id) if same_id(shown.job_id, job.job_id) else None
         return None
 
     async def _read_list(

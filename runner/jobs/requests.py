@@ -253,13 +253,13 @@ class JobRequests:
         return answer
 
     def _shows_result(self, call: PreparedRequest, answer: Response) -> bool:
-        """Whether a trigger is redirected to its result: 302 or 303 (RFC 9110, 15.4) to an address of the API itself."""
+        """Whether a trigger or cancel is redirected to its result: by 302 or 303 (RFC 9110, 15.4), within the API."""
         place = raw(answer.headers.get("location", ""))
         try:
             own = urlsplit(place).netloc in ("", urlsplit(self.client.address).netloc)
         except ValueError:
             return False
-        return call.endpoint == "trigger" and answer.status in (302, 303) and bool(place) and own
+        return call.endpoint in ("trigger", "cancel") and answer.status in (302, 303) and bool(place) and own
 
     def body(
         self, endpoint: str, answer: Response, accepted: tuple[Rule, ...], values: Mapping[str, Any] | None = None

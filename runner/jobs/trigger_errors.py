@@ -7,6 +7,7 @@ from runner.http.messages import Response
 from runner.jobs.plan import PlannedSync
 from runner.jobs.requests import JobRequests
 from runner.profile import extraction
+from runner.profile.parts import Rule
 
 REFUSED_BY_VALUE = frozenset({400, 404, 422})  # the API does not know or accept a value of the settings
 
@@ -21,7 +22,7 @@ def not_begun(requests: JobRequests, sync: PlannedSync, answer: Response, *, tak
     if (taken or answer.status in retry.MAYBE_TAKEN) and not requests.refused_by_name(answer):
         without = "" if answer.is_json else " without JSON"
         return Unreachable(f"trigger: the API answered {answer.status}{without}", retry_after=answer.retry_after)
-    if _unnamed_success(requests, answer) and isinstance(refused, ContractError):
+    if unnamed_success(requests.profile.jobs.trigger.accepted, answer) and isinstance(refused, ContractError):
         return ContractError(f"{refused}, which `accepted` of the profile's trigger does not name", sent=True)
     if answer.is_page and isinstance(refused, StrayAnswer):  # from a gateway or firewall, which blocked the request
         return Unreachable(f"trigger: {answer.status} came with an HTML page, not from the API", sent=False)
@@ -30,5 +31,6 @@ def not_begun(requests: JobRequests, sync: PlannedSync, answer: Response, *, tak
     return refused
 
 
-def _unnamed_success(requests: JobRequests, answer: Response) -> bool:
-    return 200 <= answer.status < 300 and extraction.unnamed(requests.profile.jobs.trigger.accepted, answer)
+def unnamed_success(accepted: tuple[Rule, ...], answer: Response) -> bool:
+    """Whether it is a 2xx whose status no rule of `accepted` is about: the request may have had its effect."""
+    return 200 <= answer.status < 300 and extraction.unnamed(accepted, answer)

@@ -1,5 +1,6 @@
 """The same answers in the forms of other APIs: statuses, ids, times, conflicts, pages. Judged by what the API was asked."""
 
+import signal
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -369,3 +370,28 @@ def test_a_page_in_the_place_of_a_lookup_does_not_end_the_sync(tmp_path: Path, s
         api.routes["GET /find"] = page
         told = _run(api, tmp_path, profile=profile)
     assert (told.code, told.outcomes, len(api.at(TRIGGER))) == (7, ["unreachable"], 1)
+
+
+def test_a_cancel_that_tells_of_another_job_says_nothing_of_ours(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with _api(_begun(), _shown("running")) as api:
+        api.routes["POST " + CANCEL] = Answers({"job_id": "job-2", "status": "cancelled"})
+        told = _run(api, tmp_path, state=state, deadline={"sync": 1.0}, poll={"max": 0.1})
+    assert (told.code, told.outcomes) == (6, ["deadline"])
+    assert "job job-1 received a cancel request and has not ended yet" in told.errors
+    assert _outcomes(state) == [("job-1", None)]
+
+
+@pytest.mark.parametrize(
+    "answer", [Answers({"status": "ok"}, 207), Answers(None, 205), Answers(None, 303, (("Location", "/api/jobs/1"),))]
+)
+def test_a_cancel_that_may_have_been_accepted_is_waited_for(tmp_path: Path, answer: Answers) -> None:
+    def status(_asked: Asked) -> Answers:
+        cancelled = bool(api.asked) and CANCEL in [one.path for one in api.asked[:-2]]
+        return _shown("cancelled" if cancelled else "running")
+
+    with _api(_begun(), status) as api:
+        api.routes["POST " + CANCEL] = answer
+        told = _run(api, tmp_path, interrupt=signal.SIGTERM)
+    assert (told.code, told.outcomes) == (143, ["interrupted"]), told.errors
+    assert "job job-1 was cancelled" in told.errors
