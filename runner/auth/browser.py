@@ -48,6 +48,7 @@ class Browser:
         self._page: Response | None = None
         self._forms: dict[str, Form] = {}  # of the page, by selector: each is parsed once
         self._url = ""  # of the last response
+        self.moved = False  # whether the last exchange followed a redirect or got a cookie
 
     def client(self, request: Request, values: Mapping[str, Any]) -> Client:
         """Returns the client for a request's address. Raises UsageError for a named address that the settings lack."""
@@ -88,6 +89,14 @@ class Browser:
         return client_assertion(
             values["client_id"], values["client_key"], audience, self._clock.time() + self.skew, how.get("key_id")
         )
+
+    def has_form(self, submit: str, values: Mapping[str, Any]) -> bool:
+        """Whether the last page has the form that a later step submits."""
+        try:
+            self._form(submit, values)
+        except ContractError:
+            return False
+        return True
 
     def _form(self, submit: str, values: Mapping[str, Any]) -> "Form":
         from runner.profile import html
@@ -135,6 +144,7 @@ class Browser:
         """Sends the request and follows redirects where it asks for that; `means` marks a response to stop at.
 
         Raises what a client raises, and StrayAnswer for a redirect to an address that is not named."""
+        self.moved = False
         answer = await self._one(client, call, attempt, deadline, observer)
         if not isinstance(request, StepRequest) or not request.follow:
             return answer
@@ -142,6 +152,7 @@ class Browser:
             if not 300 <= answer.status < 400 or means(answer):
                 return answer
             client, call = self._next(answer, call)
+            self.moved = True
             answer = await self._one(client, call, attempt, deadline, observer)
         raise ContractError(f"login: more than {MAX_REDIRECTS} redirects in a row")
 
@@ -164,6 +175,7 @@ class Browser:
             call = replace(call, headers=self._gate[1](dict(call.headers), call.target))
         answer = await client.exchange(call, attempt, deadline, observer)
         if self.jar is not None:
+            self.moved = self.moved or bool(answer.set_cookies)
             answer = self._remembered(self.jar, answer, url)
         self._page, self._url, self._forms = answer, url, {}
         return answer

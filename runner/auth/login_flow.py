@@ -8,8 +8,9 @@ from typing import Any
 
 from runner.auth.browser import Browser, Gate
 from runner.auth.codes import MAX_CODES, Codes
+from runner.auth.foreign import not_the_api
 from runner.auth.random_values import random_values
-from runner.auth.refusal_text import not_the_api, refusal
+from runner.auth.refusal_text import refusal
 from runner.auth.refusals import APART
 from runner.auth.totp import Seed
 from runner.clock import Clock, Deadline
@@ -28,6 +29,7 @@ from runner.state.interface import HeldState
 from runner.state.record import AccountState
 
 TURNED_AWAY = frozenset({425, 429})  # responses that say the request was not processed (RFC 8470, RFC 6585)
+UNAVAILABLE = 503
 OF_CLIENT = frozenset({"client_id", "client_secret", "client_basic", "client_assertion"})
 PASSWORDS = ("username", "password", "api_token")  # a change of one of these makes it a different login
 SPREAD = 5.0  # seconds: Keycloak refuses one of two simultaneous logins of a user
@@ -129,17 +131,27 @@ class LoginFlow:
         """Returns the rule for the response. Raises ContractError where no rule matches, Unreachable where it is not
         the API's."""
         rule = meaning(step, answer, state.values)
+        foreign = not_the_api(rule, answer, lambda: rule is not None and self._used(rule, answer, state))
+        if foreign:
+            self.doubtful = step.sends_password
+            raise Unreachable(f"login: {foreign}")
         if rule is None:
             said = extraction.said(self._auth.message, answer.body)
             raise ContractError(
                 f"login: no rule of the profile matches the response {answer.status} ({shape_of(answer)})"
                 f"{f': {said}' if said else ''}"
             )
-        foreign = not_the_api(rule, answer)
-        if foreign:
-            self.doubtful = step.sends_password
-            raise Unreachable(f"login: {foreign}")
         return rule
+
+    def _used(self, rule: Rule, answer: Response, state: LoginState) -> bool:
+        """Whether the page gives something that the login needs: a cookie, a redirect, a value, or the form of the next step."""
+        following = self._auth.steps.get(rule.then)
+        if following is not None and following.request.submit is not None:
+            return state.browser.has_form(following.request.submit, state.values)
+        places = [*rule.carry.values()]
+        if rule.then == "done" and self._auth.session is not None:
+            places.append(self._auth.session.access_token or ())
+        return state.browser.moved or any(extraction.stands_in(answer, place) for place in places)
 
     def _once_more(self, rule: Rule, step: Step, state: LoginState, clock_was_wrong: bool) -> bool:
         """Whether to send the step again. A request that may count as a refused password is not repeated: only a code is."""
@@ -266,7 +278,7 @@ class _Sending:
             if with_code and not error.sent:
                 flow.codes.give_back(held, before)
             raise
-        if with_code and answer.status in TURNED_AWAY:
+        if with_code and _turned_away(answer):
             flow.codes.give_back(held, before)
         flow.codes.measure_skew(held, answer, observer)
         self.understood = self._means(answer)
@@ -299,6 +311,14 @@ def meaning(step: Step, answer: Response, values: Mapping[str, Any]) -> Rule | N
         if extraction.meant(rule, answer, values):
             return rule
     return None
+
+
+def _turned_away(answer: Response) -> bool:
+    """Whether the server says that it did not process the request, so that its code is unused.
+
+    Of a 503 only one with Retry-After says so (RFC 9110, 15.6.4): a proxy may send one when its server was slow.
+    """
+    return answer.status in TURNED_AWAY or (answer.status == UNAVAILABLE and answer.retry_after is not None)
 
 
 def shape_of(answer: Response) -> str:

@@ -1,9 +1,6 @@
 """Builds the message for a refused login from its cause and the API's own words."""
 
 from runner.errors import Cause
-from runner.external import raw
-from runner.http.messages import Response
-from runner.profile.models import Answer as Rule
 from runner.profile.models import Step
 
 _SECRETS = ("username", "password", "api_token", "client_id", "client_secret")
@@ -42,18 +39,4 @@ def refusal(cause: Cause, step: Step, reported: str, *, with_code: bool) -> str:
     return (
         f"login: the result of an earlier login step was refused ({reported}); password and code were right: check what the "
         "API requires of it (audience, scope, rights)"
-    )
-
-
-def not_the_api(rule: Rule, answer: Response) -> str | None:
-    """Returns why a response is not the API's own: an HTML page where the profile expects none. None where it is."""
-    if rule.then not in ("refused", "locked", "unsupported") or answer.is_json:
-        return None
-    if rule.when or rule.type or rule.header or rule.html or rule.text:
-        return None
-    if not raw(answer.headers.get("content-type", "")).lower().startswith(("text/html", "application/xhtml")):
-        return None
-    return (
-        f"{answer.status} came with an HTML page, which is not this API's response (a firewall, proxy or sign-in page?); "
-        "no verdict on the credentials"
     )

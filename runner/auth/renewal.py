@@ -16,10 +16,11 @@ from runner.http.retry import Safety
 from runner.models import UserSession
 from runner.profile import extraction
 from runner.profile.auth_models import Auth, Revoke
-from runner.profile.parts import Request
+from runner.profile.parts import Request, Rule
 from runner.state.interface import HeldState
 from runner.state.record import AccountState
 
+NOT_FOUND = 404
 AWAY = frozenset({502, 503})  # responses of a gateway whose server is down
 
 
@@ -48,12 +49,24 @@ async def renewed(
     flow.codes.measure_skew(held, answer, observer)
     if retry.failure(answer.status):
         raise Unreachable(f"the API answered {answer.status}", sent=answer.status not in AWAY)
+    if _of_a_proxy(answer, refresh.accepted):
+        raise Unreachable(f"{answer.status} came without JSON, not from the API", sent=False)
     if not extraction.fits(refresh.accepted, answer, values):
         raise LoginRefused(f"the API answered {answer.status}")
     fields = refresh.session or auth.session
     assert fields is not None
     state = LoginState(values, browser, answer, dict(old.carried), old.token.mfa_verified)
     return read_session("refresh", fields, state, auth.kept, old)
+
+
+def _of_a_proxy(answer: Response, accepted: tuple[Rule, ...]) -> bool:
+    """Whether a proxy responds in the API's place, so that the refresh token is unused: maintenance, or no route.
+
+    A page with 400, 401 or 403 may be the server's refusal, after which only a login helps.
+    """
+    if answer.is_json or extraction.tells(accepted, answer):
+        return False
+    return answer.status == NOT_FOUND or (answer.is_page and answer.status < 300)
 
 
 async def revoke(

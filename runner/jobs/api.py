@@ -130,23 +130,25 @@ class JobApi:
             trigger.conflict,
             trigger.accepted,
         )
-        if extraction.fits(trigger.conflict, answer, values):
+        from_proxy = self._requests.of_a_proxy(answer, (*trigger.accepted, *trigger.conflict))
+        if not from_proxy and extraction.fits(trigger.conflict, answer, values):
             named = None
             with suppress(ContractError):  # it informs only: the refusal is certain
                 named = text(answer, trigger.conflict_job_id, values)
             return Conflict(None if named is None else ExternalText(named), self._requests.words(answer) or "")
         taken = extraction.fits(trigger.accepted, answer, values)
-        if taken and (answer.is_json or self._id_beside_body):
+        if taken and self._understood(answer, from_proxy=from_proxy):
             try:
                 return self._begun(answer, sync, key, values)
             except ContractError as error:
                 raise ContractError(f"trigger: {error}", sent=True) from None
         raise not_begun(self._requests, sync, answer, taken=taken)
 
-    @property
-    def _id_beside_body(self) -> bool:
-        """Whether the trigger's response is understood without its body."""
+    def _understood(self, answer: Response, *, from_proxy: bool) -> bool:
+        """Whether an accepted trigger's response shows the job: JSON, or an id beside the body. A page must hold the id."""
         sources = self.profile.trigger.job_id or ()
+        if answer.is_json or from_proxy:
+            return answer.is_json or extraction.stands_in(answer, sources)
         return self.profile.single is not None or any(source.body is None for source in sources)
 
     def _begun(self, answer: Response, sync: PlannedSync, key: str, values: Mapping[str, Any]) -> SyncJob:
@@ -303,7 +305,7 @@ class JobApi:
         answer = await self._requests.send(
             "cancel", cancel.request, values, Safety.IDEMPOTENT, deadline, observer, accepted=cancel.accepted
         )
-        if not extraction.fits(cancel.accepted, answer, values):
+        if self._requests.of_a_proxy(answer, cancel.accepted) or not extraction.fits(cancel.accepted, answer, values):
             refused = self._requests.refused("cancel", answer)
             if extraction.tells(self.profile.status.missing, answer, values):
                 raise UsageError(f"{refused}; check the job's id with `status`")

@@ -109,14 +109,13 @@ class JobRequests:
                 deadline=deadline,
                 observer=observer,
             )
+            if answer.status == NOT_FOUND and answer.is_json:
+                asked = f"requested `{values.get('sync_type')}`"
+                raise UsageError(f"{self.refused('lookup', answer)} ({asked}); check the sync's type and parameters")
+            body = self.body("lookup", answer, lookup.accepted, values)
         except RunnerError as error:  # the next request was certainly not sent
             error.sent = False
             raise
-        if answer.status == NOT_FOUND and answer.is_json:
-            raise UsageError(
-                f"{self.refused('lookup', answer)} (requested `{values.get('sync_type')}`); check the sync's type and parameters"
-            )
-        body = self.body("lookup", answer, lookup.accepted, values)
         found = {}
         for name, sources in lookup.carry.items():
             value = extraction.structure(answer, sources, values)
@@ -207,7 +206,7 @@ class JobRequests:
         if (
             when
             and answer.status < 400
-            and extraction.fits(when, answer)
+            and extraction.tells(when, answer)
             and not extraction.tells(meant, answer, values)
         ):
             raise self.refused(endpoint, answer)
@@ -265,7 +264,7 @@ class JobRequests:
         self, endpoint: str, answer: Response, accepted: tuple[Rule, ...], values: Mapping[str, Any] | None = None
     ) -> Any:
         """Returns the JSON of an accepted response. Raises ContractError, or StrayAnswer for what is not JSON."""
-        if not extraction.fits(accepted, answer, values):
+        if not extraction.fits(accepted, answer, values) or self.of_a_proxy(answer):
             raise self.refused(endpoint, answer)
         if not answer.is_json:
             kind = show(answer.headers.get("content-type", "no content type"), 60)
@@ -281,7 +280,18 @@ class JobRequests:
             return PermissionMissing(f"{message}; give the account the right to do this")
         if extraction.tells(errors.settings, answer):
             return UsageError(f"{message}; check the sync's type, dates and parameters")
+        if self.of_a_proxy(answer):
+            what = "an HTML page" if answer.is_page else "no JSON"
+            text = f"{endpoint}: {answer.status} came with {what}, not from the API (maintenance? is base_url its address?)"
+            return Unreachable(text)
         return ContractError(message) if answer.is_json else StrayAnswer(message)
+
+    def of_a_proxy(self, answer: Response, named: tuple[Rule, ...] = ()) -> bool:
+        """Whether a proxy or firewall responds in the API's place: a page, or a 404 without JSON, that no rule of the
+        profile is `named` for."""
+        if answer.is_json or extraction.tells(named, answer):
+            return False
+        return answer.is_page or answer.status == NOT_FOUND
 
     def refused_by_name(self, answer: Response) -> bool:
         """Whether the profile maps this very status to a refusal: of a failing server, only that is certain."""

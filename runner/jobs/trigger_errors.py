@@ -1,7 +1,7 @@
 """Says of a trigger whose response shows no job whether it may have been accepted. Sends nothing."""
 # Decision 0194.
 
-from runner.errors import ContractError, PermissionMissing, RunnerError, StrayAnswer, Unreachable, UsageError
+from runner.errors import ContractError, PermissionMissing, RunnerError, Unreachable, UsageError
 from runner.http import retry
 from runner.http.messages import Response
 from runner.jobs.plan import PlannedSync
@@ -24,8 +24,8 @@ def not_begun(requests: JobRequests, sync: PlannedSync, answer: Response, *, tak
         return Unreachable(f"trigger: the API answered {answer.status}{without}", retry_after=answer.retry_after)
     if unnamed_success(requests.profile.jobs.trigger.accepted, answer) and isinstance(refused, ContractError):
         return ContractError(f"{refused}, which `accepted` of the profile's trigger does not name", sent=True)
-    if answer.is_page and isinstance(refused, StrayAnswer):  # from a gateway or firewall, which blocked the request
-        return Unreachable(f"trigger: {answer.status} came with an HTML page, not from the API", sent=False)
+    if isinstance(refused, Unreachable):  # from a gateway or firewall, which blocked the request or has no route
+        refused.sent = 200 <= answer.status < 300
     if answer.status in REFUSED_BY_VALUE and answer.is_json and not isinstance(refused, PermissionMissing):
         return UsageError(f"syncs.{sync.name}: {refused}; check the sync's type, dates and parameters")
     return refused

@@ -51,6 +51,11 @@ def value(answer: Seen, sources: tuple[Source, ...] | None, known: Known | None 
     return None
 
 
+def stands_in(answer: Seen, sources: tuple[Source, ...]) -> bool:
+    """Whether one of `sources` is in the response itself, not among the known values."""
+    return value(answer, tuple(one for one in sources if one.value is None)) is not None
+
+
 def _one(answer: Seen, source: Source, known: Known) -> JSON:
     if source.header is not None:
         return _header(answer, source.header)

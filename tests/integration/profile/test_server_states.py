@@ -1,5 +1,6 @@
 """What real servers and the proxies before them answer while they start, stop or are in maintenance, as it was recorded."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,101 @@ def test_a_home_assistant_without_scripts_yet_is_waited_for(tmp_path: Path, wher
     assert [len(api.at(path)) for path in ways.values()] == [1 + 4 * (where == name) for name in ways]
     failed = [one.error for one in told.named("sync.poll_failed")]
     assert failed == ["status: the API is still starting (200)"] * (where == "status")  # once in a row
+
+
+MAINTENANCE = Answers(raw=b"<h1>Down for maintenance</h1>", headers=PAGE)
+NO_ROUTE = Answers(status=404, raw=b"404 page not found\n", headers=PLAIN)
+RUN = {"dag_run_id": "r", "dag_id": "nap", "state": "success"}
+
+
+def airflow(**instead: Route) -> ScriptedApi:
+    """Airflow 3.3.2 whose run ends at once. `instead`: what is answered there."""
+    runs = "/api/v2/dags/nap/dagRuns"
+
+    def known(seen: Asked) -> Answers:
+        return Answers({**RUN, "dag_run_id": seen.path.rpartition("/")[2]})
+
+    class Api(ScriptedApi):
+        def _said(self, seen: Asked) -> Answers:
+            if seen.path.startswith(f"{runs}/"):
+                self.asked.append(seen)
+                route = instead.get("status")
+                return route.pop(0) if isinstance(route, list) and route else known(seen)
+            return super()._said(seen)
+
+    return Api({
+        "POST /auth/token": Answers({"access_token": "t"}, 201),
+        "GET /api/v2/dags/nap": instead.get("lookup", Answers({"dag_id": "nap", "is_paused": False})),
+        f"GET {runs}": Answers({"dag_runs": []}),
+        f"POST {runs}": instead.get("trigger", lambda seen: Answers({**RUN, "state": "queued", "dag_run_id": seen.json["dag_run_id"]})),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("page", [MAINTENANCE, NO_ROUTE])
+def test_a_lookup_that_a_proxy_answers_is_an_api_that_cannot_be_reached(tmp_path: Path, page: Answers) -> None:
+    with airflow(lookup=page) as api:
+        told = run_at(api, tmp_path, "airflow", "nap")
+    assert told.code == 7, told.errors
+    assert "not from the API" in told.errors
+    assert not api.at("/api/v2/dags/nap/dagRuns")
+
+
+@pytest.mark.parametrize("page", [MAINTENANCE, NO_ROUTE])
+def test_a_poll_that_a_proxy_answers_is_repeated(tmp_path: Path, page: Answers) -> None:
+    with airflow(status=[page, page]) as api:
+        told = run_at(api, tmp_path, "airflow", "nap")
+    assert told.code == 0, told.errors
+    assert len(api.at("/api/v2/dags/nap/dagRuns")) == 1
+
+
+def test_a_page_is_no_accepted_trigger_though_the_job_has_the_name_that_we_gave_it(tmp_path: Path) -> None:
+    missing = Answers({"detail": "The DagRun with dag_id: `nap` and run_id was not found"}, 404)
+    began: list[Asked] = []
+
+    def trigger(seen: Asked) -> Answers:
+        began.append(seen)
+        if len(began) == 1:
+            return MAINTENANCE
+        return Answers({**RUN, "state": "queued", "dag_run_id": seen.json["dag_run_id"]})
+
+    with airflow(trigger=trigger, status=[missing]) as api:
+        told = run_at(api, tmp_path, "airflow", "nap")
+    assert told.code == 0, told.errors
+    assert [one.json["dag_run_id"] for one in began] == [began[0].json["dag_run_id"]] * 2
+
+
+def test_a_page_at_flowers_trigger_is_no_task(tmp_path: Path) -> None:
+    """Celery calls every id PENDING that it does not know, so that a task that was never sent would be polled for ever."""
+    with ScriptedApi({"POST /api/task/async-apply/nap": MAINTENANCE, "GET /api/tasks": Answers({})}) as api:
+        told = run_at(api, tmp_path, "flower", "nap", poll={"patience": 0.3})
+    assert told.code == 8, told.errors
+    assert not told.named("sync.triggered")
+    assert len(api.at("/api/task/async-apply/nap")) == 1
+
+
+def test_a_page_at_home_assistants_trigger_is_no_conflict(tmp_path: Path) -> None:
+    with home_assistant(starting={}) as api:
+        api.routes["POST /api/services/script/turn_on"] = MAINTENANCE
+        api.routes["POST /api/template"] = MAINTENANCE
+        told = run_at(api, tmp_path, "home-assistant", "script.nap", poll={"patience": 0.3})
+    assert told.code == 8, told.errors
+    assert len(api.at("/api/services/script/turn_on")) == 1
+
+
+def test_a_page_is_no_accepted_cancel(tmp_path: Path) -> None:
+    with airflow() as api:
+        said = api._said
+
+        def always_running(seen: Asked) -> Answers:
+            if seen.method == "PATCH":
+                api.asked.append(seen)
+                return MAINTENANCE
+            if "/dagRuns/" in seen.path:
+                api.asked.append(seen)
+                return Answers({**RUN, "state": "running", "dag_run_id": seen.path.rpartition("/")[2]})
+            return said(seen)
+
+        api._said = always_running  # type: ignore[method-assign]
+        told = run_at(api, tmp_path, "airflow", "nap", interrupt=signal.SIGTERM)
+    assert told.code == 143, told.errors
+    assert "cancel: 200 came with an HTML page, not from the API" in told.errors
