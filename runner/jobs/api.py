@@ -21,7 +21,7 @@ from runner.jobs.identity import alike, reach_back, same_id
 from runner.jobs.listing import Listed, NextPage, Reading, read_pages
 from runner.jobs.plan import PlannedSync
 from runner.jobs.requests import LIST, JobRequests, Rights
-from runner.jobs.trigger_errors import not_begun, unnamed_success
+from runner.jobs.trigger_errors import not_begun, shows_job, unnamed_success
 from runner.models import JSON, JobStatus, SyncJob
 from runner.profile import Profile, extraction, template
 from runner.profile.absence import says_nothing
@@ -137,19 +137,12 @@ class JobApi:
                 named = text(answer, trigger.conflict_job_id, values)
             return Conflict(None if named is None else ExternalText(named), self._requests.words(answer) or "")
         taken = extraction.fits(trigger.accepted, answer, values)
-        if taken and self._understood(answer, from_proxy=from_proxy):
+        if taken and shows_job(self.profile, answer, from_proxy=from_proxy):
             try:
                 return self._begun(answer, sync, key, values)
             except ContractError as error:
                 raise ContractError(f"trigger: {error}", sent=True) from None
         raise not_begun(self._requests, sync, answer, taken=taken)
-
-    def _understood(self, answer: Response, *, from_proxy: bool) -> bool:
-        """Whether an accepted trigger's response shows the job: JSON, or an id beside the body. A page must hold the id."""
-        sources = self.profile.trigger.job_id or ()
-        if answer.is_json or from_proxy:
-            return answer.is_json or extraction.stands_in(answer, sources)
-        return self.profile.single is not None or any(source.body is None for source in sources)
 
     def _begun(self, answer: Response, sync: PlannedSync, key: str, values: Mapping[str, Any]) -> SyncJob:
         """Returns the job that an accepted trigger started."""

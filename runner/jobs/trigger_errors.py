@@ -1,4 +1,4 @@
-"""Says of a trigger whose response shows no job whether it may have been accepted. Sends nothing."""
+"""Says whether a trigger's response shows its job, and if not whether it may have been accepted. Sends nothing."""
 # Decision 0194.
 
 from runner.errors import ContractError, PermissionMissing, RunnerError, Unreachable, UsageError
@@ -7,9 +7,18 @@ from runner.http.messages import Response
 from runner.jobs.plan import PlannedSync
 from runner.jobs.requests import JobRequests
 from runner.profile import extraction
+from runner.profile.models import Jobs
 from runner.profile.parts import Rule
 
 REFUSED_BY_VALUE = frozenset({400, 404, 422})  # the API does not know or accept a value of the settings
+
+
+def shows_job(jobs: Jobs, answer: Response, *, from_proxy: bool) -> bool:
+    """Whether an accepted trigger's response shows the job: JSON, or an id beside the body. A page must hold the id."""
+    sources = jobs.trigger.job_id or ()
+    if answer.is_json or from_proxy:
+        return answer.is_json or extraction.stands_in(answer, sources)
+    return jobs.single is not None or any(source.body is None for source in sources)
 
 
 def not_begun(requests: JobRequests, sync: PlannedSync, answer: Response, *, taken: bool) -> RunnerError:
