@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
-from runner.settings.values import Day, Duration, HiddenUrl, PromFile, Url, WebhookBody, Words
+from runner.settings.values import Day, Duration, HiddenUrl, PromFile, StateUrl, Url, WebhookBody, Words
 
 
 class _Section(BaseModel):
@@ -199,7 +199,7 @@ class StateSettings(_Section):
         pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
         description="Name of a Kubernetes Secret in this pod's namespace that stores tokens and used codes, instead of dir.",
     )
-    url: str | None = Field(
+    url: StateUrl | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9+.-]*://",
         description="Address of a database for sessions, used codes and the ledger, such as postgresql://user@host/db; the "

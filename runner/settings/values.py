@@ -61,6 +61,20 @@ def _api_url(value: str) -> str:
     return normal_url(_http_url(value))
 
 
+def _state_url(value: str) -> str:
+    """Refuses a password in a database's address, which `config show` prints; libpq takes one from the query too."""
+    from urllib.parse import parse_qsl, urlsplit
+
+    try:
+        parts = urlsplit(value)
+        names = [name for name, _value in parse_qsl(parts.query, keep_blank_values=True)]
+    except ValueError:
+        raise ValueError("invalid address; write postgresql://user@host/database") from None
+    if parts.password is not None or any("password" in name or "secret" in name for name in names):
+        raise ValueError("contains a password; mount it as the secret `state_password`")
+    return value
+
+
 def _day(value: Any) -> Any:
     """Accepts a date object: YAML reads 2026-01-31 without quotes as a date."""
     from datetime import date, datetime
@@ -115,6 +129,7 @@ _Word = TypeVar("_Word")
 Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_words)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=MAX_DURATION)]
 Url = Annotated[str, AfterValidator(_http_url)]
+StateUrl = Annotated[str, AfterValidator(_state_url)]
 ApiUrl = Annotated[str, AfterValidator(_api_url)]
 Day = Annotated[str, BeforeValidator(_day)]
 HiddenUrl = Annotated[str, AfterValidator(_http_url), Hidden()]

@@ -58,6 +58,21 @@ def test_a_duration_beyond_what_a_clock_can_wait_is_refused(value: Any) -> None:
             load({**BASE, "deadline": {name: value}})
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["//me:mango-7@db/x", "//me:@db/x", "//me@db/x?password=mango-7", "//me@db/x?a=b&pass%77ord=mango-7", "//me@db/x?sslpassword=mango-7"],
+)  # fmt: skip
+def test_a_password_in_the_address_of_a_database_is_refused_and_not_shown(address: str) -> None:
+    with pytest.raises(UsageError, match="state.url: contains a password; mount it as the secret") as refused:
+        load({**BASE, "state": {"url": f"postgresql:{address}"}})
+    assert "mango" not in str(refused.value)
+
+
+def test_the_address_of_a_database_may_hold_its_other_parameters() -> None:
+    address = "postgresql://me@one,two:5433/x?sslmode=verify-full&passfile=/run/secrets/pgpass"
+    assert load({**BASE, "state": {"url": address}}).settings.state.url == address
+
+
 @given(st.integers(0, 10**4), st.sampled_from(["ms", "s", "m", "h", "d"]))
 def test_every_whole_duration_is_read_back(number: int, unit: str) -> None:
     units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
