@@ -24,6 +24,10 @@ NOT_FOUND = 404
 AWAY = frozenset({502, 503})  # responses of a gateway whose server is down
 
 
+class _OfAProxy(Unreachable):
+    """A proxy responded in the API's place: the refresh token is unused."""
+
+
 async def renewed(
     flow: LoginFlow,
     auth: Auth,
@@ -50,7 +54,7 @@ async def renewed(
     if retry.failure(answer.status):
         raise Unreachable(f"the API answered {answer.status}", sent=answer.status not in AWAY)
     if _of_a_proxy(answer, refresh.accepted):
-        raise Unreachable(f"{answer.status} came without JSON, not from the API", sent=False)
+        raise _OfAProxy(f"{answer.status} came without JSON, not from the API", sent=False)
     if not extraction.fits(refresh.accepted, answer, values):
         raise LoginRefused(f"the API answered {answer.status}")
     fields = refresh.session or auth.session
@@ -109,9 +113,12 @@ async def _sent(
 
 
 def without(
-    error: RunnerError, held: HeldState, old: UserSession, before: AccountState, *, alive: bool
+    error: RunnerError, held: HeldState, old: UserSession, before: AccountState, *, alive: bool, login: bool
 ) -> UserSession | None:
-    """Returns what remains after a failed refresh: the old session, or None for a login. Raises `error` where neither helps."""
+    """Returns what remains after a failed refresh: the old session, or None for a login. Raises `error` where neither helps.
+
+    `login`: the profile has a login. It follows a page of a proxy too, which may answer at this path for ever.
+    """
     away = isinstance(error, Unreachable | DeadlineExceeded)
     rest = replace(old, refresh_token=None)
     if away and not error.sent:
@@ -121,6 +128,8 @@ def without(
         held.change(session=rest)
     if away and alive:
         return rest
+    if isinstance(error, _OfAProxy) and login:
+        return None
     if isinstance(error, DeadlineExceeded) or (isinstance(error, Unreachable) and not error.sent):
         raise error
     return None  # the token may be used up: a login is needed

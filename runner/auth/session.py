@@ -289,7 +289,7 @@ class LoginSessionProvider:
             session = await renewal.renewed(self._steps, self._auth, held, old, self._constant, deadline, observer)
         except (Unreachable, LoginRefused, ContractError, DeadlineExceeded) as error:
             observer.emit(events.LoginFailed("refresh", str(error)))
-            return renewal.without(error, held, old, before, alive=alive)
+            return renewal.without(error, held, old, before, alive=alive, login=bool(self._auth.steps))
         return self._started(held, session, "refresh", began, observer)
 
     async def _login(self, held: HeldState, deadline: Deadline, observer: Observer, cookies: str | None) -> UserSession:

@@ -34,7 +34,7 @@ from tests.support.faults.connections import (
 from tests.support.faults.guards import Hang, alarm, complaints
 from tests.support.faults.kinds import KINDS
 from tests.support.faults.proxy import ENDPOINTS, FaultProxy
-from tests.support.faults.table import Class, Kind, expected, expected_outage
+from tests.support.faults.table import GONE, Class, Kind, expected, expected_outage
 from tests.support.in_process import RunOutput, run_here
 from tests.support.sessions import session
 from tests.support.stores import directory_store, save
@@ -79,7 +79,7 @@ class Tally:
 def cases(seeds: Iterable[int], kinds: Sequence[str] | None = None) -> Iterator[Case]:
     """Every kind at every endpoint, for the first one, two and three requests to it, and for all polls of two runs.
 
-    A 404 for so long is the API's own word that the job is gone.
+    A 404 or 410 for so long is the API's own word that the job is gone.
     """
     seeds = [*seeds]
     for name in kinds or [*_KINDS, *NAME_KINDS, *tls_names(), *TUNNEL_KINDS]:
@@ -87,7 +87,7 @@ def cases(seeds: Iterable[int], kinds: Sequence[str] | None = None) -> Iterator[
             for times in (1, 2, 3):
                 yield from (Case(name, endpoint, times, seed) for seed in seeds)
     for kind in KINDS:
-        if kind.of is not Class.HARMLESS and kind.name != "404" and kind.name in (kinds or _KINDS):
+        if kind.of is not Class.HARMLESS and kind.name not in GONE and kind.name in (kinds or _KINDS):
             yield from (Case(kind.name, OUTAGE, -1, seed) for seed in seeds)
 
 

@@ -39,6 +39,7 @@ class Kind:
     endpoints: tuple[str, ...] = ENDPOINTS
 
 
+GONE = ("404", "410")  # in JSON, the API's own words about a job; ten seconds of them make it a missing one
 OTHER_SHAPES = ("null", "another shape")  # JSON, and so the API's own, but nothing that the profile can read
 
 
@@ -62,7 +63,7 @@ def expected(kind: Kind, endpoint: str, times: int) -> int:
 
 def _login(kind: Kind, times: int) -> int:
     """A password that nothing has proven is not sent again after a lost answer: the server may count it as a failure."""
-    if kind.of in (Class.LOST, Class.FAILING, Class.ODD) or kind.name == "403 page":
+    if kind.of in (Class.LOST, Class.FAILING, Class.ODD) or kind.of is Class.PAGE or kind.name == "HTML":
         return 7
     return 3 if kind.of in (Class.EXPIRED, Class.DENIED) else 9
 
@@ -87,7 +88,7 @@ def _status(kind: Kind, times: int) -> int:
     """A poll is free: it goes on, unless the API itself gives three answers in a row that do not fit."""
     if kind.of is Class.EXPIRED:
         return 0 if times == 1 else 3
-    refused = kind.of in (Class.CONFLICT, Class.DENIED, Class.REFUSED) and kind.name != "404"
+    refused = kind.of in (Class.CONFLICT, Class.DENIED, Class.REFUSED) and kind.name not in GONE
     misfits = refused or kind.name in OTHER_SHAPES
     if times == 3 and misfits:
         return 3 if kind.name == "403" else 9
@@ -97,7 +98,7 @@ def _status(kind: Kind, times: int) -> int:
 def _list(kind: Kind, times: int) -> int:
     """Asked after a lost trigger without a key: what cannot be listed stays unknown."""
     # A long listing is read to its bound, where this one has another shape.
-    misfits = kind.name in ("404", "many values") and times == 3
+    misfits = kind.name in (*GONE, "many values") and times == 3
     code = 9 if misfits else _status(kind, times)
     return 8 if code else 0
 

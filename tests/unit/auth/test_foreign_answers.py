@@ -110,7 +110,15 @@ def test_a_refresh_that_a_proxy_answers_keeps_the_session_and_its_token(page: st
     cli.answering = answering
     if alive:
         assert cli.ask() == STARTED
-    else:
-        with pytest.raises(Unreachable, match="not from the API"):
+    else:  # a login may get through; its page is none either
+        with pytest.raises(Unreachable, match="not this API's response"):
             cli.ask()
-    assert (set(asked), load(store).session) == ({"refresh"}, STARTED)
+    assert (set(asked), load(store).session) == ({"refresh"} if alive else {"refresh", "login"}, STARTED)
+
+
+def test_a_refresh_that_a_proxy_answers_for_ever_is_followed_by_a_login() -> None:
+    gone: Any = (404, "Not Found", {"content-type": "text/plain"})
+    cli = CommandLine(gone, CODE_WANTED, (200, TOKENS), store=kept())
+    cli.clock.now = NOW + 950
+    cli.ask()
+    assert [name for name, _body in cli.sent] == ["refresh", "login", "login"]
