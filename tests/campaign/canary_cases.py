@@ -317,7 +317,7 @@ CASES: dict[str, tuple[Arrange, set[int]]] = {
     "API down at login": (fault(kind="status", endpoint="login", times=-1), {7}),
     "login's answer lost": (fault(kind="reset_after", endpoint="login", times=-1), {7}),
     "login's answer odd": (fault(kind="status", endpoint="login", status=418, times=-1), {9}),
-    "login's answer a page": (spoil("/login", page), {9}),
+    "login's answer a page": (spoil("/login", page), {7}),
     "login's answer encoded": (spoil("/login", odd_encoding), {9}),
     "login redirected": (spoil("/login", redirect), {9}),
     "no token": (both(wants("none"), spoil("/login", odd_shape)), {9}),

@@ -78,7 +78,7 @@ def test_nothing_is_triggered_unless_a_sync_is_chosen(cli_with: MakeCommandLine)
         ("    conflict_job_id", "    job: job\n    conflict_job_id", "jobs.trigger", "perhaps it is at `job_id`"),
         ("    job: jobs[0]", "    job: job", "jobs.status", "perhaps `job: jobs[0]`"),
         ("jobs:\n  sync_types", "jobs:\n  words: {pending: new, running: busy, completed: x, failed: y}\n  sync_types",
-         "jobs.trigger", "add the word to `jobs.words`"),
+         "jobs.status", "add the word to `jobs.words`"),
         ("jobs:\n  sync_types", "jobs:\n  fields: {progress: percentage}\n  sync_types",
          "jobs.fields.progress", "perhaps it is at `progress`"),
         ("path: /api/sync/cli/cancel", "path: /api/cancel", "jobs.cancel", "see `path`"),

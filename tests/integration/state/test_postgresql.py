@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from runner.clock import Deadline, SystemClock
-from runner.errors import DeadlineExceeded, RunnerError, StateError, Unreachable, UsageError
+from runner.errors import DeadlineExceeded, RunnerError, StateError, Unreachable
 from runner.state import postgresql as module
 from runner.state.interface import AccountOptions
 from runner.state.postgresql import PostgresqlState, PostgresqlStore
@@ -252,13 +252,6 @@ def test_a_server_that_takes_the_connection_and_never_answers_is_given_up_at_the
             return time.monotonic() - began
 
         assert asyncio.run(work()) < 5
-
-
-def test_an_address_with_a_password_or_without_sense_is_refused() -> None:
-    with pytest.raises(UsageError, match="mount it as the secret `state_password`"):
-        PostgresqlState("postgresql://me:geheim@host/db", None, 1, CLOCK)
-    with pytest.raises(UsageError, match="invalid address"):
-        PostgresqlState("postgresql://[x/db", None, 1, CLOCK)
 
 
 def test_tables_of_the_next_version_are_used_and_of_one_beyond_that_say_what_to_do() -> None:
