@@ -68,6 +68,11 @@ def test_a_password_in_the_address_of_a_database_is_refused_and_not_shown(addres
     assert "mango" not in str(refused.value)
 
 
+def test_an_address_of_a_database_without_sense_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"state\.url: invalid address; write postgresql://user@host/database"):
+        load({**BASE, "state": {"url": "postgresql://[x/db"}})
+
+
 def test_the_address_of_a_database_may_hold_its_other_parameters() -> None:
     address = "postgresql://me@one,two:5433/x?sslmode=verify-full&passfile=/run/secrets/pgpass"
     assert load({**BASE, "state": {"url": address}}).settings.state.url == address
