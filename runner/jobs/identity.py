@@ -38,6 +38,7 @@ def match(
     unread: Collection[SyncJob] = (),
     *,
     whole: bool = True,
+    timed: bool = True,
 ) -> Match:
     """Identifies the job of the trigger that was sent at `since` (Unix seconds, our clock) among `jobs`.
 
@@ -46,10 +47,10 @@ def match(
     not `whole` leaves out.
 
     `skew`: how far the server's clock is ahead of ours; None where it is unknown: then no job with a start time is
-    certain.
+    certain. `timed` false: the API never reports a start; then the only job that has not ended is ours.
     """
     running = next((job for job in jobs if not job.status.terminal), None)
-    verdicts = [(job, started(job, since, skew)) for job in jobs]
+    verdicts = [(job, started(job, since, skew, timed=timed)) for job in jobs]
     candidates = [job for job, ours in verdicts if ours]
     odd = [started(job, since, skew) for job in unread if unix(job.start_time) is not None]
     uncertain = [job for job, ours in verdicts if ours is None]
@@ -58,7 +59,7 @@ def match(
         vague = any(perhaps_started(job, since, skew) for job in jobs)
         doubtful = doubtful or not whole or len(odd) < len(unread) or bool(uncertain) or vague
     certain = candidates[0] if len(candidates) == 1 and not doubtful else None
-    return Match(certain, running, doubtful, any(queued(job) for job in jobs))
+    return Match(certain, running, doubtful, timed and any(queued(job) for job in jobs))
 
 
 def _says_when(job: SyncJob) -> bool:
@@ -95,12 +96,14 @@ def queued(job: SyncJob) -> bool:
     return job.start_time is None and "start_time" not in job.unreadable and not job.status.terminal
 
 
-def started(job: SyncJob, since: float, skew: float | None) -> bool | None:
+def started(job: SyncJob, since: float, skew: float | None, *, timed: bool = True) -> bool | None:
     """Whether the trigger that was sent at `since` started the job; None where that is uncertain.
 
     So it is for a job that has not started, and for a start that is unreadable or has no seconds. One that ended without
     a start time is not ours.
     """
+    if not timed:
+        return not job.status.terminal
     if job.start_time is None and "start_time" not in job.unreadable:
         return False if job.status.terminal else None
     at = unix(job.start_time)

@@ -40,6 +40,7 @@ class Reads:
         self.shared, self.sync, self.facts, self.journal, self.observer = shared, sync, facts, journal, observer
         self.api, self.clock = shared.api, shared.clock
         self.single = self.api.profile.single is not None
+        self.timed = self.api.profile.fields.start_time is not None
         self.intended_at = 0.0
 
     @property
@@ -94,9 +95,9 @@ class Reads:
         if state.phase is Phase.IDENTIFY:
             named = state.named or ExternalText(state.key or "")
             job = await self.api.poll(self._called(named), until, self.observer)
-            of_trigger = started(job, self.intended_at, self.api.skew) is True and not await self.journal.anothers(
-                job, until
-            )
+            of_trigger = started(
+                job, self.intended_at, self.api.skew, timed=self.timed
+            ) is True and not await self.journal.anothers(job, until)
             return s.Seen(self._now, job, of_trigger, foreign=not self.api.concerns(self.sync.sync_type, job))
         assert state.job is not None
         job = await self.api.poll(state.job, until, self.observer)
@@ -142,5 +143,5 @@ class Reads:
         running = next((job for job in listed.jobs if not job.status.terminal), None)
         if keyed is not None:  # a job without our key is not our trigger's
             return s.Found(self._now, running=running, doubtful=bool(keyed.unread))
-        found = match(mine, self.intended_at, self.api.skew, unread, whole=listed.partial is None)
+        found = match(mine, self.intended_at, self.api.skew, unread, whole=listed.partial is None, timed=self.timed)
         return s.Found(self._now, found.ours, running, found.doubtful, found.queued)
