@@ -1,7 +1,6 @@
 """Tells whether a stored session was created by this login, with these parameters."""
 # Decision 0187.
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -24,11 +23,10 @@ class Origin:
     def made(self) -> str:
         """The fingerprint of what shapes a session: the requests of the login with their parameters, and the places of values."""
         sent = frozenset[str]().union(*(step.sends for step in self._auth.steps.values()))
-        given = {name: value for name, value in self._constant.items() if name in sent}
-        described = self._auth.model_dump_json(
-            include={"steps": {"__all__": {"request": True}}, "session": True}, exclude_defaults=True
-        )
-        return fingerprint(described + json.dumps(given, sort_keys=True, default=str))
+        given = sorted((name, value) for name, value in self._constant.items() if name in sent)
+        # What is not given is left out, since a new version may know more keys. Not pydantic's dump: its schemas take 5 ms.
+        requests = [[(key, value) for key, value in step.request if value] for step in self._auth.steps.values()]
+        return fingerprint(repr((requests, self._auth.session, given)))
 
     def fitting(self, stored: AccountState) -> UserSession | None:
         """Returns the stored session, unless another login or other parameters made it, or headers need a value it lacks.
