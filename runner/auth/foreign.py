@@ -6,7 +6,6 @@ from collections.abc import Callable
 from runner.http.messages import Response
 from runner.profile.models import Answer as Rule
 
-NO_ROUTE = 404  # without JSON: of a proxy that knows no server for the path, at present
 VERDICTS = ("refused", "locked", "unsupported")
 WITHOUT_VERDICT = ("later", "failing")
 
@@ -16,15 +15,14 @@ def not_the_api(rule: Rule | None, answer: Response, used: Callable[[], bool]) -
 
     `used`: whether the login found something that it needs in a page: a value, a cookie, a form, a redirect.
     """
-    if answer.is_json or not (answer.is_page or answer.status == NO_ROUTE):
+    if not answer.stray:
         return None
     if rule is not None:
         if rule.when or rule.without_json or rule.then in WITHOUT_VERDICT:
             return None
         if rule.then not in VERDICTS and used():
             return None
-    what = "an HTML page" if answer.is_page else "no JSON"
     return (
-        f"{answer.status} came with {what}, which is not this API's response (a maintenance, firewall, proxy or sign-in page? is "
-        "base_url the API's address?); no verdict on the credentials"
+        f"{answer.status} came with {answer.stray}, which is not this API's response (a maintenance, firewall, proxy or sign-in "
+        "page? is base_url the API's address?); no verdict on the credentials"
     )

@@ -11,7 +11,7 @@ from runner.clock import Deadline
 from runner.errors import ContractError, DeadlineExceeded, LoginRefused, RunnerError, Unreachable
 from runner.events.observer import Observer
 from runner.http import retry
-from runner.http.messages import Response
+from runner.http.messages import NO_ROUTE, Response
 from runner.http.retry import Safety
 from runner.models import UserSession
 from runner.profile import extraction
@@ -20,7 +20,6 @@ from runner.profile.parts import Request, Rule
 from runner.state.interface import HeldState
 from runner.state.record import AccountState
 
-NOT_FOUND = 404
 AWAY = frozenset({502, 503})  # responses of a gateway whose server is down
 
 
@@ -68,9 +67,8 @@ def _of_a_proxy(answer: Response, accepted: tuple[Rule, ...]) -> bool:
 
     A page with 400, 401 or 403 may be the server's refusal, after which only a login helps.
     """
-    if answer.is_json or extraction.tells(accepted, answer):
-        return False
-    return answer.status == NOT_FOUND or (answer.is_page and answer.status < 300)
+    unrefused = answer.status == NO_ROUTE or answer.status < 300
+    return bool(answer.stray) and unrefused and not extraction.tells(accepted, answer)
 
 
 async def revoke(

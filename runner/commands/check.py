@@ -61,7 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
         code = visit_each(
             arguments,
             account,
-            more=requested.requested(arguments),
+            more=requested.as_settings(arguments),
             before=lambda context, outputs: _configuration(context, outputs, rows),
             on_error=refused,
         )

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def requested(arguments: argparse.Namespace) -> dict[str, Any]:
+def as_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the named syncs as settings. Raises UsageError for options without a type."""
     if not arguments.types:
         if arguments.start or arguments.end or arguments.force_full or arguments.param:

@@ -42,10 +42,10 @@ def execute(arguments: argparse.Namespace) -> int:
         from runner.engine.preview import preview
 
         signals.unwind()
-        return preview(arguments, requested.requested(arguments), as_json=arguments.json)
+        return preview(arguments, requested.as_settings(arguments), as_json=arguments.json)
     if arguments.json:
         raise UsageError("run: --json is only for --dry-run; the report of a run as JSON is `--report -`")
-    found, clock = loaded(arguments, requested.requested(arguments)), SystemClock()
+    found, clock = loaded(arguments, requested.as_settings(arguments)), SystemClock()
     settings = found.settings
     with open_outputs(settings, clock, with_metrics=True) as made:
         tell_renamed(found, made.observer)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_DIGITS = 16  # of a number of seconds; a longer one is invalid and may be too large for a float
 # Servers split at %2F, decode twice, or drop what follows a semicolon (Tomcat) before they resolve dots.
 _DOTS = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\;])")
+NO_ROUTE = 404  # without JSON: of a proxy that knows no server for the path, at present
 EPOCH = 1e9  # a larger time to wait is not a duration but a time in Unix seconds
 
 
@@ -50,6 +51,13 @@ class Response(Frozen):
         """Whether it is an HTML page."""
         kind = raw(self.headers.get("content-type", "")).lower()
         return not self.is_json and kind.startswith(("text/html", "application/xhtml"))
+
+    @property
+    def stray(self) -> str:
+        """What came where a proxy or firewall may respond in the API's place: a page, or a 404 without JSON. Empty otherwise."""
+        if self.is_page:
+            return "an HTML page"
+        return "no JSON" if self.status == NO_ROUTE and not self.is_json else ""
 
     @property
     def retry_after(self) -> float | None:

@@ -152,9 +152,7 @@ class JobApi:
         known = {**values, "job_id": job.job_id.raw}
         carried = {name: structure(answer, sources, known) for name, sources in trigger.carry.items()}
         kept = {name: value for name, value in carried.items() if value is not None}
-        user_id = (
-            job.user_id if job.status.terminal else None
-        )  # polls say whose it is, and are compared with each other
+        user_id = job.user_id if job.status.terminal else None  # of a running job the first poll's counts
         kind = job.sync_type or sync.sync_type
         return replace(job, sync_type=kind, user_id=user_id, carried=kept, begun_at=answer.left_at)
 

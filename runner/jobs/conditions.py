@@ -9,7 +9,6 @@ from runner.jobs.states import (
     Facts,
     Found,
     Lost,
-    Missing,
     Phase,
     Recalled,
     Seen,
@@ -224,27 +223,6 @@ def asked(state: State, _event: Event, _facts: Facts) -> bool:
 def foreign_and_runs(state: State, event: Seen, facts: Facts) -> bool:
     """A conflict names a job of another type or user, and no trigger is in doubt: the job blocks ours until it ends."""
     return event.foreign and state.lost == 0 and not state.earlier and runs(state, event, facts)
-
-
-def gone(_state: State, event: Event, _facts: Facts) -> bool:
-    """A poll says that the job has ended, or that the API does not know it."""
-    return isinstance(event, Seen | Missing)
-
-
-def gone_keyed_and_refused_few_times(state: State, event: Event, facts: Facts) -> bool:
-    return gone(state, event, facts) and keyed_and_refused_few_times(state, event, facts)
-
-
-def gone_lost_and_listing(state: State, event: Event, facts: Facts) -> bool:
-    return gone(state, event, facts) and lost_and_listing(state, event, facts)
-
-
-def gone_and_lost(state: State, event: Event, facts: Facts) -> bool:
-    return gone(state, event, facts) and lost_before(state, event, facts)
-
-
-def gone_and_refused_few_times(state: State, event: Event, facts: Facts) -> bool:
-    return gone(state, event, facts) and refused_few_times(state, event, facts)
 
 
 def of_our_type(_state: State, event: Seen, facts: Facts) -> bool:

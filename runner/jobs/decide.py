@@ -187,12 +187,13 @@ def _identify() -> tuple[Rule, ...]:
         _rule(P.IDENTIFY, Seen, (Do.KEEP_OURS, Do.AS_POLLED), P.POLL, c.ours_by_identity),
         _rule(P.IDENTIFY, Seen, (Do.KEEP_THEIRS, Do.AS_POLLED), P.POLL, c.runs),
         _rule(P.IDENTIFY, Missing, Do.POLL, P.IDENTIFY, c.perhaps_late, c.again),
-        _rule(P.IDENTIFY, Event, Do.TRIGGER, P.TRIGGER, c.gone_keyed_and_refused_few_times, c.unseen),
-        _rule(P.IDENTIFY, Event, Do.LIST, P.SEARCH, c.gone_lost_and_listing),
-        _rule(P.IDENTIFY, Event, Do.END_UNKNOWN, P.END, c.gone_and_lost),
-        _rule(P.IDENTIFY, Event, Do.TRIGGER, P.TRIGGER, c.gone_and_refused_few_times, c.unseen),
-        *_reading(P.IDENTIFY, Do.POLL),
-    )
+        *(rule for on in (Seen, Missing) for rule in (
+            _rule(P.IDENTIFY, on, Do.TRIGGER, P.TRIGGER, c.keyed_and_refused_few_times, c.unseen),
+            _rule(P.IDENTIFY, on, Do.LIST, P.SEARCH, c.lost_and_listing),
+            _rule(P.IDENTIFY, on, Do.END_UNKNOWN, P.END, c.lost_before),
+            _rule(P.IDENTIFY, on, Do.TRIGGER, P.TRIGGER, c.refused_few_times, c.unseen),
+        )), *_reading(P.IDENTIFY, Do.POLL),
+    )  # fmt: skip
 
 
 def _match() -> tuple[Rule, ...]:

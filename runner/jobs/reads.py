@@ -95,9 +95,8 @@ class Reads:
         if state.phase is Phase.IDENTIFY:
             named = state.named or ExternalText(state.key or "")
             job = await self.api.poll(self._called(named), until, self.observer)
-            of_trigger = started(
-                job, self.intended_at, self.api.skew, timed=self.timed
-            ) is True and not await self.journal.anothers(job, until)
+            begun = started(job, self.intended_at, self.api.skew, timed=self.timed) is True
+            of_trigger = begun and not await self.journal.anothers(job, until)
             return s.Seen(self._now, job, of_trigger, foreign=not self.api.concerns(self.sync.sync_type, job))
         assert state.job is not None
         job = await self.api.poll(state.job, until, self.observer)

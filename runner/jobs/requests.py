@@ -281,17 +281,14 @@ class JobRequests:
         if extraction.tells(errors.settings, answer):
             return UsageError(f"{message}; check the sync's type, dates and parameters")
         if self.of_a_proxy(answer):
-            what = "an HTML page" if answer.is_page else "no JSON"
-            text = f"{endpoint}: {answer.status} came with {what}, not from the API (maintenance? is base_url its address?)"
-            return Unreachable(text)
+            came = f"{endpoint}: {answer.status} came with {answer.stray}"
+            return Unreachable(f"{came}, not from the API (maintenance? is base_url its address?)")
         return ContractError(message) if answer.is_json else StrayAnswer(message)
 
     def of_a_proxy(self, answer: Response, named: tuple[Rule, ...] = ()) -> bool:
         """Whether a proxy or firewall responds in the API's place: a page, or a 404 without JSON, that no rule of the
         profile is `named` for."""
-        if answer.is_json or extraction.tells(named, answer):
-            return False
-        return answer.is_page or answer.status == NOT_FOUND
+        return bool(answer.stray) and not extraction.tells(named, answer)
 
     def refused_by_name(self, answer: Response) -> bool:
         """Whether the profile maps this very status to a refusal: of a failing server, only that is certain."""
