@@ -16,7 +16,6 @@ from runner.events.secret_forms import (
     DEPTH,
     in_base32,
     in_base64,
-    of_key,
     of_number,
     of_seed,
     of_url,
@@ -25,7 +24,7 @@ from runner.events.secret_forms import (
     variants,
 )
 from runner.events.secret_index import PART, WINDOW, SecretIndex
-from runner.events.unfolding import Child, Pieces, Span, composed, squeezed, unfold, unwrapped
+from runner.events.unfolding import Child, Pieces, Span, composed, letters, squeezed, unfold, unwrapped
 from runner.external import HIDDEN
 
 OUR_WORDS = frozenset({
@@ -49,6 +48,7 @@ class Redactor:
     def __init__(self) -> None:
         """Starts without secrets."""
         self._index = SecretIndex()
+        self._seeds = SecretIndex()  # what is searched in text without separators
         self._known: set[tuple[str, bool]] = set()
 
     def add(self, secret: str, *, parts: bool = True) -> bool:
@@ -74,10 +74,15 @@ class Redactor:
         return hidden
 
     def _add_parts(self, secrets: Iterable[str]) -> None:
-        for form in {form for secret in secrets for form in (secret, *of_seed(secret))}:
-            for raw in {raw for variant in variants(form) for raw in unescapings(variant)}:
+        for secret in set(secrets):
+            seed = of_seed(secret)
+            for form in seed:
+                self._seeds.add_parts(form)
+            if seed and raw_of(secret) == seed[0]:
+                continue
+            for raw in {raw for variant in variants(secret) for raw in unescapings(variant)}:
                 if len(raw) >= PART:
-                    for part in {raw, squeezed(raw)[0], *of_key(form)}:
+                    for part in {raw, squeezed(raw)[0]}:
                         self._index.add_parts(part)
                 elif len(raw) >= MIN_LENGTH:
                     self._add_word(raw, *in_base32(raw))
@@ -90,10 +95,10 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """Returns `text` with each known secret replaced by `***`."""
-        if not self._index or len(text) < MIN_LENGTH:
+        if not (self._index or self._seeds) or len(text) < MIN_LENGTH:
             return text
         raw = raw_of(text)
-        search = _Search(self._index, WORK * len(raw) + _LEAST_WORK)
+        search = _Search(self._index, self._seeds, WORK * len(raw) + _LEAST_WORK)
         try:
             spans = search.spans(raw)
         except _TooMuchWork:
@@ -108,7 +113,7 @@ class Redactor:
 
     def redact_lines(self, text: str) -> str:
         """Returns `text` redacted; in lines that are JSON objects, only the values, so that keys and structure stay valid."""
-        if not self._index or not text.startswith("{"):
+        if not text.startswith("{"):
             return self.redact(text)
         return "\n".join(map(self._redact_line, text.split("\n")))
 
@@ -135,8 +140,8 @@ class _TooMuchWork(Exception):
 class _Search:
     """One search through a text and its decoded forms."""
 
-    def __init__(self, index: SecretIndex, work: int) -> None:
-        self._index, self._work = index, work
+    def __init__(self, index: SecretIndex, seeds: SecretIndex, work: int) -> None:
+        self._index, self._seeds, self._work = index, seeds, work
 
     def spans(self, text: bytes) -> list[Span]:
         """Returns the spans of secrets. Raises _TooMuchWork."""
@@ -144,7 +149,13 @@ class _Search:
         whole = len(plain) == len(text)
         apart = [] if whole else map(back, self._index.parts(plain))
         found = self._index.spans(text) if whole or self._index.gaps else self._index.words(text)
-        return [*found, *apart, *self._unfolded(text, 1)]
+        return [*found, *apart, *self._of_seeds(text), *self._unfolded(text, 1)]
+
+    def _of_seeds(self, text: bytes) -> Iterable[Span]:
+        if not self._seeds:
+            return ()
+        plain, back = letters(text)
+        return map(back, self._seeds.parts(plain))
 
     def _unfolded(self, text: bytes, depth: int) -> list[Span]:
         found: list[Span] = []
@@ -155,10 +166,11 @@ class _Search:
             if separated:
                 plain, apart = squeezed(child)
                 found += [back(apart(span)) for span in self._index.parts(plain)]
+                found += map(back, self._of_seeds(child))
             child, back = _unwrapped(child, back)
             pieces = Pieces(child, self._index.marks, WINDOW)
             searched = self._index.words if separated and not self._index.gaps else self._index.spans
-            inner = searched(pieces.text)
+            inner = [*searched(pieces.text), *(() if separated else self._of_seeds(pieces.text))]
             if depth < DEPTH and pieces.text:
                 inner += self._unfolded(pieces.text, depth + 1)
             found += [back(pieces.back(span)) for span in inner]

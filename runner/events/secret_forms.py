@@ -1,5 +1,5 @@
 """The forms of one secret that decoding the text does not lead to: other cases, character sets and groupings."""
-# Decision 0191.
+# Decisions 0191, 0197.
 
 import re
 from base64 import b32decode, b32encode, b64encode
@@ -16,11 +16,9 @@ _MOST_VARIED = 1024  # characters of a secret with other cases and character set
 _SCHEMES = frozenset(
     {"http", "https", "otpauth", "postgres", "postgresql", "socks5", "socks5h"}
 )  # a password may hold `://`
-_SEED = re.compile(r"[A-Za-z2-7]{16,256}=*")
+_SEED = re.compile(r"[A-Za-z2-7]{16,256}")
 _NUMBER = re.compile(r"[0-9]{6,20}")
 _BETWEEN_DIGITS = " -,.'_"
-_GROUPS = (4, 3, 8)  # characters, as services show a seed
-_BETWEEN = " -_+."
 
 
 def raw_of(text: str) -> bytes:
@@ -64,14 +62,20 @@ def unescapings(raw: bytes) -> Iterable[bytes]:
         raw = plain
 
 
-def of_seed(secret: str) -> Iterable[str]:
-    """Returns a seed without and with the separators that services show."""
-    plain = _seed(secret)
-    if plain:
-        yield plain
-        for size in _GROUPS:
-            groups = [plain[at : at + size] for at in range(0, len(plain), size)]
-            yield from (sign.join(groups) for sign in _BETWEEN)
+def of_seed(secret: str) -> list[bytes]:
+    """Returns what to search in text of which only letters and digits are left (`unfolding.letters`): a seed, and what is
+    written of the key that it encodes, in hex and Base64; nothing for another secret.
+
+    The key's own bytes are not searched in decoded text: an index of all byte values would make every search slow.
+    """
+    plain = re.sub(r"[\s-]", "", secret).rstrip("=")
+    if not _SEED.fullmatch(plain):
+        return []
+    try:
+        key = b32decode(plain.upper() + "=" * (-len(plain) % 8))
+    except NotEncoded:
+        return [plain.encode()]
+    return [plain.encode(), key.hex().encode(), *(written.translate(None, b"+/") for written in in_base64(key))]
 
 
 def of_number(secret: str) -> Iterable[str]:
@@ -81,25 +85,6 @@ def of_number(secret: str) -> Iterable[str]:
         first = len(secret) % 3
         groups = [one for one in (secret[:first], *(secret[at : at + 3] for at in range(first, len(secret), 3))) if one]
         yield from (sign.join(groups) for sign in _BETWEEN_DIGITS)
-
-
-def of_key(secret: str) -> Iterable[bytes]:
-    """Returns what is written of the key that a seed encodes: its bytes are not searched in decoded text, since an index
-    of all byte values would make every search slow."""
-    plain = _seed(secret).rstrip("=").upper()
-    try:
-        key = b32decode(plain + "=" * (-len(plain) % 8))
-    except NotEncoded:
-        return
-    if key:
-        yield from (key.hex().encode(), key.hex(":").encode())
-        for written in in_base64(key):
-            yield from (written, written.translate(bytes.maketrans(b"+/", b"-_")))
-
-
-def _seed(secret: str) -> str:
-    plain = re.sub(r"[\s-]", "", secret)
-    return plain if _SEED.fullmatch(plain) else ""
 
 
 def of_url(secret: str) -> list[str]:

@@ -1,19 +1,23 @@
 """An index of the known secrets that searches text for all of them at once. Its cost does not grow with their number.
 
-A part of `PART` bytes is found by samples of four bytes: of a secret at every position, of the text at every fourth, so
-the search is one operation on sets. Each match of a sample is compared in full.
+A part of `PART` bytes is found by anchors of four bytes: of a secret at every fifth position, of the text at every position,
+so the search is four operations on sets. Each match of an anchor is compared in full.
 """
+# Decision 0197.
 
+import sys
+from array import array
 from collections.abc import Iterator
 from itertools import compress, count
 
 from runner.events.unfolding import PRINTABLE, Span, marks_of
 
 PART = 8  # bytes of a secret that are redacted anywhere
-WINDOW = 7  # compared at every second position of a secret: any part of eight bytes contains one
-_MASK = (1 << 8 * WINDOW) - 1
-_SAMPLE = 4
-_FEW = 24  # up to this many whole words are searched one by one; more, by samples too
+WINDOW = 7  # bytes that are compared
+_ANCHOR = 4
+_EVERY = PART - _ANCHOR + 1  # from one anchor of a secret to the next: any part of eight bytes contains one ...
+_AROUND = (-3, -1, 1)  # ... and a window at one of these positions beside it
+_FEW = 24  # up to this many whole words are searched one by one; more, by anchors too
 
 
 class SecretIndex:
@@ -21,12 +25,10 @@ class SecretIndex:
 
     def __init__(self) -> None:
         """Starts empty."""
-        self._samples: set[int] = set()
-        self._windows: set[int] = set()
+        self._anchors: set[int] = set()
+        self._windows = _Windows()
         self._words: set[bytes] = set()
-        # By a sample: its place in the word, and the word. Of a long word, each sample of the text finds one of four.
-        self._long: dict[int, list[tuple[int, bytes]]] = {}
-        self._short: dict[int, list[tuple[int, bytes]]] = {}
+        self._lengths: dict[int, tuple[int, ...]] = {}  # of the words, by their first four bytes
         self.alphabet: frozenset[int] = frozenset()  # the bytes that occur in them, in either case
         self.spaces = False  # whether one contains a space
         self.gaps = False  # whether one contains what `squeezed` leaves out
@@ -34,7 +36,7 @@ class SecretIndex:
 
     def __bool__(self) -> bool:
         """Whether there is anything to search."""
-        return bool(self._samples or self._words)
+        return bool(self._anchors or self._words)
 
     def add_parts(self, secret: bytes) -> None:
         """Adds every part of `secret`; one of fewer than `PART` bytes has none."""
@@ -42,10 +44,10 @@ class SecretIndex:
         if len(low) < PART:
             return
         self._widen(low)
-        for start in range(_SAMPLE):
-            self._samples.update(_fours(low, start))
-        for start in (*range(0, len(low) - WINDOW + 1, 2), len(low) - WINDOW):
-            self._windows.add(int.from_bytes(low[start : start + WINDOW], "little"))
+        for at in (*range(-_AROUND[0], len(low) - _ANCHOR, _EVERY), len(low) - _ANCHOR):
+            self._anchors.add(_anchor(low, at))
+            for start in _starts(low, at):
+                self._windows.add(low[start : start + WINDOW])
 
     def add_word(self, word: bytes) -> None:
         """Adds `word` as a whole; it has at least four bytes."""
@@ -54,10 +56,10 @@ class SecretIndex:
             return
         self._widen(low)
         self._words.add(low)
-        long = len(low) >= 2 * _SAMPLE - 1
-        for offset in range(_SAMPLE if long else 1):
-            sample = _fours(low[: offset + _SAMPLE], offset)[0]
-            (self._long if long else self._short).setdefault(sample, []).append((offset, low))
+        anchor = _anchor(low, 0)
+        known = self._lengths.get(anchor, ())
+        if len(low) not in known:
+            self._lengths[anchor] = (*known, len(low))
 
     def _widen(self, low: bytes) -> None:
         if not self.alphabet.issuperset(low):
@@ -78,49 +80,72 @@ class SecretIndex:
         return list(self._whole(text.lower()))
 
     def _parts(self, low: bytes) -> list[Span]:
-        sampled = _fours(low, 0)
-        hits = self._samples.intersection(sampled)
-        if not hits:
-            return []
-        found: list[Span] = []
-        seen = 0  # windows that start before here were compared
-        before, behind = _fours(low, _SAMPLE - 1), _fours(low, 1)
-        for index in compress(count(), map(hits.__contains__, sampled)):
-            # A window contains the sample and the byte before it or after it.
-            around = (*before[max(0, index - 1) : index], *behind[index : index + 1])
-            if self._samples.isdisjoint(around):
-                continue
-            at = _SAMPLE * index
-            for start in range(max(seen, at - WINDOW + _SAMPLE, 0), min(at, len(low) - WINDOW) + 1):
-                if int.from_bytes(low[start : start + WINDOW], "little") in self._windows:
-                    found.append((start, start + WINDOW))
-            seen = max(seen, at + 1)
-        return found
+        starts = (start for at in _places(low, self._anchors) for start in _starts(low, at))
+        return [(start, start + WINDOW) for start in starts if low[start : start + WINDOW] in self._windows]
 
     def _whole(self, low: bytes) -> Iterator[Span]:
         if len(self._words) <= _FEW:
             for word in self._words:
                 yield from _occurrences(low, word)
             return
-        yield from _sampled(low, self._long, 0)
-        for start in range(_SAMPLE if self._short else 0):
-            yield from _sampled(low, self._short, start)
+        for at in _places(low, set(self._lengths)):
+            for length in self._lengths[_anchor(low, at)]:
+                if low[at : at + length] in self._words:
+                    yield at, at + length
 
 
-def _sampled(text: bytes, words: dict[int, list[tuple[int, bytes]]], start: int) -> Iterator[Span]:
-    """Returns the spans of words that have a sample at each fourth byte from `start` on."""
-    samples = _fours(text, start)
-    for index in compress(count(), map(words.__contains__, samples)):
-        for offset, word in words[samples[index]]:
-            at = _SAMPLE * index + start - offset
-            if at >= 0 and text.startswith(word, at):
-                yield at, at + len(word)
+class _Windows:
+    """A set of `WINDOW` bytes in 8 bytes each, at most half full. Python's own takes 70 bytes for each."""
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 * 1021))  # each a number, or 0 while it is free
+        self._used = 0
+
+    def add(self, window: bytes) -> None:
+        if 2 * self._used > len(self._slots):
+            before, self._slots = self._slots, array("Q", bytes(8 * (2 * len(self._slots) + 1)))
+            for number in filter(None, before):
+                self._slots[self._place(number)] = number
+        number = _number(window)
+        place = self._place(number)
+        self._used += not self._slots[place]
+        self._slots[place] = number
+
+    def __contains__(self, window: bytes) -> bool:
+        number = _number(window)
+        return self._slots[self._place(number)] == number
+
+    def _place(self, number: int) -> int:
+        """Returns the index of the slot with the number, else of the free one where it belongs."""
+        slots, size = self._slots, len(self._slots)
+        at = number % size
+        while (found := slots[at]) and found != number:
+            at = (at + 1) % size
+        return at
 
 
-def _fours(text: bytes, start: int) -> memoryview:
-    """Returns each four bytes from `start` on as a number."""
-    end = start + max(0, len(text) - start) // _SAMPLE * _SAMPLE
-    return memoryview(text)[start:end].cast("I")
+def _number(window: bytes) -> int:
+    return 1 + int.from_bytes(window, "little")
+
+
+def _starts(text: bytes, at: int) -> list[int]:
+    """Returns the positions of the windows beside the anchor at `at`."""
+    return [at + beside for beside in _AROUND if 0 <= at + beside <= len(text) - WINDOW]
+
+
+def _anchor(text: bytes, start: int) -> int:
+    return int.from_bytes(text[start : start + _ANCHOR], sys.byteorder)
+
+
+def _places(text: bytes, anchors: set[int]) -> list[int]:
+    """Returns the positions in `text` of four bytes that are among `anchors`, in order."""
+    found: list[int] = []
+    for start in range(min(_ANCHOR, len(text))):
+        end = start + (len(text) - start) // _ANCHOR * _ANCHOR
+        read = memoryview(text)[start:end].cast("I")
+        if not anchors.isdisjoint(read):
+            found += [_ANCHOR * index + start for index in compress(count(), map(anchors.__contains__, read))]
+    return sorted(found)
 
 
 def _occurrences(text: bytes, word: bytes) -> Iterator[Span]:

@@ -78,6 +78,7 @@ _BASE32 = _code(_UPPER + _LOWER + b"234567", _ORDER32[:26] * 2 + _ORDER32[26:], 
 PRINTABLE = bytes(range(32, 127))
 _NO_HEX = bytes(value for value in range(256) if value not in b"0123456789abcdefABCDEF")
 _NO_SIGN = bytes(value for value in range(256) if not 32 < value < 127)
+_NO_LETTER = bytes(value for value in range(256) if value not in _UPPER + _LOWER + _DIGITS)
 _NUMBERS = bytes(value if value in _DIGITS else 32 for value in range(256))
 _VALUES = {form % value: value for value in range(256) for form in (b"%d", b"%03d")}
 # Digits as zeros, letters and signs of escapes as letters, all else as spaces: a pattern that starts with a literal is fast.
@@ -122,6 +123,11 @@ def unwrapped(text: bytes) -> Child:
 def squeezed(text: bytes) -> Child:
     """Returns `text` without spaces, control characters and non-ASCII: separators between letters hide nothing."""
     return _kept(text, text.translate(None, _NO_SIGN), _SIGNS_ONLY)
+
+
+def letters(text: bytes) -> Child:
+    """Returns the ASCII letters and digits of `text`: in a seed, whatever separates its groups means nothing."""
+    return _kept(text, text.translate(None, _NO_LETTER), _LETTERS_ONLY)
 
 
 def unescape(text: bytes) -> bytes:
@@ -196,6 +202,7 @@ class _Way:
 _LINES = re.compile(rb"[^\0\t\r\n]+")
 _FOLDED = re.compile(rb"(?:[^\0\t\r\n ]|(?<![\n ]) +)+")
 _SIGNS_ONLY = re.compile(rb"[!-~]+")
+_LETTERS_ONLY = re.compile(rb"[0-9A-Za-z]+")
 _HEX_DIGITS = re.compile(rb"(?!0[xX])[0-9a-fA-F]")
 _NUMBER = re.compile(rb"[0-9]+")
 

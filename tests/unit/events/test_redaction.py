@@ -7,6 +7,7 @@ import random
 import re
 import textwrap
 import time
+import tracemalloc
 import unicodedata
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -196,6 +197,14 @@ def test_a_seed_goes_in_groups_whatever_separates_them(between: str, size: int) 
         assert redactor("jbsw y3dp ehpk 3pxp jbsw y3dp").redact(f"<{written}>") == "<***>"
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("between", [" ", "-", ":", "/", ", "])
+def test_a_seed_in_groups_goes_in_every_writing(between: str, encoding: str) -> None:
+    shown = between.join(textwrap.wrap("JBSWY3DPEHPK3PXPJBSWY3DP", 4))
+    left = redactor("JBSWY3DPEHPK3PXPJBSWY3DP").redact(ENCODINGS[encoding](shown.encode()))
+    assert "***" in left and len(left.replace("***", "")) <= 12, left
+
+
 @pytest.mark.parametrize("encoding", ["hex", "HEX", "hex, colons", "hex, words", "base64", "base64, url"])
 def test_the_key_that_a_seed_encodes_goes_too(encoding: str) -> None:
     key = ENCODINGS[encoding](base64.b32decode("JBSWY3DPEHPK3PXPJBSWY3DP"))
@@ -279,6 +288,23 @@ def test_short_secrets_go_as_a_whole_however_many_there_are(count: int) -> None:
         assert "***" in known.redact(f"the {written} here"), written
     assert known.redact("the 0000 here") == "the 0000 here"
     assert (known.redact("a 0059x b") == "a *** b") == (count == 60)
+
+
+def test_each_part_of_each_of_thousands_of_secrets_goes_and_costs_little_memory() -> None:
+    random.seed(1)
+    signs = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+    secrets = ["".join(random.choices(signs, k=random.randint(8, 43))) for _ in range(4000)]
+    seeds = ["".join(random.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=32)) for _ in range(1000)]
+    tracemalloc.start()
+    known = redactor(*secrets, *seeds)
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert taken < 2 * 1024 * (len(secrets) + len(seeds))  # 11 KiB each with every part in a set of Python's
+    for secret in (*secrets[::40], *seeds[::20]):
+        for start in range(len(secret) - 7):
+            assert len(known.redact(f"<{secret[start : start + 8]}>")) <= 6, (secret, start)
+        assert known.redact(f"<{secret}>") == "<***>"
+    assert known.redact("nothing of them, and \0\0\0\0\0\0\0\0") == "nothing of them, and \0\0\0\0\0\0\0\0"
 
 
 @pytest.mark.parametrize("secret", ["", "a", "abc", " abc ", "  "])
