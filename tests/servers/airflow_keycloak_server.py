@@ -24,7 +24,7 @@ class AirflowBehindKeycloak(Airflow):
         return {
             "AIRFLOW__CORE__AUTH_MANAGER": f"{package}.keycloak_auth_manager.KeycloakAuthManager",
             "AIRFLOW__API_AUTH__JWT_SECRET": "one secret for all parts, of more than 64 bytes since it is for HS512 here",
-            "AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME": "86400",  # Airflow's default: Keycloak's 60 s end the session
+            "AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME": "86400",  # Airflow's default: Keycloak's 30 s end the session
             f"{section}CLIENT_ID": "airflow", f"{section}CLIENT_SECRET": SECRET, f"{section}REALM": "sync",
             f"{section}SERVER_URL": self._keycloak.base_url, f"{section}JWT_FEDERATED_CLIENT_IDS": "runner",
         }  # fmt: skip

@@ -16,7 +16,7 @@ from tests.servers.processes import Program, answers, free_port
 VERSION = "7.15.6"
 BEARER = ["--skip-jwt-bearer-tokens", "--skip-provider-button"]
 MODES = {
-    "cookie": ["--skip-provider-button", "--cookie-refresh=15s", "--pass-basic-auth=false"],
+    "cookie": ["--skip-provider-button", "--cookie-refresh=8s", "--pass-basic-auth=false"],
     "bearer": BEARER,
     "page": ["--skip-jwt-bearer-tokens"],
     "strict": [*BEARER, "--bearer-token-login-fallback=false"],

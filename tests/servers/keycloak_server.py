@@ -21,8 +21,11 @@ VERSION = "26.7.3"
 BUILD = Path(__file__).parents[2] / "build"
 RAW = "12345678901234567890"  # Keycloak takes the characters themselves as the HMAC's key
 SEED = base64.b32encode(RAW.encode()).decode()
+STEP = 10  # seconds for which a code lasts: a runner without memory waits for the next one. The user `athlete` has 30 s
+SHORT_SEED = f"otpauth://totp/sync?secret={SEED}&period={STEP}"
+WRONG_SEED = f"otpauth://totp/sync?secret=JBSWY3DPEHPK3PXP&period={STEP}"
 PASSWORD = "correct horse"
-TOKEN_SECONDS = 60
+TOKEN_SECONDS = 30
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -49,10 +52,9 @@ def _home() -> Path:
 
 
 def _realm() -> dict[str, Any]:
-    otp = {
-        "type": "otp", "secretData": json.dumps({"value": RAW}),
-        "credentialData": json.dumps({"subType": "totp", "digits": 6, "counter": 0, "period": 30, "algorithm": "HmacSHA1"}),
-    }  # fmt: skip
+    def codes(period: int) -> dict[str, Any]:
+        told = {"subType": "totp", "digits": 6, "counter": 0, "period": period, "algorithm": "HmacSHA1"}
+        return {"type": "otp", "secretData": json.dumps({"value": RAW}), "credentialData": json.dumps(told)}
 
     def user(name: str, *more: dict[str, Any], **keys: Any) -> dict[str, Any]:
         return {
@@ -89,9 +91,9 @@ def _realm() -> dict[str, Any]:
             },
         ],
         "users": [
-            *(user(name, otp) for name in ("athlete", "wrong", "twice", "visitor", "shared", "moved", "reader", "typist", "guest", "pilot", "watcher", "courier", "outsider",
+            user("athlete", codes(30)), *(user(name, codes(STEP)) for name in ("wrong", "twice", "visitor", "shared", "moved", "reader", "typist", "guest", "pilot", "watcher", "courier", "outsider",
                 "seed", "crowd", "boot", "down", "waiter", "stranger", "absent")), user("plain"),
-            user("leaver", otp, enabled=False), user("novice", requiredActions=["CONFIGURE_TOTP"]),
+            user("leaver", codes(STEP), enabled=False), user("novice", requiredActions=["CONFIGURE_TOTP"]),
         ],
     }  # fmt: skip
 
@@ -100,7 +102,8 @@ def mounted(folder: Path, user: str, **secrets: str) -> Path:
     """The folder, with the secret files of a user and of the client `runner`; `secrets` replace some or add to them."""
     folder.mkdir(mode=0o700, exist_ok=True)
     known = {
-        "username": user, "password": PASSWORD, "totp_seed": SEED, "client_id": "runner", "client_secret": "runner-100%+",
+        "username": user, "password": PASSWORD, "totp_seed": SEED if user == "athlete" else SHORT_SEED,
+        "client_id": "runner", "client_secret": "runner-100%+",
     } | secrets  # fmt: skip
     for name, secret in known.items():
         (folder / name).touch(mode=0o600)

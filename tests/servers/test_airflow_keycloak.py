@@ -12,7 +12,7 @@ from tests.servers.keycloak_server import TOKEN_SECONDS, Keycloak, mounted
 from tests.servers.processes import wait_until
 from tests.support.command_line import Finished, Running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("airflow-keycloak")]
 DAG_SECONDS = float(os.environ.get("DAG_SECONDS", "2")) + 2 * TOKEN_SECONDS  # two tokens end while it runs
 CONFIG = """\
 base_url: {airflow}

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tests.servers.gate_server import PROFILE, Gate, JobsApi
-from tests.servers.keycloak_server import TOKEN_SECONDS, Keycloak, mounted
+from tests.servers.keycloak_server import TOKEN_SECONDS, WRONG_SEED, Keycloak, mounted
 from tests.servers.processes import wait_until
 from tests.support.command_line import Finished, Running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("gate")]
 Run = Callable[..., Finished]
 
 
@@ -69,7 +69,7 @@ def test_a_job_behind_the_gates_cookie_outlives_its_renewals_with_one_login(
 ) -> None:
     gate = run_at.gate("cookie")
     login = by_cookie(keycloak)
-    ended = run_at("cookie", "guest", login, "run", "x", "--param", "seconds=50", gate=gate)
+    ended = run_at("cookie", "guest", login, "run", "x", "--param", "seconds=30", gate=gate)
     assert ended.code == 0, ended.errors
     assert keycloak.events("guest", "LOGIN") == ["LOGIN"]
     assert any("guest@example.org" in headers.get("X-Forwarded-Email", "") for _, headers in api.seen)
@@ -118,7 +118,7 @@ def test_a_wrong_password_at_the_gate_is_sent_once(keycloak: Keycloak, run_at: A
 
 
 def test_a_wrong_seed_at_the_gate_is_told_as_such_and_locks_nobody(keycloak: Keycloak, run_at: Any) -> None:
-    ended = run_at("cookie", "stranger", by_cookie(keycloak), "login", totp_seed="JBSWY3DPEHPK3PXP")
+    ended = run_at("cookie", "stranger", by_cookie(keycloak), "login", totp_seed=WRONG_SEED)
     assert ended.code == 3
     assert "the one-time code was refused (200)" in ended.errors
     assert not keycloak.locked("stranger")
@@ -127,9 +127,9 @@ def test_a_wrong_seed_at_the_gate_is_told_as_such_and_locks_nobody(keycloak: Key
 def test_a_watch_outlives_a_keycloak_that_is_away_when_the_token_ends(
     keycloak: Keycloak, api: JobsApi, start_at: Any
 ) -> None:
-    running = start_at("bearer", "absent", by_token(keycloak), "run", "x", "--param", "seconds=80")
+    running = start_at("bearer", "absent", by_token(keycloak), "run", "x", "--param", "seconds=45")
     wait_until(lambda: keycloak.events("absent", "LOGIN"), "the login")
-    time.sleep(TOKEN_SECONDS - 20)
+    time.sleep(TOKEN_SECONDS - 15)
     keycloak.stop()
     time.sleep(25)
     keycloak.start()

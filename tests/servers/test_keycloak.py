@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.keycloak_server import SIGNING_KEY, TOKEN_SECONDS, Keycloak, mounted
+from tests.servers.keycloak_server import SIGNING_KEY, TOKEN_SECONDS, WRONG_SEED, Keycloak, mounted
 from tests.support.command_line import Finished, Running
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("keycloak")]
 RunAs = Callable[..., Finished]
-OTHER_SEED = "JBSWY3DPEHPK3PXP"
 
 
 @pytest.fixture
@@ -34,6 +33,7 @@ def start_as(keycloak: Keycloak, tmp_path: Path) -> Callable[..., Running]:
         config = folder / "config.yaml"
         kept = {"state": {"dir": str(tmp_path / state)}} if state else {}
         settings = {"base_url": address, "login": login, "secrets_dir": str(folder), **kept}
+        settings["retry"] = {"connect_patience": "20s"}
         config.write_text(json.dumps(settings))
         return Running(["--config", str(config), *words], {})
 
@@ -96,7 +96,7 @@ def test_a_wrong_seed_is_refused_once_a_run_locks_nobody_and_is_mended_at_once(
     keycloak: Keycloak, run_as: RunAs
 ) -> None:
     for _ in range(2):
-        ended = run_as("seed", "login", totp_seed=OTHER_SEED)
+        ended = run_as("seed", "login", totp_seed=WRONG_SEED)
         assert ended.code == 3
     assert keycloak.events("seed") == ["LOGIN_ERROR:invalid_user_credentials"]
     assert not keycloak.locked("seed")
@@ -114,13 +114,16 @@ def test_two_runners_without_a_common_state_lock_nobody(keycloak: Keycloak, star
     assert not keycloak.locked("crowd")
 
 
-def test_a_server_that_is_away_costs_neither_a_code_nor_a_session(keycloak: Keycloak, run_as: RunAs) -> None:
+def test_a_server_that_is_away_costs_neither_a_code_nor_a_session(
+    keycloak: Keycloak, run_as: RunAs, start_as: Callable[..., Running]
+) -> None:
     assert run_as("boot", "login", state="boot").code == 0
     keycloak.stop()
     try:
-        ended = run_as("down", "login", state="down")
+        refused = start_as("down", "login", state="down")
         time.sleep(TOKEN_SECONDS)
         over = run_as("boot", "login", state="boot")
+        ended = refused.finish(patience=180.0)
     finally:
         keycloak.start()
     assert (ended.code, over.code) == (7, 7), ended.errors + over.errors
@@ -202,7 +205,7 @@ def test_what_the_sign_in_page_refuses_is_told_by_its_cause_and_sent_once(keyclo
     assert (ended.code, keycloak.events("typist")) == (3, ["LOGIN_ERROR:invalid_user_credentials"])
     assert "the username or password was refused (200)" in ended.errors
     time.sleep(2)
-    ended = run_as("typist", "login", use="keycloak-browser", totp_seed=OTHER_SEED, state="other")
+    ended = run_as("typist", "login", use="keycloak-browser", totp_seed=WRONG_SEED, state="other")
     assert ended.code == 3
     assert "the one-time code was refused (200)" in ended.errors
     assert not keycloak.locked("typist")
