@@ -34,6 +34,7 @@ summary at a terminal add as the next step (`remedy`); with code 2 it is always:
 """
 _USAGE = (ExitCode.USAGE.remedy, MEANINGS[Outcome.CONFIGURATION].remedy)
 Change = Callable[["Place"], None]
+Run = Callable[[list[str], dict[str, str], Path], tuple[int, str]]
 
 
 @dataclass
@@ -214,7 +215,17 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
 }
 
 
-def page() -> str:
+def run(words: list[str], variables: dict[str, str], directory: Path) -> tuple[int, str]:
+    """The exit code and the log of a command line, with only these environment variables, in that directory."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "runner", *words],
+        capture_output=True, text=True, check=False, cwd=directory, timeout=120, stdin=subprocess.DEVNULL,
+        env={"PYTHONPATH": str(Path(__file__).parents[1]), **variables},
+    )  # fmt: skip
+    return ended.returncode, ended.stderr
+
+
+def page(run: Run = run) -> str:
     """The page, with every mistake made anew."""
     flat = [mistake for group in MISTAKES.values() for mistake in group]
     with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
@@ -222,7 +233,7 @@ def page() -> str:
         for mistake in flat:
             if mistake.kind not in servers:
                 servers[mistake.kind] = stack.enter_context(SandboxServer(mistake.settings))
-        made = pool.map(lambda mistake: _made(mistake, servers[mistake.kind]), flat)
+        made = pool.map(lambda mistake: _made(mistake, servers[mistake.kind], run), flat)
         told = dict(zip([mistake.title for mistake in flat], made, strict=True))
     lines = [HEAD.format(usage=ExitCode.USAGE.remedy)]
     for group, mistakes in MISTAKES.items():
@@ -238,18 +249,14 @@ def _cell(messages: list[str]) -> str:
     return "<br>".join(message.replace("|", "\\|").replace("<", "&lt;") for message in messages)
 
 
-def _made(mistake: Mistake, server: SandboxServer) -> tuple[int, list[str]]:
+def _made(mistake: Mistake, server: SandboxServer, run: Run) -> tuple[int, list[str]]:
     """The exit code and the messages of one mistake."""
     with tempfile.TemporaryDirectory() as home:
         place = Place(Path(home), server.base_url)
         write_secrets(place.secrets, server.credentials)
         mistake.before(place)
-        ended = subprocess.run(
-            [sys.executable, "-m", "runner", *_words(mistake, place)],
-            capture_output=True, text=True, check=False, cwd=home, timeout=120, stdin=subprocess.DEVNULL,
-            env={"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": os.environ["PATH"], **mistake.variables},
-        )  # fmt: skip
-        return ended.returncode, [_steady(text, place) for text in _messages(ended.stderr)]
+        code, log = run(_words(mistake, place), {"PATH": os.environ["PATH"], **mistake.variables}, Path(home))
+        return code, [_steady(text, place) for text in _messages(log)]
 
 
 def _words(mistake: Mistake, place: Place) -> list[str]:

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from runner.sandbox.command import write_secrets
 from runner.sandbox.server import SandboxServer
+from tests.support import forked
 
 PATIENCE = 60.0  # seconds until a process counts as hanging
 
@@ -47,13 +47,8 @@ class Running:
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         redact = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "runner", *arguments],
-            env={**redact, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        self.process = forked.start(arguments, {**redact, **environment}, **pipes)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""

@@ -1,8 +1,20 @@
 """Each of sixty mistakes gets the message that docs/messages.md shows."""
 
+import os
+import subprocess
+from pathlib import Path
+
+from tests.support import forked
 from tools import messages
+
+
+def _run(words: list[str], variables: dict[str, str], directory: Path) -> tuple[int, str]:
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with forked.start(words, forked.of_python(os.environ) | variables, cwd=directory, text=True, **pipes) as process:
+        _out, log = process.communicate(timeout=120)
+        return process.returncode, log
 
 
 def test_every_mistake_gets_the_message_of_the_page() -> None:
     assert len([mistake for group in messages.MISTAKES.values() for mistake in group]) >= 60
-    assert messages.PAGE.read_text(encoding="utf-8") == messages.page(), "run `make docs`"
+    assert messages.PAGE.read_text(encoding="utf-8") == messages.page(_run), "run `make docs`"

@@ -20,6 +20,7 @@ import pytest
 from runner.sandbox.command import write_secrets
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
+from tests.support import forked
 from tests.support.programs import need as need
 
 PATIENCE = 30.0  # seconds: how long a test waits for what must happen; only a broken promise takes so long
@@ -107,7 +108,7 @@ class Runner:
     def start(self, *words: str, **more: Any) -> "subprocess.Popen[str]":
         """The process, not waited for."""
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
-        return subprocess.Popen(self.command(*words), env=self.env, cwd=self.directory, **pipes)
+        return forked.start(self.command(*words)[3:], self.env, cwd=self.directory, **pipes)
 
     def run(self, *words: str) -> Done:
         """The process, ended."""

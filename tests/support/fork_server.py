@@ -1,0 +1,82 @@
+"""The process that `tests.support.forked` starts: it imports the runner, then forks for each command line it is asked for."""
+
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import socket
+import sys
+from typing import Any
+
+import runner
+
+
+def _prepare() -> None:
+    """Import all that a command may import. Nothing is run."""
+    for module in pkgutil.walk_packages(runner.__path__, "runner."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy every page
+
+
+def _asked(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """The next command line and its standard streams; None at the end."""
+    header, streams, _flags, _address = socket.recv_fds(channel, 4, 3)
+    if not header:
+        return None
+    length, raw = int.from_bytes(header, "big"), b""
+    while len(raw) < length:
+        raw += channel.recv(length - len(raw))
+    return json.loads(raw), streams
+
+
+def _forked(channel: socket.socket) -> bool:
+    """Forks a process whose parent ends at once, then tells its pid. True in the new process."""
+    told, tells = os.pipe()
+    between = os.fork()
+    if between == 0:
+        pid = os.fork()
+        if pid == 0:
+            return True
+        os.write(tells, pid.to_bytes(4, "big"))
+        os._exit(0)
+    os.waitpid(between, 0)
+    channel.sendall(os.read(told, 4))
+    os.close(told)
+    os.close(tells)
+    return False
+
+
+def _become(asked: dict[str, Any], streams: list[int]) -> None:
+    """Run the command line, with its own streams, directory, environment and arguments."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    os.closerange(3, 256)
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    sys.argv = ["runner", *asked["words"]]
+    runpy.run_module("runner", run_name="__main__", alter_sys=True)
+
+
+def main() -> None:
+    """Serve until the other end is closed."""
+    _prepare()
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        while (found := _asked(channel)) is not None:
+            asked, streams = found
+            if _forked(channel):
+                channel.detach()
+                break
+            for stream in streams:
+                os.close(stream)
+        else:
+            return
+    _become(asked, streams)
+
+
+if __name__ == "__main__":
+    main()
