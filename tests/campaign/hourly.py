@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -97,10 +98,10 @@ def cron_job(spec: Mapping[str, Any]) -> Schedule:
     return hour
 
 
-def of_overlay(name: str) -> Schedule:
+def overlay(name: str, place: Place, number: int) -> None:
     """The CronJob of an overlay."""
     [found] = [one for one in built(f"overlays/{name}") if one["kind"] == "CronJob"]
-    return cron_job(found["spec"])
+    cron_job(found["spec"])(place, number)
 
 
 def of_readme() -> Schedule:
@@ -164,7 +165,7 @@ def schedules() -> dict[str, Schedule]:
         "GitHub": github,
         "GitLab": of_script(gitlab),
         "Jenkins": of_script(jenkins),
-        **{f"k8s {name}": of_overlay(name) for name in overlays},
+        **{f"k8s {name}": partial(overlay, name) for name in overlays},
     }
 
 
