@@ -1,4 +1,5 @@
 """Keycloak, from Maven Central, in its development mode. Its own events, brute-force records and sessions are the judge."""
+# Decision 0168.
 
 import base64
 import json

@@ -3,6 +3,7 @@
 The fork is a process as any other: own pid, arguments, environment, directory, streams, signals and end. What belongs to the
 start of Python itself (PYTHON*, locale, LD_*, coverage) is not its to change: with such variables Python is started anew.
 """
+# Decision 0169.
 
 import atexit
 import ctypes
