@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,6 +21,7 @@ from runner.sandbox.command import write_secrets
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.campaign.figures import Figures, main
+from tests.support import forked
 
 HANGS = 60.0  # seconds
 DEADLINE = 3.0
@@ -218,8 +218,7 @@ def ended(name: str, by: str) -> Ended:
 
 def _run(words: list[str], made: Case, by: str) -> tuple[int, float]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
-    command = [sys.executable, "-m", "runner", *words]
-    with subprocess.Popen(command, env={**kept, **made.environment}, stderr=subprocess.PIPE, text=True) as process:
+    with forked.start(words, {**kept, **made.environment}, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         lines, since = [], None
         killer = threading.Timer(HANGS, process.kill)

@@ -55,6 +55,24 @@ def test_it_is_a_child_of_the_test_that_signals_end(cli: CommandLine) -> None:
     assert not Path(f"/proc/{running.process.pid}").exists()
 
 
+def test_what_its_parent_ignores_it_ignores_and_the_next_one_does_not(cli: CommandLine) -> None:
+    ignored = []
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for disposition in (signal.SIG_IGN, signal.SIG_DFL):
+            signal.signal(signal.SIGHUP, disposition)
+            running = cli.start("run", "health", "--set", "poll.min=60s", "--set", "poll.max=60s")
+            assert running.process.stderr is not None
+            running.process.stderr.readline()
+            status = Path(f"/proc/{running.process.pid}/status").read_text()
+            ignored.append(int(re.findall(r"^SigIgn:\s+(\w+)", status, re.MULTILINE)[0], 16) & 1)  # SIGHUP is bit 0
+            running.process.kill()
+            running.process.communicate()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ignored == [1, 0]
+
+
 def test_what_belongs_to_the_start_of_python_starts_python(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; print('started', file=sys.stderr)\n")
     process = forked.start(["--version"], {**CLEAN, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}, **PIPES)

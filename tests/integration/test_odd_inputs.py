@@ -15,18 +15,19 @@ from runner.errors import UsageError
 from runner.http.client import tls_context
 from runner.settings import Settings, load
 from runner.state.ledger import LedgerCorrupt
+from tests.support import forked
 from tests.support.command_line import CommandLine
 from tests.support.in_process import command_here
 from tests.support.ledgers import open_ledger
 
-RUNNER = [sys.executable, "-m", "runner", "--base-url", "https://sync.example.org"]
+RUNNER = ["--base-url", "https://sync.example.org"]
 
 
 def ended(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """A command line that has ended, through a shell where streams are redirected."""
-    command = [*RUNNER, *words]
-    if shell:
-        command = ["sh", "-c", f'"$@" {shell}', "sh", *command]
+    if not shell:
+        return forked.run([*RUNNER, *words], {**os.environ, **environment})
+    command = ["sh", "-c", f'"$@" {shell}', "sh", sys.executable, "-m", "runner", *RUNNER, *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
 
 
@@ -83,8 +84,8 @@ def test_closed_full_and_broken_streams_change_no_exit_code(shell: str) -> None:
 )  # fmt: skip
 def test_a_variable_that_cannot_be_understood_is_code_2_and_named(cli: CommandLine, variable: str, value: str) -> None:
     base_url = [] if variable == "SYNC_RUNNER_BASE_URL" else ["--base-url", cli.server.base_url]
-    command = [sys.executable, "-m", "runner", *base_url, "--secrets-dir", str(cli.home / "secrets"), "run", "health"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, variable: value})
+    words = [*base_url, "--secrets-dir", str(cli.home / "secrets"), "run", "health"]
+    told = forked.run(words, {**os.environ, variable: value})
     assert told.returncode == 2, told.stderr
     assert variable in told.stderr or "base_url" in told.stderr
 
@@ -93,19 +94,9 @@ def test_a_variable_that_cannot_be_understood_is_code_2_and_named(cli: CommandLi
 def test_a_secret_in_a_variable_that_is_not_utf_8_is_code_3_and_named(cli: CommandLine, name: str) -> None:
     given = {"username": "someone", "password": "mango-7-lantern", "totp_seed": "JBSWY3DPEHPK3PXP"}
     given[name] = "mango-\udcff-lantern"
-    command = [
-        sys.executable,
-        "-m",
-        "runner",
-        "--base-url",
-        cli.server.base_url,
-        "--secrets-dir",
-        "/none",
-        "run",
-        "health",
-    ]
+    words = ["--base-url", cli.server.base_url, "--secrets-dir", "/none", "run", "health"]
     variables = {f"SYNC_RUNNER_{one.upper()}": value for one, value in given.items()}
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **variables})
+    told = forked.run(words, {**os.environ, **variables})
     assert told.returncode == 3, told.stderr
     assert f"SYNC_RUNNER_{name.upper()}: not UTF-8" in told.stderr and "lantern" not in told.stderr
 

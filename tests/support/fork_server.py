@@ -6,6 +6,7 @@ import json
 import os
 import pkgutil
 import runpy
+import signal
 import socket
 import sys
 from typing import Any
@@ -50,11 +51,22 @@ def _forked(channel: socket.socket) -> bool:
     return False
 
 
+def _inherit(ignored: list[int], blocked: list[int]) -> None:
+    """Ignore and block these signals and no others, but for those that Python ignores."""
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}:
+        if number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+        elif signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
 def _become(asked: dict[str, Any], streams: list[int]) -> None:
     """Run the command line, with its own streams, directory, environment and arguments."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.closerange(3, 256)
+    _inherit(asked["ignored"], asked["blocked"])
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])

@@ -9,6 +9,7 @@ import atexit
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,9 +31,32 @@ def start(words: Sequence[str], env: Mapping[str, str], **more: Any) -> "subproc
     return _Forked(command, env=env, **more)
 
 
+def run(
+    words: Sequence[str], env: Mapping[str, str], timeout: float = 60.0, **more: Any
+) -> "subprocess.CompletedProcess[str]":
+    """`python -m runner WORDS` to its end, which is to come within `timeout` seconds, with all that it wrote."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with start(words, env, **pipes, **more) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
 def of_python(env: Mapping[str, str], names: str | tuple[str, ...] = OF_PYTHON) -> dict[str, str]:
     """The variables that Python reads when it starts."""
     return {name: value for name, value in env.items() if name.startswith(names)}
+
+
+def _signals() -> dict[str, Sequence[int]]:
+    """The signals that this process ignores or blocks, as a new process inherits them; SIGPIPE and SIGXFSZ are Python's."""
+    of_python = (signal.SIGPIPE, signal.SIGXFSZ)
+    ignored = [
+        one for one in signal.valid_signals() if signal.getsignal(one) is signal.SIG_IGN and one not in of_python
+    ]
+    return {"ignored": ignored, "blocked": [*signal.pthread_sigmask(signal.SIG_BLOCK, [])]}
 
 
 class _Forked(subprocess.Popen[Any]):
@@ -47,7 +71,7 @@ class _Forked(subprocess.Popen[Any]):
     ) -> None:  # fmt: skip
         pipes = pipes_and_more[:6]
         streams = [given if given != -1 else number for number, given in enumerate((pipes[0], pipes[3], pipes[5]))]
-        asked = {"words": args[3:], "env": dict(env), "cwd": str(cwd or Path.cwd())}
+        asked = {"words": args[3:], "env": dict(env), "cwd": str(cwd or Path.cwd()), **_signals()}
         try:
             self.pid = _Prepared.of_this_process().fork(asked, streams)
             self._child_created = True

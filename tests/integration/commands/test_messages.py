@@ -9,10 +9,9 @@ from tools import messages
 
 
 def _run(words: list[str], variables: dict[str, str], directory: Path) -> tuple[int, str]:
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with forked.start(words, forked.of_python(os.environ) | variables, cwd=directory, text=True, **pipes) as process:
-        _out, log = process.communicate(timeout=120)
-        return process.returncode, log
+    known = forked.of_python(os.environ) | variables
+    ended = forked.run(words, known, timeout=120, cwd=directory, stdin=subprocess.DEVNULL)
+    return ended.returncode, ended.stderr
 
 
 def test_every_mistake_gets_the_message_of_the_page() -> None:

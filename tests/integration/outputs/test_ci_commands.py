@@ -3,14 +3,13 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.outputs.conftest import Runner, sandbox_runner
+from tests.support import forked
 from tests.support.raw_server import RawServer, http
 from tests.support.recording_proxy import RecordingProxy
 
@@ -73,11 +72,8 @@ def run(runner: Runner, base_url: str, directory: Path, *words: str) -> str:
     """All that a run as a GitHub step writes: standard output, standard error, step summary and outputs."""
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("SYNC_RUNNER_", "GITHUB_"))}
     variables |= {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary"}
-    command = [sys.executable, "-m", "runner", "run", "health", "--base-url", base_url, *words]
-    done = subprocess.run(
-        [*command, "--secrets-dir", str(runner.secrets)],
-        cwd=directory, env=variables, capture_output=True, text=True, timeout=60, errors="replace",
-    )  # fmt: skip
+    given = ["run", "health", "--base-url", base_url, *words, "--secrets-dir", str(runner.secrets)]
+    done = forked.run(given, variables, cwd=directory, errors="replace")
     assert done.returncode not in (0, 1), done.stderr
     lines = (directory / "output").read_text().splitlines() if (directory / "output").exists() else []
     assert len(lines) == len({line.partition("=")[0] for line in lines}), lines
