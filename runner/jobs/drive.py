@@ -325,6 +325,8 @@ class Drive:
         if not await self.journal.still_ours(self.deadline):
             error = StateError("its lease in the state expired, and another process may poll it")
             return s.CancelRefused(self._now, error)
+        if await self.journal.watched(self._until):
+            return s.Watched(self._now)
         try:
             now = await self.api.cancel(job, self.deadline, self.observer)
         except RunnerError as error:

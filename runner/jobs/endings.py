@@ -60,6 +60,8 @@ def _left(state: State, facts: Facts) -> str:
         return ""
     if not state.ours:
         return f"job {job.shown_id} continues at the API: this run did not start it"
+    if state.watched:
+        return f"job {job.shown_id} continues at the API: another run polls it"
     detached = state.stopped is Why.SIGNAL and not facts.cancel_on_interrupt
     if not facts.cancels and not detached:
         return f"job {job.shown_id} could not be cancelled (cancel: this profile has no cancel request)"

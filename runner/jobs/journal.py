@@ -78,6 +78,15 @@ class SyncJournal:
         self.renew_at = 0.0
         return await self.lease(until) is True and self._clock.monotonic() < self._sure_until
 
+    async def watched(self, until: Deadline) -> bool:
+        """Whether another live process polls the job too; false where the ledger cannot tell."""
+        if self.key is None:
+            return False
+        try:
+            return await self._ledger.watched(self.key, self._clock.time(), self._while(until))
+        except RunnerError:
+            return False
+
     async def completed(self, deadline: Deadline) -> Entry | None:
         """Returns the sync, of the same type, as an earlier try of this run completed it. Raises as `earlier`."""
         shared, run_key = self._shared, self._shared.run_key
@@ -136,9 +145,12 @@ class SyncJournal:
         self._shared.leases.drop(self)
 
     async def give_up(self) -> None:
-        """Ends the lease of a job that continues, so that the next run can adopt it without waiting."""
+        """Ends the lease of a job that continues, so that the next run can adopt it without waiting.
+
+        Where the lease is another's, this ends what it was told of our polls.
+        """
         key, now = self.key, self._clock.time()
-        if key is not None and self._leased is not False:
+        if key is not None:
             with suppress(RunnerError):  # it expires by itself
                 await self._ledger.lease(key, self._shared.holder, now=now, until=now, deadline=self._patience)
 

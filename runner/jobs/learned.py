@@ -26,6 +26,7 @@ from runner.jobs.states import (
     State,
     Stopped,
     Unclear,
+    Watched,
 )
 from runner.models import JobStatus, SyncJob
 
@@ -132,11 +133,15 @@ def _cancel_refused(event: CancelRefused, state: State) -> State:
     return replace(state, cancel_error=event.error, asked_to_cancel=lost)
 
 
+def _watched(_event: Watched, state: State) -> State:
+    return replace(state, watched=True)
+
+
 _LEARN: Mapping[type[Event], Callable[[Any, State], State]] = {
     Recalled: _recalled, Intended: _intended, Begun: _begun, AlreadyRuns: _already_runs, Lost: _lost,
     Rejected: _rejected, Seen: _seen, Found: _found, Missing: _missing, Unclear: _unclear, Misfit: _misfit,
     Replaced: _misfit, Broken: _broken, Stopped: _stopped, CancelAnswered: _cancel_answered,
-    CancelRefused: _cancel_refused,
+    CancelRefused: _cancel_refused, Watched: _watched,
 }  # fmt: skip
 
 

@@ -106,6 +106,7 @@ class State(Frozen):
     ended: Mapping[ExternalText, JobStatus] = field(default_factory=dict)  # the jobs of earlier attempts
     in_flight: bool = False
     stopped: Why | None = None
+    watched: bool = False  # another run polls the job too
     asked_to_cancel: bool = False
     cancel_error: RunnerError | None = None
     problem: RunnerError | None = None
@@ -252,6 +253,10 @@ class CancelRefused(Event):
     """The API refused the cancel, or it failed."""
 
     error: RunnerError
+
+
+class Watched(Event):
+    """Another run polls the job that was to be cancelled: it is left to that run."""
 
 
 class TimeUp(Event):

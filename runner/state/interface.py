@@ -141,13 +141,20 @@ class JobLedger(Protocol):
         ...
 
     async def lease(self, key: str, holder: str, *, now: float, until: float, deadline: Deadline) -> bool:
-        """Takes or renews the lease of an entry until Unix time `until`; false where another holder's is still valid."""
+        """Takes or renews the lease of an entry until Unix time `until`.
+
+        False where another holder's is still valid; then that holder is told that its job is `watched` until `until`.
+        """
         ...
 
     async def renew(
         self, holders: Mapping[str, str], *, now: float, until: float, deadline: Deadline
     ) -> frozenset[str]:
         """As `lease`, for several entries in one write: the holder of each key. Returns the keys whose lease was given."""
+        ...
+
+    async def watched(self, key: str, now: float, deadline: Deadline) -> bool:
+        """Whether a process other than the lease's holder polls the job of an entry, at Unix time `now`."""
         ...
 
     async def triggered(

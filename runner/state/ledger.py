@@ -16,6 +16,7 @@ from typing import Any
 from runner.errors import StateMoved, UsageError
 from runner.external import ExternalText, raw
 from runner.models import JSON
+from runner.state import sqlite_statements as sql
 from runner.state.entry import COLUMNS, KEPT_EACH
 from runner.state.entry import Entry as Entry  # tests and tools import it from here
 from runner.state.file_lock import open_lock, try_lock
@@ -23,61 +24,10 @@ from runner.state.file_system import on_network
 from runner.state.private_directory import PrivateDirectory
 
 Statements = Sequence[tuple[str, tuple[object, ...]]]
-SCHEMA = 5
+SCHEMA = 6
 READABLE_BY = 5  # the oldest schema whose programs can use the file: unchanged when columns are added
 LEDGER_FILE = "ledger.sqlite3"
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS syncs (
-    key TEXT PRIMARY KEY,           -- the idempotency key
-    target TEXT NOT NULL,           -- base URL and user the job belongs to
-    account TEXT NOT NULL,
-    name TEXT NOT NULL,
-    sync_type TEXT NOT NULL,
-    run_id TEXT NOT NULL,
-    intended_at REAL NOT NULL,      -- Unix seconds
-    job_id TEXT,
-    outcome TEXT,                   -- NULL while open
-    ended_at REAL,
-    processed_items INTEGER,
-    error TEXT,
-    foreign_job INTEGER NOT NULL DEFAULT 0,  -- 1: another's job that was watched; its dates are not ours
-    carried TEXT NOT NULL DEFAULT '{}',  -- JSON: what the trigger's answer gave for later requests
-    run_key TEXT,                   -- the setting run.key of the run that triggered it
-    holder TEXT NOT NULL DEFAULT '',  -- the process that polls the job
-    lease_until REAL NOT NULL DEFAULT 0,  -- Unix seconds: until then the holder counts as alive
-    shown_id TEXT                   -- the job id without secrets; the id itself goes back to the API
-);
-CREATE INDEX IF NOT EXISTS syncs_by_target ON syncs (target, name, intended_at);
-"""
-_CHANGES = {  # from the schema of that number to the next
-    1: "ALTER TABLE syncs ADD COLUMN foreign_job INTEGER NOT NULL DEFAULT 0",
-    2: "ALTER TABLE syncs ADD COLUMN carried TEXT NOT NULL DEFAULT '{}'",
-    3: "ALTER TABLE syncs ADD COLUMN run_key TEXT; ALTER TABLE syncs ADD COLUMN holder TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE syncs ADD COLUMN lease_until REAL NOT NULL DEFAULT 0",
-    4: "ALTER TABLE syncs ADD COLUMN shown_id TEXT",
-}
-# The statements that write and read.
-_INTEND = (
-    "INSERT OR REPLACE INTO syncs (key, target, account, name, sync_type, run_id, intended_at, run_key, holder, lease_until)"
-    " VALUES (?,?,?,?,?,?,?,?,?,?)"
-)
-_SHORTEN = (
-    "DELETE FROM syncs WHERE target=? AND name=? AND outcome IS NOT NULL AND intended_at < (SELECT intended_at FROM syncs"
-    " WHERE target=? AND name=? ORDER BY intended_at DESC LIMIT 1 OFFSET ?) AND key IS NOT (SELECT key FROM syncs WHERE"
-    " target=? AND name=? AND outcome='completed' AND NOT foreign_job ORDER BY intended_at DESC LIMIT 1)"
-)
-_PRUNE = "DELETE FROM syncs WHERE outcome IS NOT NULL AND intended_at < ?"
-_LEASE = "UPDATE syncs SET holder=?, lease_until=? WHERE key=? AND (holder=? OR lease_until<=?)"
-_TRIGGERED = "UPDATE syncs SET job_id=?, shown_id=?, foreign_job=?, carried=? WHERE key=?"
-_ENDED = "UPDATE syncs SET outcome=?, ended_at=?, processed_items=?, error=? WHERE key=?"
-_OPEN = "target=? AND name=? AND outcome IS NULL ORDER BY intended_at DESC LIMIT 1"
-_SUCCESS = "target=? AND name=? AND outcome='completed' AND NOT foreign_job ORDER BY intended_at DESC LIMIT 1"
-_COMPLETED_UNDER = "target=? AND name=? AND run_key=? AND outcome='completed' ORDER BY intended_at DESC LIMIT 1"
-_NEWEST = "target=? AND name=? ORDER BY intended_at DESC LIMIT 1"
-_OF_JOB = "target=? AND job_id=? ORDER BY intended_at DESC LIMIT 1"
-_RECENT = "1=1 ORDER BY intended_at DESC LIMIT ?"
 
 
 def _prepared(directory: Path) -> Path:
@@ -164,7 +114,7 @@ class Ledger:
         if version > SCHEMA:
             self._check_readable(version)
         elif version < SCHEMA:
-            changes = [_CHANGES[old] for old in range(version, SCHEMA)] if version else [_TABLE]
+            changes = [sql.CHANGES[old] for old in range(version, SCHEMA)] if version else [sql.TABLE]
             self._db.executescript(";".join(changes))
             self._db.execute("CREATE TABLE IF NOT EXISTS readable (schema INTEGER)")
             self._db.execute("INSERT INTO readable SELECT ? WHERE NOT EXISTS (SELECT 1 FROM readable)", (READABLE_BY,))
@@ -192,18 +142,18 @@ class Ledger:
         """Records, before the trigger is sent, that it will be. Raises UsageError, as every write."""
         sync = (entry.target, entry.name)
         self._write(
-            _INTEND,
+            sql.INTEND,
             (
                 entry.key, entry.target, entry.account, entry.name, entry.sync_type, entry.run_id, entry.intended_at,
                 entry.run_key, entry.holder, entry.lease_until,
             ),
             on_disk=True,
-            then=(_SHORTEN, (*sync, *sync, KEPT_EACH - 1, *sync)),
+            then=(sql.SHORTEN, (*sync, *sync, KEPT_EACH - 1, *sync)),
         )  # fmt: skip
 
     def lease(self, key: str, holder: str, *, now: float, until: float) -> bool:
         """Takes or renews the lease of an entry until Unix time `until`; false where another holder's is still valid."""
-        return self._write(_LEASE, (holder, until, key, holder, now)) == 1
+        return key in self.renew({key: holder}, now=now, until=until)
 
     def renew(self, holders: Mapping[str, str], *, now: float, until: float) -> frozenset[str]:
         """As `lease` for each key with its holder, in one transaction. Returns the keys whose lease was given."""
@@ -211,18 +161,32 @@ class Ledger:
             with self._db:
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._db.execute("BEGIN IMMEDIATE")
-                lease = ((key, self._db.execute(_LEASE, (of, until, key, of, now))) for key, of in holders.items())
-                return frozenset(key for key, done in lease if done.rowcount == 1)
+                return frozenset(key for key, holder in holders.items() if self._lease(key, holder, now, until))
         except sqlite3.Error as error:
             message = f"{self._path}: cannot be written ({error}); check space and permissions of state.dir"
             raise self._problem(error, message) from None
+
+    def _lease(self, key: str, holder: str, now: float, until: float) -> bool:
+        values = {"key": key, "holder": holder, "now": now, "until": until}
+        if self._db.execute(sql.LEASE, values).rowcount == 1:
+            return True
+        self._db.execute(sql.WATCH, values)
+        return False
+
+    def watched(self, key: str, now: float) -> bool:
+        """Whether a process other than the lease's holder polls the job of an entry, at Unix time `now`."""
+        try:
+            with closing(self._db.execute(sql.WATCHED, (key, now))) as rows:
+                return rows.fetchone() is not None
+        except sqlite3.Error as error:
+            raise self._problem(error, f"{self._path}: cannot be read ({error}); move the file away") from None
 
     def triggered(
         self, key: str, job_id: ExternalText | str, *, external: bool = False, carried: Mapping[str, JSON] | None = None
     ) -> None:
         """Records the job from the API and its `carried` values; `foreign`: another's job, adopted while it runs."""
         self._write(
-            _TRIGGERED,
+            sql.TRIGGERED,
             (raw(job_id), self._redact(raw(job_id)), external, json.dumps(dict(carried or {})), key),
         )
 
@@ -231,13 +195,13 @@ class Ledger:
     ) -> None:
         """Records the outcome, at Unix time `at`."""
         self._write(
-            _ENDED,
+            sql.ENDED,
             (outcome, at, processed, None if error is None else self._redact(error), key),
         )
 
     def prune(self, before: float) -> int:
         """Deletes the ended syncs that began before that Unix time. Returns their number."""
-        return self._write(_PRUNE, (before,))
+        return self._write(sql.PRUNE, (before,))
 
     def transaction(
         self,
@@ -287,27 +251,27 @@ class Ledger:
 
     def open_entry(self, target: str, name: str) -> Entry | None:
         """Returns the newest open sync of that name: a killed run's, or another process's."""
-        return self._one(_OPEN, (target, name))
+        return self._one(sql.OPEN, (target, name))
 
     def last_success(self, target: str, name: str) -> Entry | None:
         """Returns the newest completed sync of that name; not another's job, which may have covered other days."""
-        return self._one(_SUCCESS, (target, name))
+        return self._one(sql.SUCCESS, (target, name))
 
     def completed_under(self, target: str, name: str, run_key: str) -> Entry | None:
         """Returns the completed sync of that name from an earlier try of the same run (setting `run.key`)."""
-        return self._one(_COMPLETED_UNDER, (target, name, run_key))
+        return self._one(sql.COMPLETED_UNDER, (target, name, run_key))
 
     def newest(self, target: str, name: str) -> Entry | None:
         """Returns the newest sync of that name, whatever its outcome."""
-        return self._one(_NEWEST, (target, name))
+        return self._one(sql.NEWEST, (target, name))
 
     def of_job(self, target: str, job_id: ExternalText | str) -> Entry | None:
         """Returns the sync of that job."""
-        return self._one(_OF_JOB, (target, raw(job_id)))
+        return self._one(sql.OF_JOB, (target, raw(job_id)))
 
     def recent(self, limit: int) -> list[Entry]:
         """Returns the newest syncs of all accounts, newest first."""
-        return self.select(_RECENT, (limit,))
+        return self.select(sql.RECENT, (limit,))
 
     def _one(self, where: str, values: tuple[object, ...]) -> Entry | None:
         found = self.select(where, values)

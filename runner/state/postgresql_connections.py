@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from runner.clock import Clock, Deadline
 from runner.errors import StateError, StateMoved, Unreachable, UsageError
 from runner.external import MAX_WORDS, show
-from runner.state.postgresql_statements import FENCE, TABLES
+from runner.state.postgresql_statements import FENCE, TABLES, WATCHED_UNTIL
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, Error
@@ -25,7 +25,7 @@ GRACE = 0.15  # seconds for a statement after the deadline, which holds within 2
 TRIES = 5
 FULL_SECONDS = 60.0  # for which a server without a free connection slot is retried
 _NO_ROOM = ("too many clients", "connection slots are reserved", "too many connections", "no more connections allowed")
-SCHEMA = 2
+SCHEMA = 3
 READABLE_BY = 1  # the oldest version of this module that can work with the tables as SCHEMA has them
 _LOCK = 0x53796E63  # of the migration, for its transaction
 
@@ -41,6 +41,7 @@ _MIGRATIONS = (  # from the version of that number to the next; columns and tabl
     )
     """,
     TABLES,
+    WATCHED_UNTIL,
 )
 # SQLSTATE classes that a person must correct: authorization, catalog name, syntax or access, object not in that state.
 _CONFIGURATION = ("28", "3D", "3F", "42", "25006")

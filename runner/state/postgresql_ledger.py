@@ -97,16 +97,19 @@ class PostgresqlLedger:
             turn.renewed(began)
 
     async def lease(self, key: str, holder: str, *, now: float, until: float, deadline: Deadline) -> bool:
-        """As in JobLedger; the lease ends `until - now` from now by the database's clock."""
-        values = {"key": key, "holder": holder, "seconds": until - now}
-        return await self._connections.one(sql.LEASE, values, deadline) is not None
+        """As in JobLedger; see `renew`."""
+        return key in await self.renew({key: holder}, now=now, until=until, deadline=deadline)
 
     async def renew(
         self, holders: Mapping[str, str], *, now: float, until: float, deadline: Deadline
     ) -> frozenset[str]:
-        """As in JobLedger; see `lease`."""
+        """As in JobLedger; the leases end `until - now` from now by the database's clock."""
         values = {"keys": [*holders], "holders": [*holders.values()], "seconds": until - now}
         return frozenset(row[0] for row in await self._connections.rows(sql.RENEW, values, deadline))
+
+    async def watched(self, key: str, now: float, deadline: Deadline) -> bool:  # noqa: ARG002 - the database has its own clock
+        """As in JobLedger."""
+        return await self._connections.one(sql.WATCHED, {"key": key}, deadline) is not None
 
     async def triggered(
         self,

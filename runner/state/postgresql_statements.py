@@ -41,6 +41,9 @@ CREATE TABLE sync_runner_locks (
     lease_until TIMESTAMPTZ
 );
 """
+WATCHED_UNTIL = (
+    "ALTER TABLE sync_runner_syncs ADD COLUMN IF NOT EXISTS watched_until DOUBLE PRECISION NOT NULL DEFAULT 0"
+)
 
 TAKE = f"""
 INSERT INTO sync_runner_locks AS l (key, holder, epoch, lease_until) VALUES (%(lock)s, %(lock_holder)s, 1, {_SECONDS})
@@ -77,13 +80,19 @@ gone AS (
 )
 INSERT INTO sync_runner_syncs ({COLUMNS}) SELECT {_INTENDED} WHERE %(lock)s::text IS NULL OR EXISTS (SELECT 1 FROM mine)
 ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, lease_until = excluded.lease_until RETURNING key"""
-LEASE = f"""
-UPDATE sync_runner_syncs SET holder = %(holder)s, lease_until = {_NOW} + %(seconds)s
-WHERE key = %(key)s AND (holder = %(holder)s OR lease_until <= {_NOW}) RETURNING key"""
+# A new holder's own polls were marked while it waited for the lease.
 RENEW = f"""
-UPDATE sync_runner_syncs AS s SET holder = asked.holder, lease_until = {_NOW} + %(seconds)s
-FROM unnest(%(keys)s::text[], %(holders)s::text[]) AS asked (key, holder)
-WHERE s.key = asked.key AND (s.holder = asked.holder OR s.lease_until <= {_NOW}) RETURNING s.key"""
+WITH given AS (
+    UPDATE sync_runner_syncs AS s SET holder = asked.holder, lease_until = {_NOW} + %(seconds)s,
+        watched_until = CASE WHEN s.holder = asked.holder THEN s.watched_until ELSE 0 END
+    FROM unnest(%(keys)s::text[], %(holders)s::text[]) AS asked (key, holder)
+    WHERE s.key = asked.key AND (s.holder = asked.holder OR s.lease_until <= {_NOW}) RETURNING s.key
+), watched AS (
+    UPDATE sync_runner_syncs SET watched_until = {_NOW} + %(seconds)s
+    WHERE key = ANY (%(keys)s::text[]) AND key NOT IN (SELECT key FROM given)
+)
+SELECT key FROM given"""
+WATCHED = f"SELECT 1 FROM sync_runner_syncs WHERE key = %(key)s AND watched_until > {_NOW}"
 TRIGGERED = """
 UPDATE sync_runner_syncs SET job_id = %(job_id)s, shown_id = %(shown)s, foreign_job = %(external)s, carried = %(carried)s
 WHERE key = %(key)s RETURNING key"""

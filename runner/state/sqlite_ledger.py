@@ -98,6 +98,10 @@ class SqliteLedger:
         """As in JobLedger."""
         return await self._do(lambda ledger: ledger.renew(holders, now=now, until=until), deadline)
 
+    async def watched(self, key: str, now: float, deadline: Deadline) -> bool:
+        """As in JobLedger."""
+        return await self._do(lambda ledger: ledger.watched(key, now), deadline)
+
     async def triggered(
         self,
         key: str,

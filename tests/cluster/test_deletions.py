@@ -1,6 +1,7 @@
 """Pods deleted, evicted and killed at random moments: one job at a time, none left running.
 
-State is on a volume, and in PostgreSQL. SYNC_RUNNER_PODS says how many pods of each, 9 without it.
+State is on a volume, on a volume with the sessions in a Secret, and in PostgreSQL. SYNC_RUNNER_PODS says how many pods of
+each, 9 without it; at most nine Jobs run at once.
 """
 
 import json
@@ -11,15 +12,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tests.cluster.judge import Case, none_twice
 from tests.cluster.kube import HOST, apply, get, kubectl
 from tests.cluster.lab import Lab, secret
+from tests.cluster.test_token_secret import POD, bring
 from tests.support.postgresql import PASSWORD, postgresql
 
 SEED, PODS = 1, int(os.environ.get("SYNC_RUNNER_PODS", "9"))
+AT_ONCE = 9
 WAYS = ("delete", "evict", "kill")
 
 
@@ -45,38 +49,55 @@ def kill(lab: Lab, pod: str) -> None:
                 subprocess.run(["kill", "-KILL", pid], check=False)
 
 
-def struck(lab: Lab, name: str, case: Case, env: dict[str, str], wait: float, how: str) -> None:
-    """Start a Job, and take its pod away after so many seconds. Without `env` its state is on a volume."""
-    lab.start(name, case, credentials=name, env=env, state="" if env else name)
+def struck(lab: Lab, name: str, case: Case, how_state: dict[str, Any], wait: float, how: str) -> None:
+    """Start a Job, take its pod away after so many seconds, and wait for the Job's end."""
+    lab.start(name, case, credentials=name, **how_state)
     pod = lab.runs(name).name
     time.sleep(wait)
     strike(lab, pod, how)
+    lab.ended(name)
 
 
-def in_database(lab: Lab, stack: ExitStack) -> dict[str, str]:
-    """The variables of a run whose state is in a PostgreSQL of the test's own."""
+def in_database(lab: Lab, stack: ExitStack, names: list[str]) -> list[dict[str, Any]]:
+    """Of each run, what puts its state into a PostgreSQL of the test's own."""
     database = stack.enter_context(postgresql(HOST))
     apply(lab.way("database", HOST, database.port))
-    return {"SYNC_RUNNER_STATE__URL": database.url, "SYNC_RUNNER_STATE_PASSWORD": PASSWORD}
+    return [{"env": {"SYNC_RUNNER_STATE__URL": database.url, "SYNC_RUNNER_STATE_PASSWORD": PASSWORD}} for _ in names]
 
 
-@pytest.fixture(scope="module", params=["volume", "postgresql"])
+def on_volumes(lab: Lab, _stack: ExitStack, names: list[str]) -> list[dict[str, Any]]:
+    """Each run has a volume for its state."""
+    return [{"state": lab.claim(name)} for name in names]
+
+
+def in_secrets(lab: Lab, stack: ExitStack, names: list[str]) -> list[dict[str, Any]]:
+    """Each run has a volume, and keeps its session in a Secret of its own."""
+    bring(lab, resourceNames=names_of_sessions(names))
+    apply(*(secret(name, lab.space, username=None, password=None, totp_seed=None) for name in names_of_sessions(names)))
+    return [
+        {**volume, "env": {"SYNC_RUNNER_STATE__KUBERNETES_SECRET": session}, "pod": POD}
+        for volume, session in zip(on_volumes(lab, stack, names), names_of_sessions(names), strict=True)
+    ]
+
+
+def names_of_sessions(names: list[str]) -> list[str]:
+    """The Secrets of these runs' sessions."""
+    return [f"{name}-session" for name in names]
+
+
+@pytest.fixture(scope="module", params=[on_volumes, in_secrets, in_database], ids=["volume", "secret", "postgresql"])
 def cases(lab: Lab, request: pytest.FixtureRequest) -> Iterator[dict[str, Case]]:
     """The APIs of the Jobs, which have all ended. They let a second job start beside a first."""
     rng = random.Random(SEED)
-    names = [f"{request.param}-{number}" for number in range(PODS)]
+    names = [f"{request.param.__name__.replace('_', '-')}-{number}" for number in range(PODS)]
     found = {name: lab.judge.case(name, seconds=4.0, second_jobs=True) for name in names}
     with ExitStack() as stack:
-        env = in_database(lab, stack) if request.param == "postgresql" else {}
+        states = request.param(lab, stack, names)
         apply(*(secret(name, lab.space, username=name) for name in names))
-        for name in () if env else names:
-            lab.claim(name)
-        with ThreadPoolExecutor(PODS) as together:
+        with ThreadPoolExecutor(AT_ONCE) as together:
             waits = [rng.uniform(0, 6) for _ in found]
             hows = [WAYS[number % 3] for number in range(PODS)]
-            list(together.map(lambda *one: struck(lab, *one), names, found.values(), [env] * PODS, waits, hows))
-        for name in names:
-            lab.ended(name)
+            list(together.map(lambda *one: struck(lab, *one), names, found.values(), states, waits, hows))
         yield found
 
 

@@ -1,4 +1,7 @@
-"""A node is lost, cut off, drained; the API server is away. Nothing else may use the cluster meanwhile."""
+"""A node is lost, cut off, drained; the API server is away. Nothing else may use the cluster meanwhile.
+
+SYNC_RUNNER_ROUNDS says how many nodes are lost and how many are cut off while a successor runs elsewhere, 1 of each without it.
+"""
 
 import contextlib
 import os
@@ -7,15 +10,20 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cluster.judge import Case, Judge, none_twice
-from tests.cluster.kube import awaited, cluster, get, kubectl
+from tests.cluster.kube import HOST, apply, awaited, cluster, get, kubectl
 from tests.cluster.lab import Lab
+from tests.cluster.test_token_secret import NAME as SESSION
+from tests.cluster.test_token_secret import POD, bring
 from tests.support.manifests import ROOT, Object
+from tests.support.postgresql import PASSWORD, postgresql
 
 pytestmark = pytest.mark.alone
+ROUNDS = int(os.environ.get("SYNC_RUNNER_ROUNDS", "1"))
 ONE = {"env": {"SYNC_RUNNER_SYNCS": "activities"}}
 SOON = [
     {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 2}
@@ -93,6 +101,53 @@ def test_a_node_that_is_cut_off_for_a_while_keeps_its_run(lab: Lab, judge: Judge
     assert case.ended() == [("activities", "completed")]
 
 
+@pytest.fixture(scope="module")
+def states(lab: Lab, judge: Judge) -> Iterator[dict[str, dict[str, Any]]]:
+    """What a Job changes to keep its state in PostgreSQL, or on a volume with its session in a Secret."""
+    lab.claim("holder")
+    bring(lab)
+    in_secret = {**ONE["env"], "SYNC_RUNNER_STATE__KUBERNETES_SECRET": SESSION}
+    with postgresql(HOST) as database:
+        apply(lab.way("database", HOST, database.port))
+        in_database = {"SYNC_RUNNER_STATE__URL": database.url, "SYNC_RUNNER_STATE_PASSWORD": PASSWORD}
+        yield {
+            "postgresql": {"env": {**ONE["env"], **in_database}, "pod": {"tolerations": SOON}},
+            "secret": {"env": in_secret, "state": "holder", "pod": {**POD, "tolerations": SOON}},
+        }
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize("away, back", [("lose", "find"), ("cut", "join")])
+def test_a_holder_whose_node_is_gone_and_its_successor_start_no_job_beside_another(
+    lab: Lab, judge: Judge, states: dict[str, dict[str, Any]], away: str, back: str, number: int
+) -> None:
+    """The holder's pod runs on, and its successor polls the same job: what the returning kubelet ends leaves it to that one."""
+    names = {state: f"{away}-{number}-{state}" for state in states}
+    cases = {state: judge.case(name, seconds=45.0, second_jobs=True) for state, name in names.items()}
+    with cordoned("node-1"):
+        for state, name in names.items():
+            lab.start(name, cases[state], **states[state])
+    for case in cases.values():
+        lab.works(case)
+    with cordoned("node-2"):
+        cluster(away, "node-2")
+        try:
+            for state, name in names.items():
+                lab.start(f"{name}-next", cases[state], **states[state])
+                lab.runs(f"{name}-next", "node-1")
+            time.sleep(15)  # longer than a lease
+        finally:
+            cluster(back, "node-2")
+        for name in names.values():
+            assert "Complete" in lab.ended(f"{name}-next")
+            lab.ended(name)
+    none_twice(cases.values())
+    for case in cases.values():
+        assert case.ended() == [("activities", "completed")], case.jobs
+        assert case.results() == ["good"], case.logins
+    awaited("node 2", lambda: ready("node-2"))
+
+
 def test_a_drained_node_has_its_run_go_on_elsewhere(lab: Lab, judge: Judge) -> None:
     case = judge.case("drained", seconds=8.0)
     on_node_2(lab, "drained", case, state=lab.claim("drained"), backoffLimit=0)
@@ -148,6 +203,4 @@ def test_runs_wait_out_an_api_server_that_is_away(lab: Lab, judge: Judge, sessio
 @pytest.fixture
 def sessions(lab: Lab) -> None:
     """What the component token-secret brings."""
-    from tests.cluster.test_token_secret import bring
-
     bring(lab)

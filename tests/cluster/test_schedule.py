@@ -1,10 +1,21 @@
-"""The CronJob and its Jobs: one at a time, within their time, and nothing that waits in silence."""
+"""The CronJob and its Jobs: one at a time, within their time, and nothing that waits in silence.
 
+SYNC_RUNNER_ROUNDS says how often ten CronJobs are started at once, once without it.
+"""
+
+import os
+import random
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
-from tests.cluster.judge import Judge, none_twice
-from tests.cluster.kube import apply, awaited, get, kubectl
-from tests.cluster.lab import Lab
+import pytest
+
+from tests.cluster.judge import Case, Judge, none_twice
+from tests.cluster.kube import HOST, apply, awaited, get, kubectl
+from tests.cluster.lab import Lab, secret
+
+ROUNDS, CRON_JOBS, LATE = int(os.environ.get("SYNC_RUNNER_ROUNDS", "1")), 10, 10.0
 
 
 def jobs_of(lab: Lab, cron: str) -> list[str]:
@@ -91,3 +102,49 @@ def test_a_suspended_cron_job_starts_nothing_and_the_missed_run_starts_when_it_g
     kubectl("-n", lab.space, "patch", "cronjob", "suspended", "-p", '{"spec": {"suspend": true}}')
     assert "Complete" in lab.ended(job)
     assert time.time() > made
+
+
+@pytest.fixture
+def cut_off(lab: Lab, judge: Judge) -> Iterator[Lab]:
+    """A namespace whose pods do not reach the judge until a Job's policy lets its pod out."""
+    space = Lab(f"{lab.space}-late", judge)
+    space.remove(wait=True)
+    space.prepare()
+    kubectl("-n", space.space, "delete", "networkpolicy", "judge")
+    yield space
+    space.remove(wait=False)
+
+
+def let_out(space: Lab, job: str, seconds: float) -> None:
+    """The pod of a Job has a network so many seconds after it runs."""
+    space.runs(job)
+    time.sleep(seconds)
+    policy = space.way(job, HOST, 443, 449)
+    policy["spec"]["podSelector"] = {"matchLabels": {"batch.kubernetes.io/job-name": job}}
+    apply(policy)
+
+
+def test_ten_cron_jobs_at_once_whose_pods_have_a_late_network_all_end_with_0(cut_off: Lab, judge: Judge) -> None:
+    rng = random.Random(1)
+    cases: dict[str, Case] = {}
+    for number in range(CRON_JOBS):
+        name = f"late-{number}"
+        cases[name] = judge.case(name, second_jobs=True)
+        apply(secret(name, cut_off.space, username=name))
+        cut_off.cron(name, cases[name], {"suspend": True}, credentials=name, state=cut_off.claim(name))
+    for number in range(ROUNDS):
+        jobs = {f"{name}-{number}": rng.uniform(0, LATE) for name in cases}
+        for job in jobs:
+            cron = job.rpartition("-")[0]
+            kubectl("-n", cut_off.space, "create", "job", job, f"--from=cronjob/{cron}")
+        with ThreadPoolExecutor(CRON_JOBS) as together:
+            list(together.map(lambda job, late: let_out(cut_off, job, late), jobs, jobs.values()))
+        for job in jobs:
+            assert "Complete" in cut_off.ended(job)
+            assert [pod.code for pod in cut_off.pods(job)] == [0]
+            assert "failed" not in cut_off.status(job)
+            kubectl("-n", cut_off.space, "delete", "networkpolicy", job)
+    none_twice(cases.values())
+    for case in cases.values():
+        assert len(case.ended()) == 2 * ROUNDS
+        assert set(case.results()) == {"good"}

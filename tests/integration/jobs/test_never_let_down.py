@@ -13,6 +13,7 @@ from runner.jobs import journal
 from runner.state.ledger import Entry
 from tests.integration.jobs.test_job_promises import _api, _begun, _run, _shown
 from tests.integration.jobs.test_jobs import MakeCommandLine
+from tests.integration.outputs.conftest import until
 from tests.support.clock import LinkedClock
 from tests.support.command_line import CommandLine
 from tests.support.in_process import run_here
@@ -191,6 +192,32 @@ def test_a_second_run_leaves_the_job_that_the_first_polls(cli_with: MakeCommandL
     first.signal(signal.SIGTERM)
     assert first.finish().code == 143
     assert [one["status"] for one in cli.jobs()] == ["cancelled"]
+
+
+def test_a_run_leaves_its_job_to_another_that_polls_it_and_takes_it_over(cli_with: MakeCommandLine) -> None:
+    cli = cli_with(mfa="none", job_seconds=600.0)
+    first = cli.start("run", "health")
+    job = cli.until("running")
+    second = cli.start("run", "health")
+    until(lambda: watched(cli) or None, "the second run's polls")
+    first.signal(signal.SIGTERM)
+    left = first.finish()
+    assert left.code == 143
+    assert f"job {job['job_id']} continues at the API: another run polls it" in left.stderr
+    assert [one["status"] for one in cli.jobs()] == ["running"]
+    until(lambda: not watched(cli) or None, "the second run's lease")  # it has the lease
+    second.signal(signal.SIGTERM)
+    assert second.finish().code == 143
+    assert [one["status"] for one in cli.jobs()] == ["cancelled"]
+
+
+def watched(cli: CommandLine) -> bool:
+    """Whether a job of an account is polled by another run than the one that holds it."""
+    ledger = open_ledger(cli.state)
+    try:
+        return ledger.watched(ledger.recent(1)[0].key, time.time())
+    finally:
+        ledger.close()
 
 
 def test_a_run_cancels_the_job_of_one_whose_lease_ran_out(

@@ -258,10 +258,10 @@ def test_tables_of_the_next_version_are_used_and_of_one_beyond_that_say_what_to_
     with postgresql() as server:
         ask: Callable[[], None] = lambda: asyncio.run(_read_once(server))  # noqa: E731 - said once
         ask()
-        server.sql("UPDATE sync_runner_schema SET version = 3; ALTER TABLE sync_runner_accounts ADD COLUMN later TEXT")
+        server.sql("UPDATE sync_runner_schema SET version = 4; ALTER TABLE sync_runner_accounts ADD COLUMN later TEXT")
         ask()
-        assert server.sql("SELECT version FROM sync_runner_schema") == "3"
-        server.sql("UPDATE sync_runner_schema SET version = 4, readable_by = 3")
+        assert server.sql("SELECT version FROM sync_runner_schema") == "4"
+        server.sql("UPDATE sync_runner_schema SET version = 5, readable_by = 4")
         with pytest.raises(StateError, match="use that version"):
             ask()
 
@@ -277,7 +277,7 @@ def test_processes_that_come_at_once_to_an_empty_database_make_its_tables_once()
 
     with postgresql() as server:
         asyncio.run(work(server))
-        assert server.sql("SELECT version, readable_by FROM sync_runner_schema") == "2|1"
+        assert server.sql("SELECT version, readable_by FROM sync_runner_schema") == "3|1"
 
 
 def test_more_processes_than_the_server_lets_in_take_turns() -> None:

@@ -135,6 +135,30 @@ def test_a_lease_is_taken_by_another_only_when_it_ran_out(opened: Opened) -> Non
     work(opened, act, 2)
 
 
+def test_a_holder_is_told_that_another_polls_its_job_too_until_that_one_leaves(opened: Opened) -> None:
+    async def act(first: JobLedger, second: JobLedger) -> None:
+        async def told() -> bool:
+            return await first.watched("a", time.time(), within())
+
+        async def polls(ledger: JobLedger, holder: str, seconds: float) -> bool:
+            now = time.time()
+            return await ledger.lease("a", holder, now=now, until=now + seconds, deadline=within())
+
+        await intended(first, replace(entry("a", time.time()), holder="first", lease_until=time.time() + 60))
+        assert await polls(first, "first", 60)
+        assert not await told()
+        assert not await polls(second, "second", 60)
+        assert await told()
+        assert not await polls(second, "second", 0)  # it leaves
+        assert not await told()
+        assert not await polls(second, "second", 60)
+        assert await polls(first, "first", 0)
+        assert await polls(second, "second", 60)
+        assert not await told()  # the second has the job now, and polls it alone
+
+    work(opened, act, 2)
+
+
 def test_one_process_at_a_time_has_the_turn(opened: Opened) -> None:
     async def act(first: JobLedger, second: JobLedger) -> None:
         async with first.alone(TARGET, "health", within()) as turn:

@@ -22,7 +22,7 @@ from tests.support.clock import LinkedClock
 from tests.support.ledgers import close_ledgers, open_ledger, with_ledger
 
 CLOCK = SystemClock()
-LEASES = ["run_key", "holder", "lease_until", "shown_id"]
+LEASES = ["run_key", "holder", "lease_until", "shown_id", "watched_until"]
 
 
 def _entry(key: str, at: float = 1.0, name: str = "health") -> Entry:
@@ -176,7 +176,13 @@ def test_of_broken_ledgers_the_newest_few_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("version", "lacks"),
-    [(1, ["carried", "foreign_job", *LEASES]), (2, ["carried", *LEASES]), (3, LEASES), (4, ["shown_id"])],
+    [
+        (1, ["carried", "foreign_job", *LEASES]),
+        (2, ["carried", *LEASES]),
+        (3, LEASES),
+        (4, ["shown_id", "watched_until"]),
+        (5, ["watched_until"]),
+    ],
 )
 def test_a_ledger_of_an_earlier_version_is_brought_up_and_keeps_what_it_knows(
     tmp_path: Path, version: int, lacks: list[str]
@@ -207,6 +213,24 @@ def test_a_lease_is_renewed_by_its_holder_and_taken_by_another_only_when_it_ran_
     assert not ledger.lease("no such key", "first", now=150.1, until=300.0)
     found = ledger.recent(1)[0]
     assert (found.holder, found.lease_until) == ("second", 200.0)
+
+
+def test_a_holder_is_told_that_another_polls_its_job_too_until_that_one_leaves() -> None:
+    ledger = open_ledger(None)
+    ledger.intend(replace(_entry("a"), holder="first", lease_until=100.0))
+    assert not ledger.watched("a", 10.0)
+    ledger.lease("a", "first", now=10.0, until=100.0)
+    assert not ledger.watched("a", 10.0)
+    ledger.lease("a", "second", now=10.0, until=70.0)
+    ledger.lease("a", "first", now=20.0, until=100.0)
+    assert ledger.watched("a", 69.9)
+    assert not ledger.watched("a", 70.0)
+    assert not ledger.watched("no such key", 20.0)
+    ledger.lease("a", "second", now=30.0, until=30.0)  # it leaves
+    assert not ledger.watched("a", 30.0)
+    ledger.lease("a", "second", now=99.0, until=160.0)
+    ledger.lease("a", "second", now=100.0, until=160.0)  # it has the job now: the first one's lease ran out
+    assert not ledger.watched("a", 100.0)
 
 
 def test_what_completed_under_a_run_key_is_found_and_nothing_else() -> None:
