@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields
 from typing import Any, ClassVar, NoReturn, dataclass_transform
 
+_set = object.__setattr__
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Frozen:
@@ -28,16 +30,17 @@ class Frozen:
 
     def __init__(self, *values: Any, **named: Any) -> None:
         """Sets the fields by position or name. Raises TypeError for missing or unknown ones."""
-        held, by_place = vars(self), self._names[: len(values)]
-        held.update(self._defaults)
-        held.update(zip(by_place, values, strict=False))
-        held.update(named)
+        by_place = self._names[: len(values)]
+        held = {**self._defaults, **dict(zip(by_place, values, strict=False)), **named}
         for name, make in self._factories.items():
             if name not in held:
                 held[name] = make()
         if len(by_place) < len(values) or not named.keys().isdisjoint(by_place) or held.keys() != self._known:
             given = ", ".join((*by_place, *named))
             raise TypeError(f"{type(self).__name__} has the fields {', '.join(self._names)}; given: {given}")
+        # One by one: Python would make a `__dict__` for the object, of three times the size.
+        for name in self._names:
+            _set(self, name, held[name])
 
     def __setattr__(self, name: str, _value: object) -> NoReturn:
         """Raises FrozenInstanceError."""

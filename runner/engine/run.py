@@ -296,7 +296,7 @@ class AccountRun:
             leases=self.leases,
         )
         free = asyncio.Semaphore(settings.concurrency)
-        ended = {sync.name: asyncio.Event() for sync in planned}
+        ended = {name: asyncio.Event() for sync in planned for name in sync.after}
         await asyncio.gather(*(self._one(sync, shared, free, ended) for sync in planned))
 
     async def _one(
@@ -317,7 +317,8 @@ class AccountRun:
                 except Exception as error:  # noqa: BLE001 - see `run`
                     result = self._without_job(sync.name, sync.sync_type, Outcome.DEFECT, defect(error))
             self.results[sync.name] = result
-            ended[sync.name].set()
+            if sync.name in ended:
+                ended[sync.name].set()
 
     def _reason_to_skip(self, sync: PlannedSync) -> tuple[Outcome, str] | None:
         """Returns why a sync is not started: invalid dates, a signal, a failed sync before it, or an API that is down."""

@@ -73,7 +73,8 @@ def _leftovers(response: "httpx.Response") -> bool:
     and a test covers it.
     """
     found: Any = response.stream
-    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
+    found = getattr(found, "_stream", found)  # a client of httpx has one more around it
+    for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):
         found = getattr(found, name, None)
     return found is not None and bool(found.trailing_data[0])
 

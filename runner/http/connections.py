@@ -7,6 +7,7 @@ Loads httpx: import it only where a client is created.
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
@@ -14,22 +15,40 @@ from runner.clock import Deadline
 from runner.limiter import FairLimiter
 
 
-class _NoCookies(httpx.Cookies):
-    """Stores no cookies, and so sends none: accounts share the connections. A jar with such a policy is slower."""
+class Connection:
+    """One connection: httpx's transport without its client. Redirects, cookies and logins of a client are never used, and
+    accounts share the connections."""
 
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Ignores the response's cookies."""
+    def __init__(self, transport: httpx.AsyncBaseTransport, headers: httpx.Headers, connect_timeout: float) -> None:
+        """`headers` are sent with every request. The user of the connection limits the whole exchange."""
+        self._transport, self._headers = transport, headers
+        self._timeout = httpx.Timeout(None, connect=connect_timeout).as_dict()
 
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """Sends a request and yields its response, the body of which is read within the block. Raises httpx's errors."""
+        every = self._headers.copy()
+        every.update(headers)
+        carried = {"timeout": self._timeout, **(extensions or {})}
+        request = httpx.Request(method, url, headers=every, content=content, extensions=carried)
+        response = await self._transport.handle_async_request(request)
+        response.request = request
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
-class Connection(httpx.AsyncClient):
-    """An httpx client with one connection."""
-
-    _none = _NoCookies()
-
-    @property  # type: ignore[misc] # read-only
-    def cookies(self) -> httpx.Cookies:
-        """None, ever."""
-        return self._none
+    async def aclose(self) -> None:
+        """Closes it."""
+        await self._transport.aclose()
 
 
 class Connections:
@@ -51,7 +70,8 @@ class Connections:
         """At most `count` connections, through the `proxy` of that URL. `transport` replaces the network."""
         self._limiter = FairLimiter(count)
         self._tls, self._proxy, self._transport = tls, proxy, transport
-        self._connect_timeout, self._headers = connect_timeout, headers
+        self._connect_timeout = connect_timeout
+        self._headers = httpx.Headers({"Accept": "*/*", "Connection": "keep-alive", **headers})
         self._idle: list[Connection] = []
 
     @asynccontextmanager
@@ -65,18 +85,13 @@ class Connections:
                 self._idle.append(connection)
 
     def _open(self) -> Connection:
-        return Connection(
+        transport = self._transport or httpx.AsyncHTTPTransport(
             verify=self._tls,
-            timeout=httpx.Timeout(
-                None, connect=self._connect_timeout
-            ),  # the user of the connection limits the whole exchange
-            follow_redirects=False,
-            headers=self._headers,
             limits=httpx.Limits(max_connections=1),
             trust_env=False,  # `proxies` reads the environment
             proxy=self._proxy,
-            transport=self._transport,
         )
+        return Connection(transport, self._headers, self._connect_timeout)
 
     async def close(self) -> None:
         """Closes all connections; none is available afterwards."""

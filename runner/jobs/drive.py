@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import cache
 
@@ -79,7 +79,7 @@ class Drive:
         self.retried: list[SyncJob] = []  # failed jobs that were replaced by another attempt
         self.last, self.deadline = last, deadline
         self._closed: set[str | None] = set()
-        self._lock = AsyncExitStack()
+        self._lock: AbstractAsyncContextManager[None] | None = None
         self._sent: asyncio.Future[SyncJob | Conflict] | None = None
 
     async def course(self) -> Do:
@@ -101,7 +101,12 @@ class Drive:
         self.journal.leave()
         if self.state.job is None or not self.state.job.status.terminal:
             await self.journal.give_up()
-        await self._lock.aclose()
+        await self._unlock()
+
+    async def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            await lock.__aexit__(None, None, None)
 
     async def _next(self, event: Event) -> Do:
         self.state, action = self._decide(event)
@@ -206,7 +211,7 @@ class Drive:
             if self.state.stopped is None:
                 self.tracking.began(job, adopted=self.state.adopted)
                 await self.journal.lease(self.deadline)
-                await self._lock.aclose()
+                await self._unlock()
         elif do is Do.CLOSE:
             known = job is not None and job.status.terminal
             ended = Outcome(job.status.value) if job is not None and known else Outcome.UNKNOWN
@@ -228,8 +233,10 @@ class Drive:
             return s.Broken(self._now, error)
 
     async def _recall(self) -> Event:
-        await self._lock.aclose()
-        await self._lock.enter_async_context(self.journal.alone(self.deadline))
+        await self._unlock()
+        lock = self.journal.alone(self.deadline)
+        await lock.__aenter__()
+        self._lock = lock
         done = await self.journal.completed(self.deadline)
         if done is not None:
             job = None

@@ -1,5 +1,6 @@
 """Frozen data behaves as frozen dataclasses do."""
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
@@ -54,6 +55,19 @@ def test_what_fits_no_field_is_refused_by_both(make: Callable[[Any], Any]) -> No
     for kind in (Theirs, Ours):
         with pytest.raises(TypeError):
             make(kind)
+
+
+def test_an_object_takes_no_more_memory_than_a_dataclass() -> None:
+    """Ten thousand accounts hold half a million of them; with a `__dict__` each, an object took three times as much."""
+    taken = []
+    for kind in (Theirs, Ours):
+        kind(1, tags=[])
+        tracemalloc.start()
+        held = [kind(1, tags=[]) for _ in range(1000)]
+        taken.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        del held
+    assert taken[1] <= 1.1 * taken[0]
 
 
 def test_nothing_in_it_can_be_changed() -> None:
