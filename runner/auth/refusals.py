@@ -23,6 +23,7 @@ COOLDOWN = 300.0  # seconds after the first refused login; doubles with each fur
 FREE_DOUBTS = 2  # logins in a row without a clear response before a cool-down
 MAX_DOUBT_COOLDOWN = 3600.0
 KEPT = 4  # refused secrets that are recognised: processes may have read different ones
+SCRYPT_COST = 2**13  # N of scrypt: about 20 ms
 APART = 2.0  # seconds between two refusals of one user: Keycloak 26 locks a user for two within 1 s
 
 # The secrets that a refusal concerns, by cause: a change of one of these allows the next login.
@@ -177,7 +178,7 @@ def _same(stored: AccountState, cause: Cause, credentials: Credentials) -> bool:
 
 def _key(cause: Cause, credentials: Credentials, salt: str) -> str:
     material, salted = _material(cause, credentials), salt.encode(errors="replace")
-    return hashlib.scrypt(material, salt=salted, n=2**13, r=8, p=1, dklen=16).hex()  # about 20 ms
+    return hashlib.scrypt(material, salt=salted, n=SCRYPT_COST, r=8, p=1, dklen=16).hex()
 
 
 def _material(cause: Cause, credentials: Credentials) -> bytes:

@@ -1,6 +1,8 @@
 """Login, refresh and codes against the sandbox: the server's own record is the judge. Time is shared, nobody waits."""
 
 import asyncio
+import hashlib
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -486,3 +488,12 @@ def test_a_mounted_refresh_token_spares_the_login_and_is_sent_once(user: User, u
     other.log_in(again)
     assert user.seen("refresh") == [200]
     assert user.seen("login") == [401, 200, 401, 200]
+
+
+def test_a_refused_password_is_kept_as_a_fingerprint_that_is_costly_to_guess(cli: CommandLine) -> None:
+    (cli.secrets / "password").write_text("not this one")
+    assert cli.run("login").code == 3
+    (kept,) = [json.loads(file.read_text()) for file in cli.state.rglob("*.json") if not file.name.startswith("seed-")]
+    salt, fingerprint = kept["refused_secrets"].split(":")
+    guess = repr([("password", "not this one"), ("username", cli.server.credentials["username"])]).encode()
+    assert fingerprint == hashlib.scrypt(guess, salt=salt.encode(), n=2**13, r=8, p=1, dklen=16).hex()

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,15 @@ def _words(good: dict[str, Any]) -> Iterator[Mutation]:
         yield f"no {state}", place, _set(place, {key: word for key, word in words.items() if key != state})
 
 
+@cache
+def _read(name: str) -> dict[str, Any]:
+    """A built-in profile, which is not to be changed."""
+    read: dict[str, Any] = yaml.safe_load(profiles.locate(name).read_text(encoding="utf-8"))
+    return read
+
+
 def _spoil(name: str, limit: int | None) -> list[Any]:
-    good = yaml.safe_load(profiles.locate(name).read_text(encoding="utf-8"))
+    good = _read(name)
     found = list(_mutations(good))
     step = max(1, len(found) // limit) if limit else 1
     return [(name, kind, place, change) for kind, place, change in found[::step]]
@@ -152,7 +160,7 @@ def test_every_spoiled_profile_is_an_error_with_file_line_and_key(
     path = tmp_path / "own.yaml"
     faults: list[str] = []
     for name, kind, place, change in MUTATIONS:
-        data = yaml.safe_load(profiles.locate(name).read_text(encoding="utf-8"))
+        data = copy.deepcopy(_read(name))
         change(data)
         path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
         what = f"{name}: {kind} at {'.'.join(map(str, place))}"
