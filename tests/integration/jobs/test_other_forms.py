@@ -116,7 +116,7 @@ def test_an_id_in_another_form_is_the_same_job(tmp_path: Path, begun: str, shown
 @pytest.mark.parametrize("begun", ["17.5", "1e300", "true", "[17]", '{"id": 17}'])
 def test_an_id_that_is_none_leaves_the_trigger_in_doubt(tmp_path: Path, begun: str) -> None:
     with _api(Answers(None, 200, JSON, f'{{"job_id": {begun}}}'.encode()), _of_one(_shown("running"))) as api:
-        told = _run(api, tmp_path, state=tmp_path / "state", profile=_profile(tmp_path))
+        told = _run(api, tmp_path, state=tmp_path / "state", profile=_profile(tmp_path), clock=LinkedClock())
     assert (told.code, len(api.at(TRIGGER))) == (9, 1)
     assert _outcomes(tmp_path / "state") == [(None, None)]
 

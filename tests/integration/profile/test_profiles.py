@@ -15,6 +15,7 @@ import yaml
 
 from runner.errors import UsageError
 from runner.state.ledger import Entry
+from tests.support.clock import LinkedClock
 from tests.support.command_line import sync_runner
 from tests.support.in_process import RunOutput, run_here
 from tests.support.ledgers import open_ledger
@@ -174,7 +175,7 @@ def test_oauth_password_grant_takes_a_code_as_a_parameter_and_refreshes_by_a_for
         "POST /refresh": Answers({"data": {"token": "second"}}),
         "GET /jobs/7": [Answers({}, 401), Answers({"job_id": 7, "status": "completed"})],
     })  # fmt: skip
-    assert place.run(api, auth=auth).code == 0
+    assert place.run(api, auth=auth, clock=LinkedClock()).code == 0
     sent = api.at("/token")[0].form
     assert pyotp.TOTP(SEED).verify(sent["totp"], valid_window=1)
     assert api.at("/refresh")[0].form == {"grant_type": "refresh_token", "refresh_token": "r1"}
@@ -470,7 +471,7 @@ def test_a_single_job_is_followed_by_the_one_status(place: Place, shown: list[st
     api = place.api(
         {"POST /start/nightly": Answers(None, 202), "GET /status": [Answers(one) for one in polls_per_second]}
     )
-    ended = place.run(api, jobs=SINGLE)
+    ended = place.run(api, jobs=SINGLE, clock=LinkedClock())
     assert (ended.code, told in ended.errors) == (code, True), ended.errors
     assert len(api.at("/start/nightly")) == (0 if shown[0] == "busy nightly" else 1)
 

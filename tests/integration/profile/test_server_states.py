@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.clock import LinkedClock
 from tests.support.in_process import RunOutput, run_here
 from tests.support.scripted_api import Answers, Asked, Route, ScriptedApi
 
@@ -144,7 +145,7 @@ def test_a_page_is_no_accepted_trigger_though_the_job_has_the_name_that_we_gave_
 def test_a_page_at_flowers_trigger_is_no_task(tmp_path: Path) -> None:
     """Celery calls every id PENDING that it does not know, so that a task that was never sent would be polled for ever."""
     with ScriptedApi({"POST /api/task/async-apply/nap": MAINTENANCE, "GET /api/tasks": Answers({})}) as api:
-        told = run_at(api, tmp_path, "flower", "nap", poll={"patience": 0.3})
+        told = run_at(api, tmp_path, "flower", "nap", poll={"patience": 0.3}, clock=LinkedClock())
     assert told.code == 8, told.errors
     assert not told.named("sync.triggered")
     assert len(api.at("/api/task/async-apply/nap")) == 1
