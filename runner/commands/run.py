@@ -1,6 +1,7 @@
 """The command `run`: runs the syncs to completion, writes the outputs, returns the exit code."""
 
 import argparse
+import gc
 import os
 import signal
 
@@ -21,6 +22,8 @@ from runner.outputs.assembly import Outputs, open_outputs
 from runner.outputs.interface import Ended
 from runner.settings import Settings
 from runner.settings.arguments import loaded
+
+LIVE_OBJECTS = 20_000  # created, and not yet freed, between two collections of garbage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,9 +72,15 @@ def perform(settings: Settings, made: Outputs) -> Ended:
 def _result(settings: Settings, made: Outputs) -> RunResult:
     clock = made.observer.clock
     started_at = clock.time()
+
+    def meanwhile() -> None:
+        made.load()
+        gc.freeze()  # all that is loaded stays
+        gc.set_threshold(LIVE_OBJECTS)
+
     try:
         profile = profiles.load(settings.profile)
-        context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact, made.load)
+        context = RunContext.of(settings, profile, clock, made.add_secret, made.run_id, made.redactor.redact, meanwhile)
         return complete(run(with_accounts(context), made.observer, made.run_id, made.deadline))
     except RunnerError as error:
         code, problem = error.exit_code, str(error)

@@ -42,6 +42,27 @@ code = run(sys.argv[1:])
 print(json.dumps([code, seen[0], sorted(sys.modules)]))
 """
 
+# Runs the command line; prints its code, how often garbage was collected until a request first left, and both thresholds.
+COLLECTED = """
+import gc, json, sys
+from runner.__main__ import main
+from runner.engine import run as engine
+from runner.http.client import _Progress
+engine.LOAD_SECONDS = 60.0
+trace, seen = _Progress.trace, []
+collections = lambda: sum(one["collections"] for one in gc.get_stats())
+async def note(self, event, details):
+    if event.endswith("send_request_body.complete"):
+        seen.append([collections() - before, gc.get_threshold()[0]])
+    await trace(self, event, details)
+_Progress.trace = note
+before = collections()
+try:
+    main()
+except SystemExit as ended:
+    print(json.dumps([ended.code, *seen[0], gc.get_threshold()[0]]))
+"""
+
 
 @pytest.fixture(autouse=True, scope="module")
 def precompiled_profiles() -> None:
@@ -71,6 +92,12 @@ def test_what_nobody_asked_for_is_never_loaded(cli: CommandLine) -> None:
     assert cli.run("login").code == 0
     _code, _first, last = modules(LOADED, *cli.options(), "run", "health")
     assert sorted({"prometheus_client", "pyotp", "tenacity"} & {*last}) == []
+
+
+def test_no_garbage_is_collected_before_the_first_request_and_it_is_after(cli: CommandLine) -> None:
+    code, collected, first, last = modules(COLLECTED, *cli.options(), "run", "health")
+    assert (code, collected) == (0, 0)
+    assert last < first / 5  # a run of days holds little garbage
 
 
 def test_log_lines_do_not_wait_for_the_first_answer(cli: CommandLine) -> None:
