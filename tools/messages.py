@@ -171,7 +171,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         Mistake("a password of two lines", before=_secret("password", "one\ntwo\n")),
         Mistake("a password file that is not UTF-8", before=_secret("password", b"\xff\xfe\xfd")),
         Mistake("a password file that is a pipe", before=_fifo),
-        Mistake("a wrong password", before=_secret("password", "not-the-password")),
+        Mistake("a wrong password", before=_secret("password", "not-this-one")),
         Mistake("a seed that is not Base32", before=_secret("totp_seed", "not a seed!")),
         Mistake("a code instead of a seed", before=_secret("totp_seed", "123456")),
         Mistake(

@@ -110,7 +110,7 @@ def test_3_the_login_is_refused_for_a_wrong_seed(cli: CommandLine) -> None:
 
 
 def test_3_the_login_is_refused_for_a_wrong_password_which_is_sent_only_once(cli: CommandLine) -> None:
-    (cli.secrets / "password").write_text("not the password")
+    (cli.secrets / "password").write_text("not this one")
     ended = cli.run("run", "health", "workouts")
     assert ended.code == ExitCode.AUTHENTICATION
     assert "the username or password was refused (401: wrong username or password)" in ended.errors
