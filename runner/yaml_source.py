@@ -28,7 +28,14 @@ class Document(Frozen):
     name: str
     data: dict[str, Any]
     lines: dict[Place, int]
-    spelled: dict[Place, str] = field(default_factory=dict)  # true and false written as on, off, yes or no
+    spelled: dict[Place, str] = field(default_factory=dict)  # values that YAML reads as others: on, yes, 007, 12:30
+
+    def at(self, place: Place) -> Any:
+        """Returns the value at a place of the file."""
+        value: Any = self.data
+        for part in place:
+            value = value[part]
+        return value
 
     def where(self, place: Iterable[str | int]) -> str:
         """Returns `file:line` of the nearest known ancestor of `place`."""
@@ -86,7 +93,9 @@ def parse(raw: bytes, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise UsageError(f"{name}{at}: not valid YAML: {error.problem or error.context}") from None
+        problem = str(error.problem or error.context)
+        hint = f"; {_hint(raw, mark.line, mark.column, problem)}" if mark else ""
+        raise UsageError(f"{name}{at}: not valid YAML: {problem}{hint}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{name}: not valid YAML ({type(error).__name__})") from None
     if not isinstance(data, dict):
@@ -94,6 +103,33 @@ def parse(raw: bytes, name: str) -> Document:
             f"{name}:1: the file must contain keys and values, such as `base_url: https://sync.example.org`"
         )
     return Document(name, data, lines, spelled)
+
+
+_HINTS = (  # by a part of libyaml's or PyYAML's message
+    ("mapping values", "put a text with a colon and a space in quotes"),
+    ("constructor for the tag", "remove the tag"),
+    ("another document", "keep one document"),
+    ("undefined alias", "put a text that begins with * in quotes"),
+    ("alphabetic or numeric", "put a text that begins with * or & in quotes"),
+    ("expected ','", "close each { and [, and put a text with one of , [ ] { } in quotes"),
+    ("", "each key of a mapping begins in the same column; close each { [ \" and '"),
+)
+
+
+def _hint(raw: bytes, line_at: int, column: int, problem: str) -> str:
+    """Returns what to write instead at the place of a YAML error, by its usual cause."""
+    lines = ["", *raw.decode("utf-8").splitlines(), ""]
+    before, line = lines[min(line_at, len(lines) - 2)], lines[min(line_at + 1, len(lines) - 1)]
+    indent = line[: len(line) - len(line.lstrip())]
+    if "\t" in indent or line[column : column + 1] == "\t":
+        return "indent with spaces, not with tabs"
+    if line[column : column + 1] in ("@", "`", "%"):
+        return f"put a text that begins with {line[column]} in quotes"
+    if re.search(r"[{\[,:]\s*[^\s'\",:]*\$\{", line):
+        return 'put a text with ${...} in quotes, such as "${name}"'
+    if any(re.match(r"\s*[A-Za-z_]+:[^\s:/]", one) for one in (line, before)):
+        return "write a space after the colon of a key"
+    return next(hint for part, hint in _HINTS if part in problem)
 
 
 def _check_text(raw: bytes, name: str) -> None:
@@ -159,7 +195,9 @@ def _collect(
         if node.tag.endswith(":bool") and node.value.lower() not in ("true", "false"):
             spelled[place] = node.value
         try:
-            construct(node)
+            made = construct(node)
+            if node.tag.endswith(":int") and node.value != str(made):
+                spelled[place] = node.value
         except (ValueError, OverflowError):
             key = ".".join(map(str, place))
             raise UsageError(f"{here}: {key}: not a usable date or number; write it in quotes") from None

@@ -4,7 +4,6 @@ The parts are opened one by one from the directory's descriptor, so a link that 
 """
 
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,46 +12,17 @@ from pathlib import Path
 from runner.errors import ContractError, UsageError
 from runner.external import show
 from runner.jobs.log_files import opened_directory
+from runner.profile.file_names import unfit
 
-MOST_PARTS = 16
-LONGEST_PART = 200  # bytes; file systems accept 255, and a temporary name is longer
-LONGEST = 1024
 MODE = 0o640
-# https://learn.microsoft.com/windows/win32/fileio/naming-a-file: names of devices, with any extension
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])(?:\..*)?", re.IGNORECASE)
 
 
 def parts_of(name: str) -> tuple[str, ...]:
     """Returns the parts of a file's path. Raises ContractError for a path that may lead elsewhere, or to no regular file."""
-    why = _unfit(name)
+    why = unfit(name)
     if why:
         raise ContractError(f"the file name `{show(name, 120)}` {why}; it is not downloaded")
     return tuple(name.split("/"))
-
-
-def _unfit(name: str) -> str | None:
-    if not name or len(name.encode(errors="surrogatepass")) > LONGEST:
-        return f"is empty, or longer than {LONGEST} bytes"
-    if name.startswith(("/", "~")):
-        return "is absolute"
-    if "\\" in name or ":" in name or not name.isprintable():
-        return "holds a backslash, a colon or a control character"
-    parts = name.split("/")
-    if len(parts) > MOST_PARTS:
-        return f"has more than {MOST_PARTS} parts"
-    return next((why for part in parts if (why := _unfit_part(part))), None)
-
-
-def _unfit_part(part: str) -> str | None:
-    if part in ("", ".", ".."):
-        return "has an empty part, `.` or `..`"
-    if part != part.strip() or part.endswith("."):
-        return "has a part that ends in a dot, or begins or ends with a space"
-    if _DEVICE.fullmatch(part):
-        return "names a device"
-    if len(part.encode(errors="surrogatepass")) > LONGEST_PART:
-        return f"has a part of more than {LONGEST_PART} bytes"
-    return None
 
 
 class Target:

@@ -22,6 +22,10 @@ _PLAIN = re.compile(r"@|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*", re.ASCII)
 _STEP = re.compile(r"\w+", re.ASCII)
 _VALUE = re.compile(r"\$\{([a-z_][a-z0-9_.]*)(\?)?\}")
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`""", re.DOTALL)
+_BARE_WORD = re.compile(
+    r"[=!]=\s*(true|false|null|True|False|None)\b|(?<![.\w])(true|false|null|True|False|None)\s*[=!]="
+)
+_JSON = {"True": "true", "False": "false", "None": "null"}
 _KEY_AS_TEXT = re.compile(r"""[=!<>]=\s*"[^"]*"(?!\s*[.\[(])""")
 
 
@@ -33,8 +37,24 @@ def checked(expression: str) -> str:
         raise ValueError("a value in an expression has no quotes: [?name == ${sync_type}]")
     if _KEY_AS_TEXT.search(expression):
         raise ValueError("in JMESPath \"x\" is the name of a key; write a text as 'x'")
+    bare = _BARE_WORD.search(_QUOTED.sub("''", expression))
+    if bare:
+        word = bare[1] or bare[2]
+        raise ValueError(f"in JMESPath {word} is the name of a key; write `{_JSON.get(word, word)}` in backticks")
+    for quoted in _QUOTED.findall(expression):
+        if quoted.startswith("`"):
+            _check_literal(quoted[1:-1].replace("\\`", "`"))
     _check(_VALUE.sub('`"x"`', expression))
     return expression
+
+
+def _check_literal(text: str) -> None:
+    """Raises ValueError for a literal in backticks that is no JSON, which would be taken for text."""
+    try:
+        json.loads(text)
+    except ValueError:
+        shown = show(text.strip(), 40)
+        raise ValueError(f"`{shown}` in backticks is not JSON; write a text as '{shown}'") from None
 
 
 def names(expression: str) -> Iterator[tuple[str, bool]]:

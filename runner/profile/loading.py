@@ -1,11 +1,11 @@
 """Finds, reads and validates a profile's file. Every fault is a UsageError that names file, line and key."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from runner import yaml_source
 from runner.errors import UsageError, nearest
@@ -98,17 +98,23 @@ def _parsed(kind: type[Kind], doc: Document) -> Kind:
     try:
         found = kind.model_validate(doc.data)
     except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        raise UsageError("\n".join(_line(doc, fault["loc"], _said(fault)) for fault in faults)) from None
-    _refuse(doc, _booleans(doc))
+        from runner.profile import wording
+
+        faults = error.errors(include_input=False, include_url=False)
+        said = wording.told(faults, kind, doc.data)
+        raise UsageError("\n".join(_line(doc, *one) for one in said)) from None
+    _refuse(doc, _respelled(doc))
     _refuse(doc, validation.faults(found))
     return found
 
 
-def _booleans(doc: Document) -> Iterator[tuple[Place, str]]:
-    """Yields status words that were written as text, and that YAML reads as true or false."""
+def _respelled(doc: Document) -> Iterator[tuple[Place, str]]:
+    """Yields status words that were written as text and that YAML reads as true or false, and numbers read as others."""
     for place, text in doc.spelled.items():
-        if place[:2] in (("jobs", "words"), ("jobs", "single")):
+        value = doc.at(place)
+        if not isinstance(value, bool):
+            yield place, f"YAML reads `{text}` as {value}; write '{text}' in quotes for the text, or {value}"
+        elif place[:2] in (("jobs", "words"), ("jobs", "single")):
             yield (
                 place,
                 f"YAML reads `{text}` as true or false; write '{text}' in quotes for the text, or true or false",
@@ -126,40 +132,5 @@ def _line(doc: Document, place: Place, message: str) -> str:
     path = place
     while path and path not in doc.lines:
         path = path[:-1]
-    key = ".".join(map(str, place[: len(path) + 1] if message == MISSING else path)) or "the profile"
+    key = ".".join(map(str, place[: len(path) + 1] if message == "is required" else path)) or "the profile"
     return f"{doc.where(place) if path else f'{doc.name}:1'}: {key}: {message}"
-
-
-MISSING = "is required"
-
-
-def _said(fault: Mapping[str, Any]) -> str:
-    if fault["type"] == "missing":
-        return MISSING
-    if fault["type"] == "extra_forbidden":
-        return "no such key in a profile" + _nearest(fault["loc"])
-    if fault["type"] in ("model_type", "dict_type"):
-        return "must have keys and values; `sync-runner profiles schema` lists them"
-    return str(fault["msg"]).removeprefix("Value error, ")
-
-
-def _nearest(place: Place) -> str:
-    near = nearest(str(place[-1]), sorted(_keys(Profile, set())))
-    return f"; did you mean `{near}`?" if near else "; `sync-runner profiles schema` lists all"
-
-
-def _keys(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
-    """Yields every key of a profile."""
-    seen.add(model)
-    for name, field in model.model_fields.items():
-        yield field.alias or name
-        for inner in _models_in(field.annotation):
-            if inner not in seen:
-                yield from _keys(inner, seen)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _models_in(argument)

@@ -6,19 +6,21 @@ from typing import Any
 
 from runner.profile import template
 from runner.profile.auth_models import Auth, Step
+from runner.profile.auth_validation import ENDS
 from runner.profile.models import Login, Profile
 from runner.profile.parts import Request, Rule
 from runner.profile.template_checks import Fault, parts
 from runner.yaml_source import Place
 
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\$\$")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_OF_THE_CLIENT = frozenset({"host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "expect"})
 _ODD_PATHS = (
     (re.compile(r"^//"), "starts with two slashes: that is another host; name hosts in `at`"),
     (re.compile(r"\?"), "has a question mark; put what follows it in `query`"),
     (re.compile(r"[\s\\#]"), "has a space, a backslash or a #, which a path cannot have"),
     (re.compile(r"(^|/)\.\.?(/|$)"), "has a segment of dots, which clients remove"),
-    (re.compile(r"[{}]|/:[A-Za-z]"), "has a placeholder of another language; write ${name}"),
+    (re.compile(r"[{}<>]|/:[A-Za-z]"), "has a placeholder of another language; write ${name}"),
 )
 
 
@@ -61,8 +63,10 @@ def _request(place: Place, request: Request) -> Iterator[Fault]:
 
 def _headers(place: Place, headers: Mapping[str, str]) -> Iterator[Fault]:
     for name, value in headers.items():
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             yield Fault((*place, name), "not a header name (RFC 9110)")
+        if name.lower() in _OF_THE_CLIENT:
+            yield Fault((*place, name), "the HTTP client sets this header itself; remove it")
         if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
             yield Fault((*place, name), "has a line break or control character, which a header cannot have")
 
@@ -83,8 +87,10 @@ def _steps(auth: Auth) -> Iterator[Fault]:
     first = next(iter(auth.steps), None)
     for name, step in auth.steps.items():
         place: Place = ("auth", "steps", name)
-        if name != first and not any(name in reached for reached in after.values()) and not after[name]:
-            yield Fault(place, "no response leads to this step")
+        if name != first and name not in after[first or name]:
+            yield Fault(place, "no response leads to this step from the first one")
+        if not any(answer.then in ENDS for one in (name, *after[name]) for answer in auth.steps[one].answers):
+            yield Fault(place, "no response leads from this step to an end, such as `done` or `refused`")
         yield from _shadowed((*place, "answers"), step)
         for wanted in step.sends & auth.carried:
             if not _carried_before(auth, wanted, name, after):
@@ -119,7 +125,7 @@ def _carried_before(auth: Auth, wanted: str, name: str, after: Mapping[str, set[
 
 
 def _refresh(auth: Auth) -> Iterator[Fault]:
-    if auth.refresh is None or auth.cookies or "refresh_token" in auth.secrets:
+    if auth.refresh is None or "refresh_token" in auth.secrets:
         return
     sends = {name for name, _optional, _at in template.names(parts(auth.refresh.request))}
     given = [one for one in (auth.session, auth.refresh.session) if one is not None and one.refresh_token is not None]

@@ -1,12 +1,13 @@
 """Suggests corrections for a profile: where in a response a missing value may be. These are guesses and are shown as such."""
 
+import json
 from collections.abc import Iterator
 
 from runner.errors import nearest
 from runner.models import JSON
 
 # Names that other APIs use. The nearest name in the response wins; none of these is ever used automatically.
-_ALSO = {
+ALSO = {
     "access_token": ("access_token", "token", "accessToken", "session_token", "jwt", "id_token", "key"),
     "refresh_token": ("refresh_token", "refreshToken"),
     "expires_in": ("expires_in", "expiresIn", "expires", "ttl", "lifetime", "expires_at", "expiration"),
@@ -39,7 +40,7 @@ def paths(body: JSON, *, deep: int = 4) -> Iterator[tuple[str, JSON]]:
 def _below(body: JSON, place: str, deep: int) -> Iterator[tuple[str, JSON]]:
     if isinstance(body, dict) and deep:
         for key, value in body.items():
-            name = key if str(key).isidentifier() else f'"{key}"'
+            name = key if str(key).isidentifier() else json.dumps(str(key))
             yield from _below(value, f"{place}.{name}" if place else name, deep - 1)
     elif isinstance(body, list) and body and deep:
         yield place or "@", body
@@ -53,13 +54,13 @@ def named(field: str, body: JSON, *, deep: int = 4) -> str | None:
     found: dict[str, str] = {}
     for path, _value in sorted(paths(body, deep=deep), key=lambda one: one[0].count(".")):
         found.setdefault(path.rpartition(".")[2], path)
-    return next((found[name] for name in _ALSO.get(field, (field,)) if name in found and "[" not in found[name]), None)
+    return next((found[name] for name in ALSO.get(field, (field,)) if name in found and "[" not in found[name]), None)
 
 
 def where(field: str, body: JSON) -> str | None:
     """Returns the path in `body` whose last name is most similar to the `field` of a profile, or None."""
     found = {path.rpartition(".")[2]: path for path, value in reversed(list(paths(body))) if value is not None}
-    for name in _ALSO.get(field, (field,)):
+    for name in ALSO.get(field, (field,)):
         if name in found:
             return found[name]
     near = nearest(field, found)

@@ -7,12 +7,15 @@ the key stays and is null. `$$` is a dollar sign.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from runner.yaml_source import Place
 
 _PLACEHOLDER = re.compile(r"\$(?:\$|\{([a-z_][a-z0-9_.]*)(\?(?:null)?)?\})")
+_FOREIGN = re.compile(
+    r"(?:^|\s)(?:%?\{\{?\s*([a-z_][a-z0-9_.]*)\s*\}?\}|<([a-z_][a-z0-9_.]*)>|%\(?([a-z_][a-z0-9_.]*)(?:%|\)s))$"
+)
 _ABSENT = object()
 
 
@@ -27,6 +30,17 @@ def stray(template: Any) -> Iterator[Place]:
     for text, place in _texts(template, ()):
         if "$" in _PLACEHOLDER.sub("", text):
             yield place
+
+
+def foreign(template: Any, known: Collection[str], place: Place = ()) -> Iterator[tuple[str, Place]]:
+    """Yields `known` names in placeholders of other languages, such as `{name}`, `{{ name }}`, `<name>`.
+
+    Only where they are the whole text, or its end after a space: `{name}` within a longer text may be the API's own.
+    """
+    for text, at in _texts(template, place):
+        match = _FOREIGN.search(text)
+        if match and (name := next(part for part in match.groups() if part)) in known:
+            yield name, at
 
 
 def names(template: Any) -> Iterator[tuple[str, bool, Place]]:

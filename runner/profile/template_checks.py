@@ -68,6 +68,8 @@ def text_faults(
     """Yields faults of the templates in `texts`, which may use `known` names, and `optional` ones only with `?`."""
     for at in template.stray(texts):
         yield Fault((*place, *at), "a $ that starts no ${name} or ${name?} (lower case); write $$ for a dollar sign")
+    for name, at in template.foreign(texts, known | optional):
+        yield Fault((*place, *at), f"would be sent as it stands; write ${{{name}}} for the value of that name")
     for name, may_be_absent, at in template.names(texts):
         if name in optional and not may_be_absent:
             yield Fault((*place, *at), f"`{name}` may be absent; write ${{{name}?}}, or give it a default")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from runner.models import JobStatus
-from runner.profile import auth_validation, output_validation, slips, template
+from runner.profile import auth_validation, effects, output_validation, slips, template
 from runner.profile.listings import Listing
 from runner.profile.models import Cancel, Jobs, Login, Lookup, Parameter, Profile, StatusRead
 from runner.profile.template_checks import Fault, expression_faults, known_sources, parts, request_faults
@@ -30,6 +30,7 @@ def faults(profile: Profile | Login) -> Iterator[Fault]:
     yield from auth_validation.faults(profile.auth, always, sometimes)
     yield from _parameters(profile.parameters, () if isinstance(profile, Login) else profile.jobs.sync_types)
     yield from slips.faults(profile)
+    yield from effects.faults(profile)
     if isinstance(profile, Profile):
         yield from _jobs(profile)
         yield from expression_faults(("errors",), profile.errors.model_dump(exclude_none=True), frozenset())

@@ -17,7 +17,10 @@ from runner.state.interface import HeldState
 from runner.state.record import AccountState
 
 MAX_OUTPUT = 16 * 1024  # bytes
+AFTER_ITS_END = 0.5  # seconds in which the output of a program that ended is complete
 AGAIN = 1.0  # seconds until the program is run again, after it printed a code that was already sent
+
+_Output = tuple[asyncio.StreamReader, asyncio.ReadTransport]
 
 
 class CommandSource:
@@ -59,25 +62,28 @@ class CommandSource:
         raw, errors, status = await self._output(until.min(deadline), until)
         said = f": {show(without_codes(errors, self._settings.pattern), 300)}" if errors else ""
         if status != 0:
-            raise AuthenticationError(f"login: code.command ended with {status}{said}; run it manually to check")
-        if len(raw) > MAX_OUTPUT:
-            raise AuthenticationError(
-                f"login: code.command printed more than {MAX_OUTPUT} bytes; it must print only the code"
-            )
+            how = f"was killed by signal {-status}" if status < 0 else f"ended with exit code {status}"
+            raise AuthenticationError(f"login: code.command {how}{said}; run it manually to check")
         code = code_in(raw.decode(errors="replace"), self._settings.pattern)
         if code is None:
             raise AuthenticationError(f"login: code.command printed nothing that matches code.pattern{said}")
         return code
 
     async def _output(self, soonest: Deadline, until: Deadline) -> tuple[bytes, str, int]:
-        """Returns the program's output, its error output and its exit status. Ends it and its children."""
-        process = await self._started()
-        assert process.stdout is not None
-        assert process.stderr is not None
+        """Returns the program's output, its error output and its exit status. Ends it and its children.
+
+        What it leaves running may hold its output open (an agent): the output is complete shortly after its own end.
+        """
+        process, outputs = await self._started()
+        contents = [bytearray(), bytearray()]
+        reads = [
+            asyncio.ensure_future(_read(reader, content, process))
+            for (reader, _transport), content in zip(outputs, contents, strict=True)
+        ]
         try:
             async with asyncio.timeout(max(0.0, soonest.remaining)):
-                raw, errors = await asyncio.gather(_bounded(process.stdout, process), _bounded(process.stderr, process))
                 status = await process.wait()
+                await asyncio.wait(reads, timeout=AFTER_ITS_END)
         except TimeoutError:
             if until.remaining > 0:
                 raise DeadlineExceeded(f"login: code.command did not end until {soonest.what} ended") from None
@@ -86,28 +92,43 @@ class CommandSource:
             ) from None
         finally:
             _kill(process)
-            with suppress(ProcessLookupError):
-                await process.wait()
-        return raw, errors.decode(errors="replace").strip(), 0 if len(raw) > MAX_OUTPUT else status
+            for read, (_reader, transport) in zip(reads, outputs, strict=True):
+                read.cancel()
+                transport.close()
+            await asyncio.gather(*reads, return_exceptions=True)
+            await process.wait()
+        raw, errors = (bytes(content) for content in contents)
+        if max(len(raw), len(errors)) > MAX_OUTPUT:
+            raise AuthenticationError(
+                f"login: code.command printed more than {MAX_OUTPUT} bytes; it must print only the code"
+            )
+        return raw, errors.decode(errors="replace").strip(), status
 
-    async def _started(self) -> asyncio.subprocess.Process:
+    async def _started(self) -> tuple[asyncio.subprocess.Process, list[_Output]]:
+        """Starts the program with two pipes of our own: those of asyncio report its end only after theirs."""
         # This process's own variables may contain secrets that the program must not see.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
-        pipe = asyncio.subprocess.PIPE
+        pipes = [os.pipe(), os.pipe()]
         try:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *self._settings.command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=pipe,
-                stderr=pipe,
+                stdout=pipes[0][1],
+                stderr=pipes[1][1],
                 env=environment,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
+            for readable, _writable in pipes:
+                os.close(readable)
             fault = error.strerror if isinstance(error, OSError) else "a NUL in an argument"
             raise AuthenticationError(
                 f"login: code.command: {show(self._settings.command[0], 200)} cannot be started ({fault})"
             ) from None
+        finally:
+            for _readable, writable in pipes:
+                os.close(writable)
+        return process, [await _opened(readable) for readable, _writable in pipes]
 
     def give_back(self, held: HeldState, before: AccountState) -> None:
         """Does nothing: the caller stores the code, which is still valid."""
@@ -121,15 +142,21 @@ class CommandSource:
         return f"{show(place, 200)} is executable; it is not run, since that may use up a code"
 
 
-async def _bounded(stream: asyncio.StreamReader, process: asyncio.subprocess.Process) -> bytes:
+async def _opened(readable: int) -> _Output:
+    reader = asyncio.StreamReader()
+    transport, _protocol = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(readable, "rb", buffering=0)
+    )
+    return reader, transport
+
+
+async def _read(reader: asyncio.StreamReader, content: bytearray, process: asyncio.subprocess.Process) -> None:
     """Reads to the end, or slightly beyond the bound; then kills the program, which would otherwise wait for a reader."""
-    content = bytearray()
-    while part := await stream.read(4096):  # always to the end: asyncio does not detect the end of unread output
-        if len(content) <= MAX_OUTPUT:
-            content += part
-            if len(content) > MAX_OUTPUT:
-                _kill(process)
-    return bytes(content)
+    while part := await reader.read(4096):
+        content += part
+        if len(content) > MAX_OUTPUT:
+            _kill(process)
+            return
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

@@ -13,6 +13,7 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 
 from runner.auth.code_sources.found import code_in
+from runner.auth.code_sources.mail_text import texts
 from runner.errors import AuthenticationError, RunnerError, Unreachable, UsageError
 from runner.external import show
 from runner.http.certificates import trusting
@@ -198,7 +199,7 @@ def _code_of(raw: bytes, settings: CodeSettings) -> str | None:
         assert isinstance(message, EmailMessage)
         if not _fits(message, settings.imap):
             return None
-        return code_in(_text(message), settings.pattern)
+        return next((code for text in texts(message) if (code := code_in(text, settings.pattern))), None)
     except Exception:  # noqa: BLE001 - a message from anybody: the parser raises what it likes, and the next one may fit
         return None
 
@@ -209,20 +210,6 @@ def _fits(message: EmailMessage, settings: ImapSettings) -> bool:
     if wanted and not (sender.endswith(wanted) if wanted.startswith("@") else sender == wanted):
         return False
     return settings.subject is None or settings.subject.lower() in str(message["Subject"] or "").lower()
-
-
-def _text(message: EmailMessage) -> str:
-    """Returns the plain text, else the page without its tags."""
-    import html
-
-    body = message.get_body(preferencelist=("plain", "html"))
-    if body is None:
-        return ""
-    text = str(body.get_content())
-    if body.get_content_type() != "text/html":
-        return text
-    without = re.sub(r"<(style|script)\b[^<]*", " ", text, flags=re.IGNORECASE)
-    return html.unescape(re.sub(r"<[^<>]*>", "\n", without))
 
 
 def _said(said: list[bytes | None]) -> str:

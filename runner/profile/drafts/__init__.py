@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from runner.errors import UsageError
 from runner.profile.drafts import har, openapi
 from runner.profile.drafts.exchanges import MARK, Api
 from runner.profile.drafts.reading import read
@@ -13,5 +14,10 @@ __all__ = ["MARK", "draft"]
 def draft(path: Path) -> str:
     """Returns the draft as YAML, with unknown parts marked. Raises UsageError for a file that is neither."""
     data = read(path)
-    api: Api = har.api(data) if "log" in data else openapi.api(data, str(path))
-    return written(api)
+    try:
+        api: Api = har.api(data, str(path)) if "log" in data else openapi.api(data, str(path))
+        return written(api)
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):  # parts of other types
+        raise UsageError(
+            f"{path}: not as OpenAPI or HAR 1.2 define it; check it with a validator, or give the part about the jobs"
+        ) from None

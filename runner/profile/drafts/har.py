@@ -3,19 +3,38 @@
 import base64
 import json
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from runner.errors import UsageError
+from runner.profile.drafts import recorded
 from runner.profile.drafts.exchanges import Api, Exchange, Word
 
 
-def api(document: dict[str, Any]) -> Api:
-    """Returns the recorded exchanges. Leaves out what is not JSON or a form."""
+def api(document: dict[str, Any], name: str) -> Api:
+    """Returns the recorded exchanges. Leaves out what is not JSON or a form. Raises UsageError where nothing is left."""
     log = document.get("log")
     entries = log.get("entries") if isinstance(log, dict) else None
     given = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
     read = [found for found in map(_exchange, given) if found is not None]
-    host = next((urlsplit(str(_part(one, "request").get("url", ""))).netloc for one in given), "")
-    return Api(f"An API, recorded at {host}" if host else "An API, recorded", _joined(_with_ids(read)))
+    if not read:
+        raise UsageError(
+            f"{name}: has no exchange with a JSON response; record a login, a trigger and some polls, with contents"
+        )
+    host = next((found for one in given if (found := _host(one))), "")
+    title = f"An API, recorded at {host}" if host else "An API, recorded"
+    return Api(title, _joined(recorded.scrubbed(_with_ids(read), recorded.values(given))))
+
+
+def _host(entry: dict[str, Any]) -> str:
+    """Returns host and port of the request, without the user and password that an address may hold."""
+    return _address(entry).netloc.rpartition("@")[2]
+
+
+def _address(entry: dict[str, Any]) -> SplitResult:
+    try:
+        return urlsplit(str(_part(entry, "request").get("url", "")))
+    except ValueError:
+        return urlsplit("")
 
 
 def _part(entry: dict[str, Any], name: str) -> dict[str, Any]:
@@ -25,7 +44,7 @@ def _part(entry: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _exchange(entry: dict[str, Any]) -> Exchange | None:
     request, response = _part(entry, "request"), _part(entry, "response")
-    address = urlsplit(str(request.get("url", "")))
+    address = _address(entry)
     answer = _decoded(_part(response, "content"))
     status = response.get("status")
     if not address.path.startswith("/") or not isinstance(status, int) or (answer is None and status != 204):
@@ -34,15 +53,16 @@ def _exchange(entry: dict[str, Any]) -> Exchange | None:
     headers = request.get("headers")
     names = tuple(str(one.get("name")) for one in headers if isinstance(one, dict)) if isinstance(headers, list) else ()
     method = str(request.get("method", "GET")).upper()
-    return Exchange(method, address.path, asks, form, status, answer, headers=names)
+    return Exchange(method, recorded.bare_path(address.path), asks, form, status, answer, headers=names)
 
 
 def _asks(data: dict[str, Any]) -> tuple[Any, bool]:
-    text = str(data.get("text") or "")
+    """Returns the request body, and whether it is a form. A body of another type has no names of fields."""
+    text, kind = str(data.get("text") or ""), str(data.get("mimeType") or "").lower()
     try:
         return json.loads(text), False
     except (ValueError, RecursionError):
-        fields = dict(parse_qsl(text, keep_blank_values=True))
+        fields = dict(parse_qsl(text, keep_blank_values=True)) if "x-www-form-urlencoded" in kind else {}
     listed = data.get("params")
     for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict):

@@ -5,17 +5,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runner.errors import UsageError
+from runner.external import show
 from runner.profile.drafts.exchanges import Api, Exchange, Word
 
 METHODS = ("get", "post", "put", "patch", "delete")
 DEEP = 7  # nesting of a sample
+MOST = 2000  # values of a sample
 
 
 def api(document: dict[str, Any], name: str) -> Api:
     """Returns the API of the document. Raises UsageError where it has no paths."""
+    version = str(document.get("openapi", document.get("swagger")))
+    if not version.startswith(("2.", "3.0", "3.1")):
+        raise UsageError(f"{name}: version {show(version, 20)} of OpenAPI is not read; 2.0, 3.0 and 3.1 are")
     paths = document.get("paths")
     if not isinstance(paths, dict) or not paths:
-        raise UsageError(f"{name}: the document has no `paths`")
+        raise UsageError(f"{name}: the document has no `paths`; give the one that describes the requests")
     info = document.get("info")
     title = str(info.get("title", "")) if isinstance(info, dict) else ""
     return Api(title or "An API", list(_exchanges(document, paths)), _base_path(document), _auth(document))
@@ -25,6 +30,9 @@ def _base_path(document: dict[str, Any]) -> str:
     servers = document.get("servers")
     first = servers[0] if isinstance(servers, list) and servers and isinstance(servers[0], dict) else {}
     address = str(document.get("basePath") or first.get("url") or "")
+    variables = first.get("variables")
+    for name, one in variables.items() if isinstance(variables, dict) else ():
+        address = address.replace(f"{{{name}}}", str(one.get("default", "") if isinstance(one, dict) else ""))
     return urlsplit(address).path.rstrip("/")
 
 
@@ -104,31 +112,57 @@ def _resolved(document: dict[str, Any], part: Any) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _sample(document: dict[str, Any], schema: Any, deep: int = DEEP) -> Any:
-    """Returns a value that fits the schema, with all its keys."""
-    schema = _resolved(document, schema)
-    if not deep or not schema:
-        return None
-    for key in ("oneOf", "anyOf"):
-        if _list(schema.get(key)):
-            given = [one for one in schema[key] if _resolved(document, one).get("type") != "null"]
-            return _sample(document, given[0] if given else {}, deep - 1)
-    if _list(schema.get("enum")):
-        word = Word(schema["enum"][0])
-        word.choices = tuple(one for one in schema["enum"] if one is not None)
-        return word
-    merged = [_resolved(document, one) for one in _list(schema.get("allOf"))] + [schema]
-    keys = {key: one for part in merged for key, one in (part.get("properties") or {}).items()}
-    if keys:
-        return {str(key): _sample(document, one, deep - 1) for key, one in keys.items()}
-    if _list(schema.get("allOf")):
-        return _sample(document, schema["allOf"][0], deep - 1)
-    if "items" in schema:
-        return [_sample(document, schema["items"], deep - 1)]
-    kind = next(
-        (one for one in [*_list(schema.get("type")), schema.get("type")] if isinstance(one, str) and one != "null"), ""
-    )
-    return {"integer": 1, "number": 1.5, "boolean": True, "object": {}, "array": []}.get(kind, "text")
+class _Samples:
+    """Makes sample values of schemas. A schema within itself ends there, and a sample has at most `MOST` values."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._open: list[str] = []  # the references within which a sample is being made
+        self._left = MOST
+
+    def of(self, schema: Any, deep: int = DEEP) -> Any:
+        """Returns a value that fits the schema, with all its keys; None where it goes too deep."""
+        named = schema.get("$ref") if isinstance(schema, dict) else None
+        self._left -= 1
+        if named in self._open or not deep or self._left < 0:
+            return None
+        self._open.append(str(named))
+        try:
+            return self._made(_resolved(self._document, schema), deep)
+        finally:
+            self._open.pop()
+
+    def _made(self, schema: dict[str, Any], deep: int) -> Any:
+        if not schema:
+            return None
+        for key in ("oneOf", "anyOf"):
+            if _list(schema.get(key)):
+                given = [one for one in schema[key] if _resolved(self._document, one).get("type") != "null"]
+                return self.of(given[0] if given else {}, deep - 1)
+        if _list(schema.get("enum")):
+            word = Word(schema["enum"][0])
+            word.choices = tuple(one for one in schema["enum"] if one is not None)
+            return word
+        merged = [_resolved(self._document, one) for one in _list(schema.get("allOf"))] + [schema]
+        keys = {key: one for part in merged for key, one in _properties(part).items()}
+        if keys:
+            return {str(key): self.of(one, deep - 1) for key, one in keys.items()}
+        if _list(schema.get("allOf")):
+            return self.of(schema["allOf"][0], deep - 1)
+        if "items" in schema:
+            return [self.of(schema["items"], deep - 1)]
+        types = [*_list(schema.get("type")), schema.get("type")]
+        kind = next((one for one in types if isinstance(one, str) and one != "null"), "")
+        return {"integer": 1, "number": 1.5, "boolean": True, "object": {}, "array": []}.get(kind, "text")
+
+
+def _properties(schema: dict[str, Any]) -> dict[str, Any]:
+    found = schema.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
+def _sample(document: dict[str, Any], schema: Any) -> Any:
+    return _Samples(document).of(schema)
 
 
 def _auth(document: dict[str, Any]) -> dict[str, Any]:

@@ -238,7 +238,8 @@ def _words(sample: Any, place: str | None) -> dict[str, Any]:
     from runner.profile.expressions import find
 
     word = find(sample, place) if place and MARK not in place else None
-    choices = list(getattr(word, "choices", ())) or ([word] if isinstance(word, str) and word != "text" else [])
+    choices = list(getattr(word, "choices", ())) or ([word] if isinstance(word, str) else [])
+    choices = [one for one in choices if one != "text"]  # a sample, or a recorded text that is no status word
     words: dict[str, list[Any]] = {state: [] for state in STATES}
     for one in choices:
         plainly = re.sub(r"[^a-z0-9]+", "_", snake(str(one)) if not str(one).isupper() else str(one).lower())

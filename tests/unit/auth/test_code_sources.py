@@ -1,6 +1,7 @@
 """Sources of one-time codes without a network: counters, patterns, and who is looked up when."""
 
 import asyncio
+import base64
 import re
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.auth import totp
-from runner.auth.code_sources import hotp, kinds
+from runner.auth.code_sources import command, hotp, kinds, mail_text, mailbox
 from runner.auth.code_sources.found import code_in, without_codes
 from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted
 from runner.auth.code_sources.totp import TotpSource
@@ -121,6 +122,84 @@ def test_a_counter_needs_a_state_that_is_kept() -> None:
 )  # fmt: skip
 def test_the_usual_pattern_finds_a_code_in_a_line(text: str, code: str | None) -> None:
     assert code_in(text, CodeSettings().pattern) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("\x1b[1;32m123456\x1b[0m", "123456"), ("code 123 456", "123456"), ("code 123-456", "123456"), ("code 12\u200b34\u200b56", "123456"),
+        ("code 123\u00a0456", "123456"), ("\ufeff123456", "123456"), ("code " + "".join(chr(0xFF10 + one) for one in range(1, 7)), "123456"), ("code AB-12", None),
+    ],
+)  # fmt: skip
+def test_a_code_that_is_shown_in_groups_colours_or_other_digits_is_the_code(text: str, code: str | None) -> None:
+    assert code_in(text, r"(?<![0-9A-Za-z])([0-9]{3}[ -]?[0-9]{3})(?![0-9])") == code
+    assert not set(without_codes(text, "PIN=([0-9]+)")) & set("123456") or code is None
+
+
+def test_a_code_of_letters_stays_as_it_is_shown() -> None:
+    assert code_in("code AB-12", r"[A-Z]{2}-[0-9]{2}") == "AB-12"
+
+
+def _mail(
+    body: str | bytes, kind: str = "text/plain; charset=utf-8", way: str = "8bit", subject: str = "Your code"
+) -> bytes:
+    head = f"From: S <a@svc.example>\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {way}\r\n\r\n"
+    return head.encode() + (body if isinstance(body, bytes) else body.encode())
+
+
+def _both(plain: str, page: str) -> bytes:
+    parts = (
+        f"--b\r\nContent-Type: text/plain\r\n\r\n{plain}\r\n--b\r\nContent-Type: text/html\r\n\r\n{page}\r\n--b--\r\n"
+    )
+    return _mail(parts, "multipart/alternative; boundary=b")
+
+
+MESSAGES = {
+    "quoted-printable, cut within the code": _mail("Your code: 123=\r\n456\r\n", way="quoted-printable"),
+    "base64": _mail(base64.encodebytes(b"Your code: 123456"), way="base64"),
+    "base64 of UTF-16": _mail(base64.encodebytes("code: 123456".encode("utf-16")), "text/plain; charset=utf-16", "base64"),
+    "a charset that nobody knows": _mail("Your code: 123456", "text/plain; charset=x-own"),
+    "subject in base64": _mail("123456", subject="=?utf-8?b?WW91ciBjb2Rl?="),
+    "subject in quoted-printable, folded": _mail("123456", subject="=?utf-8?q?Your_?=\r\n =?utf-8?q?code?="),
+    "the code in the subject alone": _mail("See above.", subject="Your code is 123456"),
+    "a page": _mail("<p>Your code: <b>123456</b></p>", "text/html"),
+    "a page, digits in tags of their own": _mail("<p>".join(["", *(f"<span>{one}</span>" for one in "123456")]).replace("<p>", ""), "text/html"),
+    "a page, digits in cells of their own": _mail("<tr>" + "\n".join(f"<td>{one}</td>" for one in "123456") + "</tr>", "text/html"),
+    "a page with numbers that are not shown": _mail(
+        "<title>Order 555555</title><style>p{width:444444px} a>b{x:666666}</style><!--[if mso]><p>777777</p><![endif]-->"
+        "<!-- 888888 --><script>if (1 < 2) x = 999999</script><p style='color:#112233'>123456</p>", "text/html"
+    ),
+    "a plain text that refers to the page": _both("Please read this message as HTML.", "<p>Your code: <b>123456</b></p>"),
+    "a plain text beside its page": _both("Your code: 123456", "<p>999999</p>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_code_of_a_message_is_what_a_person_would_read(name: str) -> None:
+    wanted = CodeSettings(source="imap", imap={"sender": "@svc.example", "subject": "your code"})
+    assert mailbox._code_of(MESSAGES[name], wanted) == "123456"
+
+
+def test_a_page_made_to_take_time_takes_none() -> None:
+    for page in ("<style>" * 40_000, "<!--" * 60_000, "<" * 250_000, "1 " * 120_000, "<td>1" * 50_000):
+        assert isinstance(mail_text.shown(page), str)
+
+
+@pytest.mark.parametrize("left", ["sleep 100", "setsid sleep 100"])
+def test_a_program_that_leaves_one_running_has_given_its_code(left: str) -> None:
+    settings = CodeSettings(source="command", command=("sh", "-c", f"{left} & echo $! >&2; echo 123456"), timeout=30.0)
+    reader: Any = None
+    source = command.command_source(CodeOptions(settings, reader, CLOCK, lambda *_a, **_k: None, inbox=MemoryStore()))
+
+    async def once() -> tuple[str, float]:
+        begun = CLOCK.monotonic()
+        async with MemoryStore().hold(DEADLINE) as held:
+            code = await source.next(CodeWanted(held, DEADLINE, Observer(CLOCK)))
+        return code.text, CLOCK.monotonic() - begun
+
+    code, seconds = asyncio.run(once())
+    assert code == "123456"
+    assert seconds < settings.timeout  # it did not wait for the other one
 
 
 def test_the_first_group_counts_and_nothing_else_is_shown() -> None:

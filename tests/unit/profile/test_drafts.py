@@ -187,3 +187,84 @@ def test_the_command_prints_the_draft_and_tells_what_is_open(
     assert yaml.safe_load(said.out)["version"] == 1
     assert "jobs.words.pending" in said.err
     assert cli.run(["profiles", "new", str(tmp_path / "none")]) == 2
+
+
+PRIVATE = "hunter2hunter"
+
+
+def _recorded(url: str, post: dict[str, Any] | None, answer: Any, method: str = "POST", **more: Any) -> dict[str, Any]:
+    request = {"method": method, "url": url, "headers": [{"name": "Cookie", "value": f"sid={PRIVATE}-c"}], **more}
+    return {
+        "request": request | ({"postData": post} if post else {}),
+        "response": {"status": 200, "content": {"mimeType": "application/json", "text": json.dumps(answer)}},
+    }
+
+
+JOB = {"id": "j-77", "status": "queued"}
+LEAKS: dict[str, dict[str, Any]] = {
+    "user and password of the address": _recorded(f"https://bob:{PRIVATE}@api.example/jobs", None, JOB),
+    "segment of the path": _recorded(f"https://api.example/bot{PRIVATE}/jobs", None, JOB, headers=[{"name": "X-Key", "value": f"bot{PRIVATE}"}]),
+    "random segment of the path": _recorded("https://api.example/9f8e7d6c5b4a/3fa85f64-5717-4562-b3fc-2c963f66afa6/jobs", None, JOB | {"x": PRIVATE}),
+    "parameter of a segment": _recorded(f"https://api.example/jobs;jsessionid={PRIVATE}", None, JOB),
+    "query": _recorded(f"https://api.example/jobs?token={PRIVATE}", None, JOB),
+    "multipart body, as Chromium records it": _recorded(
+        "https://api.example/login",
+        {"mimeType": "multipart/form-data; boundary=--x", "text": f'--x\r\nContent-Disposition: form-data; name="password"\r\n\r\na&{PRIVATE}=1\r\n--x--'},
+        {"token": f"{PRIVATE}-t"},
+    ),
+    "plain body": _recorded("https://api.example/auth/token", {"mimeType": "text/plain", "text": PRIVATE}, {"token": "x"}),
+    "key of the body": _recorded("https://api.example/jobs", {"mimeType": "application/json", "text": json.dumps({f"{PRIVATE}@example.org": 1})}, JOB),
+    "key of the body that another request sent": _recorded("https://api.example/jobs", {"mimeType": "application/json", "text": json.dumps({"owner": "alicia", "alicia": 1, "x": PRIVATE})}, JOB),
+    "key of a response": _recorded("https://api.example/login", None, {f"{PRIVATE}1a1": {"token": "x"}}),
+    "status that is a sentence": _recorded("https://api.example/jobs", None, {"id": "j-77", "status": f"running for {PRIVATE}"}),
+    "name of a header": _recorded("https://api.example/jobs", None, JOB, headers=[{"name": f"X-{PRIVATE}-Idempotency", "value": PRIVATE}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_no_recorded_value_comes_into_a_draft_by_any_part_of_an_exchange(leak: str, tmp_path: Path) -> None:
+    entries = [LEAKS[leak], *RECORDED["log"]["entries"]]
+    (tmp_path / "api.har").write_text(json.dumps({"log": {"entries": entries}}), encoding="utf-8")
+    text = draft(tmp_path / "api.har")
+    assert PRIVATE not in text.lower()
+    assert all(one not in text for one in ("alicia", "9f8e7d", "3fa85f64"))
+    alone = {"log": {"entries": [LEAKS[leak]]}}
+    (tmp_path / "alone.har").write_text(json.dumps(alone), encoding="utf-8")
+    assert PRIVATE not in draft(tmp_path / "alone.har").lower()
+
+
+@pytest.mark.parametrize("width", [12, 40])
+def test_a_wide_schema_of_schemas_that_hold_each_other_takes_no_time(width: int, tmp_path: Path) -> None:
+    refs = {f"p{one}": {"$ref": f"#/components/schemas/N{one % 6}"} for one in range(width)}
+    job = {"properties": {"id": {"type": "integer"}, "status": {"enum": ["QUEUED", "DONE"]}, **refs}}
+    answer = {"200": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/N0"}}}}}
+    document = {
+        "openapi": "3.1.0",
+        "servers": [{"url": "https://api.example/{version}", "variables": {"version": {"default": "v2"}}}],
+        "components": {"schemas": {f"N{one}": job for one in range(6)}},
+        "paths": {"/runs": {"post": {"responses": answer}}, "/runs/{id}": {"get": {"responses": answer}}},
+    }
+    (tmp_path / "wide.json").write_text(json.dumps(document), encoding="utf-8")
+    text = draft(tmp_path / "wide.json")  # without the bound: 12 to the power of 7 values
+    made = yaml.safe_load(text)
+    assert (made["jobs"]["fields"]["job_id"], made["jobs"]["fields"]["status"]) == ("id", "status")
+    assert "base_url ends with /v2" in text
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"openapi": "4.0.0", "paths": {"/jobs": {}}}, "version 4.0.0 of OpenAPI is not read; 2.0, 3.0 and 3.1 are"),
+        ({"swagger": "1.2", "apis": []}, "version 1.2"),
+        ({"log": {"entries": []}}, "has no exchange with a JSON response"),
+        ({"log": {"entries": [{"request": {"url": "http://[x", "method": "GET"}, "response": {"status": 200}}]}}, "no exchange"),
+        ({"openapi": "3.0.0", "paths": {"/jobs": {"post": {"parameters": [{"in": "formData", "name": ["x"]}]}}}}, "not as OpenAPI"),
+    ],
+)  # fmt: skip
+def test_a_document_of_another_form_is_refused_with_what_to_do(
+    document: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "odd.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(UsageError) as error:
+        draft(tmp_path / "odd.json")
+    assert told in str(error.value)

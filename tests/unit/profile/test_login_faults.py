@@ -48,7 +48,7 @@ def changed(tmp_path: Path, change: dict[str, Any], name: str = "keycloak-browse
         ({"steps.page.answers.0.carry": {"x": {"cookie": "a", "html": "b"}}}, "or one of `body`, `header`, `cookie`"),
         ({"session.expires_at": {"cookie_expires": "a"}, "cookies": False}, "`cookie_expires` needs `cookies: true`"),
         ({"steps.page.answers.0.then": "tokens"}, "`tokens` is neither a step nor an end"),
-        ({"expired": [{"status": 403, "kind": "x"}]}, "no such key in a profile"),
+        ({"expired": [{"status": 403, "kind": "x"}]}, "expired.0.kind: no such key here"),
         ({"steps.page.request.headers": {"X": "${params.none}"}}, "unknown value `params.none`"),
         ({"steps.password.request.form": {"${params.none}": "x"}}, "unknown value `params.none`"),
     ],
@@ -62,11 +62,11 @@ def test_a_mistake_is_found_when_the_file_is_read(tmp_path: Path, change: dict[s
 
 
 def test_a_login_whose_session_is_in_its_cookies_needs_no_token(tmp_path: Path) -> None:
-    assert load_login(changed(tmp_path, {"session": {}})).auth.session is not None
+    assert load_login(changed(tmp_path, {"session": {}, "refresh": None})).auth.session is not None
 
 
 JOBS = {
-    "trigger": {"request": {"method": "POST", "path": "/jobs"}},
+    "trigger": {"request": {"method": "POST", "path": "/jobs", "query": {"count": "${params.count?}"}}},
     "status": {"request": {"path": "/jobs/${job_id}"}},
     "fields": {"job_id": "id"},
 }

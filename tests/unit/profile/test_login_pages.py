@@ -18,7 +18,7 @@ HEAD = {"version": 1, "description": "shown on the page"}
 
 @pytest.mark.parametrize("shown", [one for one in SHOWN if one.startswith("auth:")])
 def test_each_login_that_is_shown_is_valid(shown: str, tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(HEAD | yaml.safe_load(shown)), encoding="utf-8")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(HEAD | yaml.safe_load(shown), sort_keys=False), encoding="utf-8")
     assert load_login(str(tmp_path / "own.yaml")).auth.steps
 
 
