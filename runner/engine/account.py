@@ -31,6 +31,8 @@ from runner.state.opening import RunState, StateOptions, open_state
 from runner.state.record import Codec
 
 if TYPE_CHECKING:
+    import ssl
+
     from runner.http.streaming import SideClient
 
 
@@ -112,9 +114,14 @@ def _client(context: RunContext, address: str, ca_file: Path | None, at_once: in
 
 def side_client(context: RunContext) -> "SideClient":
     """Creates a separate client for data that affects no outcome: logs, results, files."""
-    from runner.http.streaming import SideClient
+    from runner.http.streaming import Elsewhere, SideClient
 
     settings = context.settings
+    elsewhere = Elsewhere(
+        hosts=settings.artifacts.redirect_hosts,
+        tls=lambda url: _public_tls(url, settings.tls.ca_file),
+        proxy=lambda url: _proxy(context, url),
+    )
     return SideClient(
         settings.base_url,
         clock=context.clock,
@@ -122,7 +129,16 @@ def side_client(context: RunContext) -> "SideClient":
         tls=tls_context(settings.base_url, settings.tls.ca_file),
         headers=correlation.headers(context.run_id, context.environment),
         proxy=_proxy(context, settings.base_url),
+        elsewhere=elsewhere,
     )
+
+
+def _public_tls(url: str, ca_file: Path | None) -> "ssl.SSLContext":
+    """Returns a context for a host of the API's redirects: public authorities, and those that the API's own may use."""
+    made = tls_context(url, None)
+    if ca_file is not None and url.startswith("https:"):
+        made.load_verify_locations(ca_file)
+    return made
 
 
 def _proxy(context: RunContext, address: str) -> Proxy | None:

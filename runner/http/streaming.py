@@ -8,7 +8,7 @@ import asyncio
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,12 +18,16 @@ from runner.errors import DeadlineExceeded, RunnerError, StrayAnswer, Unreachabl
 from runner.events import events
 from runner.events.observer import Observer
 from runner.external import show
-from runner.http import body, failures
+from runner.frozen import Frozen
+from runner.http import body, failures, onward
 from runner.http.messages import PreparedRequest, Response, headers_of
+from runner.http.onward import Hop
 from runner.http.proxies import Proxy
 
 if TYPE_CHECKING:
     import httpx
+
+    from runner.http.connections import Connections
 
 CONNECTIONS = 2  # in addition to `limits.connections`
 CONNECT_SECONDS = 10.0
@@ -87,6 +91,22 @@ class Streamed:
             yield chunk
 
 
+def _system_trust(_url: str) -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _no_proxy(_url: str) -> Proxy | None:
+    return None
+
+
+class Elsewhere(Frozen):
+    """The hosts to which a download may be redirected, and how a URL there is reached."""
+
+    hosts: tuple[str, ...] = ()  # exact, or with * for any characters
+    tls: Callable[[str], ssl.SSLContext] = _system_trust
+    proxy: Callable[[str], Proxy | None] = _no_proxy
+
+
 class SideClient:
     """Streams responses of one API."""
 
@@ -99,22 +119,40 @@ class SideClient:
         tls: ssl.SSLContext,
         headers: Mapping[str, str] | None = None,
         proxy: Proxy | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        """`idle`: longest time without a byte, in seconds. Connects on first use."""
+        """`idle`: longest time without a byte, in seconds; `elsewhere`: the hosts of redirects. Connects on first use."""
+        self._base_url, self._clock, self._idle, self._proxy = base_url, clock, idle, proxy
+        self._elsewhere = elsewhere or Elsewhere()
+        self._connections = self._opened(tls, proxy, headers or {})
+        self._others: dict[str, tuple[Connections, Proxy | None]] = {}  # by scheme and host
+
+    def _opened(self, tls: ssl.SSLContext, proxy: Proxy | None, headers: Mapping[str, str]) -> "Connections":
         from runner.http.connections import Connections
 
-        self._base_url, self._clock, self._idle, self._proxy = base_url, clock, idle, proxy
-        self._connections = Connections(
+        return Connections(
             CONNECTIONS,
             tls=tls,
-            connect_timeout=min(CONNECT_SECONDS, idle),
-            headers={"User-Agent": f"sync-runner/{__version__}", "Accept-Encoding": "gzip", **(headers or {})},
+            connect_timeout=min(CONNECT_SECONDS, self._idle),
+            headers={"User-Agent": f"sync-runner/{__version__}", "Accept-Encoding": "gzip", **headers},
             proxy=proxy.url if proxy else None,
         )
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._connections.close()
+        for connections in (self._connections, *(one for one, _proxy in self._others.values())):
+            await connections.close()
+
+    def _to(self, hop: Hop) -> "tuple[Connections, Proxy | None]":
+        """Returns the connections for a request, and their proxy: another host gets none of the API's headers."""
+        if hop.own:
+            return self._connections, self._proxy
+        at = urlsplit(hop.url)
+        key = f"{at.scheme}://{at.netloc}"
+        if key not in self._others:
+            proxy = self._elsewhere.proxy(hop.url)
+            self._others[key] = (self._opened(self._elsewhere.tls(hop.url), proxy, {}), proxy)
+        return self._others[key]
 
     @asynccontextmanager
     async def stream(self, call: PreparedRequest, deadline: Deadline, observer: Observer) -> AsyncIterator[Streamed]:
@@ -122,21 +160,28 @@ class SideClient:
         import httpx
 
         began, code, problem = self._clock.monotonic(), "error", None
-        host = urlsplit(self._base_url).netloc
+        hop, proxy = Hop(self._base_url + call.target, dict(call.headers)), self._proxy
 
         def failed(error: Exception) -> RunnerError:
-            return failures.of_transport(error, call.endpoint, host, self._proxy)
+            return failures.of_transport(error, call.endpoint, urlsplit(hop.url).netloc, proxy)
 
         try:
-            async with (
-                self._connections.lent(call.endpoint, deadline) as connection,
-                asyncio.timeout(deadline.remaining),
-                connection.stream(
-                    call.method, self._base_url + call.target, headers=dict(call.headers), content=call.body
-                ) as response,
-            ):
-                code = str(response.status_code)
-                self._refuse(response, call)
+            async with asyncio.timeout(deadline.remaining), AsyncExitStack() as last:
+                for _ in range(onward.MOST + 1):
+                    connections, proxy = self._to(hop)
+                    async with AsyncExitStack() as stack:
+                        connection = await stack.enter_async_context(connections.lent(call.endpoint, deadline))
+                        response = await stack.enter_async_context(
+                            connection.stream(call.method, hop.url, headers=dict(hop.headers), content=call.body)
+                        )
+                        code = str(response.status_code)
+                        following = self._following(hop, response, call, proxy)
+                        if following is None:
+                            last.push_async_exit(stack.pop_all())
+                            break
+                        hop = following
+                else:
+                    raise StrayAnswer(f"{call.endpoint}: more than {onward.MOST} redirects")
                 yield Streamed(response, call.endpoint, self._idle, failed)
         except TimeoutError:
             problem = f"{call.endpoint}: no complete response before {deadline.what} ended"
@@ -151,11 +196,18 @@ class SideClient:
             spent = round(self._clock.monotonic() - began, 6)
             observer.emit(events.RequestDone(call.endpoint, code, 1, spent, problem))
 
-    def _refuse(self, response: "httpx.Response", call: PreparedRequest) -> None:
-        if response.status_code == 407 and self._proxy is not None:
-            raise failures.proxy_login_refused(call.endpoint, self._proxy.shown)
-        if 300 <= response.status_code < 400:
+    def _following(
+        self, hop: Hop, response: "httpx.Response", call: PreparedRequest, proxy: Proxy | None
+    ) -> Hop | None:
+        """Returns the request that a redirect leads to; None for any other response."""
+        if response.status_code == 407 and proxy is not None:
+            raise failures.proxy_login_refused(call.endpoint, proxy.shown)
+        if not 300 <= response.status_code < 400:
+            return None
+        if call.method != "GET" or response.status_code not in (301, 302, 303, 307, 308):
             raise failures.redirected(call.endpoint, response.status_code)
+        location = response.headers.get("location", "")
+        return onward.follow(hop, response.status_code, location, self._elsewhere.hosts, call.endpoint)
 
     async def fetch(self, call: PreparedRequest, deadline: Deadline, observer: Observer) -> Response:
         """Returns the whole response, at most 2 MiB, with its JSON. Raises as `stream` does, and StrayAnswer for a larger one."""

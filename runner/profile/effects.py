@@ -153,7 +153,6 @@ def _jobs(jobs: Jobs) -> Iterator[Fault]:
     if jobs.cancel:
         found = {name for lookup in jobs.cancel.lookups for name in lookup.carry}
         about.append(("cancel", jobs.cancel, of_job | found))
-    about += [(key, part, of_job) for key in ("logs", "artifacts") if (part := getattr(jobs, key))]
     for key, part, names in about if not jobs.single else ():
         if not _names(part.model_dump(by_alias=True, exclude_none=True)) & names:
             yield Fault(

@@ -49,6 +49,11 @@ class ArtifactsSettings(_Section):
     dir: Path | None = Field(
         default=None, description="Download them to DIR/ACCOUNT/SYNC/; not given: nothing is downloaded."
     )
+    redirect_hosts: Words[str] = Field(
+        default=(),
+        description="Hosts to which the API may redirect the download of a file or log, such as *.s3.amazonaws.com; the "
+        "API's token does not go there.",
+    )
     only: Words[str] = Field(default=("*",), description="Only files whose path matches one of these patterns.")
     max_bytes: Size = Field(default=1 << 30, description="Maximum size of one file.")
     max_total_bytes: Size = Field(default=4 << 30, description="Maximum size of all files of one job.")

@@ -271,3 +271,87 @@ def test_a_listing_that_cannot_be_read_changes_no_outcome(tmp_path: Path, answer
     with ScriptedApi({**job("completed"), "GET /jobs/7/files": answer}) as api:
         ended = run(api, tmp_path, jobs=LISTED, artifacts={"dir": str(tmp_path / "files")})
     assert (ended.code, len(errors(ended))) == (0, 1)
+
+
+SIGNED: dict[str, Any] = {
+    "artifacts": {
+        "names": ["out/data.bin"],
+        "request": {"path": "/files/${file}", "headers": {"X-Token": "of-the-api"}},
+    }
+}
+
+
+def redirect(to: str, status: int = 302) -> Behave:
+    """A response that leads to that address."""
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Location", to)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return behave
+
+
+def elsewhere(home: Path, behave: Behave, *hosts: str, to: str = "/bucket/data?sig=secret-of-the-storage") -> RunOutput:
+    """A run whose download is redirected to another host, `localhost`: by name another one than the API's 127.0.0.1."""
+    with ScriptedApi(job("completed")) as rest, serving({"/bucket/data": behave}, rest) as storage:
+        address = storage.replace("127.0.0.1", "localhost") + to
+        with serving({AT: redirect(address)}, rest) as url:
+            files = {"dir": str(home / "files"), "redirect_hosts": hosts}
+            return run(url, home, jobs=SIGNED, artifacts=files)
+
+
+def test_a_file_behind_a_redirect_to_a_named_host_is_downloaded_without_the_apis_token(tmp_path: Path) -> None:
+    seen: list[dict[str, str]] = []
+    cutting = Cutting(2)
+
+    def storage(handler: BaseHTTPRequestHandler) -> None:
+        seen.append({key.lower(): value for key, value in handler.headers.items()})
+        cutting(handler)
+
+    ended = elsewhere(tmp_path, storage, "*.example.org", "localhost")
+    assert (ended.code, errors(ended)) == (0, [])
+    assert stored(tmp_path) == {"default/nightly/out/data.bin": CONTENT}
+    assert len(seen) > 1
+    assert all(
+        set(one) <= {"host", "user-agent", "accept", "accept-encoding", "connection", "range", "if-range"}
+        for one in seen
+    )
+    assert seen[-1]["range"]  # resumed there
+    assert "secret-of-the-storage" not in str(ended.events)
+
+
+def test_a_redirect_to_a_host_that_is_not_named_is_told_with_the_setting_and_changes_no_outcome(tmp_path: Path) -> None:
+    asked: list[str] = []
+    ended = elsewhere(
+        tmp_path, lambda handler: asked.append(handler.path), "storage.example.org", "localhost.example.org"
+    )
+    (said,) = errors(ended)
+    assert (ended.code, asked, stored(tmp_path)) == (0, [], {})
+    assert "redirects (302) to localhost; add that host to artifacts.redirect_hosts" in said
+    assert "secret-of-the-storage" not in said
+
+
+def test_a_redirect_within_the_api_keeps_the_token_and_one_in_a_circle_ends(tmp_path: Path) -> None:
+    tokens: list[str | None] = []
+
+    def there(handler: BaseHTTPRequestHandler) -> None:
+        tokens.append(handler.headers["X-Token"])
+        whole(handler)
+
+    with ScriptedApi(job("completed")) as rest:
+        with serving({AT: redirect("../../v2/data"), "/v2/data": there}, rest) as url:
+            ended = run(url, tmp_path, jobs=SIGNED, artifacts={"dir": str(tmp_path / "files")})
+        assert (ended.code, errors(ended), tokens) == (0, [], ["of-the-api"])
+        with serving({AT: redirect(AT)}, rest) as url:
+            ended = run(url, tmp_path, jobs=SIGNED, artifacts={"dir": str(tmp_path / "files")})
+    assert ended.code == 0
+    assert "more than 5 redirects" in errors(ended)[0]
+
+
+@pytest.mark.parametrize("to", ["", "ftp://localhost/x", "http://u:p@localhost/x", "http://[x", "file:///etc/passwd"])
+def test_a_redirect_to_no_address_for_a_download_is_refused(tmp_path: Path, to: str) -> None:
+    ended = download(tmp_path, redirect(to), redirect_hosts=["*"])
+    assert (ended.code, stored(tmp_path)) == (0, {})
+    assert "redirects (302)" in errors(ended)[0]

@@ -125,7 +125,6 @@ TOLD: dict[str, tuple[str, str, str]] = {
     "text in backticks": ("jobs: items", 'jobs: "items[?k == `abc`]"', "`abc` in backticks is not JSON; write a text as 'abc'"),
     "status of no job": ('status: {request: {path: "/jobs/${job_id}"}}', "status: {request: {path: /job}}", "jobs.status.request: names no job"),
     "cancel of no job": ('{method: DELETE, path: "/jobs/${job_id}"', '{method: DELETE, path: "/jobs"', "jobs.cancel.request: names no job"),
-    "log of no job": ("/jobs/${job_id}/log", "/log", "jobs.logs.request: names no job"),
     "log without its cursor": ('from: "${cursor}"', "from: 0", "jobs.logs.request: does not use ${cursor}: each part would be the first"),
     "files without their names": ("/jobs/${job_id}/${file}", "/jobs/${job_id}/file", "jobs.artifacts.request: does not use ${file}"),
     "a file above its directory": ("[a.csv, b.csv]", "[a.csv, ../b.csv]", "jobs.artifacts.names.1: the file name has an empty part, `.` or `..`"),
