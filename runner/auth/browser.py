@@ -45,6 +45,7 @@ class Browser:
         self._assertion_of = auth.assertion
         self.skew = 0.0  # seconds that the server's clock is ahead, if known
         self.jar = _jar(kept) if auth.cookies else None
+        self._cookie_values = auth.cookie_values
         self._page: Response | None = None
         self._forms: dict[str, Form] = {}  # of the page, by selector: each is parsed once
         self._url = ""  # of the last response
@@ -62,6 +63,7 @@ class Browser:
 
     def prepared(self, endpoint: str, request: Request, values: Mapping[str, Any]) -> PreparedRequest:
         """Returns the request, ready to send. Raises as `prepare`, and ContractError where the page lacks the form."""
+        values = {**values, **self._of_cookies(request, values)} if self._cookie_values else values
         if any(name == "client_assertion" for name, _optional, _place in template.names(vars(request))):
             values = {**values, "client_assertion": self._assertion(request, values)}
         if not isinstance(request, StepRequest) or request.submit is None:
@@ -77,6 +79,13 @@ class Browser:
             return replace(filled, method="POST", target=target, body=body)
         headers = {name: value for name, value in filled.headers.items() if name != "Content-Type"}
         return replace(filled, target=f"{target.partition('?')[0]}?{body.decode()}", headers=headers, body=None)
+
+    def _of_cookies(self, request: Request, values: Mapping[str, Any]) -> dict[str, str]:
+        """Returns the values of cookies that the request may use, as they are now."""
+        if self.jar is None:
+            return {}
+        client = self.client(request, values)
+        return self.jar.values(client.address + (request.path or "/"), self._clock.time(), self._cookie_values)
 
     def _assertion(self, request: Request, values: Mapping[str, Any]) -> str:
         from runner.auth.assertion import client_assertion

@@ -5,7 +5,8 @@ secure. The standard library's jar sends none there and reads the wall clock its
 """
 
 import json
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
 
 from runner.frozen import Frozen
 from runner.url import is_loopback
@@ -78,6 +79,12 @@ class Jar:
     def header(self, url: str, now: float) -> str | None:
         """Returns the Cookie header for a request to `url`; None without cookies."""
         return "; ".join(f"{one.name}={one.value}" for one in self.sent_to(url, now)) or None
+
+    def values(self, url: str, now: float, names: Mapping[str, str]) -> dict[str, str]:
+        """Returns values of cookies that go to `url`, by our names (`names`: to theirs), percent-decoded as scripts of
+        pages send them back (Laravel, Angular)."""
+        found = {one.name: one.value.strip('"') for one in reversed(self.sent_to(url, now))}  # the longest path counts
+        return {name: unquote(found[cookie]) for name, cookie in names.items() if cookie in found}
 
     def __bool__(self) -> bool:
         """Whether there are any cookies."""

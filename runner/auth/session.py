@@ -77,7 +77,7 @@ class LoginSessionProvider:
         self._auth, self._store, self._clock, self._add_secret = auth, store, clock, add_secret
         self._session: UserSession | None = None
         self._used_at, self._stored, self._named = 0.0, AccountState(), named or {}
-        self._cookies = SessionCookies(str(self._fixed.get("base_url", "")), clock) if auth.cookies else None
+        self._cookies = SessionCookies.of(auth, self._fixed.get("base_url"), clock)
         self._steps = LoginFlow(client, auth, Codes(base_url, clock, add_secret, codes), clock, named or {})
         self._refused: AuthenticationError | None = None
 
@@ -147,12 +147,11 @@ class LoginSessionProvider:
         """Returns the headers that carry the session, for a request to `target` of the API."""
         self._used_at = self._clock.time()
         values = {"access_token": session.access_token, "token_type": session.token.token_type}
+        values |= self._cookies.values(self._latest(session), target) if self._cookies else {}
         try:
             filled = template.fill(self._auth.headers, {**self._constant, **session.carried, **values})
         except KeyError as missing:
-            raise ContractError(
-                f"auth.headers: the profile needs a value `{missing.args[0]}` that the login did not return"
-            ) from None
+            raise ContractError(f"auth.headers: the login did not return `{missing.args[0]}`, which they use") from None
         headers = {key: template.as_text(value) for key, value in (filled or {}).items()}
         return self._cookies.added(headers, self._latest(session), target) if self._cookies else headers
 

@@ -1,6 +1,8 @@
 """The cookies of an existing session: which go with a request to the API, and how its responses change them."""
+# Decision 0189.
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import field, replace
 
 from runner.auth.browser import with_cookies
 from runner.auth.session_reading import COOKIES
@@ -8,6 +10,7 @@ from runner.clock import Clock
 from runner.frozen import Frozen
 from runner.http.messages import Response
 from runner.models import UserSession
+from runner.profile.models import Auth
 
 
 class SessionCookies(Frozen):
@@ -15,6 +18,20 @@ class SessionCookies(Frozen):
 
     base_url: str
     clock: Clock
+    names: Mapping[str, str] = field(default_factory=dict)  # our names for cookies whose values headers use
+
+    @classmethod
+    def of(cls, auth: Auth, base_url: object, clock: Clock) -> "SessionCookies | None":
+        """Returns the cookies of a login that stores them; None for any other."""
+        return cls(str(base_url or ""), clock, auth.cookie_values) if auth.cookies else None
+
+    def values(self, session: UserSession, target: str) -> dict[str, str]:
+        """Returns the present values of the cookies that headers of a request to `target` use."""
+        if not self.names:
+            return {}
+        from runner.auth.cookies import Jar
+
+        return Jar(session.carried.get(COOKIES)).values(self.base_url + target, self.clock.time(), self.names)
 
     def added(self, headers: dict[str, str], session: UserSession, target: str) -> dict[str, str]:
         """Returns the headers of a request to `target`, with the session's cookies."""

@@ -20,6 +20,17 @@ class Hop(Frozen):
     url: str
     headers: Mapping[str, str]
     own: bool = True  # to the API itself
+    first: bool = True  # not after a redirect
+
+
+_PASSING = frozenset({408, 416, 425, 429})  # a later request may be answered
+
+
+def check(hop: Hop, status: int, endpoint: str) -> None:
+    """Raises StrayAnswer for a refusal behind a redirect: it is not the API's word that there is no log or file."""
+    if not hop.first and 400 <= status < 500 and status not in _PASSING:
+        at = show(urlsplit(hop.url).hostname or "", 100)
+        raise StrayAnswer(f"{endpoint}: the API redirects to {at}, which answered {status}")
 
 
 def follow(hop: Hop, status: int, location: str, hosts: tuple[str, ...], endpoint: str) -> Hop:
@@ -36,7 +47,7 @@ def follow(hop: Hop, status: int, location: str, hosts: tuple[str, ...], endpoin
     if not location or to.scheme not in ("http", "https") or not to.hostname or to.username is not None:
         raise StrayAnswer(f"{endpoint}: the API redirects ({status}) to what is no address for a download")
     if here == there:
-        return Hop(url, hop.headers, own=hop.own)
+        return Hop(url, hop.headers, own=hop.own, first=False)
     shown = show(to.hostname, 100)
     if was.scheme == "https" and to.scheme == "http" and not is_loopback(to.hostname):
         raise StrayAnswer(
@@ -48,4 +59,4 @@ def follow(hop: Hop, status: int, location: str, hosts: tuple[str, ...], endpoin
             "without the API's token"
         )
     kept = {name: value for name, value in hop.headers.items() if name.lower() in _GO_ALONG}
-    return Hop(url, kept, own=False)
+    return Hop(url, kept, own=False, first=False)

@@ -203,6 +203,7 @@ class SideClient:
         if response.status_code == 407 and proxy is not None:
             raise failures.proxy_login_refused(call.endpoint, proxy.shown)
         if not 300 <= response.status_code < 400:
+            onward.check(hop, response.status_code, call.endpoint)
             return None
         if call.method != "GET" or response.status_code not in (301, 302, 303, 307, 308):
             raise failures.redirected(call.endpoint, response.status_code)

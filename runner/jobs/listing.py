@@ -149,7 +149,7 @@ def _glimpse(profile: Jobs, item: dict[str, Any]) -> SyncJob:
     """Returns what is known of an entry without a readable id or status. It counts as one that may run."""
     reader, fields = Informing(item), profile.fields
     return SyncJob(
-        reader.read("job_id", fields.job_id, informing.word) or ExternalText(""),
+        reader.convert("job_id", lambda: extraction.own_id(profile, item), informing.word) or ExternalText(""),
         JobStatus.PENDING,
         extraction.sync_type(profile, reader.read("sync_type", fields.sync_type, informing.word)),
         reader.read("user_id", fields.user_id, informing.word),

@@ -15,7 +15,7 @@ from runner.models import JSON, SyncJob
 from runner.profile.extraction import value
 from runner.profile.output_models import Result, Results, ResultType
 
-LONGEST = 32 << 10  # characters of one value as JSON
+LONGEST = 32 << 10  # bytes of one value as JSON
 _KINDS: dict[ResultType, type | tuple[type, ...]] = {
     "string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list,
 }  # fmt: skip
@@ -70,9 +70,22 @@ def fitting(answer: Response, result: Result, values: Mapping[str, Any] | None =
     if result.type == "integer" and isinstance(found, float) and found.is_integer():
         found = int(found)
     fits = isinstance(found, _KINDS[result.type]) and (result.type == "boolean" or not isinstance(found, bool))
-    if not fits or len(json.dumps(found)) > LONGEST:
+    if not fits:
         raise Misfit
-    return found
+    return _portable(found)
+
+
+def _portable(found: JSON) -> JSON:
+    """Returns the value as every JSON parser reads it: no infinity (1e999), no half of a character. Raises Misfit for a
+    long one."""
+    try:
+        written = json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    except ValueError:
+        raise Misfit from None
+    if len(written) > LONGEST:
+        raise Misfit
+    whole: JSON = json.loads(written)
+    return whole
 
 
 def _from_text(text: str, kind: ResultType) -> JSON:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from runner.auth.session_reading import SHORTEST
 from runner.errors import ContractError
 from runner.external import ExternalText, show
 from runner.http.messages import Response
@@ -72,6 +73,9 @@ def of_session(fields: SessionFields, answer: Response, known: Mapping[str, Any]
             yield f"auth.session.{name}", False, text, "perhaps it is in milliseconds: set `unit: ms`"
         elif left < 0:
             yield f"auth.session.{name}", False, f"expired {-left:.0f} s ago", "see its place and its `unit`"
+        elif left < SHORTEST:
+            text = f"{left:.0f} s, which is too short to be believed: the session is used until the API refuses it"
+            yield f"auth.session.{name}", False, text, "perhaps it is in minutes or hours, or stands elsewhere"
         else:
             yield f"auth.session.{name}", True, f"{left:.0f} s, until {_utc(now + left)}", ""
 

@@ -148,6 +148,13 @@ class Auth(Part):
         description="Store cookies as a browser does, by host and path: they go with the login's requests and, to base_url, "
         "with all others.",
     )
+    cookie_values: dict[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], Annotated[str, Field(min_length=1)]] = (
+        Field(
+            default={},
+            description="Values of cookies that headers or fields send back, such as `csrf: XSRF-TOKEN` for ${csrf}: as they are "
+            "at each request, percent-decoded. Needs `cookies`.",
+        )
+    )
     headers: dict[str, str] = Field(
         default={"Authorization": "Bearer ${access_token}"}, description="The headers of each request."
     )

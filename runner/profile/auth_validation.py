@@ -20,6 +20,9 @@ def faults(auth: Auth, always: frozenset[str], sometimes: frozenset[str]) -> Ite
     own |= {"basic"} if {"username", "password"} <= secrets else set()
     own -= {"client_key"}  # a template cannot use it; it only signs
     own |= {"client_assertion"} if {"client_id", "client_key"} <= secrets else set()
+    own |= auth.cookie_values.keys()
+    if auth.cookie_values and not auth.cookies:
+        yield Fault(("auth", "cookie_values"), "needs `cookies: true`")
     own |= {"client_basic"} if {"client_id", "client_secret"} <= secrets else set()
     yield from text_faults(("auth", "assertion"), auth.assertion.model_dump(exclude_none=True), own, sometimes)
     yield from _steps(auth, own, sometimes)

@@ -17,13 +17,6 @@ from runner.profile.slips import TOKEN
 from runner.profile.template_checks import Fault, parts
 from runner.yaml_source import Place
 
-_USED_WITH = {  # a name in a template that stands for several secrets
-    "basic": {"username", "password"},
-    "client_basic": {"client_id", "client_secret"},
-    "client_assertion": {"client_id", "client_key"},
-}
-_OPTIONAL = frozenset({"totp_seed", "refresh_token"})  # only missed when the API asks for them
-
 
 def faults(profile: Profile | Login) -> Iterator[Fault]:
     """Yields every such part."""
@@ -62,6 +55,8 @@ def _header_names(place: Place, part: Any) -> Iterator[Fault]:
         names = [value] if key in ("cookie", "cookie_expires", "retry_after") and isinstance(value, str) else []
         if key == "header":
             names = [value] if isinstance(value, str) else list(value)
+        if key == "cookie_values":
+            names = list(value.values())
         for name in names:
             if not TOKEN.fullmatch(name):
                 yield Fault((*place, key), f"`{name[:40]}` is not the name of a header or cookie; no response has it")
@@ -69,15 +64,17 @@ def _header_names(place: Place, part: Any) -> Iterator[Fault]:
 
 
 def _unused(profile: Profile | Login, used: frozenset[str]) -> Iterator[Fault]:
-    names = used | {secret for name, secrets in _USED_WITH.items() if name in used for secret in secrets}
-    for index, secret in enumerate(profile.auth.secrets if "secrets" in profile.auth.model_fields_set else ()):
-        if secret not in names | _OPTIONAL and not (secret == "username" and profile.auth.steps):
-            yield Fault(
-                ("auth", "secrets", index), f"no request uses the secret `{secret}`; remove it, or use ${{{secret}}}"
-            )
+    for index, secret in enumerate(profile.auth.secrets):
         if secret in profile.auth.secrets[:index]:
             yield Fault(("auth", "secrets", index), f"`{secret}` is listed twice; keep one")
-    for name in profile.parameters:
+    yield from _unused_values(profile, used)
+
+
+def _unused_values(profile: Profile | Login, used: frozenset[str]) -> Iterator[Fault]:
+    for name in profile.auth.cookie_values:
+        if name not in used:
+            yield Fault(("auth", "cookie_values", name), f"no request uses ${{{name}}}; remove it, or send it back")
+    for name in profile.parameters if not (isinstance(profile, Profile) and profile.login) else ():
         if f"params.{name}" not in used:
             yield Fault(("parameters", name), f"no request uses ${{params.{name}}}: its value would have no effect")
     for name, step in profile.auth.steps.items():
@@ -148,16 +145,7 @@ def _good_answers(profile: Profile) -> Iterator[Fault]:
 
 
 def _jobs(jobs: Jobs) -> Iterator[Fault]:
-    of_job = {"job_id", "sync_type"} | jobs.trigger.carry.keys() | jobs.carried  # the newest of a type is a job too
-    about: list[tuple[str, Any, set[str]]] = [("status", jobs.status, of_job)]
-    if jobs.cancel:
-        found = {name for lookup in jobs.cancel.lookups for name in lookup.carry}
-        about.append(("cancel", jobs.cancel, of_job | found))
-    for key, part, names in about if not jobs.single else ():
-        if not _names(part.model_dump(by_alias=True, exclude_none=True)) & names:
-            yield Fault(
-                ("jobs", key, "request"), "names no job: it would be the same request for every job; use ${job_id}"
-            )
+    yield from _of_one_job(jobs)
     if jobs.by_key and "idempotency_key" not in _names(jobs.by_key.model_dump(by_alias=True, exclude_none=True)):
         yield Fault(
             ("jobs", "by_key", "request"), "does not use ${idempotency_key}: other jobs would be taken for ours"
@@ -165,6 +153,21 @@ def _jobs(jobs: Jobs) -> Iterator[Fault]:
     if jobs.logs and jobs.logs.cursor and "cursor" not in _names(parts(jobs.logs.request)):
         yield Fault(("jobs", "logs", "request"), "does not use ${cursor}: each part would be the first")
     yield from _files(jobs)
+
+
+def _of_one_job(jobs: Jobs) -> Iterator[Fault]:
+    """Yields a status or a cancel that names no job beside one that does: where neither does, both are the newest job's."""
+    if jobs.single or not jobs.cancel:
+        return
+    of_job = {"job_id", "sync_type"} | jobs.trigger.carry.keys() | jobs.carried  # the newest of a type is a job too
+    found = {name for lookup in jobs.cancel.lookups for name in lookup.carry}
+    status = _names(jobs.status.model_dump(by_alias=True, exclude_none=True)) & of_job
+    cancel = _names(jobs.cancel.model_dump(by_alias=True, exclude_none=True)) & (of_job | found)
+    for key, named, other in (("status", status, cancel), ("cancel", cancel, status)):
+        if other and not named:
+            yield Fault(
+                ("jobs", key, "request"), "names no job: it would be the same request for every job; use ${job_id}"
+            )
 
 
 def _files(jobs: Jobs) -> Iterator[Fault]:

@@ -192,7 +192,7 @@ def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = F
     `unreadable`.
     """
     fields = profile.fields
-    found = None if profile.single else _as_text(find(data, fields.job_id), fields.job_id or "")
+    found = None if profile.single else _as_text(own_id(profile, data), str(fields.job_id or ""))
     found = found or job_id
     if not found:
         raise ContractError(f"the response has no job id at `{fields.job_id}` (shape: {shape(data)})")
@@ -215,6 +215,15 @@ def job(profile: Jobs, data: JSON, *, job_id: str | None = None, begun: bool = F
     return SyncJob(
         ExternalText(found), status, total_items=total, processed_items=processed, **values, unreadable=reader.unreadable
     )  # fmt: skip
+
+
+def own_id(profile: Jobs, data: JSON) -> JSON:
+    """Returns the job's id as the job's object has it, or as the address there names it. Raises ContractError."""
+    at = profile.fields.job_id
+    if not isinstance(at, Source):
+        return find(data, at)
+    found = find(data, at.body)
+    return transformed(found, at) if isinstance(found, str) and at.transformed else found
 
 
 def idle(profile: Jobs, data: JSON) -> bool:

@@ -32,8 +32,12 @@ class Informing:
 
     def read(self, name: str, expression: str | None, normalised: Callable[[JSON], T]) -> T | None:
         """Returns the value at `expression`; None where it is missing or unreadable."""
+        return self.convert(name, lambda: None if expression is None else find(self._data, expression), normalised)
+
+    def convert(self, name: str, finds: Callable[[], JSON], normalised: Callable[[JSON], T]) -> T | None:
+        """Returns what `finds` returns in its normal form; None where it is missing or unreadable."""
         try:
-            found = None if expression is None else find(self._data, expression)
+            found = finds()
             return None if found is None else normalised(found)
         except (Unreadable, ContractError, OverflowError):
             self.unreadable = (*self.unreadable, name)

@@ -71,7 +71,10 @@ Parameters = dict[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], Paramete
 class JobFields(Part):
     """The places of a job's values in the job's own object (JMESPath)."""
 
-    job_id: Expression | None = "job_id"
+    job_id: Expression | Source | None = Field(
+        default="job_id",
+        description="Where an address names the job: `{body: url, segment: -1}`, or with `query` or `pattern`.",
+    )
     status: Expression = "status"
     sync_type: Expression | None = "sync_type"
     user_id: Expression | None = "user_id"

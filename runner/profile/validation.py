@@ -10,7 +10,7 @@ from typing import Any
 from runner.models import JobStatus
 from runner.profile import auth_validation, effects, output_validation, slips, template
 from runner.profile.listings import Listing
-from runner.profile.models import Cancel, Jobs, Login, Lookup, Parameter, Profile, StatusRead
+from runner.profile.models import Cancel, Jobs, Login, Lookup, Parameter, Profile, Source, StatusRead
 from runner.profile.template_checks import Fault, expression_faults, known_sources, parts, request_faults
 from runner.yaml_source import Place
 
@@ -184,6 +184,11 @@ def _words(jobs: Jobs) -> Iterator[Fault]:
 
 
 def _single(jobs: Jobs) -> Iterator[Fault]:
+    at = jobs.fields.job_id
+    if isinstance(at, Source) and (at.body is None or at.jwt is not None):
+        yield Fault(
+            ("jobs", "fields", "job_id"), "must be in the job's object (`body`); an id in a header is `trigger.job_id`"
+        )
     if jobs.single is None:
         if jobs.fields.job_id is None and jobs.trigger.job_id is None:
             yield Fault(

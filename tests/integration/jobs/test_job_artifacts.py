@@ -333,6 +333,18 @@ def test_a_redirect_to_a_host_that_is_not_named_is_told_with_the_setting_and_cha
     assert "secret-of-the-storage" not in said
 
 
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_a_refusal_behind_a_redirect_is_told_with_its_host(tmp_path: Path, status: int) -> None:
+    def refused(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    ended = elsewhere(tmp_path, refused, "localhost")
+    assert (ended.code, stored(tmp_path)) == (0, {})
+    assert f"redirects to localhost, which answered {status}" in errors(ended)[0]
+
+
 def test_a_redirect_within_the_api_keeps_the_token_and_one_in_a_circle_ends(tmp_path: Path) -> None:
     tokens: list[str | None] = []
 

@@ -51,6 +51,18 @@ def test_values_come_out_of_the_last_status_with_their_types(tmp_path: Path) -> 
     assert ended.result.results[0].results == READ
 
 
+def test_every_json_parser_reads_what_comes_of_odd_values(tmp_path: Path) -> None:
+    raw = rb'{"job_id": 7, "status": "completed", "far": 1e999, "deep": {"x": [-1e999]}, "half": "a\ud800b", "in": {"k": "\udfff"}, "big": 123456789012345678901}'
+    types = {"far": "number", "deep": "object", "half": "string", "in": "object", "big": "integer"}
+    values = {name: {"at": name, "type": kind} for name, kind in types.items()}
+    with ScriptedApi({**job("completed"), "GET /jobs/7": Answers(raw=raw)}) as api:
+        ended = run(api, tmp_path, jobs={"results": {"values": values}})
+    found = ended.result.results[0].results
+    assert (ended.code, found) == (0, {"half": "a?b", "in": {"k": "?"}, "big": 123456789012345678901})
+    assert [event.field for event in ended.named("sync.field_unreadable")] == ["results.far", "results.deep"]
+    json.dumps(found, allow_nan=False).encode("utf-8")
+
+
 def test_values_come_out_of_a_request_of_their_own(tmp_path: Path) -> None:
     said = Answers(SAID, headers=(("X-Trace", "t-1"), ("X-Size", "77")))
     results = {"request": {"path": "/jobs/${job_id}/result"}, "values": VALUES}

@@ -20,7 +20,7 @@ from runner.clock import Deadline, SystemClock
 from runner.errors import SecretError, UsageError
 from runner.events.observer import Observer
 from runner.outputs.metrics import MetricsListener
-from runner.settings.code_section import CodeSettings
+from runner.settings.code_section import CodeSettings, ImapSettings
 from runner.state.directory import DirectoryState
 from runner.state.interface import AccountOptions, State, seed_key
 from runner.state.memory import MemoryState, MemoryStore
@@ -176,7 +176,7 @@ MESSAGES = {
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_the_code_of_a_message_is_what_a_person_would_read(name: str) -> None:
-    wanted = CodeSettings(source="imap", imap={"sender": "@svc.example", "subject": "your code"})
+    wanted = CodeSettings(source="imap", imap=ImapSettings(sender="@svc.example", subject="your code"))
     assert mailbox._code_of(MESSAGES[name], wanted) == "123456"
 
 
@@ -193,8 +193,9 @@ def test_a_program_that_leaves_one_running_has_given_its_code(left: str) -> None
 
     async def once() -> tuple[str, float]:
         begun = CLOCK.monotonic()
-        async with MemoryStore().hold(DEADLINE) as held:
-            code = await source.next(CodeWanted(held, DEADLINE, Observer(CLOCK)))
+        deadline = Deadline.after(CLOCK, 60.0, "the test")
+        async with MemoryStore().hold(deadline) as held:
+            code = await source.next(CodeWanted(held, deadline, Observer(CLOCK)))
         return code.text, CLOCK.monotonic() - begun
 
     code, seconds = asyncio.run(once())

@@ -141,7 +141,6 @@ TOLD: dict[str, tuple[str, str, str]] = {
     "token that no header sends": ("  session: {", "  headers: {X-Client: runner}\n  session: {", "auth.headers: no header sends ${access_token}"),
     "lifetime that is a moment": ("expires_in: ttl", "expires_in: {body: token, jwt: exp}", "auth.session.expires_in: this is a moment, not a lifetime; give it as `expires_at`"),
     "random value that is not sent": ("carry: {ticket: ticket}", "carry: {ticket: ticket}, match: {random.state: state}", "match.random.state: no step sends ${random.state}"),
-    "secret that is not used": ("[username, password, totp_seed]", "[username, password, totp_seed, api_token]", "auth.secrets.3: no request uses the secret `api_token`"),
     "secret twice": ("[username, password, totp_seed]", "[username, username, password, totp_seed]", "auth.secrets.1: `username` is listed twice"),
     "parameter that is not used": ("{day: {type: string}", "{dag: {type: string}, day: {type: string}", "parameters.dag: no request uses ${params.dag}"),
     "steps that lead nowhere": ("answers: [{status: 200, then: done}, {status: 401, then: refused}]", "answers: [{status: 200, then: code}]", "auth.steps.code: no response leads from this step to an end"),
@@ -201,3 +200,27 @@ def test_a_mistake_is_an_error_with_its_line_and_key(mistake: str) -> None:
     with pytest.raises(UsageError) as error:
         profiles.parse(yaml_source.parse(text.encode(), "own.yaml"))
     assert str(error.value).startswith("own.yaml:")
+
+
+@pytest.mark.parametrize(
+    "at", ["{header: Location, segment: -1}", "{body: url, jwt: sub}", "{bdy: url}", "{segment: 1}", "5"]
+)
+def test_an_id_of_a_job_stands_in_the_job(at: str) -> None:
+    text = RICH.replace("jobs:\n", f"jobs:\n  fields: {{job_id: {at}}}\n", 1)
+    with pytest.raises(UsageError, match=r"own.yaml:\d+: jobs.fields.job_id"):
+        profiles.parse(yaml_source.parse(text.encode(), "own.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (('  session: {', '  cookie_values: {csrf: X-SRF}\n  session: {'), "auth.cookie_values: needs `cookies: true`"),
+        (('  session: {', '  cookies: true\n  cookie_values: {csrf: "X SRF"}\n  session: {'), "is not the name of a header or cookie"),
+        (('  session: {', '  cookies: true\n  cookie_values: {csrf: X-SRF}\n  session: {'), "auth.cookie_values.csrf: no request uses ${csrf}"),
+        (('  session: {', '  cookies: true\n  cookie_values: {ticket: X-SRF}\n  session: {'), "`ticket` already has a meaning"),
+    ],
+)  # fmt: skip
+def test_values_of_cookies_are_named_and_used(change: tuple[str, str], told: str) -> None:
+    with pytest.raises(UsageError) as error:
+        profiles.parse(yaml_source.parse(RICH.replace(*change, 1).encode(), "own.yaml"))
+    assert told in str(error.value)
