@@ -7,7 +7,7 @@ so the search is four operations on sets. Each match of an anchor is compared in
 
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import compress, count
 
 from runner.events.unfolding import PRINTABLE, Span, marks_of
@@ -80,8 +80,8 @@ class SecretIndex:
         return list(self._whole(text.lower()))
 
     def _parts(self, low: bytes) -> list[Span]:
-        starts = (start for at in _places(low, self._anchors) for start in _starts(low, at))
-        return [(start, start + WINDOW) for start in starts if low[start : start + WINDOW] in self._windows]
+        starts = {start for at in _places(low, self._anchors) for start in _starts(low, at)}
+        return _joined(start for start in sorted(starts) if low[start : start + WINDOW] in self._windows)
 
     def _whole(self, low: bytes) -> Iterator[Span]:
         if len(self._words) <= _FEW:
@@ -131,6 +131,16 @@ def _number(window: bytes) -> int:
 def _starts(text: bytes, at: int) -> list[int]:
     """Returns the positions of the windows beside the anchor at `at`."""
     return [at + beside for beside in _AROUND if 0 <= at + beside <= len(text) - WINDOW]
+
+
+def _joined(starts: Iterable[int]) -> list[Span]:
+    """Returns the windows at these ascending positions, as one span where they overlap: mapping a span back through every
+    encoding costs more than finding it."""
+    found: list[Span] = []
+    for start in starts:
+        first = found.pop()[0] if found and start < found[-1][1] else start
+        found.append((first, start + WINDOW))
+    return found
 
 
 def _anchor(text: bytes, start: int) -> int:

@@ -149,11 +149,13 @@ class Pieces:
         self.text = b"\0".join([text[start:end] for start, end in self._runs])
 
     def back(self, span: Span) -> Span:
-        """Returns the span in the whole text."""
-        index = bisect_right(self._starts, span[0]) - 1
+        """Returns the span in the whole text, with what lies between the runs that it touches."""
+        return self._at(span[0]), self._at(span[1] - 1) + 1
+
+    def _at(self, position: int) -> int:
+        index = bisect_right(self._starts, position) - 1
         start, end = self._runs[index]
-        moved = start - self._starts[index]
-        return span[0] + moved, min(end, span[1] + moved)
+        return min(start + position - self._starts[index], end - 1)
 
 
 def _unescaped(pattern: re.Pattern[bytes], text: bytes) -> Iterator[Child]:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import logging
 import os
-import secrets as randomness
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from runner.http.client import Client
 from runner.sandbox.faults import Fault
 from runner.sandbox.server import SandboxServer
 from tests.support.echoing_sandbox import EchoingSandbox, Whole
-from tests.support.leak_scanner import Listening, canary
+from tests.support.leak_scanner import Listening, canary, token
 
 RUN = ["run", "health", "--start", "2026-06-29", "--end", "2026-06-30"]
 
@@ -160,7 +160,7 @@ def open_to_others(stage: Stage) -> None:
 
 
 def sealed(stage: Stage) -> None:
-    stage.secret("state_key", base64.b64encode(os.urandom(32)).decode())
+    stage.secret("state_key", base64.b64encode(random.randbytes(32)).decode())
 
 
 def sealed_with_another(stage: Stage) -> None:
@@ -220,7 +220,7 @@ def no_tls(stage: Stage) -> None:
 
 
 def with_user_info(stage: Stage) -> None:
-    stage.base_url = stage.server.base_url.replace("http://", f"http://me:{randomness.token_urlsafe(16)}@")
+    stage.base_url = stage.server.base_url.replace("http://", f"http://me:{token()}@")
     stage.listening.secrets.add(stage.base_url[10:-16].partition("@")[0])
 
 
@@ -238,7 +238,7 @@ def misspelled(stage: Stage) -> None:
 
 
 def canary_of(stage: Stage) -> str:
-    made = randomness.token_urlsafe(16)
+    made = token()
     stage.listening.secrets.add(made)
     return made
 
@@ -299,10 +299,10 @@ CASES: dict[str, tuple[Arrange, set[int]]] = {
     "wrong username": (holding("username", canary), {3}),
     "wrong password": (holding("password", canary), {3}),
     "cool-down": (both(holding("password", canary), saying(RUN, RUN, ["check"])), {3}),
-    "wrong seed": (holding("totp_seed", lambda: base64.b32encode(os.urandom(20)).decode()), {3}),
+    "wrong seed": (holding("totp_seed", lambda: base64.b32encode(random.randbytes(20)).decode()), {3}),
     "seed that is none": (holding("totp_seed", lambda: canary() + "!"), {3}),
-    "URI of another kind": (holding("totp_seed", lambda: f"otpauth://hotp/x?secret={base64.b32encode(os.urandom(20)).decode()}"), {3}),
-    "URI with odd digits": (holding("totp_seed", lambda: f"otpauth://totp/x?digits=x&secret={base64.b32encode(os.urandom(20)).decode()}"), {3}),
+    "URI of another kind": (holding("totp_seed", lambda: f"otpauth://hotp/x?secret={base64.b32encode(random.randbytes(20)).decode()}"), {3}),
+    "URI with odd digits": (holding("totp_seed", lambda: f"otpauth://totp/x?digits=x&secret={base64.b32encode(random.randbytes(20)).decode()}"), {3}),
     "password of two lines": (holding("password", lambda: f"{canary()}\n{canary()}"), {3}),
     "password that is no text": (holding("password", lambda: canary().encode() + b"\xff"), {3}),
     "password too large": (holding("password", lambda: canary() * 5000), {3}),

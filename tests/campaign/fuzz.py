@@ -1,12 +1,11 @@
 """Inputs that nobody would write, of nine kinds: code 1 (a defect) never comes, each ends in time, in bounded memory.
 
-`python -m tests.campaign.fuzz [--inputs N] [--workers N]` is the campaign; `tests/integration/test_fuzz.py` runs a small part of it.
+`python -m tests.campaign.fuzz runs=200000 [seed=N] [first=N] [processes=N] [kind=NAME]` is the campaign; `tests/integration/test_fuzz.py` runs a small part of it.
 Everything runs in this process. The API is a transport of httpx whose headers or bodies are spoilt.
 """
 
-import argparse
 import contextlib
-import functools
+import faulthandler
 import io
 import json
 import os
@@ -19,21 +18,25 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import httpx
 
-from runner import cli, errors
+from runner import cli, errors, parser
 from runner.commands import run as run_command
 from runner.engine import account as engine_account
 from runner.engine import each_account
-from runner.http.client import Client
+from runner.http.client import Client, tls_context
 from tests.campaign.canary_cases import QuickClock
+from tests.campaign.figures import BROKEN, PART, Figures, cpu_minutes, in_parts, main
 
 SECONDS = 60.0  # for one input, on a machine that does other things too
+MIB = 512  # of one process
+# Made once: the trusted authorities and the words of the command line take most of the time of a short command.
+_build, _tls_context = cache(parser.build), cache(tls_context)
 PIECES = [
     "", " ", "\0", "\n", "\r\n", "\t", "\x1b[2J", "\u202e", "\ud800", "\udcff", "é", "🙂", "²", "\uff11", "..", ".", "/", "%2e%2e", "//", "\\", "${x}", "${", "$$",
     "{", "}", "[", "]", "[[", "{}", "[]", "null", "true", "NaN", "Infinity", "-1", "0", "1e999", "9" * 400, "9" * 20, "0x10", "1_000", "-0", "1.5e308",
@@ -109,9 +112,11 @@ class Bench:
             [] if environment and "SYNC_RUNNER_BASE_URL" in environment else ["--base-url", "https://sync.example.org"]
         )
         with (
-            mock.patch.dict(os.environ, {**clean, **(environment or {})}, clear=True),
+            mock.patch.dict(os.environ, {**clean, "LC_ALL": "C", **(environment or {})}, clear=True),
             mock.patch.object(run_command, "SystemClock", lambda: self.clock),
             mock.patch.object(each_account, "SystemClock", lambda: self.clock),
+            mock.patch.object(parser, "build", _build),
+            mock.patch.object(engine_account, "tls_context", _tls_context),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -162,7 +167,7 @@ class Bench:
             return spoil(path, httpx.Response(status, headers={"date": "Fri, 27 Nov 2026 03:00:00 GMT"}, json=made))
 
         transport = httpx.MockTransport(answer)
-        with mock.patch.object(engine_account, "Client", functools.partial(Client, transport=transport)):
+        with mock.patch.object(engine_account, "Client", partial(Client, transport=transport)):
             yield
 
     def variables(self) -> tuple[int, str]:
@@ -393,6 +398,7 @@ def inputs(kind: str, count: int, seed: int) -> dict[str, Any]:
         bench = Bench(Path(home), seed)
         for _ in range(count):
             began = time.monotonic()
+            faulthandler.dump_traceback_later(10 * SECONDS, exit=True)  # it hangs
             try:
                 code, told = KINDS[kind](bench)
             except BaseException:  # nothing may come out of the command line but a code
@@ -401,35 +407,36 @@ def inputs(kind: str, count: int, seed: int) -> dict[str, Any]:
             codes[code] += 1
             if code == 1 or "external text" in told:
                 faults[next((line[-300:] for line in told.splitlines() if "unexpected" in line), told[-300:])] += 1
+        faulthandler.cancel_dump_traceback_later()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"kind": kind, "codes": dict(codes), "faults": dict(faults), "longest": round(longest, 2), "peak_mib": peak}
+    return {"kind": kind, "codes": codes, "faults": dict(faults), "longest": round(longest, 2), "peak_mib": peak}
 
 
-def main() -> int:
-    """The campaign; prints a line for each part, and ends with 1 where a defect came."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=200_000)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--kind", choices=KINDS, action="append")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    kinds, part = arguments.kind or list(KINDS), 500
-    each = -(-arguments.inputs // len(kinds))
-    jobs = [(kind, min(part, each - at), arguments.seed + at) for at in range(0, each, part) for kind in kinds]
-    bad, longest, peak = 0, 0.0, 0
+def part(kinds: tuple[str, ...], seed: int, numbers: range) -> dict[str, Any]:
+    """The inputs with these numbers, of one kind."""
+    index = numbers.start // PART
+    made = inputs(kinds[index % len(kinds)], len(numbers), seed * 1_000_000 + index)
+    return {"seed": seed, "first": numbers.start, **made}
+
+
+def campaign(runs: int = 200_000, seed: int = 0, first: int = 0, processes: int = 2, kind: str = "") -> Figures:
+    """So many inputs, 500 of one kind after 500 of another. A campaign that was ended goes on with `first`."""
+    kinds = (kind,) if kind else tuple(KINDS)
     totals: dict[str, Counter[int]] = {kind: Counter() for kind in kinds}
-    with ProcessPoolExecutor(arguments.workers, max_tasks_per_child=8) as pool:
-        for made in pool.map(inputs, *zip(*jobs, strict=True)):
-            totals[made["kind"]].update(made["codes"])
-            bad += len(made["faults"])
-            if made["faults"] or made["longest"] > SECONDS:
-                print(json.dumps(made), flush=True)
-            longest, peak = max(longest, made["longest"]), max(peak, made["peak_mib"])
-    for kind, codes in totals.items():
-        print(kind, sum(codes.values()), dict(sorted(codes.items())))
-    print(f"longest {longest} s, peak {peak} MiB, faults {bad}")
-    return 1 if bad else 0
+    bad: list[dict[str, Any]] = []
+    longest, peak = 0.0, 0
+    for made in in_parts(partial(part, kinds), runs=runs, seed=seed, first=first, processes=processes):
+        totals[made["kind"]].update(made["codes"])
+        if made["faults"] or made["longest"] > SECONDS or made["peak_mib"] > MIB:
+            bad.append(made)
+            print(json.dumps(made), file=sys.stderr, flush=True)
+        longest, peak = max(longest, made["longest"]), max(peak, made["peak_mib"])
+    return {
+        "seed": seed, "first": first, "inputs": {kind: codes.total() for kind, codes in totals.items()},
+        "codes": dict(sorted(sum(totals.values(), Counter()).items())), "longest": longest, "peak_mib": peak,
+        "cpu_minutes": cpu_minutes(), BROKEN: bad[:20],
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main({"fuzz": campaign}, __doc__)

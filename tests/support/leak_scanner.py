@@ -5,74 +5,99 @@ import html
 import json
 import random
 import re
-import secrets as randomness
 import string
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate, chain
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
 ODD = "\"'<>&%+/\\ é$€#{}"
 
 
+def token() -> str:
+    """Sixteen random characters of URLs; the same after the same `random.seed`."""
+    return base64.urlsafe_b64encode(random.randbytes(12)).decode()
+
+
 def canary() -> str:
     """A new secret, with characters that every encoding writes differently."""
-    return f"{randomness.token_urlsafe(12)}{''.join(random.choices(ODD + string.ascii_letters, k=8))}x"
+    return f"{token()}{''.join(random.choices(ODD + string.ascii_letters, k=8))}x"
 
 
 PART = 8  # characters of a secret that must not come out, in any writing
+SAMPLE = 6  # characters; of any PART in a row, one of every third begins a whole sample
 
 
-@lru_cache(20_000)
-def forms(secret: str) -> dict[str, set[str]]:
-    """The secret as any writer between it and a reader may have put it down, by the kind of writing."""
-    raw = secret.encode()
-    sixty_four = {
-        encode(b"x" * shift + raw).decode()[
-            -(-shift * 8 // 6) : (shift + len(raw)) * 8 // 6
-        ]  # what `raw` alone decides
-        for encode in (base64.b64encode, base64.urlsafe_b64encode)
-        for shift in range(3)
-    }
-    thirty_two = {
-        base64.b32encode(b"x" * shift + raw).decode()[-(-shift * 8 // 5) : (shift + len(raw)) * 8 // 5]
-        for shift in range(5)
-    }
-    every = "".join(f"%{byte:02x}" for byte in raw)
-    found = {
-        "raw": {secret},
-        "url": {
-            quote(secret),
-            quote(secret, safe=""),
-            quote_plus(secret),
-            quote(secret, safe="").lower(),
-            every,
-            every.upper(),
-        },
-        "base64": sixty_four,
-        "base32": thirty_two | {one.lower() for one in thirty_two},
-        "json": {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
-        | {json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/")},
-        "markup": {html.escape(secret)},
-        "hex": {raw.hex(), raw.hex().upper()},
-    }
-    return {kind: {form for form in written if len(form) >= PART} for kind, written in found.items()}
+class Writing(NamedTuple):
+    """A secret as any writer between it and a reader may have put it down. `spans` says where its parts stand in `text`."""
+
+    kind: str
+    text: str
+    spans: Callable[[], list[tuple[int, int]]]
 
 
-def parts(secret: str) -> dict[str, set[str]]:
-    """Every eight characters of it, or all where it has fewer, by the kind of writing.
+def writings(secret: str, part: int = PART) -> Iterable[Writing]:
+    """Every writing of `secret`, with each part of so many characters, or all of it where it has fewer.
 
     In Base64 and Base32 edge characters hold bits of two bytes: there are eight whole ones in ten that were cut anywhere.
     """
-    found: dict[str, set[str]] = {}
-    for length in (PART, PART + 2):
-        for at in range(max(1, len(secret) - length + 1)):
-            for kind, written in forms(secret[at : at + length]).items():
-                if (kind in ("base64", "base32")) == (length > PART):
-                    found.setdefault(kind, set()).update(written)
-    return found
+    found: dict[tuple[str, str], Writing] = {}
+    for kind, write in CHARACTERS:
+        units = [write(one) for one in secret]
+        text = "".join(units)
+        found.setdefault((kind, text), Writing(kind, text, partial(_windows, units, part)))
+    raw = [character.encode() for character in secret]
+    whole = b"".join(raw)
+    for kind, bits, codes in (("base64", 6, SIXTY_FOUR), ("base32", 5, THIRTY_TWO)):
+        for shift in range(3 if bits == 6 else 5):  # bytes before it
+            for encode in codes:
+                text = encode(b"x" * shift + whole)
+                found.setdefault((kind, text), Writing(kind, text, partial(_decided, raw, part + 2, shift, bits)))
+    return found.values()
+
+
+SIXTY_FOUR: tuple[Callable[[bytes], str], ...] = (
+    lambda raw: base64.b64encode(raw).decode(),
+    lambda raw: base64.urlsafe_b64encode(raw).decode(),
+)
+THIRTY_TWO: tuple[Callable[[bytes], str], ...] = (
+    lambda raw: base64.b32encode(raw).decode(),
+    lambda raw: base64.b32encode(raw).decode().lower(),
+)
+CHARACTERS: list[tuple[str, Callable[[str], str]]] = [
+    (kind, cache(write))
+    for kind, write in (
+        ("raw", str),
+        ("url", quote),
+        ("url", lambda one: quote(one, safe="")),
+        ("url", quote_plus),
+        ("url", lambda one: quote(one, safe="").lower()),
+        ("url", lambda one: "".join(f"%{byte:02x}" for byte in one.encode())),
+        ("url", lambda one: "".join(f"%{byte:02X}" for byte in one.encode())),
+        ("json", lambda one: json.dumps(one)[1:-1]),
+        ("json", lambda one: json.dumps(one, ensure_ascii=False)[1:-1]),
+        ("json", lambda one: json.dumps(one, ensure_ascii=False)[1:-1].replace("/", "\\/")),
+        ("json", lambda one: repr(one)[1:-1]),
+        ("json", lambda one: "\\'" if one == "'" else repr(one)[1:-1]),
+        ("markup", html.escape),
+        ("hex", lambda one: one.encode().hex()),
+        ("hex", lambda one: one.encode().hex().upper()),
+    )
+]
+
+
+def _windows(units: Sequence[str | bytes], part: int) -> list[tuple[int, int]]:
+    """Where each so many units in a row stand, or all where there are fewer."""
+    ends = [0, *accumulate(map(len, units))]
+    return [(ends[at], ends[min(at + part, len(units))]) for at in range(max(1, len(units) - part + 1))]
+
+
+def _decided(raw: Sequence[bytes], part: int, shift: int, bits: int) -> list[tuple[int, int]]:
+    """Where the digits of so many bits stand that each so many characters decide alone, after `shift` other bytes."""
+    return [(-(-(shift + start) * 8 // bits), (shift + end) * 8 // bits) for start, end in _windows(raw, part)]
 
 
 class Listening:
@@ -85,19 +110,25 @@ class Listening:
 
     def found(self, text: str) -> set[str]:
         """The kinds of writing in which a secret stands in the text."""
-        begun = {text[at : at + PART] for at in range(len(text) - PART + 1)}
-        kinds = {
-            kind
-            for wanted in (*map(forms, self.names), *map(parts, self.secrets))
-            for kind, written in wanted.items()
-            if any(form[:PART] in begun and form in text for form in written)
-        }
-        codes = self.codes & set(re.findall(r"(?<![\w.])\d{6,8}(?![\w.])", text))
-        return kinds | ({"code"} if codes else set())
+        return {kind for _, kind in self.leaks({"": text})}
 
     def leaks(self, places: Mapping[str, str]) -> set[tuple[str, str]]:
         """Where something came out, and in which kind of writing."""
-        return {(place, kind) for place, text in places.items() for kind in self.found(text)}
+        begun = {text[at : at + SAMPLE] for text in set(places.values()) for at in range(len(text) - SAMPLE + 1)}
+        wanted = (*map(writings, self.secrets), *(writings(name, len(name)) for name in self.names))
+        suspects = {
+            (kind, text[start:end])
+            for kind, text, spans in chain.from_iterable(wanted)
+            if any(text[at : at + SAMPLE] in begun for at in range(0, len(text) - SAMPLE + 1, SAMPLE // 2))
+            for start, end in spans()
+            if end - start >= PART
+        }
+        leaks = {(place, kind) for place, text in places.items() for kind, form in suspects if form in text}
+        codes = {place for place, text in places.items() if self.codes & set(_NUMBERS.findall(text))}
+        return leaks | {(place, "code") for place in codes}
+
+
+_NUMBERS = re.compile(r"(?<![\w.])\d{6,8}(?![\w.])")
 
 
 class Eavesdropper:
