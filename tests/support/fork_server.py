@@ -13,9 +13,14 @@ from typing import Any
 
 import runner
 
+# What the runner's libraries import when they are used.
+LATE = ("anyio._backends._asyncio", "certifi", "httpcore", "jmespath", "psycopg", "pyotp")
+
 
 def _prepare() -> None:
     """Import all that a command may import. Nothing is run."""
+    for name in LATE:
+        importlib.import_module(name)
     for module in pkgutil.walk_packages(runner.__path__, "runner."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)

@@ -19,7 +19,8 @@ from runner.settings import load
 from tests.support.manifests import COMPONENTS, CUSTOM, KUBECTL, NO_KUBECTL, ROOT, ROOTS, built, with_components
 
 PAGE = (ROOT / "docs" / "deploy" / "kubernetes.md").read_text(encoding="utf-8")
-pytestmark = pytest.mark.skipif(not KUBECTL.exists(), reason=NO_KUBECTL)
+# On one worker, which builds each overlay once.
+pytestmark = [pytest.mark.skipif(not KUBECTL.exists(), reason=NO_KUBECTL), pytest.mark.xdist_group("manifests")]
 VERSIONS = [f"1.{minor}" for minor in range(29, int(str(kubernetes_validate.latest_version()).split(".")[1]) + 1)]
 SIGTERM_SECONDS = 8  # what the runner needs after SIGTERM at most (docs, Exit)
 
