@@ -27,9 +27,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from runner import cli, parser
-from runner.commands import run as run_command
-from runner.engine import each_account
+from runner import cli
 from runner.events.redaction import Redactor
 from runner.http.client import Client
 from runner.sandbox import data
@@ -37,13 +35,13 @@ from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.campaign.canary_cases import CASES, RUN, QuickClock, Stage
 from tests.campaign.figures import BROKEN, Figures, cpu_minutes, in_parts, main
+from tests.campaign.made_once import quick_runs
 from tests.support.echoing_sandbox import EchoingSandbox, echoing
 from tests.support.leak_scanner import Eavesdropper, Listening, canary
 
 LEVEL = ("--log-level", "debug")
 FILES = ("report", "junit", "page", "textfile", "termination", "summary")
 PLACES = frozenset({"stdout", "stderr", "pushgateway", "notifications", "arguments", "environment", *FILES})
-_build = cache(parser.build)  # a tenth of a run
 _children: list[tuple[str, str]] = []  # arguments and environment of each process that was started here
 
 
@@ -106,9 +104,7 @@ class Bench:
         redact = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
         with (
             mock.patch.dict(os.environ, {**redact, **given}, clear=True),
-            mock.patch.object(run_command, "SystemClock", lambda: self.clock),
-            mock.patch.object(each_account, "SystemClock", lambda: self.clock),
-            mock.patch.object(parser, "build", _build),
+            quick_runs(self.clock),
         ):
             yield
 

@@ -18,25 +18,22 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import httpx
 
-from runner import cli, errors, parser
-from runner.commands import run as run_command
+from runner import cli, errors
 from runner.engine import account as engine_account
-from runner.engine import each_account
-from runner.http.client import Client, tls_context
+from runner.http.client import Client
 from tests.campaign.canary_cases import QuickClock
 from tests.campaign.figures import BROKEN, PART, Figures, cpu_minutes, in_parts, main
+from tests.campaign.made_once import quick_runs
 
 SECONDS = 60.0  # for one input, on a machine that does other things too
 MIB = 512  # of one process
-# Made once: the trusted authorities and the words of the command line take most of the time of a short command.
-_build, _tls_context = cache(parser.build), cache(tls_context)
 PIECES = [
     "", " ", "\0", "\n", "\r\n", "\t", "\x1b[2J", "\u202e", "\ud800", "\udcff", "é", "🙂", "²", "\uff11", "..", ".", "/", "%2e%2e", "//", "\\", "${x}", "${", "$$",
     "{", "}", "[", "]", "[[", "{}", "[]", "null", "true", "NaN", "Infinity", "-1", "0", "1e999", "9" * 400, "9" * 20, "0x10", "1_000", "-0", "1.5e308",
@@ -113,10 +110,7 @@ class Bench:
         )
         with (
             mock.patch.dict(os.environ, {**clean, "LC_ALL": "C", **(environment or {})}, clear=True),
-            mock.patch.object(run_command, "SystemClock", lambda: self.clock),
-            mock.patch.object(each_account, "SystemClock", lambda: self.clock),
-            mock.patch.object(parser, "build", _build),
-            mock.patch.object(engine_account, "tls_context", _tls_context),
+            quick_runs(self.clock),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):

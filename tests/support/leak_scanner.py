@@ -119,13 +119,15 @@ class Listening:
         suspects = {
             (kind, text[start:end])
             for kind, text, spans in chain.from_iterable(wanted)
-            if any(text[at : at + SAMPLE] in begun for at in range(0, len(text) - SAMPLE + 1, SAMPLE // 2))
+            if not begun.isdisjoint([text[at : at + SAMPLE] for at in range(0, len(text) - SAMPLE + 1, SAMPLE // 2)])
             for start, end in spans()
             if end - start >= PART
         }
         leaks = {(place, kind) for place, text in places.items() for kind, form in suspects if form in text}
-        codes = {place for place, text in places.items() if self.codes & set(_NUMBERS.findall(text))}
-        return leaks | {(place, "code") for place in codes}
+        return leaks | {(place, "code") for place, text in places.items() if self._code(text)}
+
+    def _code(self, text: str) -> bool:
+        return any(code in text for code in self.codes) and not self.codes.isdisjoint(_NUMBERS.findall(text))
 
 
 _NUMBERS = re.compile(r"(?<![\w.])\d{6,8}(?![\w.])")
