@@ -22,10 +22,16 @@ _PLAIN = re.compile(r"@|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*", re.ASCII)
 _STEP = re.compile(r"\w+", re.ASCII)
 _VALUE = re.compile(r"\$\{([a-z_][a-z0-9_.]*)(\?)?\}")
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`""", re.DOTALL)
-_BARE_WORD = re.compile(
-    r"[=!]=\s*(true|false|null|True|False|None)\b|(?<![.\w])(true|false|null|True|False|None)\s*[=!]="
+# Patterns of mistakes are compiled on use: most runs have none.
+_BARE_WORD = r"(?i)[=!]=\s*(true|false|null|none)\b|(?<![.\w])(true|false|null|none)\s*[=!]="
+_HINTS = (  # of what other languages write
+    (r"^\$", "without the $ of JSONPath: a.b"),
+    (r"^/", "a.b in place of the JSON pointer /a/b"),
+    (r"(?<![=!<>])=(?!=)", "== compares"),
+    (r"[=!<>]=?\s*-?\d", "a number stands in backticks: `5`"),
+    (r"(?:^|[.\[])\d+[A-Za-z]", 'a key that begins with a digit stands in double quotes: "1h"'),
+    (r"[A-Za-z_]-[A-Za-z_]", 'a key with a dash stands in double quotes: "a-b"'),
 )
-_JSON = {"True": "true", "False": "false", "None": "null"}
 _KEY_AS_TEXT = re.compile(r"""[=!<>]=\s*"[^"]*"(?!\s*[.\[(])""")
 
 
@@ -37,10 +43,12 @@ def checked(expression: str) -> str:
         raise ValueError("a value in an expression has no quotes: [?name == ${sync_type}]")
     if _KEY_AS_TEXT.search(expression):
         raise ValueError("in JMESPath \"x\" is the name of a key; write a text as 'x'")
-    bare = _BARE_WORD.search(_QUOTED.sub("''", expression))
+    bare = re.search(_BARE_WORD, _QUOTED.sub("''", expression))
     if bare:
         word = bare[1] or bare[2]
-        raise ValueError(f"in JMESPath {word} is the name of a key; write `{_JSON.get(word, word)}` in backticks")
+        raise ValueError(
+            f"in JMESPath {word} is the name of a key; write `{word.lower().replace('none', 'null')}` in backticks"
+        )
     for quoted in _QUOTED.findall(expression):
         if quoted.startswith("`"):
             _check_literal(quoted[1:-1].replace("\\`", "`"))
@@ -69,7 +77,9 @@ def _check(expression: str) -> None:
     try:
         parsed = _compiled(expression).parsed
     except (JMESPathError, RecursionError):
-        raise ValueError("not a valid JMESPath expression (see jmespath.org)") from None
+        bare = _QUOTED.sub("''", expression)
+        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, bare)), "see jmespath.org")
+        raise ValueError(f"not a valid JMESPath expression ({hint})") from None
     for name, given in _calls(parsed):
         known = Functions.FUNCTION_TABLE.get(name)
         if known is None:

@@ -13,7 +13,7 @@ from typing import Any
 from runner.yaml_source import Place
 
 _PLACEHOLDER = re.compile(r"\$(?:\$|\{([a-z_][a-z0-9_.]*)(\?(?:null)?)?\})")
-_FOREIGN = re.compile(
+_FOREIGN = (  # of other languages; compiled on use
     r"(?:^|\s)(?:%?\{\{?\s*([a-z_][a-z0-9_.]*)\s*\}?\}|<([a-z_][a-z0-9_.]*)>|%\(?([a-z_][a-z0-9_.]*)(?:%|\)s))$"
 )
 _ABSENT = object()
@@ -37,10 +37,18 @@ def foreign(template: Any, known: Collection[str], place: Place = ()) -> Iterato
 
     Only where they are the whole text, or its end after a space: `{name}` within a longer text may be the API's own.
     """
-    for text, at in _texts(template, place):
-        match = _FOREIGN.search(text)
+    for text, at in (*_texts(template, place), *_keys(template, place)):
+        match = re.search(_FOREIGN, text)
         if match and (name := next(part for part in match.groups() if part)) in known:
             yield name, at
+
+
+def _keys(template: Any, place: Place) -> Iterator[tuple[str, Place]]:
+    """Yields every key, with its place."""
+    if isinstance(template, Mapping):
+        for key, value in template.items():
+            yield str(key), (*place, str(key))
+            yield from _keys(value, (*place, str(key)))
 
 
 def names(template: Any) -> Iterator[tuple[str, bool, Place]]:
