@@ -3,7 +3,7 @@
 `models` defines a profile, `loading` reads and validates files, `extraction` reads responses. Nothing here sends requests.
 """
 
-from runner.profile.loading import built_ins, load, locate, parse, schema
+from runner.profile.loading import built_ins, load, locate, parse, schema, validate
 from runner.profile.models import Profile
 
-__all__ = ["Profile", "built_ins", "load", "locate", "parse", "schema"]
+__all__ = ["Profile", "built_ins", "load", "locate", "parse", "schema", "validate"]

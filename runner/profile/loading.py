@@ -32,6 +32,21 @@ def precompile() -> None:
         path.with_suffix(".json").write_text(precompiled.text(path, parse(yaml_source.read(path))), encoding="utf-8")
 
 
+def validate(name: str) -> str:
+    """Returns what the file is, `profile` or `login` (which has no `jobs`). Raises UsageError, one line per fault."""
+    path = locate(name)
+    doc = yaml_source.read(path)
+    if doc.data.keys() & {"openapi", "swagger"}:
+        raise UsageError(
+            f"{path}: an OpenAPI document, no profile; `sync-runner profiles new` drafts a profile from it"
+        )
+    if "auth" in doc.data and doc.data.keys() <= set(Login.model_fields):
+        _parsed(Login, doc)
+        return "login"
+    parse(doc)
+    return "profile"
+
+
 def load_login(name: str) -> Login:
     """Returns the built-in login `name`, or the one in the file. Raises UsageError with file, line and key."""
     return _parsed(Login, yaml_source.read(locate(name, LOGINS, "login")))

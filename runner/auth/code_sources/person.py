@@ -116,16 +116,27 @@ async def waits(inbox: AccountStore, clock: Clock, deadline: Deadline) -> bool:
 
 
 async def submit(inbox: AccountStore, code: str, clock: Clock, deadline: Deadline) -> bool:
-    """Passes a code to the waiting run; returns False where no run accepts it. Raises what the state raises."""
-    async with inbox.hold(deadline) as held:
-        held.change(submitted_code=code)
+    """Passes a code to the waiting run; returns False where no run accepts it. Raises what the state raises.
+
+    Raises UsageError where another code was passed on just before: it is never replaced before the run has it."""
     taken_by = Deadline.after(clock, TAKEN_SECONDS, "the time to accept it").min(deadline)
-    while not taken_by.expired:
+    async with inbox.hold(deadline) as held:
+        earlier = held.state.submitted_code
+        if not earlier:
+            held.change(submitted_code=code)
+    while earlier and not taken_by.expired:
+        await clock.sleep(POLL / 2)
+        if (await inbox.read(deadline)).submitted_code != earlier:
+            raise UsageError(
+                "submit-code: another code was passed on just before this one, which was not used; the run's log shows the "
+                "API's response, and whether it asks again"
+            )
+    while not earlier and not taken_by.expired:
         if (await inbox.read(deadline)).submitted_code != code:
             return True
         await clock.sleep(POLL / 2)
     async with inbox.hold(deadline) as held:
-        if held.state.submitted_code != code:
+        if held.state.submitted_code != (earlier or code):
             return True
         held.change(submitted_code=None, code_waiter=0.0)
     return False

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.auth import totp
-from runner.auth.code_sources import command, hotp, kinds, mail_text, mailbox
+from runner.auth.code_sources import command, hotp, kinds, mail_text, mailbox, person
 from runner.auth.code_sources.found import code_in, without_codes
 from runner.auth.code_sources.interface import Code, CodeOptions, CodeWanted
 from runner.auth.code_sources.totp import TotpSource
@@ -201,6 +201,46 @@ def test_a_program_that_leaves_one_running_has_given_its_code(left: str) -> None
     code, seconds = asyncio.run(once())
     assert code == "123456"
     assert seconds < settings.timeout  # it did not wait for the other one
+
+
+def _submitted(*codes: str, taken: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], MemoryStore]:
+    """What comes of codes that are submitted at one moment, and the inbox; `taken`: a run takes the first one."""
+    monkeypatch.setattr(person, "TAKEN_SECONDS", 0.6)
+    monkeypatch.setattr(person, "POLL", 0.05)
+    inbox = MemoryStore()
+
+    async def waiting_run(until: Deadline) -> None:
+        while not inbox.state.submitted_code:
+            await CLOCK.sleep(0.01)
+        await CLOCK.sleep(0.1)
+        async with inbox.hold(until) as held:
+            held.change(submitted_code=None, code_waiter=0.0)
+
+    async def both() -> list[Any]:
+        until = Deadline.after(CLOCK, 60.0, "the test")
+        run = [waiting_run(until)] if taken else []
+        found = await asyncio.gather(
+            *(person.submit(inbox, one, CLOCK, until) for one in codes), *run, return_exceptions=True
+        )
+        return found[: len(codes)]
+
+    return asyncio.run(both()), inbox
+
+
+def test_of_two_codes_that_are_submitted_at_once_the_first_is_used_and_the_other_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (first, second), _inbox = _submitted("111111", "222222", taken=True, monkeypatch=monkeypatch)
+    assert first is True
+    assert isinstance(second, UsageError)
+    assert "was not used" in str(second)
+    assert "222222" not in str(second)
+
+
+def test_a_code_that_no_run_takes_does_not_stay_for_a_later_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    (first, second), inbox = _submitted("111111", "222222", taken=False, monkeypatch=monkeypatch)
+    assert False in (first, second)
+    assert inbox.state.submitted_code is None
 
 
 def test_the_first_group_counts_and_nothing_else_is_shown() -> None:
