@@ -80,7 +80,7 @@ class LogReader:
     ) -> AsyncIterator[bytes]:
         for _ in range(MOST_PARTS):
             call = await self._sign("logs", self._logs.request, {**carried, "cursor": section.cursor})
-            part = _Part(self._logs, section)
+            part = _Part(self._logs, section, ranged=any(name.lower() == "range" for name in call.headers))
             read = self._whole if self._logs.form == "json" else self._streamed
             async for chunk in read(part, call, deadline, observer):
                 yield chunk
@@ -113,25 +113,37 @@ class LogReader:
 class _Part:
     """One response of a section, and its effect on the cursor."""
 
-    def __init__(self, logs: Logs, section: _Section) -> None:
-        self._logs, self._section = logs, section
+    def __init__(self, logs: Logs, section: _Section, *, ranged: bool = False) -> None:
+        """`ranged`: the request asks for a range of bytes, which a server may ignore (RFC 9110, 14.2)."""
+        self._logs, self._section, self._ranged = logs, section, ranged
+        self._known = section.seen if logs.cursor is None else 0  # bytes at the beginning that were read before
         self.answer: Response | None = None
         self.bytes = self.lines = self.items = 0
 
     def is_there(self, answer: Response | Streamed) -> bool:
         """Whether there is a log. Raises ContractError for a response that the profile does not accept."""
-        if answer.status in self._logs.missing:
-            return False
+        if answer.status in self._logs.missing or (answer.status == 416 and self._logs.cursor is not None):
+            return False  # 416: nothing behind the cursor, at present
         if answer.status not in self._logs.accepted:
             raise ContractError(f"logs: the API answered {answer.status}")
+        if self._ranged and answer.status == 200 and self._by_bytes:
+            self._known = self._section.cursor - self._start
         return True
+
+    @property
+    def _by_bytes(self) -> bool:
+        return self._logs.cursor is not None and self._logs.cursor.count == "bytes"
+
+    @property
+    def _start(self) -> JSON:
+        return self._logs.cursor.start if self._logs.cursor else None
 
     def counted(self, chunk: bytes) -> bytes:
         """Returns the new part of the chunk: of a log that is always returned whole, the known part is skipped."""
         before = self.bytes
         self.bytes += len(chunk)
+        chunk = chunk[max(0, self._known - before) :]
         if self._logs.cursor is None:
-            chunk = chunk[max(0, self._section.seen - before) :]
             self._section.seen = max(self._section.seen, self.bytes)
         self.lines += chunk.count(b"\n")
         return chunk
@@ -143,7 +155,7 @@ class _Part:
             return False
         if cursor.count is not None:
             step = 1 if cursor.count == "parts" and self.bytes else 0
-            self._section.cursor = before + {"parts": step, **self._counts()}[cursor.count]
+            self._section.cursor = before - self._known + {"parts": step, **self._counts()}[cursor.count]
         else:
             found = value(self.answer, cursor.next)
             if found is not None:

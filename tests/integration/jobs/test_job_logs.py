@@ -1,6 +1,7 @@
 """The logs of jobs: read as the profile says, shown and kept without secrets, and without a say in how a sync ends."""
 
 import gzip
+import itertools
 import signal
 import threading
 import time
@@ -17,7 +18,7 @@ from runner.external import redacting_with
 from tests.support.command_line import Running
 from tests.support.in_process import RunOutput
 from tests.support.output_place import chunked, job, profile, run, serving
-from tests.support.scripted_api import Answers, Asked, ScriptedApi
+from tests.support.scripted_api import Answers, Asked, Route, ScriptedApi
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")
 
@@ -202,6 +203,43 @@ def test_a_log_that_cannot_be_read_changes_no_outcome_and_is_told_once(
         assert len(api.at("/jobs")) == 1
     assert (ended.code, ended.outcomes, len(warnings(ended))) == (4, ["failed"], 1)
     assert ended.named("http.retry") == []
+
+
+def by_range(kind: str) -> Route:
+    """A log that is asked for by ranges of bytes: it grows by four bytes with each request, up to its end."""
+    whole, asked = b"one\ntwo\nthree\n", itertools.count(1)
+
+    def answer(seen: Asked) -> Answers:
+        now = whole[: 4 * next(asked)]
+        start = int(seen.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        plain = ("Content-Type", "text/plain")
+        if kind == "ignored":
+            return Answers(raw=now, headers=(plain,))
+        if start >= len(now):
+            return Answers(raw=b"", status=416, headers=(plain, ("Content-Range", f"bytes */{len(now)}")))
+        told = ("Content-Range", f"bytes {start}-{len(now) - 1}/{len(now)}")
+        return Answers(raw=now[start:], status=206, headers=(plain, told))
+
+    return answer
+
+
+@pytest.mark.parametrize("show", ["all", "follow"])
+@pytest.mark.parametrize("kind", ["honoured", "ignored"])
+def test_a_log_by_ranges_of_bytes_is_shown_once_whether_or_not_the_server_knows_ranges(
+    tmp_path: Path, kind: str, show: str
+) -> None:
+    logs = {
+        "request": {"path": "/log", "headers": {"Range": "bytes=${cursor}-"}},
+        "cursor": {"start": 0, "count": "bytes"},
+    }
+    with ScriptedApi({**job("running", "running", "running", "completed"), "GET /log": by_range(kind)}) as api:
+        ended = run(
+            api, tmp_path, jobs={"logs": logs}, logs={"show": show, "dir": str(tmp_path / "kept")}, poll={"min": 0.01}
+        )
+    assert (ended.code, warnings(ended)) == (0, [])
+    assert [event.line for event in ended.named("sync.log")] == ["one", "two", "three"]
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert kept.read_text() == "one\ntwo\nthree\n"
 
 
 @pytest.mark.parametrize(
