@@ -297,7 +297,8 @@ class AccountRun:
         )
         free = asyncio.Semaphore(settings.concurrency)
         ended = {name: asyncio.Event() for sync in planned for name in sync.after}
-        await asyncio.gather(*(self._one(sync, shared, free, ended) for sync in planned))
+        works = [self._one(sync, shared, free, ended) for sync in planned]
+        await (works[0] if len(works) == 1 else asyncio.gather(*works))  # a task less for each account of a fleet
 
     async def _one(
         self, sync: PlannedSync, shared: SyncContext, free: asyncio.Semaphore, ended: dict[str, asyncio.Event]
