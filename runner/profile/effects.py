@@ -14,7 +14,7 @@ from runner.profile.file_names import unfit
 from runner.profile.models import Jobs, Login, Profile
 from runner.profile.parts import Rule
 from runner.profile.slips import TOKEN
-from runner.profile.template_checks import Fault, parts
+from runner.profile.template_checks import Fault
 from runner.yaml_source import Place
 
 
@@ -29,20 +29,29 @@ def faults(profile: Profile | Login) -> Iterator[Fault]:
     if isinstance(profile, Profile):
         yield from _methods(profile)
         yield from _good_answers(profile)
-        yield from _jobs(profile.jobs)
+        yield from _jobs(profile.jobs, dumped["jobs"])
 
 
 def _names(part: Any) -> frozenset[str]:
     """Returns every value that templates, expressions and sources of the dumped part name."""
-    found = {name for name, _optional, _place in template.names(part)}
-    if isinstance(part, dict):
-        named = part.get("value")
-        found |= {named} if isinstance(named, str) else set()
-        found |= set(part.get("match") or ()) if isinstance(part.get("match"), dict) else set()
-    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ():
-        if isinstance(inner, dict | list | tuple):
-            found |= _names(inner)
-    return frozenset(found)
+    return frozenset(_named(part))
+
+
+def _named(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        if "${" in part:
+            yield from (name for name, _optional, _place in template.names(part))
+    elif isinstance(part, dict):
+        for key, one in part.items():
+            if key == "match" and isinstance(one, dict):
+                yield from one
+            elif key == "value" and isinstance(one, str):
+                yield one
+            yield from _named(key)
+            yield from _named(one)
+    elif isinstance(part, list | tuple):
+        for one in part:
+            yield from _named(one)
 
 
 def _header_names(place: Place, part: Any) -> Iterator[Fault]:
@@ -144,25 +153,26 @@ def _good_answers(profile: Profile) -> Iterator[Fault]:
                 )
 
 
-def _jobs(jobs: Jobs) -> Iterator[Fault]:
-    yield from _of_one_job(jobs)
-    if jobs.by_key and "idempotency_key" not in _names(jobs.by_key.model_dump(by_alias=True, exclude_none=True)):
+def _jobs(jobs: Jobs, dumped: dict[str, Any]) -> Iterator[Fault]:
+    """`dumped`: the same as plain data."""
+    yield from _of_one_job(jobs, dumped)
+    if jobs.by_key and "idempotency_key" not in _names(dumped["by_key"]):
         yield Fault(
             ("jobs", "by_key", "request"), "does not use ${idempotency_key}: other jobs would be taken for ours"
         )
-    if jobs.logs and jobs.logs.cursor and "cursor" not in _names(parts(jobs.logs.request)):
+    if jobs.logs and jobs.logs.cursor and "cursor" not in _names(dumped["logs"]["request"]):
         yield Fault(("jobs", "logs", "request"), "does not use ${cursor}: each part would be the first")
-    yield from _files(jobs)
+    yield from _files(jobs, dumped.get("artifacts", {}))
 
 
-def _of_one_job(jobs: Jobs) -> Iterator[Fault]:
+def _of_one_job(jobs: Jobs, dumped: dict[str, Any]) -> Iterator[Fault]:
     """Yields a status or a cancel that names no job beside one that does: where neither does, both are the newest job's."""
     if jobs.single or not jobs.cancel:
         return
     of_job = {"job_id", "sync_type"} | jobs.trigger.carry.keys() | jobs.carried  # the newest of a type is a job too
     found = {name for lookup in jobs.cancel.lookups for name in lookup.carry}
-    status = _names(jobs.status.model_dump(by_alias=True, exclude_none=True)) & of_job
-    cancel = _names(jobs.cancel.model_dump(by_alias=True, exclude_none=True)) & (of_job | found)
+    status = _names(dumped["status"]) & of_job
+    cancel = _names(dumped["cancel"]) & (of_job | found)
     for key, named, other in (("status", status, cancel), ("cancel", cancel, status)):
         if other and not named:
             yield Fault(
@@ -170,12 +180,12 @@ def _of_one_job(jobs: Jobs) -> Iterator[Fault]:
             )
 
 
-def _files(jobs: Jobs) -> Iterator[Fault]:
+def _files(jobs: Jobs, dumped: dict[str, Any]) -> Iterator[Fault]:
     files = jobs.artifacts
     if files is None:
         return
     several = {"file", *(files.listing.carry if files.listing else ())}
-    if (files.listing or len(files.names) > 1) and not _names(parts(files.request)) & several:
+    if (files.listing or len(files.names) > 1) and not _names(dumped["request"]) & several:
         yield Fault(("jobs", "artifacts", "request"), "does not use ${file}: each file would be the same")
     for index, name in enumerate(files.names):
         why = unfit(name) or ("is listed twice" if name in files.names[:index] else None)
