@@ -51,8 +51,8 @@ def execute(arguments: argparse.Namespace) -> int:
         from runner.engine import profile_trial as trial
 
         return trial.test(arguments)
-    what = profiles.validate(arguments.name)
-    sys.stdout.write(f"{arguments.name}: valid{' as a login, for the setting `login`' if what == 'login' else ''}\n")
+    profiles.validate(arguments.name)
+    sys.stdout.write(f"{arguments.name}: valid\n")
     return 0
 
 

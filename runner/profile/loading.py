@@ -32,19 +32,15 @@ def precompile() -> None:
         path.with_suffix(".json").write_text(precompiled.text(path, parse(yaml_source.read(path))), encoding="utf-8")
 
 
-def validate(name: str) -> str:
-    """Returns what the file is, `profile` or `login` (which has no `jobs`). Raises UsageError, one line per fault."""
+def validate(name: str) -> None:
+    """Raises UsageError, one line per fault, for a file that is no valid profile."""
     path = locate(name)
     doc = yaml_source.read(path)
     if doc.data.keys() & {"openapi", "swagger"}:
         raise UsageError(
             f"{path}: an OpenAPI document, no profile; `sync-runner profiles new` drafts a profile from it"
         )
-    if "auth" in doc.data and doc.data.keys() <= set(Login.model_fields):
-        _parsed(Login, doc)
-        return "login"
     parse(doc)
-    return "profile"
 
 
 def load_login(name: str) -> Login:
