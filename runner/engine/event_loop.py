@@ -10,14 +10,21 @@ import socket
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from runner.errors import UsageError
 from runner.threads import begun
 
 T = TypeVar("T")
 
 
 def complete(work: Coroutine[Any, Any, T]) -> T:
-    """Runs `work` on a separate event loop and returns its result."""
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    """Runs `work` on a separate event loop and returns its result. Raises UsageError where the process may open too few
+    files for one."""
+    try:
+        loop = Loop()
+    except OSError as error:
+        work.close()
+        raise UsageError(f"the run cannot start: {error.strerror}; raise that limit (ulimit -n)") from None
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(work)
 
 

@@ -94,8 +94,7 @@ class Ledger:
                 self._identity = identity_of(directory)
                 self._open(patience)
         except (OSError, sqlite3.Error) as error:
-            message = f"{self._path}: the ledger cannot be opened ({error}); check state.dir, or move the file away"
-            raise self._problem(error, message) from None
+            raise self._unusable(error, f"{self._path}: the ledger cannot be opened ({error})") from None
 
     def _open(self, patience: float) -> None:
         # One task at a time uses it. It is opened on a thread, because a file system may hang.
@@ -179,7 +178,7 @@ class Ledger:
             with closing(self._db.execute(sql.WATCHED, (key, now))) as rows:
                 return rows.fetchone() is not None
         except sqlite3.Error as error:
-            raise self._problem(error, f"{self._path}: cannot be read ({error}); move the file away") from None
+            raise self._unusable(error, f"{self._path}: cannot be read ({error})") from None
 
     def triggered(
         self, key: str, job_id: ExternalText | str, *, external: bool = False, carried: Mapping[str, JSON] | None = None
@@ -286,7 +285,14 @@ class Ledger:
             message = f"{self._path}: contains an entry that is not the runner's; move the file away"
             raise LedgerCorrupt(message, self._identity) from None
         except sqlite3.Error as error:
-            raise self._problem(error, f"{self._path}: cannot be read ({error}); move the file away") from None
+            raise self._unusable(error, f"{self._path}: cannot be read ({error})") from None
+
+    def _unusable(self, error: Exception, message: str) -> UsageError:
+        """Returns the error of a file that cannot be read. It knows what ran: only one that is no ledger may be moved away."""
+        found = self._problem(error, f"{message}; check state.dir, or move the file away")
+        if isinstance(found, LedgerCorrupt):
+            return found
+        return self._problem(error, f"{message}; check state.dir, its mode, and the limit on open files (ulimit -n)")
 
     def _problem(self, error: Exception, message: str) -> UsageError:
         """Returns the error: SQLite reports whether another process uses the file or it is no ledger

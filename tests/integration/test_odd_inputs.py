@@ -144,3 +144,20 @@ def test_a_ledgers_row_that_no_runner_wrote_is_a_usage_error(tmp_path: Path, cha
             ledger.recent(5)
     finally:
         ledger.close()
+
+
+@pytest.mark.parametrize("files", [5, 6, 8, 9, 11])
+def test_a_limit_on_open_files_is_no_defect_and_no_fault_of_the_state(files: int, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir(mode=0o700)
+    for name in ("username", "password"):
+        (secrets / name).touch(mode=0o600)
+        (secrets / name).write_text("xK9#vQ2m-of-nobody")
+    words = [
+        sys.executable, "-m", "runner", "--base-url", "http://127.0.0.1:9", "--secrets-dir", str(secrets),
+        "--state-dir", str(tmp_path / "state"), "--set", "deadline.run=2s", "run", "health",
+    ]  # fmt: skip
+    told = subprocess.run(["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *words], capture_output=True, text=True)
+    assert told.returncode == 2
+    for harmful in ("defect", "remove it", "move the file away"):  # a ledger knows which jobs run
+        assert harmful not in told.stderr
