@@ -59,6 +59,7 @@ class Entry:
     run_key: str | None
     holder: int
     lease: float
+    watched: float = 0.0  # until then another run polls its job too
     job: ExternalText | str | None = None
     outcome: str | None = None
     external: bool = False
@@ -210,8 +211,11 @@ class Run:
         return s.Recalled(self._now, entry.key, job, self._now - entry.at, False, held, entry.external, same)
 
     def _lease(self, entry: Entry) -> bool:
-        if entry.holder != self.number and entry.lease > self._now:
-            return False
+        if entry.holder != self.number:
+            if entry.lease > self._now:
+                entry.watched = self._now + LEASE
+                return False
+            entry.watched = 0.0
         entry.holder, entry.lease = self.number, self._now + LEASE
         return True
 
@@ -329,6 +333,9 @@ class Run:
     def _cancel(self) -> Event:
         job = self.world.find(self.state.job.job_id if self.state.job else "")
         assert job is not None
+        assert self.entry is not None
+        if self.entry.watched > self._now:
+            return s.Watched(self._now)
         if self.world.rng.random() < 0.2:
             return s.CancelRefused(self._now, LOST)
         if job.status in ACTIVE:
