@@ -1,8 +1,10 @@
 """The command `run`: runs the syncs to completion, writes the outputs, returns the exit code."""
 
 import argparse
+import contextlib
 import gc
 import os
+import resource
 import signal
 
 from runner import profile as profiles
@@ -69,7 +71,16 @@ def perform(settings: Settings, made: Outputs) -> Ended:
             signal.signal(number, disposition)
 
 
+def _raise_file_limit() -> None:
+    """Raises the soft limit of open files to the hard one: each account at work holds lock files (decision 0056)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some platforms have a lower limit of their own
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _result(settings: Settings, made: Outputs) -> RunResult:
+    _raise_file_limit()
     clock = made.observer.clock
     started_at = clock.time()
 

@@ -64,7 +64,7 @@ class Redactor:
         self._index.spaces |= " " in secret.strip()
         in_url = of_url(secret)
         if in_url or not parts:
-            for word in variants(secret):
+            for word in _forms(secret):
                 self._add_word(word)
         for grouped in of_number(secret):
             self._index.add_word(raw_of(grouped))
@@ -80,7 +80,7 @@ class Redactor:
                 self._seeds.add_parts(form)
             if seed and raw_of(secret) == seed[0]:
                 continue
-            for raw in {raw for variant in variants(secret) for raw in unescapings(variant)}:
+            for raw in _forms(secret):
                 if len(raw) >= PART:
                     for part in {raw, squeezed(raw)[0]}:
                         self._index.add_parts(part)
@@ -135,6 +135,10 @@ class Redactor:
 
 class _TooMuchWork(Exception):
     """The text decodes to far more than legitimate text does."""
+
+
+def _forms(secret: str) -> set[bytes]:
+    return {raw for variant in variants(secret) for raw in unescapings(variant)}
 
 
 class _Search:

@@ -32,6 +32,18 @@ def test_a_running_process_dumps_no_core_and_shows_no_secret_to_others(cli_with:
     assert running.finish().code == 143
 
 
+def test_a_run_may_open_as_many_files_as_the_hard_limit_allows(cli_with: MakeCommandLine) -> None:
+    cli = cli_with(mfa="none", job_seconds=600.0)
+    limited = ["sh", "-c", 'ulimit -S -n 700; ulimit -H -n 800; exec "$@"', "sh", sys.executable, "-m", "runner"]
+    with subprocess.Popen([*limited, *cli.options(), "run", "health"], stderr=subprocess.DEVNULL) as running:
+        cli.until("running")
+        limits = Path(f"/proc/{running.pid}/limits").read_text()
+        running.terminate()
+        assert running.wait(30) == 143
+    line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert line.split()[3:5] == ["800", "800"]
+
+
 def test_the_process_is_not_dumpable() -> None:
     script = (
         "import ctypes, runner.hardening as hygiene; libc = ctypes.CDLL(None);"

@@ -281,6 +281,14 @@ def test_a_name_goes_as_a_whole_only() -> None:
     assert known.redact(base64.b64encode(b"someone@example.org").decode()) == "***=="
 
 
+@pytest.mark.parametrize("name", ["us%EEer\\xx", "us&lt;er\\me", "tab\\\\t%41me"])
+@pytest.mark.parametrize("write", [str, json.dumps, quote, html.escape, lambda name: json.dumps(json.dumps(name))])
+def test_a_user_name_that_looks_like_an_escape_is_found_in_any_writing(name: str, write: Callable[[str], str]) -> None:
+    known = Redactor()
+    known.add(name, parts=False)
+    assert known.redact(f"for {write(name)}.").strip('\\"') in ("for ***.", 'for "***".', 'for "\\"***\\"".')
+
+
 @pytest.mark.parametrize("count", [1, 60])
 def test_short_secrets_go_as_a_whole_however_many_there_are(count: int) -> None:
     known = redactor(*(f"{number:04d}x" for number in range(count)))
