@@ -9,7 +9,7 @@ import pytest
 from k8s.written import WRITTEN
 from runner import __version__
 from runner.commands.config import env_example
-from tools import decision_index, machine_tables
+from tools import decision_index
 
 ROOT = Path(__file__).parents[3]
 
@@ -91,7 +91,3 @@ def test_every_decision_is_named_by_the_code_that_it_explains() -> None:
     named = decision_index.named()
     assert notes - named.keys() == set(), "name each where it is carried out: `# Decision 0061.`"
     assert named.keys() - notes == set()
-
-
-def test_the_tables_of_the_machine_are_those_of_the_code() -> None:
-    assert machine_tables.PAGE.read_text(encoding="utf-8") == machine_tables.page(), "run `make docs`"
