@@ -278,7 +278,7 @@ def test_a_job_that_ended_since_the_last_poll_is_never_cancelled(tmp_path: Path,
 
     with _api(_begun(), status) as api:
         api.routes["POST " + CANCEL] = _shown("cancelled")
-        told = _run(api, tmp_path, poll={"min": 0.1}, deadline={"sync": 1.0})
+        told = _run(api, tmp_path, clock=LinkedClock(), poll={"min": 20.0, "max": 20.0}, deadline={"sync": 30.0})
     assert told.outcomes == [end]
     assert "had already ended" in told.errors
     assert api.at(CANCEL) == []
