@@ -10,8 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from functools import partial
 from typing import Any, TypeVar
 
 Figures = dict[str, Any]
@@ -51,8 +50,9 @@ def in_parts(work: Callable[[int, range], Made], *, runs: int, seed: int, first:
     numbers = range(first - first % PART, first + runs)
     parts = [numbers[at : at + PART] for at in range(0, len(numbers), PART)]
     told = began = time.monotonic()
-    with ProcessPoolExecutor(processes, max_tasks_per_child=8) as pool:
-        for part, made in zip(parts, pool.map(work, repeat(seed), parts), strict=True):
+    # Not ProcessPoolExecutor: with `max_tasks_per_child` Python 3.11's waits for ever once a process has had its share.
+    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=8) as pool:
+        for part, made in zip(parts, pool.imap(partial(work, seed), parts), strict=True):
             yield made
             now = time.monotonic()
             if now - told >= 60:
