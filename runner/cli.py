@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from runner.engine import signals
-from runner.errors import ExitCode, RunnerError, UsageError, defect
+from runner.errors import ExitCode, RunnerError, UsageError, unforeseen
 from runner.events.redaction import sturdy_streams
 from runner.external import escape
 from runner.parser import build, parse
@@ -46,8 +46,9 @@ def _run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return int(ExitCode.SIGINT)
     except Exception as error:  # noqa: BLE001 - Python's own traceback would print values, and secrets among them
-        _complain(defect(error), ExitCode.DEFECT, log_format)
-        return int(ExitCode.DEFECT)
+        found = unforeseen(error)
+        _complain(str(found), found.exit_code, log_format)
+        return int(found.exit_code)
 
 
 def _complain(line: str, code: ExitCode, log_format: str) -> None:

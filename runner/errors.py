@@ -20,6 +20,7 @@ Messages say what happened, where, and what to do next. They never contain a sec
 request may have been accepted: a trigger is then looked up before it is sent again.
 """
 
+import errno
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 
@@ -221,6 +222,13 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     import difflib
 
     return next(iter(difflib.get_close_matches(word, list(known), 1)), None)
+
+
+def unforeseen(error: Exception) -> RunnerError:
+    """Returns the error that stands for one that nothing handled: a defect, unless the process may open no more files."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return UsageError(f"{error.strerror}; raise that limit (ulimit -n)")
+    return RunnerError(defect(error))
 
 
 def defect(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from runner.engine.each_account import tell_renamed
 from runner.engine.event_loop import complete
 from runner.engine.fleet import shard
 from runner.engine.run import deadline_of, run
-from runner.errors import ExitCode, RunnerError, UsageError, defect
+from runner.errors import RunnerError, UsageError, unforeseen
 from runner.events import events
 from runner.models import RunResult
 from runner.outputs.assembly import Outputs, open_outputs
@@ -96,7 +96,8 @@ def _result(settings: Settings, made: Outputs) -> RunResult:
     except RunnerError as error:
         code, problem = error.exit_code, str(error)
     except Exception as error:  # noqa: BLE001 - report and metrics must include a defect too
-        code, problem = ExitCode.DEFECT, defect(error)
+        found = unforeseen(error)
+        code, problem = found.exit_code, str(found)
     for line in problem.splitlines():
         made.observer.emit(events.RunFailed(int(code), line, code.remedy))
     common = (made.run_id, int(code), started_at, clock.time(), settings.base_url, settings.profile)

@@ -17,7 +17,7 @@ from runner.engine.fleet import AccountPlan
 from runner.engine.job_outputs import output_policy
 from runner.engine.logins import end_sessions
 from runner.engine.selection import check_selection, last_successes, selected
-from runner.errors import DeadlineExceeded, ExitCode, RunnerError, Unreachable, UsageError, defect
+from runner.errors import DeadlineExceeded, ExitCode, RunnerError, Unreachable, UsageError, unforeseen
 from runner.events import events
 from runner.events.observer import Observer
 from runner.http.client import Client
@@ -253,7 +253,7 @@ class AccountRun:
         except RunnerError as error:
             return self._none_begun(outcome.of_error(error), str(error))
         except Exception as error:  # noqa: BLE001 - a defect met with one account must not stop the others
-            return self._none_begun(Outcome.DEFECT, defect(error))
+            return self._none_begun(outcome.of_error(found := unforeseen(error)), str(found))
 
     async def _end(self, account: Account) -> None:
         """Records the session's user and its last use: a store failure is only a warning here."""
@@ -316,7 +316,8 @@ class AccountRun:
                 try:
                     result = await execute(sync, shared, self.deadline, observer)
                 except Exception as error:  # noqa: BLE001 - see `run`
-                    result = self._without_job(sync.name, sync.sync_type, Outcome.DEFECT, defect(error))
+                    found = unforeseen(error)
+                    result = self._without_job(sync.name, sync.sync_type, outcome.of_error(found), str(found))
             self.results[sync.name] = result
             if sync.name in ended:
                 ended[sync.name].set()
