@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.judge import Case, none_twice
-from tests.cluster.kube import HOST, apply, get, kubectl
+from tests.cluster.kube import HOST, apply, awaited, get, kubectl
 from tests.cluster.lab import Lab, secret
 from tests.cluster.test_token_secret import POD, bring
 from tests.support.postgresql import PASSWORD, postgresql
@@ -52,7 +52,11 @@ def kill(lab: Lab, pod: str) -> None:
 def struck(lab: Lab, name: str, case: Case, how_state: dict[str, Any], wait: float, how: str) -> None:
     """Start a Job, take its pod away after so many seconds, and wait for the Job's end."""
     lab.start(name, case, credentials=name, **how_state)
-    pod = lab.runs(name).name
+
+    def begun() -> str | None:  # or over: on a busy machine kubectl may take longer than the run
+        return next((pod.name for pod in lab.pods(name) if pod.phase != "Pending"), None)
+
+    pod: str = awaited(f"a pod of Job {name}", begun)
     time.sleep(wait)
     strike(lab, pod, how)
     lab.ended(name)
@@ -90,7 +94,7 @@ def cases(lab: Lab, request: pytest.FixtureRequest) -> Iterator[dict[str, Case]]
     """The APIs of the Jobs, which have all ended. They let a second job start beside a first."""
     rng = random.Random(SEED)
     names = [f"{request.param.__name__.replace('_', '-')}-{number}" for number in range(PODS)]
-    found = {name: lab.judge.case(name, seconds=4.0, second_jobs=True) for name in names}
+    found = {name: lab.judge.case(name, seconds=8.0, second_jobs=True) for name in names}
     with ExitStack() as stack:
         states = request.param(lab, stack, names)
         apply(*(secret(name, lab.space, username=name) for name in names))
