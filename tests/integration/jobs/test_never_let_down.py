@@ -74,7 +74,7 @@ def test_an_outage_over_two_runs_starts_no_second_job_in_the_third(tmp_path: Pat
         return Answers({"error": "down"}, 500) if broken.is_set() else _shown("running")
 
     with _api(_begun(), status) as api:
-        first = _run(api, tmp_path, state=state, deadline={"sync": 0.5}, poll={"max": 0.05})
+        first = _run(api, tmp_path, state=state, clock=LinkedClock(), deadline={"sync": 30.0}, poll={"max": 2.0})
         assert first.code == 6
         broken.set()
         second = _run(api, tmp_path, state=state)

@@ -209,7 +209,7 @@ def test_a_success_that_a_cancel_says_of_itself_is_not_the_jobs(tmp_path: Path) 
 
     with _api(_begun(), status) as api:
         api.routes["POST " + CANCEL] = Answers({"status": "completed"})
-        told = _run(api, tmp_path, deadline={"sync": 1.0}, poll={"max": 0.1})
+        told = _run(api, tmp_path, clock=LinkedClock(), deadline={"sync": 30.0}, poll={"max": 2.0})
     assert (told.code, told.outcomes) == (6, ["deadline"]), told.errors
     assert api.at(CANCEL)
 
@@ -376,7 +376,7 @@ def test_a_cancel_that_tells_of_another_job_says_nothing_of_ours(tmp_path: Path)
     state = tmp_path / "state"
     with _api(_begun(), _shown("running")) as api:
         api.routes["POST " + CANCEL] = Answers({"job_id": "job-2", "status": "cancelled"})
-        told = _run(api, tmp_path, state=state, deadline={"sync": 1.0}, poll={"max": 0.1})
+        told = _run(api, tmp_path, state=state, clock=LinkedClock(), deadline={"sync": 30.0}, poll={"max": 2.0})
     assert (told.code, told.outcomes) == (6, ["deadline"])
     assert "job job-1 received a cancel request and has not ended yet" in told.errors
     assert _outcomes(state) == [("job-1", None)]
