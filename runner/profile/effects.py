@@ -14,7 +14,7 @@ from runner.profile.file_names import unfit
 from runner.profile.models import Jobs, Login, Profile
 from runner.profile.parts import Rule
 from runner.profile.slips import TOKEN
-from runner.profile.template_checks import Fault
+from runner.profile.template_checks import Fault, instances
 from runner.yaml_source import Place
 
 
@@ -23,9 +23,10 @@ def faults(profile: Profile | Login) -> Iterator[Fault]:
     dumped = profile.model_dump(by_alias=True, exclude_none=True)
     used = _names(dumped)
     yield from _header_names((), dumped)
+    yield from _secrets(profile.auth)
     yield from _unused(profile, used)
     yield from _session(profile.auth)
-    yield from _empty_rules((), profile)
+    yield from _empty_rules(profile)
     if isinstance(profile, Profile):
         yield from _methods(profile)
         yield from _good_answers(profile)
@@ -72,14 +73,13 @@ def _header_names(place: Place, part: Any) -> Iterator[Fault]:
         yield from _header_names((*place, key), value)
 
 
-def _unused(profile: Profile | Login, used: frozenset[str]) -> Iterator[Fault]:
-    for index, secret in enumerate(profile.auth.secrets):
-        if secret in profile.auth.secrets[:index]:
+def _secrets(auth: Auth) -> Iterator[Fault]:
+    for index, secret in enumerate(auth.secrets):
+        if secret in auth.secrets[:index]:
             yield Fault(("auth", "secrets", index), f"`{secret}` is listed twice; keep one")
-    yield from _unused_values(profile, used)
 
 
-def _unused_values(profile: Profile | Login, used: frozenset[str]) -> Iterator[Fault]:
+def _unused(profile: Profile | Login, used: frozenset[str]) -> Iterator[Fault]:
     for name in profile.auth.cookie_values:
         if name not in used:
             yield Fault(("auth", "cookie_values", name), f"no request uses ${{{name}}}; remove it, or send it back")
@@ -110,20 +110,11 @@ def _lifetime(place: Place, fields: SessionFields) -> Iterator[Fault]:
             yield Fault((*place, "expires_in"), "this is a moment, not a lifetime; give it as `expires_at`")
 
 
-def _empty_rules(place: Place, part: Any) -> Iterator[Fault]:
-    """Yields rules without a condition, which match every response."""
-    if type(part) is Rule:
-        if not (part.status or part.when or part.header or part.type or part.html or part.text):
+def _empty_rules(profile: Profile | Login) -> Iterator[Fault]:
+    """Yields rules without a condition, which match every response. The answers of a login's steps have a status."""
+    for place, rule in instances((), profile, Rule):
+        if type(rule) is Rule and not (rule.status or rule.when or rule.header or rule.type or rule.html or rule.text):
             yield Fault(place, "a rule without a condition matches every response; give `status`, `when` or another")
-    elif hasattr(type(part), "model_fields"):
-        for name in type(part).model_fields:
-            yield from _empty_rules((*place, name), getattr(part, name))
-    elif isinstance(part, dict):
-        for key, one in part.items():
-            yield from _empty_rules((*place, key), one)
-    elif isinstance(part, tuple):
-        for index, one in enumerate(part):
-            yield from _empty_rules((*place, index), one)
 
 
 def _methods(profile: Profile) -> Iterator[Fault]:

@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from runner.profile import template
 from runner.profile.auth_models import Auth, Step
 from runner.profile.auth_validation import ENDS
 from runner.profile.models import Login, Profile
 from runner.profile.parts import Request, Rule
-from runner.profile.template_checks import Fault, parts
+from runner.profile.template_checks import Fault, instances, parts
 from runner.yaml_source import Place
 
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\$\$")
@@ -26,27 +25,12 @@ _ODD_PATHS = (
 
 def faults(profile: Profile | Login) -> Iterator[Fault]:
     """Yields every such mistake."""
-    for place, request in _requests((), profile):
+    for place, request in instances((), profile, Request):
         yield from _request(place, request)
     yield from _steps(profile.auth)
     yield from _refresh(profile.auth)
     if isinstance(profile, Profile):
         yield from _about_jobs(profile)
-
-
-def _requests(place: Place, part: Any) -> Iterator[tuple[Place, Request]]:
-    """Yields every request, with its place."""
-    if isinstance(part, Request):
-        yield place, part
-    elif hasattr(type(part), "model_fields"):
-        for name in type(part).model_fields:
-            yield from _requests((*place, name), getattr(part, name))
-    elif isinstance(part, Mapping):
-        for key, one in part.items():
-            yield from _requests((*place, key), one)
-    elif isinstance(part, tuple):
-        for index, one in enumerate(part):
-            yield from _requests((*place, index), one)
 
 
 def _request(place: Place, request: Request) -> Iterator[Fault]:

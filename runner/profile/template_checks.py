@@ -1,12 +1,13 @@
 """Checks that the templates and sources of a profile use only names that are known there. Pure."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from runner.profile import expressions, template
 from runner.profile.parts import Request, Source
 from runner.yaml_source import Place
 
+Kind = TypeVar("Kind")
 EXPRESSIONS = frozenset({"when", "body", "jwt", "job", "jobs"})  # keys whose expressions may name values
 
 
@@ -15,6 +16,21 @@ class Fault(NamedTuple):
 
     place: Place
     message: str
+
+
+def instances(place: Place, part: Any, kind: type[Kind]) -> Iterator[tuple[Place, Kind]]:
+    """Yields every `kind` in a part of a profile, with its place; not those within one."""
+    if isinstance(part, kind):
+        yield place, part
+    elif hasattr(type(part), "model_fields"):
+        for name in type(part).model_fields:
+            yield from instances((*place, name), getattr(part, name), kind)
+    elif isinstance(part, Mapping):
+        for key, one in part.items():
+            yield from instances((*place, key), one, kind)
+    elif isinstance(part, tuple):
+        for index, one in enumerate(part):
+            yield from instances((*place, index), one, kind)
 
 
 def known_sources(place: Place, sources: tuple[Source, ...], names: frozenset[str]) -> Iterator[Fault]:
