@@ -226,9 +226,15 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def unforeseen(error: Exception) -> RunnerError:
     """Returns the error that stands for one that nothing handled: a defect, unless the process may open no more files."""
+    limit = file_limit(error)
+    return UsageError(limit) if limit else RunnerError(defect(error))
+
+
+def file_limit(error: Exception) -> str | None:
+    """Returns what to do where the process may open no more files, which is no fault of the file; None for other errors."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return UsageError(f"{error.strerror}; raise that limit (ulimit -n)")
-    return RunnerError(defect(error))
+        return f"{error.strerror}; raise that limit (ulimit -n)"
+    return None
 
 
 def defect(error: BaseException) -> str:

@@ -8,23 +8,17 @@ delay deadline, signal and exit by `options timeout` times `attempts` times serv
 import asyncio
 import socket
 from collections.abc import Coroutine
+from contextlib import closing
 from typing import Any, TypeVar
 
-from runner.errors import UsageError
 from runner.threads import begun
 
 T = TypeVar("T")
 
 
 def complete(work: Coroutine[Any, Any, T]) -> T:
-    """Runs `work` on a separate event loop and returns its result. Raises UsageError where the process may open too few
-    files for one."""
-    try:
-        loop = Loop()
-    except OSError as error:
-        work.close()
-        raise UsageError(f"the run cannot start: {error.strerror}; raise that limit (ulimit -n)") from None
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+    """Runs `work` on a separate event loop and returns its result."""
+    with closing(work), asyncio.Runner(loop_factory=Loop) as runner:  # closed where there is no loop to run it
         return runner.run(work)
 
 

@@ -93,9 +93,13 @@ class Redactor:
             if len(form) >= MIN_LENGTH:
                 self._index.add_word(form)
 
+    @property
+    def _empty(self) -> bool:
+        return not (self._index or self._seeds)
+
     def redact(self, text: str) -> str:
         """Returns `text` with each known secret replaced by `***`."""
-        if not (self._index or self._seeds) or len(text) < MIN_LENGTH:
+        if self._empty or len(text) < MIN_LENGTH:
             return text
         raw = raw_of(text)
         search = _Search(self._index, self._seeds, WORK * len(raw) + _LEAST_WORK)
@@ -113,7 +117,7 @@ class Redactor:
 
     def redact_lines(self, text: str) -> str:
         """Returns `text` redacted; in lines that are JSON objects, only the values, so that keys and structure stay valid."""
-        if not text.startswith("{"):
+        if self._empty or not text.startswith("{"):
             return self.redact(text)
         return "\n".join(map(self._redact_line, text.split("\n")))
 

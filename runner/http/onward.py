@@ -11,6 +11,7 @@ from runner.frozen import Frozen
 from runner.url import is_loopback
 
 MOST = 5  # redirects of one download
+_PASSING = frozenset({408, 416, 425, 429})  # a later request may be answered
 _GO_ALONG = frozenset({"accept", "accept-encoding", "range", "if-range"})
 
 
@@ -21,9 +22,6 @@ class Hop(Frozen):
     headers: Mapping[str, str]
     own: bool = True  # to the API itself
     first: bool = True  # not after a redirect
-
-
-_PASSING = frozenset({408, 416, 425, 429})  # a later request may be answered
 
 
 def check(hop: Hop, status: int, endpoint: str) -> None:

@@ -147,7 +147,7 @@ class SyncJournal:
     async def give_up(self) -> None:
         """Ends the lease of a job that continues, so that the next run can adopt it without waiting.
 
-        Where the lease is another's, this ends what it was told of our polls.
+        Where the lease is another's, that holder may cancel the job again: we poll it no more.
         """
         key, now = self.key, self._clock.time()
         if key is not None:

@@ -11,12 +11,10 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from runner.errors import StateError
+from runner.errors import StateError, file_limit
 
 MAX_BYTES = 1 << 20  # an account's state has a few kilobytes
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE)  # the process lacks descriptors; there is nothing wrong with the file
 
 
 class PrivateDirectory:
@@ -83,8 +81,8 @@ class PrivateDirectory:
                 raise _unusable(self.path, error) from None
             raise
         except OSError as error:
-            if error.errno in _EXHAUSTED:
-                raise StateError(f"{self.path / name}: {error.strerror}; raise that limit (ulimit -n)") from None
+            if limit := file_limit(error):
+                raise StateError(f"{self.path / name}: {limit}") from None
             fault = "is a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
             raise StateError(f"{self.path / name}: {fault}; remove it") from None
         try:
