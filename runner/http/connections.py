@@ -73,6 +73,7 @@ class Connections:
         self._connect_timeout = connect_timeout
         self._headers = httpx.Headers({"Accept": "*/*", "Connection": "keep-alive", **headers})
         self._idle: list[Connection] = []
+        self._closed = False
 
     @asynccontextmanager
     async def lent(self, endpoint: str, deadline: Deadline) -> AsyncIterator[Connection]:
@@ -82,7 +83,10 @@ class Connections:
             try:
                 yield connection
             finally:
-                self._idle.append(connection)
+                if self._closed:
+                    await connection.aclose()
+                else:
+                    self._idle.append(connection)
 
     def _open(self) -> Connection:
         transport = self._transport or httpx.AsyncHTTPTransport(
@@ -94,6 +98,7 @@ class Connections:
         return Connection(transport, self._headers, self._connect_timeout)
 
     async def close(self) -> None:
-        """Closes all connections; none is available afterwards."""
+        """Closes all connections; none is available afterwards. One that a cancelled request still holds closes with it."""
+        self._closed = True
         for connection in self._idle:
             await connection.aclose()
