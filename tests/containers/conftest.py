@@ -48,7 +48,9 @@ def project(engine: None) -> Iterator[Project]:
     """A project of compose.yaml, and nothing left of it afterwards."""
     made = Project(f"sync-runner-{uuid.uuid4().hex[:8]}")
     yield made
-    made.compose("down", "--volumes", "--timeout", "2")
+    down = made.compose("--profile", "*", "down", "--volumes", "--timeout", "2")
+    assert down.returncode == 0, down.stderr
+    assert not docker("network", "ls", "--quiet", "--filter", f"name={made.name}").stdout  # an engine has about thirty
 
 
 @pytest.fixture
