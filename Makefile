@@ -55,8 +55,8 @@ check: lint ## Style, types, tests with branch coverage of at least 95 %
 	$(MAKE) --no-print-directory test PYTEST_ARGS="--cov --cov-report=term"
 
 test-containers: $(VENV)/.dev ## The tests that need a Docker engine
-	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m "not alone" -n auto
-	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m alone
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m "not alone" -n auto $(PYTEST_ARGS)
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/containers -rs -m alone $(PYTEST_ARGS)
 
 # Home Assistant wants Python 3.13, pyenv's where there is one; the servers of npm want Node.js 20. Only sqlite3 is compiled.
 HOME_ASSISTANT_PYTHON ?= $(or $(lastword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.13.*/bin/python3.13)),3.13)

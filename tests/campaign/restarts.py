@@ -18,6 +18,7 @@ from typing import Any
 from tests.campaign.figures import Figures
 from tests.campaign.watching import write_secrets_of
 from tests.support.in_process import run_here
+from tests.support.ports import free_port
 
 PAGE_SECONDS = 0.2  # for which the API answers everything with a page after its start, as n8n does
 
@@ -68,9 +69,7 @@ class Restarted:
     """The API on a port, killed and started again `times` times within `seconds`; down for up to `down` of each round."""
 
     def __init__(self, record: Path, seconds: float, times: int, seed: int, down: float = 0.6) -> None:
-        with socket.socket() as reserved:
-            reserved.bind(("127.0.0.1", 0))
-            self.port: int = reserved.getsockname()[1]
+        self.port = free_port()
         self.record, self.seconds, self.times, self.down = record, seconds, times, down
         self.rng = random.Random(seed)
         self.restarts = 0

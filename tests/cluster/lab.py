@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.cluster.judge import PASSWORD, USER, Case, Judge, seed_of
 from tests.cluster.kube import HOST, apply, awaited, get, kubectl
 from tests.support.manifests import Object, built
@@ -169,9 +171,15 @@ class Lab:
         return spec
 
     def start(self, name: str, case: Case, **changes: Any) -> None:
-        """Create a Job. What `changes` are: `spec`."""
+        """Create a Job, in place of one that an earlier try of the test left. What `changes` are: `spec`."""
         meta = {"name": name, "namespace": self.space}
-        apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": self.spec(case, **changes)})
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": self.spec(case, **changes)}
+        words, text = ("create", "--validate=strict", "-f", "-"), yaml.safe_dump(job)
+        made = kubectl(*words, given=text, check=False)
+        if "AlreadyExists" in made.stderr:
+            kubectl("-n", self.space, "delete", "job", name, "--cascade=foreground")
+            made = kubectl(*words, given=text)
+        assert made.returncode == 0, made.stderr
 
     def cron(self, name: str, case: Case, cron: Object | None = None, **changes: Any) -> None:
         """Create a CronJob that is due every minute; `cron` replaces fields of it, `changes` of its Job."""

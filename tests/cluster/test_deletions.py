@@ -93,8 +93,6 @@ def names_of_sessions(names: list[str]) -> list[str]:
 @pytest.fixture(scope="module", params=[on_volumes, in_secrets, in_database], ids=["volume", "secret", "postgresql"])
 def cases(lab: Lab, request: pytest.FixtureRequest) -> Iterator[dict[str, Case]]:
     """The APIs of the Jobs, which have all ended. They let a second job start beside a first."""
-    # A try before this one may have left some.
-    kubectl("-n", lab.space, "delete", "jobs", "--all", "--cascade=foreground")
     rng = random.Random(SEED)
     names = [f"{request.param.__name__.replace('_', '-')}-{number}" for number in range(PODS)]
     found = {name: lab.judge.case(name, seconds=8.0, second_jobs=True) for name in names}

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import httpx
 
 from tests.servers.interface import State
-from tests.servers.processes import Program, answers, free_port, tool, wait_until
+from tests.servers.processes import Program, answers, tool, wait_until
+from tests.support.ports import free_port
 
 WORK = Path(__file__).parent / "work" / "airflow"
 OPERATOR = {"username": "runner", "password": "correct horse"}

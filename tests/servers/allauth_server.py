@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.servers.interface import State
-from tests.servers.processes import Program, answers, free_port, tool
+from tests.servers.processes import Program, answers, tool
+from tests.support.ports import free_port
 
 WORK = Path(__file__).parent / "work" / "allauth"
 MEMBER = {"username": "runner", "password": "correct horse battery", "totp_seed": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"}

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.servers.interface import State
-from tests.servers.processes import Program, answers, free_port, tool, wait_until
+from tests.servers.processes import Program, answers, tool, wait_until
+from tests.support.ports import free_port
 
 WORK = Path(__file__).parent / "work" / "dagster"
 SETTINGS = "telemetry: {enabled: false}\nrun_queue: {max_concurrent_runs: 4}\n"

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import pyotp
 
 from tests.servers.interface import State
-from tests.servers.processes import Program, answers, free_port, npm_program
+from tests.servers.processes import Program, answers, npm_program
+from tests.support.ports import free_port
 
 LOGIN = {"username": "admin@example.com", "password": "correct-horse"}
 WORDS: dict[str, State] = {"queued": "pending", "working": "running", "done": "completed", "error": "failed"}

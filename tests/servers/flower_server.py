@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.servers.interface import State
-from tests.servers.processes import Program, answers, free_port, tool
+from tests.servers.processes import Program, answers, tool
+from tests.support.ports import free_port
 
 WORK = Path(__file__).parent / "work" / "flower"
 LOGIN = {"username": "runner", "password": "correct horse"}

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.servers.keycloak_server import BUILD, Keycloak
-from tests.servers.processes import Program, answers, free_port
+from tests.servers.processes import Program, answers
+from tests.support.ports import free_port
 
 VERSION = "7.15.6"
 BEARER = ["--skip-jwt-bearer-tokens", "--skip-provider-button"]

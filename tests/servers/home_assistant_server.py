@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.servers.interface import State
-from tests.servers.processes import Program, answers, free_port, tool
+from tests.servers.processes import Program, answers, tool
+from tests.support.ports import free_port
 
 WORK = Path(__file__).parent / "work" / "home-assistant"
 WORDS: dict[str, State] = {"finished": "completed", "error": "failed", "cancelled": "cancelled"}

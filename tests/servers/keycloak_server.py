@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import RSAAlgorithm
 
-from tests.servers.processes import Program, answers, free_port
+from tests.servers.processes import Program, answers
+from tests.support.ports import free_port
 
 VERSION = "26.7.3"
 BUILD = Path(__file__).parents[2] / "build"

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import pyotp
 
 from tests.servers.interface import State
-from tests.servers.processes import Program, answers, free_port, npm_program
+from tests.servers.processes import Program, answers, npm_program
+from tests.support.ports import free_port
 
 LOGIN = {"username": "op@example.com", "password": "Correct-horse1"}
 WORDS: dict[str, State] = {

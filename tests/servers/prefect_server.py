@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import httpx
 
 from tests.servers.interface import State
-from tests.servers.processes import Program, free_port, tool
+from tests.servers.processes import Program, tool
+from tests.support.ports import free_port
 
 WORK = Path(__file__).parent / "work" / "prefect"
 LOGIN = {"username": "runner", "password": "correct horse"}

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,14 +31,6 @@ if sys.stdin.readline():
     threading.Event().wait(20)
 os.killpg(0, signal.SIGKILL)
 """
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def tool(environment: str, name: str = "python") -> Path:

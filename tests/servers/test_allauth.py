@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.servers.processes import free_port, served
+from tests.servers.processes import served
 from tests.support.command_line import Finished, sync_runner
+from tests.support.ports import free_port
 
 HERE = Path(__file__).parent
 PROFILE = HERE.parents[1] / "docs" / "examples" / "profiles" / "allauth.yaml"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.ports import free_port
 from tests.support.programs import need
 
 USER, PASSWORD = "runner@example.org", 'pass word "with" \\ and ä'
@@ -28,9 +29,7 @@ class Dovecot:
              "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
             cwd=home, check=True, capture_output=True,
         )  # fmt: skip
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._count = 0
         self._process: subprocess.Popen[bytes] | None = None
 

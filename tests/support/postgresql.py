@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+
 PASSWORD = "the-databases-password"
 _MISSING = "PostgreSQL is missing: apt-get install postgresql pgbouncer; pip install 'psycopg[binary]'"
 
@@ -38,13 +40,6 @@ def program(name: str) -> str:
 def _unprivileged() -> list[str]:
     """What runs a command as another user: PostgreSQL does not start as root."""
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -7,7 +7,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from tests.servers.processes import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 TUTORIAL = (ROOT / "docs" / "profiles" / "writing.md").read_text(encoding="utf-8")

@@ -1,7 +1,6 @@
 """What real servers answer: outages, pages of proxies, odd values, other people. Judged by what the API was asked."""
 
 import signal
-import socket
 import threading
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.support.clock import LinkedClock
 from tests.support.command_line import CommandLine
 from tests.support.in_process import run_here
 from tests.support.ledgers import open_ledger
+from tests.support.ports import free_port
 from tests.support.scripted_api import Answers, Asked, ScriptedApi
 
 pytestmark = pytest.mark.usefixtures("dispositions_kept")
@@ -316,9 +316,7 @@ def test_a_long_retry_after_neither_cancels_a_job_nor_stops_the_polls(tmp_path: 
 
 
 def test_a_server_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
+    port = free_port()
     api = _api(_begun(), _shown("completed"))
     timer = threading.Timer(1.0, api.serve, (port,))
     timer.start()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from runner.sandbox.command import write_secrets
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
 from tests.support import forked
+from tests.support.ports import free_port
 from tests.support.programs import need as need
 
 PATIENCE = 30.0  # seconds: how long a test waits for what must happen; only a broken promise takes so long
@@ -38,13 +38,6 @@ def until(poll: Callable[[], T | None], what: str) -> T:
             return found
         time.sleep(0.02)
     raise AssertionError(f"no {what} within {PATIENCE:g} s")
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def get(url: str, headers: dict[str, str] | None = None) -> str | None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
-from tests.integration.outputs.conftest import background, free_port, get, need, sandbox_runner, settings, until
+from tests.integration.outputs.conftest import background, get, need, sandbox_runner, settings, until
 from tests.integration.outputs.test_monitoring import monitored
 from tests.support.monitoring import MONITORING
+from tests.support.ports import free_port
 from tools.address import repository
 
 

@@ -26,7 +26,6 @@ from runner.settings import PushgatewaySettings
 from tests.integration.outputs.conftest import (
     Runner,
     background,
-    free_port,
     get,
     lint,
     need,
@@ -36,6 +35,7 @@ from tests.integration.outputs.conftest import (
 )
 from tests.support.leak_scanner import Eavesdropper
 from tests.support.monitoring import DESIGN
+from tests.support.ports import free_port
 from tests.support.raw_server import RawServer, http, reset
 
 

@@ -21,7 +21,6 @@ from runner.errors import ExitCode
 from tests.integration.outputs.conftest import (
     Runner,
     background,
-    free_port,
     get,
     need,
     pushgateway_command,
@@ -30,6 +29,7 @@ from tests.integration.outputs.conftest import (
     until,
 )
 from tests.support.monitoring import DASHBOARD, DESIGN, MONITORING, Prometheus, quick_config, quick_rules
+from tests.support.ports import free_port
 from tools.address import repository
 
 ROOT = Path(__file__).parents[3]

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.outputs.conftest import Runner, free_port, settings
+from tests.integration.outputs.conftest import Runner, settings
 from tests.integration.outputs.test_metrics_out import silent_server
+from tests.support.ports import free_port
 
 
 class Receiver:

@@ -17,9 +17,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from runner.outputs.otlp import headers_of
-from tests.integration.outputs.conftest import Runner, free_port, settings
+from tests.integration.outputs.conftest import Runner, settings
 from tests.integration.outputs.test_metrics_out import silent_server
 from tests.support.monitoring import DESIGN
+from tests.support.ports import free_port
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 
