@@ -2,7 +2,7 @@
 
 Loads httpx: import it only where a client is created.
 """
-# Decisions 0049, 0055, 0185.
+# Decisions 0049, 0055, 0185, 0198.
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -82,11 +82,13 @@ class Connections:
             connection = self._idle.pop() if self._idle else self._open()
             try:
                 yield connection
-            finally:
-                if self._closed:
-                    await connection.aclose()
-                else:
-                    self._idle.append(connection)
+            except BaseException:  # after a cancel, httpcore may wait for the end of this exchange before another
+                await connection.aclose()
+                raise
+            if self._closed:
+                await connection.aclose()
+            else:
+                self._idle.append(connection)
 
     def _open(self) -> Connection:
         transport = self._transport or httpx.AsyncHTTPTransport(

@@ -80,7 +80,7 @@ def test_the_lines_of_a_busy_run_with_faults_fit_their_schemas(
 ) -> None:
     syncs = [{"type": kind, "name": f"{kind}-{number}"} for number in range(20) for kind in ("activities", "health")]
     with sandbox_runner(tmp_path, data=year) as runner:
-        runner.fault(kind="status", endpoint="status", times=2, skip=20)
+        runner.fault(kind="status", endpoint="status", times=4, skip=20)
         runner.fault(kind="reset_after", endpoint="trigger", times=2, skip=5)
         runner.fault(kind="job_fails", times=3, skip=7)
         runner.fault(kind="expire_tokens", endpoint="trigger", skip=9)
@@ -91,7 +91,7 @@ def test_the_lines_of_a_busy_run_with_faults_fit_their_schemas(
         lines = check_lines(capfd.readouterr().err)
     assert (
         lines.total() > 200
-        and lines["http.retry"] + lines["sync.poll_failed"] >= 2
+        and lines["http.retry"] + lines["sync.poll_failed"] >= 1
         and lines["sync.trigger_doubt"] == 2
     ), lines
 
