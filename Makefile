@@ -74,7 +74,7 @@ $(NPM_SERVERS:%=$(VENV)/.%): $(VENV)/.%: tests/servers/npm/%/package-lock.json
 test-servers: $(VENV)/.dev $(VENV)/.servers $(SERVERS:%=$(VENV)/.%) $(VENV)/.home-assistant $(NPM_SERVERS:%=$(VENV)/.%) ## The matrix on real servers: Airflow, allauth, Dagster, Celery with Flower, Directus, Home Assistant, Keycloak, n8n, Prefect; oauth2-proxy; needs redis-server, Maven, a JDK, Go, Python 3.13 and Node.js 20
 	$(BIN)/python -m pytest tests/servers -m servers -n 3 --dist loadgroup -rxX $(PYTEST_ARGS)
 
-test-cluster: $(VENV)/.dev build/helm ## The tests on a Kubernetes cluster of two nodes, which SYNC_RUNNER_CLUSTER starts and breaks
+test-cluster: $(VENV)/.dev $(VENV)/.airflow build/helm ## The tests on a Kubernetes cluster of two nodes, which SYNC_RUNNER_CLUSTER starts and breaks
 	$(BIN)/python -m pytest tests/cluster -rs -m "not alone" -n 2 --dist loadgroup $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/cluster -rs -m alone $(PYTEST_ARGS)
 

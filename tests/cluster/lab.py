@@ -171,14 +171,18 @@ class Lab:
         return spec
 
     def start(self, name: str, case: Case, **changes: Any) -> None:
-        """Create a Job, in place of one that an earlier try of the test left. What `changes` are: `spec`."""
+        """Create a Job. What `changes` are: `spec`."""
+        self.create(name, self.spec(case, **changes))
+
+    def create(self, name: str, spec: Object) -> None:
+        """Create a Job, in place of one that an earlier try of the test left."""
         meta = {"name": name, "namespace": self.space}
-        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": self.spec(case, **changes)}
-        words, text = ("create", "--validate=strict", "-f", "-"), yaml.safe_dump(job)
-        made = kubectl(*words, given=text, check=False)
+        job = yaml.safe_dump({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec})
+        words = ("create", "--validate=strict", "-f", "-")
+        made = kubectl(*words, given=job, check=False)
         if "AlreadyExists" in made.stderr:
             kubectl("-n", self.space, "delete", "job", name, "--cascade=foreground")
-            made = kubectl(*words, given=text)
+            made = kubectl(*words, given=job)
         assert made.returncode == 0, made.stderr
 
     def cron(self, name: str, case: Case, cron: Object | None = None, **changes: Any) -> None:

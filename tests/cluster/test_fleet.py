@@ -57,7 +57,7 @@ def start(
             if changed.get(one, {}) is not None
         )
     )
-    apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": lab.space}, "spec": spec})
+    lab.create(name, spec)
 
 
 def done(case: Case) -> Counter[str]:
