@@ -123,7 +123,7 @@ class LogOutput(Output):
         """Writes the held lines; later lines are written immediately."""
         if self._log is not None:
             return
-        self._log = pipeline(self._put, [Redacted(self.context.redactor.redact), *self.steps()])
+        self._log = self._pipeline(self._put)
         for level, name, values in self._held:
             getattr(self._log, level)(name, **values)
         self._held.clear()
@@ -131,11 +131,24 @@ class LogOutput(Output):
     def _put(self, text: str) -> None:
         self.context.line(f"{text}\n")
 
+    def _pipeline(self, put: Callable[[str], object]) -> Any:
+        """structlog's logger: `log.info("event", key=value)` passes the steps and then `put`."""
+        with _without_rich():
+            from structlog import make_filtering_bound_logger, wrap_logger
+
+            last = self.steps()
+        return wrap_logger(
+            _Sink(put),
+            processors=[_level, Redacted(self.context.redactor.redact), *last],
+            wrapper_class=make_filtering_bound_logger(0),
+            cache_logger_on_first_use=True,
+        )
+
     def _dropped(self, lines: int) -> str:
         """Returns the line that reports how many lines were dropped without a reader."""
         output: list[str] = []
         event = events.LogDropped(lines)
-        line = pipeline(output.append, [Redacted(self.context.redactor.redact), *self.steps()])
+        line = self._pipeline(output.append)
         stamp = rfc3339(self.context.clock.time())
         getattr(line, event.severity)(event.name, timestamp=stamp, run_id=self.context.run_id, **event_fields(event))
         return f"{output[0]}\n"
@@ -148,19 +161,6 @@ class _Sink:
         self.debug = self.info = self.warning = self.error = put
 
 
-def pipeline(put: Callable[[str], object], steps: Sequence[Processor]) -> Any:
-    """structlog's logger: `log.info("event", key=value)` passes the steps and then `put`."""
-    with _without_rich():
-        from structlog import make_filtering_bound_logger, wrap_logger
-
-    return wrap_logger(
-        _Sink(put),
-        processors=[_level, *steps],
-        wrapper_class=make_filtering_bound_logger(0),
-        cache_logger_on_first_use=True,
-    )
-
-
 def _level(_logger: Any, level: str, line: Line) -> Line:
     """The first step: puts timestamp, level and event first."""
     return {"timestamp": line.pop("timestamp"), "level": level, "event": line.pop("event"), **line}
@@ -169,14 +169,13 @@ def _level(_logger: Any, level: str, line: Line) -> Line:
 @contextmanager
 def _without_rich() -> Iterator[None]:
     """structlog loads rich where it is installed, for tracebacks: a tenth of the start-up time, and no line here uses it."""
-    if "rich" in sys.modules:
-        yield
-        return
-    sys.modules["rich"] = None  # type: ignore[assignment]  # the import system's mark for: not installed
+    left_out = [name for name in ("rich", "rich.traceback") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]  # the import system's mark for: not installed
     try:
         yield
     finally:
-        del sys.modules["rich"]
+        for name in left_out:
+            del sys.modules[name]
 
 
 Log = Callable[[str, str, float, Mapping[str, Any]], None]  # level, event name, Unix seconds, fields
