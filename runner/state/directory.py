@@ -102,7 +102,8 @@ class DirectoryStore:
             within = Deadline.after(clock, FINISH_SECONDS, "the time to save").min(deadline)
             await run(partial(self._finish, descriptor, state), within, path)
 
-        descriptor, loaded = await run(self._first_try, deadline, path)
+        acquire = self._place.worker.acquire
+        descriptor, loaded = await acquire(self._first_try, deadline, path, lambda made: os.close(made[0]))
         try:
             state = await self._locked(descriptor, deadline) if loaded is None else self._warned(loaded)
             held = LoadedState(state, clock.time(), self._saver(deadline))

@@ -47,6 +47,20 @@ class FileWorker:
                 f"{what}: the file system did not answer until {deadline.what} ended; check the volume"
             ) from None
 
+    async def acquire(self, work: Callable[[], T], deadline: Deadline, what: str, release: Callable[[T], None]) -> T:
+        """As `run`. Where the wait ends without the result, by its time or a cancel, `release` gets it on the thread."""
+        held: list[T] = []
+
+        def kept() -> T:
+            held.append(work())
+            return held[0]
+
+        try:
+            return await self.run(kept, deadline, what)
+        except BaseException:
+            self.post(lambda: release(held[0]) if held else None)
+            raise
+
     @property
     def _hangs(self) -> bool:
         """Whether earlier work used up its grace time and is not done: at the end of a run, one wait for a volume is enough."""

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -412,3 +413,29 @@ def test_old_leftovers_are_those_of_more_than_an_hour_ago(tmp_path: Path) -> Non
         os.utime(path, (CLOCK.time() - age, CLOCK.time() - age))
     load(_store(tmp_path))  # the next run, which has its own clock
     assert [age for age, path in remaining.items() if path.exists()] == [3500]
+
+
+def test_a_cancelled_wait_for_the_lock_leaves_it_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, opening, go_on = _store(tmp_path), threading.Event(), threading.Event()
+    load_locked = store._load_locked
+
+    def slow(descriptor: int) -> object:
+        opening.set()
+        go_on.wait(30)
+        return load_locked(descriptor)
+
+    async def held(seconds: float) -> None:
+        async with store.hold(Deadline.after(CLOCK, seconds, "the time")):
+            pass
+
+    async def work() -> None:
+        monkeypatch.setattr(store, "_load_locked", slow)
+        first = asyncio.ensure_future(held(30.0))
+        await asyncio.to_thread(opening.wait, 30)
+        first.cancel()
+        with suppress(asyncio.CancelledError):
+            await first
+        go_on.set()
+        await held(5.0)
+
+    asyncio.run(work())
