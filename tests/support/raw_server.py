@@ -76,6 +76,8 @@ class RawServer:
         if callable(answer):
             answer(connection)
         else:
+            # The end in the segment of the last bytes: a client that has these knows that the connection is over.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
             connection.sendall(answer)
             connection.shutdown(socket.SHUT_WR)
 
