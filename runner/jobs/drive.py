@@ -265,6 +265,9 @@ class Drive:
         )  # fmt: skip
 
     async def _intend(self) -> Event:
+        failed = await self.reads.note_earlier(self.deadline)
+        if failed is not None:
+            return failed
         key, self.reads.intended_at = str(uuid.uuid4()), self.clock.time()
         await self.journal.intend(key, self.reads.intended_at, self.deadline)
         return s.Intended(self._now, key)

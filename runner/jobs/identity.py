@@ -38,7 +38,6 @@ def match(
     unread: Collection[SyncJob] = (),
     *,
     whole: bool = True,
-    timed: bool = True,
 ) -> Match:
     """Identifies the job of the trigger that was sent at `since` (Unix seconds, our clock) among `jobs`.
 
@@ -47,10 +46,10 @@ def match(
     not `whole` leaves out.
 
     `skew`: how far the server's clock is ahead of ours; None where it is unknown: then no job with a start time is
-    certain. `timed` false: the API never reports a start; then the only job that has not ended is ours.
+    certain.
     """
     running = next((job for job in jobs if not job.status.terminal), None)
-    verdicts = [(job, started(job, since, skew, timed=timed)) for job in jobs]
+    verdicts = [(job, started(job, since, skew)) for job in jobs]
     candidates = [job for job, ours in verdicts if ours]
     odd = [started(job, since, skew) for job in unread if unix(job.start_time) is not None]
     uncertain = [job for job, ours in verdicts if ours is None]
@@ -59,7 +58,22 @@ def match(
         vague = any(perhaps_started(job, since, skew) for job in jobs)
         doubtful = doubtful or not whole or len(odd) < len(unread) or bool(uncertain) or vague
     certain = candidates[0] if len(candidates) == 1 and not doubtful else None
-    return Match(certain, running, doubtful, timed and any(queued(job) for job in jobs))
+    return Match(certain, running, doubtful, any(queued(job) for job in jobs))
+
+
+def match_new(jobs: Collection[SyncJob], earlier: Collection[ExternalText], *, whole: bool) -> Match:
+    """Identifies our trigger's job as the only one that is not among the ids `earlier`, which were listed before it.
+
+    For an API that never reports a start. `whole` false: the listing leaves jobs out, or has some with no readable id.
+    """
+    new = [job for job in jobs if is_new(job, earlier)]
+    running = next((job for job in jobs if not job.status.terminal), None)
+    return Match(new[0] if len(new) == 1 and whole else None, running, doubtful=len(new) > 1 or not whole)
+
+
+def is_new(job: SyncJob, earlier: Collection[ExternalText]) -> bool:
+    """Whether the job is none of those that were listed earlier."""
+    return not any(same_id(job.job_id, one) for one in earlier)
 
 
 def _says_when(job: SyncJob) -> bool:
@@ -96,14 +110,12 @@ def queued(job: SyncJob) -> bool:
     return job.start_time is None and "start_time" not in job.unreadable and not job.status.terminal
 
 
-def started(job: SyncJob, since: float, skew: float | None, *, timed: bool = True) -> bool | None:
+def started(job: SyncJob, since: float, skew: float | None) -> bool | None:
     """Whether the trigger that was sent at `since` started the job; None where that is uncertain.
 
     So it is for a job that has not started, and for a start that is unreadable or has no seconds. One that ended without
     a start time is not ours.
     """
-    if not timed:
-        return not job.status.terminal
     if job.start_time is None and "start_time" not in job.unreadable:
         return False if job.status.terminal else None
     at = unix(job.start_time)

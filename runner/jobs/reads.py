@@ -22,7 +22,7 @@ from runner.jobs import states as s
 from runner.jobs.api import JobForgotten, JobMissing, JobReplaced
 from runner.jobs.conditions import ended_since_the_trigger, may_be_ours
 from runner.jobs.context import SyncContext
-from runner.jobs.identity import match, started
+from runner.jobs.identity import is_new, match, match_new, started
 from runner.jobs.journal import SyncJournal
 from runner.jobs.listing import Listed
 from runner.jobs.plan import PlannedSync
@@ -31,7 +31,10 @@ from runner.models import JobStatus, SyncJob
 
 
 class Reads:
-    """The read-only requests of a sync. `intended_at` is when the current trigger was to be sent, in Unix seconds."""
+    """The read-only requests of a sync. `intended_at` is when the current trigger was to be sent, in Unix seconds.
+
+    `earlier`: the ids that the API listed before that; None where they were not read, or not all of them.
+    """
 
     def __init__(
         self, shared: SyncContext, sync: PlannedSync, facts: Facts, journal: SyncJournal, observer: Observer
@@ -42,6 +45,7 @@ class Reads:
         self.single = self.api.profile.single is not None
         self.timed = self.api.profile.fields.start_time is not None
         self.intended_at = 0.0
+        self.earlier: list[ExternalText] | None = None
 
     @property
     def _now(self) -> float:
@@ -65,6 +69,24 @@ class Reads:
             return await self._read(self._list(state, until))
         except (StateError, LoginUnclear) as error:
             return s.Broken(self._now, error)
+
+    async def note_earlier(self, until: Deadline) -> Event | None:
+        """Notes the listed jobs before a trigger whose job nothing else would identify after a lost response.
+
+        Returns the event of an error that ends the sync, such as a refused login. Raises DeadlineExceeded.
+        """
+        self.earlier = None
+        keyed = self.facts.key_seconds or self.facts.names_job or self.api.profile.by_key
+        if self.timed or self.single or keyed or not self.facts.lists:
+            return None
+        event = await self._read(self._note_earlier(until))
+        return event if isinstance(event, s.Broken) else None
+
+    async def _note_earlier(self, until: Deadline) -> Event:
+        listed = await self.api.listed(self.sync.sync_type, until, self.observer) or Listed()
+        if listed.partial is None and not listed.unread:
+            self.earlier = [job.job_id for job in listed.jobs]
+        return s.Found(self._now)
 
     async def _read(self, act: Awaitable[Event]) -> Event:
         """Returns the event of a read-only request. A response that is not from the API is never taken for its word."""
@@ -95,7 +117,11 @@ class Reads:
         if state.phase is Phase.IDENTIFY:
             named = state.named or ExternalText(state.key or "")
             job = await self.api.poll(self._called(named), until, self.observer)
-            begun = started(job, self.intended_at, self.api.skew, timed=self.timed) is True
+            begun = (
+                started(job, self.intended_at, self.api.skew) is True
+                if self.earlier is None
+                else is_new(job, self.earlier)
+            )
             of_trigger = begun and not await self.journal.anothers(job, until)
             return s.Seen(self._now, job, of_trigger, foreign=not self.api.concerns(self.sync.sync_type, job))
         assert state.job is not None
@@ -142,5 +168,9 @@ class Reads:
         running = next((job for job in listed.jobs if not job.status.terminal), None)
         if keyed is not None:  # a job without our key is not our trigger's
             return s.Found(self._now, running=running, doubtful=bool(keyed.unread))
-        found = match(mine, self.intended_at, self.api.skew, unread, whole=listed.partial is None, timed=self.timed)
-        return s.Found(self._now, found.ours, running, found.doubtful, found.queued)
+        whole = listed.partial is None
+        if self.earlier is not None:
+            found = match_new(mine, self.earlier, whole=whole and not unread)
+        else:
+            found = match(mine, self.intended_at, self.api.skew, unread, whole=whole)
+        return s.Found(self._now, found.ours, running, found.doubtful, found.queued and self.timed)

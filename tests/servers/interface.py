@@ -51,6 +51,7 @@ class Place:
     base_url: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self.home.mkdir(exist_ok=True)
         self.before = set(self.server.jobs())
         self.base_url = self.server.base_url
         self.state = getattr(self.server, "state", self.home / "state")

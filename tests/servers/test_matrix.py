@@ -96,6 +96,26 @@ def test_a_trigger_whose_answer_is_cut_off_starts_one_job(place: Place) -> None:
 
 
 @on_all()
+def test_a_lost_trigger_is_not_answered_with_a_job_that_somebody_else_started(place: Place) -> None:
+    """Ours ends while it is searched for, so that theirs is the only one that runs."""
+    somebody = Place(place.server, place.home / "somebody")
+    somebody.state = somebody.home / "state"
+    starts = somebody.start("nap", 600)
+    theirs = place.until("running")
+    starts.signal(signal.SIGKILL)
+    starts.process.communicate()
+    with CuttingProxy(place.server.base_url, place.server.mark) as proxy:
+        place.base_url = proxy.base_url
+        ended = place.run("nap", 3)
+    assert ended.code == 0, ended.stderr
+    jobs = place.jobs
+    assert jobs.pop(theirs) == "running"
+    assert jobs == {only(ended)["job_id"]: "completed"}
+    place.base_url = place.server.base_url
+    place.command("cancel", theirs, "--sync", "nap", syncs=[place.server.sync("nap")]).finish()
+
+
+@on_all()
 def test_a_watch_outlives_a_server_that_is_stopped_for_30_seconds(place: Place) -> None:
     running = place.start("nap", 20)
     job_id = place.until("running")

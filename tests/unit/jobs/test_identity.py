@@ -54,16 +54,6 @@ def test_a_job_that_has_not_started_is_not_certain_and_one_that_ended_without_a_
         assert (found.ours, found.doubtful, found.queued) == (None, not status.terminal, not status.terminal)
 
 
-def test_of_an_api_that_never_reports_a_start_the_only_job_that_has_not_ended_is_ours() -> None:
-    jobs = [_job(None, status, f"job-{status}") for status in JobStatus]
-    running = [job for job in jobs if not job.status.terminal]
-    for job in running:
-        ended = [one for one in jobs if one.status.terminal]
-        found = match([*ended, job], SINCE, 0.0, timed=False)
-        assert (found.ours, found.doubtful, found.queued) == (job, False, False)
-    assert match(running, SINCE, 0.0, timed=False).doubtful
-
-
 @pytest.mark.parametrize(
     "start",
     ["soon", "99999-01-01T00:00:00Z", "01.01.2026 00:00:01", "2026-01-01T00:00Z", "2026-01-01 00:00", "2026-01-01", "20260101"],
