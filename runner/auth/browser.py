@@ -163,7 +163,9 @@ class Browser:
             client, call = self._next(answer, call)
             self.moved = True
             answer = await self._one(client, call, attempt, deadline, observer)
-        raise ContractError(f"login: more than {MAX_REDIRECTS} redirects in a row")
+        raise ContractError(
+            f"login: more than {MAX_REDIRECTS} redirects in a row; check `login.addresses` and the profile's first login step"
+        )
 
     def _next(self, answer: Response, call: PreparedRequest) -> tuple[Client, PreparedRequest]:
         """Returns the request of a redirect: a GET, without the earlier body and headers (RFC 9110, 15.4)."""

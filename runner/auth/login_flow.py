@@ -105,7 +105,9 @@ class LoginFlow:
                 if rule.then == "done":
                     return state
                 name = rule.then
-            raise ContractError("login: the login steps repeat without end")
+            raise ContractError(
+                "login: the login steps repeat without end; check where the profile's answers lead (`then`)"
+            )
 
     @contextmanager
     def _proving(self, values: Mapping[str, Any]) -> Iterator[None]:

@@ -60,6 +60,11 @@ def with_advice(error: LoginRefused, credentials: Credentials, *, kept: bool) ->
     return LoginRefused(f"{error}; {NOT_KEPT}", cause=error.cause)
 
 
+def in_a_row(stored: AccountState) -> str:
+    """Returns how many logins the API has refused since the last one that it accepted."""
+    return "a refused login" if stored.failures == 1 else f"{stored.failures} refused logins in a row"
+
+
 def counts(cause: Cause, credentials: Credentials) -> bool:
     """Whether a refusal may count against the account, and so starts a cool-down.
 
@@ -125,8 +130,8 @@ def objection(stored: AccountState, credentials: Credentials, now: float) -> Run
         )
     remedy = "once the account is unlocked, run" if cause is Cause.ACCOUNT else "correct the credentials, then run"
     return LoginRefused(
-        f"no login is tried for another {remaining:.0f} s, after {stored.failures} refused logins in a row, so that the "
-        f"account is not locked; {remedy} `sync-runner login --force`"
+        f"no login is tried for another {remaining:.0f} s, after {in_a_row(stored)}, so that the account is not locked; {remedy} "
+        "`sync-runner login --force`"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from runner.auth.interface import SessionProvider
-from runner.auth.refusals import cooldown
+from runner.auth.refusals import cooldown, in_a_row
 from runner.commands import requested
 from runner.engine.account import RunContext
 from runner.engine.each_account import Visit, visit_each
@@ -137,7 +137,7 @@ async def _account(visit: Visit, rows: list[Row], *, login: bool) -> None:
     for one, stored in zip(provider.parts, before, strict=True):
         remaining = cooldown(stored, visit.clock.time())
         if remaining > 0:
-            detail = f"no login for another {remaining:.0f} s, after {stored.failures} refused logins in a row"
+            detail = f"no login for another {remaining:.0f} s, after {in_a_row(stored)}"
             rows.append(Row(name, _part("cool-down", one, provider), "warning", detail))
     if visit.settings.code.source != "totp" and not await tried(
         "codes", lambda: visit.account.codes.check(visit.deadline)

@@ -56,7 +56,7 @@ async def _ask(prompt: str, deadline: Deadline) -> str:
             await typed.wait()
     except TimeoutError:
         sys.stderr.write("\n")
-        raise DeadlineExceeded(f"login: no one-time code was typed until {deadline.what} ended") from None
+        raise DeadlineExceeded(f"login: no one-time code was typed before {deadline.what} ended") from None
     finally:
         loop.remove_reader(sys.stdin.fileno())
     line = os.read(sys.stdin.fileno(), 1024)

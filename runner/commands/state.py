@@ -258,8 +258,8 @@ async def _refuse_open(source: Place, deadline: Deadline) -> None:
     count = sum(one.open for one in await source.ledger.targets(deadline))
     if count:
         raise UsageError(
-            f"state move: {count} syncs have no known end (`sync-runner state show`), and would be lost; let a run "
-            "determine their ends first, or move without --without-ledger"
+            f"state move: the end of {count} sync{'s' * (count != 1)} is not known (`sync-runner state show`), and would be "
+            "lost; let a run determine their ends first, or move without --without-ledger"
         )
 
 

@@ -77,11 +77,11 @@ def _account(number: int, row: Any, settings: Settings) -> AccountSettings:
         raise UsageError(f"{where}: no such column `{show(column, MAX_WORDS)}`; {hint}")
     name = given.get("name")
     if not isinstance(name, str) or not name:
-        raise UsageError(f"{where}: `name` is not a text; each row needs the account's name")
+        raise UsageError(f"{where}: `name` is not text; each row needs the account's name")
     folder = given.get("secrets_dir") or name
     if not isinstance(folder, str) or (folder == name and Path(name).name != name):
         raise UsageError(
-            f"{where}: `secrets_dir` is not a text; give the account's folder, below secrets_dir or absolute"
+            f"{where}: `secrets_dir` is not text; give the account's folder, below secrets_dir or absolute"
         )
     try:
         return AccountSettings(name=name, secrets_dir=settings.secrets_dir / folder, syncs=given.get("syncs"))

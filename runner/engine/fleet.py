@@ -101,7 +101,8 @@ def _selected(plans: tuple[AccountPlan, ...], patterns: Sequence[str]) -> tuple[
     for pattern in patterns:
         if not any(fnmatchcase(one.name, pattern) for one in plans):
             near = nearest(pattern, [one.name for one in plans])
-            known = f"did you mean `{near}`?" if near else f"there are {len(plans)}, such as `{plans[0].name}`"
+            count = f"there are {len(plans)}, such as" if len(plans) > 1 else "the only one is"
+            known = f"did you mean `{near}`?" if near else f"{count} `{plans[0].name}`"
             raise UsageError(f"select.accounts (--account): no account matches `{pattern}`; {known}")
     return tuple(one for one in plans if not patterns or any(fnmatchcase(one.name, pattern) for pattern in patterns))
 

@@ -41,9 +41,9 @@ def follow(hop: Hop, status: int, location: str, hosts: tuple[str, ...], endpoin
         was, to = urlsplit(hop.url), urlsplit(url)
         here, there = (was.scheme, was.hostname, was.port), (to.scheme, to.hostname, to.port)
     except ValueError:
-        raise StrayAnswer(f"{endpoint}: the API redirects ({status}) to what is no address") from None
+        raise StrayAnswer(f"{endpoint}: the API redirects ({status}) to an invalid address") from None
     if not location or to.scheme not in ("http", "https") or not to.hostname or to.username is not None:
-        raise StrayAnswer(f"{endpoint}: the API redirects ({status}) to what is no address for a download")
+        raise StrayAnswer(f"{endpoint}: the API redirects ({status}) to an address that no download can have")
     if here == there:
         return Hop(url, hop.headers, own=hop.own, first=False)
     shown = show(to.hostname, 100)

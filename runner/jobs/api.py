@@ -214,7 +214,7 @@ class JobApi:
             text = f"requested job {show(asked.job_id, 80)}, the API answered with job {show(now.job_id, 80)}"
             raise ContractError(text) if self._asked_by_id else JobReplaced(text)
         if asked.user_id is not None and not alike(now.user_id, asked.user_id.raw):
-            raise JobReplaced(f"status: job {show(asked.job_id, 80)} is now another user's: its id was given anew")
+            raise JobReplaced(f"status: job {show(asked.job_id, 80)} is now another user's: the API reused its id")
         if self.profile.single and now.sync_type not in (None, asked.sync_type):
             raise JobReplaced(
                 f"status: the API now shows a job of type {show(now.sync_type, 80)}; it does not report how the job of type "

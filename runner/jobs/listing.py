@@ -187,7 +187,7 @@ def target_of(url: str, current: str, base_path: str) -> str:
     try:
         parts = urlsplit(urljoin(base_path.rstrip("/") + current, url))
     except ValueError:
-        raise ContractError("list: the address of the next page is invalid") from None
+        raise ContractError("list: the address of the next page is invalid; check `pages` in the profile") from None
     below = parts.path.removeprefix(base_path.rstrip("/"))
     path = below if below.startswith("/") else parts.path
     return "/" + path.lstrip("/") + (f"?{parts.query}" if parts.query else "")

@@ -178,8 +178,8 @@ class JobRequests:
         if 300 <= answer.status < 400:  # with a new session too, so no gateway asks for another
             raise failures.redirected(endpoint, answer.status)
         raise AuthenticationError(
-            f"{endpoint}: the API refuses a token that it just issued ({answer.status}); the login was right, so check for what "
-            "the token is (audience, issuer, scope)"
+            f"{endpoint}: the API refuses a token that it just issued ({answer.status}); the login was "
+            "accepted, so check the token's audience, issuer and scope"
         )
 
     async def signed(

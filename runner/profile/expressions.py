@@ -87,7 +87,9 @@ def _check(expression: str) -> None:
         signature = known["signature"]
         variadic = bool(signature) and signature[-1].get("variadic", False)
         if given < len(signature) or (given > len(signature) and not variadic):
-            raise ValueError(f"JMESPath's `{name}` takes {len(signature)} arguments, not {given}")
+            raise ValueError(
+                f"JMESPath's `{name}` takes {len(signature)} argument{'s' * (len(signature) != 1)}, not {given}"
+            )
 
 
 def _calls(node: Any) -> Iterator[tuple[str, int]]:

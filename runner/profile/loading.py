@@ -38,7 +38,7 @@ def validate(name: str) -> None:
     doc = yaml_source.read(path)
     if doc.data.keys() & {"openapi", "swagger"}:
         raise UsageError(
-            f"{path}: an OpenAPI document, no profile; `sync-runner profiles new` drafts a profile from it"
+            f"{path}: an OpenAPI document, not a profile; `sync-runner profiles new` drafts a profile from it"
         )
     parse(doc)
 

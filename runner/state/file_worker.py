@@ -44,7 +44,7 @@ class FileWorker:
                 return await done
         except TimeoutError:
             raise DeadlineExceeded(
-                f"{what}: the file system did not answer until {deadline.what} ended; check the volume"
+                f"{what}: the file system did not answer before {deadline.what} ended; check the volume"
             ) from None
 
     async def acquire(self, work: Callable[[], T], deadline: Deadline, what: str, release: Callable[[T], None]) -> T:

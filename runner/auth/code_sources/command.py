@@ -86,7 +86,7 @@ class CommandSource:
                 await asyncio.wait(reads, timeout=AFTER_ITS_END)
         except TimeoutError:
             if until.remaining > 0:
-                raise DeadlineExceeded(f"login: code.command did not end until {soonest.what} ended") from None
+                raise DeadlineExceeded(f"login: code.command did not end before {soonest.what} ended") from None
             raise AuthenticationError(
                 f"login: code.command did not end within {self._settings.timeout:.0f} s (code.timeout)"
             ) from None

@@ -74,7 +74,7 @@ async def _aside(work: Callable[[threading.Event], T], deadline: Deadline) -> T:
         async with asyncio.timeout(deadline.remaining):
             return await begun(lambda: work(stop), "mailbox")
     except TimeoutError:
-        raise DeadlineExceeded(f"login: the mailbox had no one-time code until {deadline.what} ended") from None
+        raise DeadlineExceeded(f"login: the mailbox received no one-time code before {deadline.what} ended") from None
     finally:
         stop.set()
 

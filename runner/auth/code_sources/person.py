@@ -80,7 +80,7 @@ class PersonSource:
                 while not alive.expired and not (await self._inbox.read(deadline)).submitted_code:
                     await clock.sleep(min(POLL, max(0.0, deadline.remaining)))
                 if deadline.expired:
-                    raise DeadlineExceeded(f"login: no one-time code arrived until {deadline.what} ended")
+                    raise DeadlineExceeded(f"login: no one-time code arrived before {deadline.what} ended")
         finally:
             observer.emit(events.CodeWaitEnded(received))
             with suppress(RunnerError):  # the entry expires by itself

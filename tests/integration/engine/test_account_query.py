@@ -101,11 +101,11 @@ def test_other_commands_work_on_the_same_accounts(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("SELEC 1", "syntax error"), ("SELECT 1 AS name", "row 1: `name` is not a text"), ("SELECT 'a' AS nam", "did you mean `name`"),
+        ("SELEC 1", "syntax error"), ("SELECT 1 AS name", "row 1: `name` is not text"), ("SELECT 'a' AS nam", "did you mean `name`"),
         ("SELECT 'a' AS name WHERE false", "returned no row"), ("SELECT 'a/b' AS name", "give the account's folder"),
         ("SELECT 'a' AS name UNION ALL SELECT 'a'", "is used twice"), ("SELECT name FROM nowhere", "does not exist"),
         ("SELECT 'a' AS name, '[{\"typ\": 1}]'::jsonb AS syncs", "row 1 (a): syncs"), ("DELETE FROM customers", "syntax error"),
-        ("SELECT 'b' AS name, 7 AS secrets_dir", "`secrets_dir` is not a text"),
+        ("SELECT 'b' AS name, 7 AS secrets_dir", "`secrets_dir` is not text"),
     ],
 )  # fmt: skip
 def test_a_query_or_row_that_cannot_be_used_is_named_and_nothing_is_sent(fleet: Fleet, query: str, told: str) -> None:

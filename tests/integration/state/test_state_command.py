@@ -377,7 +377,7 @@ def test_a_secret_takes_no_list_of_syncs_and_open_ones_are_never_left_behind(
     to = ["--to", "secret/sessions"]
     assert "a Secret cannot store the list of syncs" in user(here, "state", "move", *to, code=2)
     database.sql("UPDATE sync_runner_syncs SET outcome = NULL")
-    assert "1 syncs have no known end" in user(here, "state", "move", *to, "--without-ledger", code=2)
+    assert "the end of 1 sync is not known" in user(here, "state", "move", *to, "--without-ledger", code=2)
     database.sql("UPDATE sync_runner_syncs SET outcome = 'completed'")
     user(here, "state", "move", *to, "--without-ledger")
     assert user.shown({"kubernetes_secret": "sessions"})["accounts"][0]["session_expires_at"]

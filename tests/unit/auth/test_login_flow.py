@@ -473,7 +473,9 @@ def test_a_login_in_a_circle_ends() -> None:
         update={"auth": profile.auth.model_copy(update={"steps": {"password": round_and_round}})}
     )
     cli = CommandLine(*[(200, {})] * 9, profile=profile)
-    cli.fails(ContractError, "login: the login steps repeat without end")
+    cli.fails(
+        ContractError, "login: the login steps repeat without end; check where the profile's answers lead (`then`)"
+    )
     assert len(cli.sent) == 4
 
 

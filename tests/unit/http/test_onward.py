@@ -43,11 +43,11 @@ def test_a_redirect_back_to_the_api_from_another_host_brings_no_token() -> None:
         ("https://evil.example/cdn.example.net", "to evil.example; add"),
         ("https://cdn.example.net.evil.example/", "to cdn.example.net.evil.example; add"),
         ("http://cdn.example.net/a", "from https to http at cdn.example.net, which is not followed"),
-        ("https://u:p@cdn.example.net/a", "no address for a download"),
-        ("ftp://cdn.example.net/a", "no address for a download"),
-        ("", "no address for a download"),
-        ("https://[cdn", "no address"),
-        ("https://cdn.example.net:x/", "no address"),
+        ("https://u:p@cdn.example.net/a", "an address that no download can have"),
+        ("ftp://cdn.example.net/a", "an address that no download can have"),
+        ("", "an address that no download can have"),
+        ("https://[cdn", "an invalid address"),
+        ("https://cdn.example.net:x/", "an invalid address"),
     ],
 )
 def test_no_other_host_is_asked(to: str, told: str) -> None:

@@ -111,7 +111,7 @@ def _texts(place: Place, value: str) -> Iterator[Mutation]:
             yield f"template {slip}", place, _set(place, value + slip)
         yield "typo", place, _set(place, value.replace("${", "${x_", 1))
     in_fields = len(place) > 1 and place[-2] in ("fields", "session")
-    if place[-1] in EXPRESSIONS or in_fields:
+    if (place[-1] in EXPRESSIONS and "json" not in place) or in_fields:
         for slip in ("[[", ".", "no_such_function(@)", "length(@, @)", "a b"):
             yield f"expression {slip}", place, _set(place, slip if "(" in slip else value + slip)
 

@@ -142,7 +142,7 @@ def test_a_file_system_that_hangs_is_given_up_at_the_deadline() -> None:
 
     async def work() -> float:
         began = time.monotonic()
-        with pytest.raises(DeadlineExceeded, match="/state: the file system did not answer until the run's deadline"):
+        with pytest.raises(DeadlineExceeded, match="/state: the file system did not answer before the run's deadline"):
             await FileWorker().run(lambda: release.wait(30), Deadline.after(clock, 0.1, "the run's deadline"), "/state")
         return time.monotonic() - began
 
