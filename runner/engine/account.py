@@ -76,6 +76,11 @@ class RunContext(Frozen):
         """Uses the process's environment. `run_id` goes with every request."""
         return cls(settings, profile, clock, add_secret, dict(os.environ), run_id, redact, meanwhile)
 
+    @property
+    def concurrency(self) -> int:
+        """How many syncs of one account may run at once: one where the API shows the status of only one job."""
+        return self.settings.concurrency if self.profile.jobs.single is None else 1
+
 
 @asynccontextmanager
 async def open_client(context: RunContext, at_once: int = 1, *, connect_patience: float = 0.0) -> AsyncIterator[Client]:

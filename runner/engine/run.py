@@ -144,7 +144,7 @@ async def _all_accounts(
             bound = observer.bind(account=one.name)
             at = one, context, client, state, deadline, begin_until
             work = AccountRun(*at, bound, run_id, interrupt, poll_budget, outputs, leases)
-            with poll_budget.joined(min(len(one.syncs), context.settings.concurrency)):
+            with poll_budget.joined(min(len(one.syncs), context.concurrency)):
                 results = await work.run()
             ending.extend([work.ends] if work.ends else [])
             account = _together(one.name, results, interrupt, work.session)
@@ -295,7 +295,7 @@ class AccountRun:
             outputs=self.outputs,
             leases=self.leases,
         )
-        free = asyncio.Semaphore(settings.concurrency)
+        free = asyncio.Semaphore(self.context.concurrency)
         ended = {name: asyncio.Event() for sync in planned for name in sync.after}
         works = [self._one(sync, shared, free, ended) for sync in planned]
         await (works[0] if len(works) == 1 else asyncio.gather(*works))  # a task less for each account of a fleet

@@ -35,7 +35,7 @@ def test_it_prints_the_same_and_ends_the_same(tmp_path: Path, words: list[str], 
     ended = []
     for begin in (forked.start, _fresh):
         process = begin(words, {**CLEAN, **environment}, cwd=tmp_path, **PIPES)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
         ended.append((out, re.sub('"timestamp": "[^"]*"', "", err), process.returncode))
     assert ended[0] == ended[1]
     assert ended[0][0] or ended[0][1]
@@ -76,4 +76,4 @@ def test_what_its_parent_ignores_it_ignores_and_the_next_one_does_not(cli: Comma
 def test_what_belongs_to_the_start_of_python_starts_python(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; print('started', file=sys.stderr)\n")
     process = forked.start(["--version"], {**CLEAN, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}, **PIPES)
-    assert process.communicate(timeout=60)[1] == "started\n"
+    assert process.communicate(timeout=180)[1] == "started\n"

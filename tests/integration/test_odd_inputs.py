@@ -28,7 +28,7 @@ def ended(*words: str, shell: str = "", **environment: str) -> subprocess.Comple
     if not shell:
         return forked.run([*RUNNER, *words], {**os.environ, **environment})
     command = ["sh", "-c", f'"$@" {shell}', "sh", sys.executable, "-m", "runner", *RUNNER, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, **environment})
 
 
 @pytest.fixture

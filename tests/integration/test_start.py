@@ -150,7 +150,7 @@ def test_a_signal_that_a_parent_held_back_is_obeyed(cli_with: MakeCommandLine, t
     """As `env --block-signal=TERM` does for PID 1, which would lose a signal before it has a handler."""
     cli = cli_with(mfa="none")
     held = [sys.executable, "-c", _HELD_BACK, sys.executable, "-m", "runner", *cli.options(), "run", "health"]
-    done = subprocess.run(held, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(held, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 143
     assert "Traceback" not in done.stderr
     assert cli.jobs() == []

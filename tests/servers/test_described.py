@@ -20,6 +20,7 @@ from tests.servers.airflow_speaker import VIEWER, Airflow
 from tests.servers.described import DescribedServer, description
 from tests.servers.github_speaker import GitHub
 from tests.servers.speakers import CLIENT, LOGIN, Airbyte, Awx, DbtCloud, Jobs
+from tests.support.clock import LinkedClock
 from tests.support.command_line import PATIENCE, Running
 from tests.support.in_process import RunOutput, run_here
 from tests.support.recording_proxy import RecordingProxy
@@ -147,7 +148,7 @@ def test_a_failed_job_fails_the_sync(api: Api, at: At) -> None:
 @every_api
 def test_a_job_that_outlives_the_deadline_is_cancelled(api: Api, at: At) -> None:
     place = at(api, api.walk[:-1])
-    assert place.run(deadline={"sync": 2}).code == 6
+    assert place.run(deadline={"sync": 60}, clock=LinkedClock()).code == 6
     assert [job.word for job in place.jobs.started] == [api.cancelled]
 
 

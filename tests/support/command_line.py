@@ -14,7 +14,7 @@ from runner.sandbox.command import write_secrets
 from runner.sandbox.server import SandboxServer
 from tests.support import forked
 
-PATIENCE = 60.0  # seconds until a process counts as hanging
+PATIENCE = 180.0  # seconds until a process counts as hanging
 
 
 @dataclass(frozen=True, slots=True)

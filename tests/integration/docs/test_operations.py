@@ -151,7 +151,7 @@ def test_a_moved_state_adopts_the_job_that_the_old_machine_left_running(machine:
         assert process.stderr is not None
         next(line for line in process.stderr if '"running"' in line)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=180)
     assert process.returncode == 143
     machine.run(back_up)
     there = Machine(tmp_path / "new", machine.runner)

@@ -149,7 +149,7 @@ def test_after_a_signal_the_pages_commands_bring_the_syncs_to_their_end(
             assert process.stderr is not None
             next(line for line in process.stderr if '"running"' in line)
             process.send_signal(number)
-            process.communicate(timeout=30)
+            process.communicate(timeout=180)
         code = 128 + number
         assert process.returncode == (-number if number == signal.SIGKILL else code)
         if number == signal.SIGKILL:  # the job goes on at the API, and ends there

@@ -149,7 +149,7 @@ def test_5_some_completed_and_some_did_not(cli_with: MakeCommandLine) -> None:
 def test_6_a_deadline_passed_and_the_job_is_cancelled(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none")
     cli.fault(kind="job_stalls", times=-1)
-    ended = cli.run("run", "health", "--set", "deadline.sync=3s")
+    ended = cli.run("run", "health", "--set", "deadline.sync=10s")
     assert ended.code == ExitCode.DEADLINE
     assert "the sync's deadline (deadline.sync: " in ended.errors
     assert [job["status"] for job in cli.jobs()] == [_end(cli)]
@@ -159,7 +159,7 @@ def test_6_a_deadline_passed_and_the_job_is_cancelled(cli_with: MakeCommandLine)
 def test_6_the_runs_deadline_holds_for_all_syncs(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none")
     cli.fault(kind="job_stalls", times=-1)
-    ended = cli.run("run", "health", "workouts", "--set", "deadline.run=3s")
+    ended = cli.run("run", "health", "workouts", "--set", "deadline.run=10s")
     assert ended.code == ExitCode.DEADLINE
     assert [sync["outcome"] for sync in ended.report["syncs"]] == ["deadline", "skipped"]
     assert len(cli.jobs()) == 1

@@ -170,11 +170,11 @@ def test_a_short_fault_that_all_accounts_meet_at_once_fails_none_of_them() -> No
 
 def test_after_the_deadline_of_the_run_no_further_account_logs_in() -> None:
     with fleet_of(4, job_seconds=60.0) as fleet:
-        ended = run_all(fleet, limits={"accounts": 1}, deadline={"run": 3.0})
+        ended = run_all(fleet, limits={"accounts": 1}, deadline={"run": 10.0})
         assert logins(fleet) == 1 + 1  # the password, then the code, of the first account
     assert ended.code == 6
     assert [one.exit_code for one in ended.result.accounts] == [6] * 4
-    assert ended.result.results[-1].error == "not started: the run's deadline (deadline.run: 3s) had passed"
+    assert ended.result.results[-1].error == "not started: the run's deadline (deadline.run: 10s) had passed"
 
 
 def test_after_a_signal_no_further_account_logs_in() -> None:

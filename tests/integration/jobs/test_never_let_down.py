@@ -239,7 +239,8 @@ def test_a_run_cancels_the_job_of_one_whose_lease_ran_out(
 
 
 @pytest.mark.parametrize(
-    ("left", "code"), [({"deadline": {"sync": 1.0}}, 6), ({"interrupt": signal.SIGTERM, "on_interrupt": "detach"}, 143)]
+    ("left", "code"),
+    [({"deadline": {"sync": 60.0}}, 6), ({"interrupt": signal.SIGTERM, "on_interrupt": "detach"}, 143)],
 )
 def test_a_job_that_a_run_left_going_on_is_the_next_runs_at_once(
     cli_with: MakeCommandLine, left: dict[str, Any], code: int
@@ -247,9 +248,11 @@ def test_a_job_that_a_run_left_going_on_is_the_next_runs_at_once(
     cli = cli_with(mfa="none", job_seconds=600.0)
     if code == 6:
         cli.fault(kind="status", status=418, endpoint="cancel", times=1)
-    first = run_here(cli.server.base_url, cli.secrets, "health", state=cli.state, **left)
+    clock = LinkedClock(cli.server)
+    first = run_here(cli.server.base_url, cli.secrets, "health", state=cli.state, clock=clock, **left)
     assert (first.code, [one["status"] for one in cli.jobs()]) == (code, ["running"])
-    second = run_here(cli.server.base_url, cli.secrets, "health", state=cli.state, deadline={"sync": 2.0})
+    deadline = {"sync": 60.0}
+    second = run_here(cli.server.base_url, cli.secrets, "health", state=cli.state, clock=clock, deadline=deadline)
     assert (second.code, second.result.results[0].adopted) == (6, True)
     assert "was cancelled" in second.errors
     assert [one["status"] for one in cli.jobs()] == ["cancelled"]

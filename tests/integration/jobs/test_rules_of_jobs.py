@@ -167,7 +167,7 @@ def test_what_a_trigger_carries_keeps_its_form_also_for_the_next_run(tmp_path: P
         status={"request": {"method": "POST", "path": "/status", "json": {"receipt": "${receipt}", "id": "${job_id}"}}},
     )
     with ScriptedApi(routes) as api:
-        assert _run(tmp_path, api, profile, "--set", "deadline.sync=4s").code == 6
+        assert _run(tmp_path, api, profile, "--set", "deadline.sync=10s").code == 6
         api.routes["POST /status"] = Answers(DONE)
         before = len(api.asked)
         ended = _run(tmp_path, api, profile)
@@ -225,6 +225,6 @@ def test_a_cancel_asks_first_for_what_it_needs(tmp_path: Path) -> None:
     }  # fmt: skip
     with ScriptedApi(routes) as api:
         api.routes["POST /builds/7/stop"] = stop
-        ended = _run(tmp_path, api, _profile(cancel=cancel), "--set", "deadline.sync=4s")
+        ended = _run(tmp_path, api, _profile(cancel=cancel), "--set", "deadline.sync=10s")
         assert ended.code == 6, ended.stderr
         assert len(_sent(api, "POST", "/builds/7/stop")) == 1

@@ -107,7 +107,7 @@ class Runner:
         """The process, ended."""
         with self.start(*words) as process:
             try:
-                out, err = process.communicate(timeout=60)
+                out, err = process.communicate(timeout=180)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

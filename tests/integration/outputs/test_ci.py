@@ -79,7 +79,7 @@ class Job:
         variables = {key: value for key, value in os.environ.items() if not key.startswith(("SYNC_RUNNER_", "GITHUB_"))}
         variables |= {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary", **more}
         words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
-        return subprocess.run(words, cwd=self.directory, env=variables, capture_output=True, text=True, timeout=60)
+        return subprocess.run(words, cwd=self.directory, env=variables, capture_output=True, text=True, timeout=300)
 
     def outputs(self) -> dict[str, str]:
         """The action's outputs."""

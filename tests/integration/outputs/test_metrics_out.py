@@ -111,7 +111,7 @@ def test_the_endpoint_answers_while_the_run_lasts_in_both_formats(runner: Runner
                 families = {family.name: family.type for family in read(answer.read().decode())}
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=180)
     lint(plain)
     of_the_end = {"last_run_timestamp_seconds", "last_run_exit_code", "run_duration_seconds"}
     assert shape(plain) == {name: DESIGN[name] for name in DESIGN if name not in of_the_end}
@@ -176,7 +176,7 @@ def test_a_run_ended_by_sigterm_is_pushed_too(runner: Runner, pushgateway: str) 
             if '"sync.triggered"' in line:
                 break
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=180)
     held = get(f"{pushgateway}/metrics") or ""
     assert value(held, "last_run_exit_code") == process.returncode == 143
     assert value(held, "syncs_total", result="interrupted") == 1

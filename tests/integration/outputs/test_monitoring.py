@@ -262,5 +262,5 @@ def _end_by_sigterm(runner: Runner, words: list[str]) -> None:
         assert process.stderr is not None
         next(line for line in process.stderr if '"sync.progress"' in line)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=180)
     assert process.returncode == 143

@@ -81,7 +81,7 @@ def test_a_run_ended_by_a_signal_is_logged_and_no_failure(runner: Runner, receiv
         assert process.stderr is not None
         next(line for line in process.stderr if '"sync.triggered"' in line)
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=180)
     assert process.returncode == 143
     assert receiver.paths == ["/start", "/log"]
 

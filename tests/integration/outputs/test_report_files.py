@@ -29,7 +29,7 @@ def partial(runner: Runner, tmp_path: Path) -> Path:
         report__termination_log=tmp_path / "termination",
     )
     with runner.start("run", "activities", "health", *files) as process:
-        _out, err = process.communicate(timeout=60)
+        _out, err = process.communicate(timeout=180)
     (tmp_path / "stderr").write_text(err)
     assert process.returncode == 5
     return tmp_path
@@ -66,7 +66,7 @@ def test_a_browser_shows_the_page_with_no_complaint_and_no_sideways_scrolling(pa
         [need("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
          "--enable-logging=stderr", "--v=0", f"--user-data-dir={partial / 'profile'}", "--virtual-time-budget=2000",
          "--dump-dom", frame.as_uri()],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=180, check=True,
     )  # fmt: skip
     found = re.search(r"<title>(.*?)</title>", done.stdout)
     assert found, done.stdout[-2000:]

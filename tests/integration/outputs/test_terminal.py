@@ -152,6 +152,6 @@ def test_json_at_a_terminal_is_json_and_nothing_else(runner: Runner) -> None:
 
 def test_the_report_goes_to_standard_output_while_bars_are_on_the_terminal(runner: Runner) -> None:
     with at(runner, 80, "run", "health", "--report", "-", *AUTO, stdout=subprocess.PIPE) as (terminal, process):
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=180)
     assert json.loads(out)["exit_code"] == 0
     assert "report_version" not in terminal.raw and "━" in terminal.raw

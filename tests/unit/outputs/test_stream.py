@@ -140,7 +140,7 @@ def test_a_process_that_ends_while_nobody_reads_ends_with_its_own_code(tmp_path:
     )
     reading, writing = os.pipe()
     try:
-        done = subprocess.run([sys.executable, "-c", script], stderr=writing, timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-c", script], stderr=writing, timeout=180, check=False)
     finally:
         os.close(reading)
         os.close(writing)
