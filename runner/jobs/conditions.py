@@ -1,5 +1,6 @@
 """The conditions and pauses of the state machine's rules. Pure; docs/architecture.md names the conditions."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from runner.errors import Unreachable
@@ -108,6 +109,11 @@ def ours_completed_in_this_run(state: State, event: Found, _facts: Facts) -> boo
 
 def ours_ended(_state: State, event: Found, _facts: Facts) -> bool:
     return event.ours is not None and event.ours.status.terminal
+
+
+def an_earlier_runs_ended(state: State, event: Found, facts: Facts) -> bool:
+    """It is not this run's end."""
+    return state.earlier and not state.same_run and ours_ended(state, event, facts)
 
 
 def ours_after_a_loss(state: State, event: Found, facts: Facts) -> bool:
@@ -286,6 +292,8 @@ def has_ended(state: State, _event: Event, _facts: Facts) -> bool:
 
 
 # Pauses in seconds; None: as the pace of the job requires.
+
+Pause = Callable[[State, Event], float | None]
 
 
 def at_once(_state: State, _event: Event) -> float | None:

@@ -49,7 +49,7 @@ class Rule(Frozen):
     do: tuple[Do, ...]
     then: P
     when: Callable[[State, Any, Facts], bool]
-    after: Callable[[State, Event], float | None]
+    after: c.Pause
 
 
 def decide(state: State, event: Event, facts: Facts, rules: Sequence[Rule]) -> tuple[State, Action]:
@@ -95,12 +95,7 @@ def single() -> tuple[Rule, ...]:
 
 
 def _rule(
-    phase: P,
-    on: type[Event],
-    do: Do | tuple[Do, ...],
-    then: P,
-    when: Any = c.always,
-    after: Callable[[State, Event], float | None] = c.at_once,
+    phase: P, on: type[Event], do: Do | tuple[Do, ...], then: P, when: Any = c.always, after: c.Pause = c.at_once
 ) -> Rule:
     return Rule(phase, on, do if isinstance(do, tuple) else (do,), then, when, after)
 
@@ -316,8 +311,11 @@ def _stop() -> tuple[Rule, ...]:
 def _settle() -> tuple[Rule, ...]:
     return (
         _rule(P.SETTLE, TimeUp, Do.END_STOPPED, P.END),
+        _rule(P.SETTLE, Begun, (Do.KEEP_OURS, Do.END_AS_JOB), P.END, c.ended),
         _rule(P.SETTLE, Begun, (Do.KEEP_OURS, Do.POLL), P.LOOK, c.may_cancel),
         _rule(P.SETTLE, Begun, (Do.KEEP_OURS, Do.END_STOPPED), P.END),
+        _rule(P.SETTLE, Found, (Do.KEEP_OURS, Do.CLOSE, Do.END_STOPPED), P.END, c.an_earlier_runs_ended),
+        _rule(P.SETTLE, Found, (Do.KEEP_OURS, Do.END_AS_JOB), P.END, c.ours_ended),
         _rule(P.SETTLE, Found, (Do.KEEP_OURS, Do.POLL), P.LOOK, c.ours_and_may_cancel),
         _rule(P.SETTLE, Found, (Do.KEEP_OURS, Do.END_STOPPED), P.END, c.is_ours),
         _rule(P.SETTLE, StillOut, Do.LIST, P.SETTLE, c.listing),

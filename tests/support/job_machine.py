@@ -14,9 +14,10 @@ from runner.errors import ContractError, RunnerError, Unreachable
 from runner.external import ExternalText, raw
 from runner.jobs import decide as machine
 from runner.jobs import states as s
+from runner.jobs.endings import ending
 from runner.jobs.identity import match
 from runner.jobs.states import Action, Do, Event, Facts, Phase, State, Why
-from runner.models import JobStatus, SyncJob
+from runner.models import JobStatus, Outcome, SyncJob
 
 LEASE = 60.0
 ACTIVE = (JobStatus.PENDING, JobStatus.RUNNING)
@@ -364,12 +365,15 @@ class Run:
         self.world.came[do.name] += 1
         if do is Do.END_AS_JOB:
             self._judge_end()
+        outcome, _error = ending(state, do, self.facts, "the deadline")
         goes_on = state.job is not None and not state.job.status.terminal
         if entry is not None and entry.outcome is None:
+            if state.job is not None and state.job.status.terminal and not state.asked_to_cancel:
+                assert outcome.value == state.job.status.value, f"{outcome} for an ended job: {self.told}"
             if goes_on and state.job is not None:
                 entry.job = state.job.job_id
-            elif not state.doubtful and do is not Do.END_UNKNOWN:
-                entry.outcome = state.job.status.value if state.job is not None else "failed"
+            elif not state.doubtful and outcome is not Outcome.UNKNOWN:
+                entry.outcome = outcome.value
         self._judge_left()
 
     def _judge_end(self) -> None:

@@ -16,6 +16,7 @@ from runner.jobs import conditions
 from runner.jobs import decide as machine
 from runner.jobs import states as s
 from runner.jobs.decide import Rule
+from runner.jobs.endings import ending
 from runner.jobs.states import Phase as States
 from runner.models import JobStatus, SyncJob
 from tests.campaign import jobs_machine
@@ -115,6 +116,20 @@ def test_the_job_of_another_is_polled_and_never_ours() -> None:
         True,
     )
     assert action == s.Action((s.Do.KEEP_THEIRS, s.Do.POLL), None)
+
+
+@pytest.mark.parametrize("status", [JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED])
+def test_a_job_that_a_stopped_run_finds_ended_needs_no_poll(status: JobStatus) -> None:
+    """No time may be left for one, and the ledger would have it as not completed."""
+    job = replace(RUNNING, status=status)
+    stopped = s.State(States.SETTLE, key="k", lost=1, stopped=s.Why.DEADLINE)
+    for event in (s.Begun(5.0, job), s.Found(5.0, ours=job)):
+        for state in (stopped, replace(stopped, earlier=True, same_run=True)):
+            ended, action = decided(state, event)
+            assert (ended.phase, ended.job, action.do) == (States.END, job, (s.Do.KEEP_OURS, s.Do.END_AS_JOB))
+            assert ending(ended, action.do[-1], KINDS["keyed"], "the deadline")[0].value == status.value
+    _, action = decided(replace(stopped, earlier=True), s.Found(5.0, ours=job))
+    assert action.do == (s.Do.KEEP_OURS, s.Do.CLOSE, s.Do.END_STOPPED)  # an earlier run's end is not this one's
 
 
 def test_a_trigger_that_anothers_job_refused_is_not_a_lost_one() -> None:
