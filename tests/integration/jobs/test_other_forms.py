@@ -346,6 +346,19 @@ def test_a_job_whose_id_was_given_to_another_users_job_is_unknown_and_left_alone
     assert _outcomes(state) == [("job-1", "unknown")]
 
 
+def test_one_odd_user_in_the_first_poll_makes_no_later_one_anothers(tmp_path: Path) -> None:
+    """The session tells whose the job is."""
+
+    def shown(status: str, user: Any) -> Answers:
+        return Answers({"jobs": [{"job_id": "job-1", "sync_type": "health", "status": status, "user_id": user}]})
+
+    with _api(_begun(), [shown("running", 7.5), shown("running", "me"), shown("completed", "me")]) as api:
+        login = {"success": True, "access_token": "t", "expires_in": 900, "user": {"id": "me"}}
+        api.routes["POST /api/auth/cli/login"] = Answers(login)
+        told = _run(api, tmp_path, clock=LinkedClock())
+    assert told.code == 0, told.errors
+
+
 def test_a_job_that_is_gone_for_good_does_not_block_the_next_run(tmp_path: Path) -> None:
     state, gone = tmp_path / "state", Answers({"error": "purged"}, 410)
     with _api(_begun(), [_shown("running"), gone]) as api:

@@ -145,7 +145,7 @@ def test_a_collector_that_hangs_refuses_or_is_not_there_changes_nothing_else(
         words = {
             collector.url: ("the collector rejected 3 values", []),
             hanging: ("response within 1 s", settings(metrics__otlp__timeout="1s", metrics__pushgateway__url=hanging)),
-            f"http://127.0.0.1:{free_port()}": ("(Connection refused)", []),
+            f"http://127.0.0.1:{free_port()}": ("(Connection refused)", settings(metrics__otlp__timeout="10s")),
         }
         for url, (fault, more) in words.items():
             endpoint = settings(metrics__otlp__endpoint=url, report__file=report)
