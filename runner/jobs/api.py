@@ -213,10 +213,9 @@ class JobApi:
         if not (now.job_id == asked.job_id or (self._asked_by_id and same_id(now.job_id, asked.job_id))):
             text = f"requested job {show(asked.job_id, 80)}, the API answered with job {show(now.job_id, 80)}"
             raise ContractError(text) if self._asked_by_id else JobReplaced(text)
-        users = [
-            one for one in (asked.user_id and asked.user_id.raw, self._requests.user_id) if one
-        ]  # before; the session's
-        if asked.user_id is not None and not any(alike(now.user_id, one) for one in users):
+        session_user = self._requests.user_id
+        of_session = bool(session_user) and alike(now.user_id, session_user)
+        if asked.user_id is not None and not of_session and not alike(now.user_id, asked.user_id.raw):
             raise JobReplaced(f"status: job {show(asked.job_id, 80)} is now another user's: the API reused its id")
         if self.profile.single and now.sync_type not in (None, asked.sync_type):
             raise JobReplaced(

@@ -502,10 +502,9 @@ def test_single_a_killed_runs_intent_is_taken_up_where_its_job_runs(cli_with: Ma
 @SINGLE
 def test_single_syncs_go_one_after_the_other_whatever_is_set(cli_with: MakeCommandLine) -> None:
     cli = cli_with(mfa="none", job_seconds=0.5)
-    rare = {
-        "poll": {"min": 4.0, "max": 4.0}
-    }  # another sync has time to start a job before the end of the first is seen
-    assert _run(cli, "activities,health,workouts", concurrency=3, **rare).code == 0
+    # Between two polls, another sync would have time to start a job before the end of the first is seen.
+    told = _run(cli, "activities,health,workouts", concurrency=3, poll={"min": 4.0, "max": 4.0})
+    assert told.code == 0
     spans = sorted((job["start_time"], job["end_time"]) for job in cli.jobs())
     assert len(spans) == 3
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))

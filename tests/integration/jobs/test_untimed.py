@@ -66,7 +66,13 @@ def test_a_job_that_was_there_before_or_is_one_of_two_is_never_taken_for_ours(
 
 @pytest.mark.parametrize(
     "before",
-    [Answers({}, 503), Answers({"error": "no"}, 403), Answers("no JSON"), Answers({"jobs": [{"status": "running"}]})],
+    [
+        Answers({}, 503),
+        Answers({}, 503, (("Retry-After", "99999"),)),
+        Answers({"error": "no"}, 403),
+        Answers("no JSON"),
+        Answers({"jobs": [{"status": "running"}]}),
+    ],
 )
 def test_without_a_whole_list_from_before_the_only_running_job_is_not_ours(tmp_path: Path, before: Answers) -> None:
     """A list that only informs stops nothing; it gives no certainty either."""
