@@ -81,7 +81,7 @@ def test_without_a_whole_list_from_before_the_only_running_job_is_not_ours(tmp_p
     assert told.code in (8, 9), told.errors
     assert len(api.at(TRIGGER)) == 1
     with _api(_begun(), _lists(before)) as api:
-        told = _run(api, tmp_path, profile=_profile(tmp_path, UNTIMED), clock=LinkedClock())
+        told = _run(api, tmp_path, profile=_profile(tmp_path, UNTIMED), clock=LinkedClock(), deadline={"sync": 600.0})
     assert (told.code, len(api.at(TRIGGER))) == (0, 1), told.errors
 
 
