@@ -43,7 +43,9 @@ def follow(hop: Hop, status: int, location: str, hosts: tuple[str, ...], endpoin
     except ValueError:
         raise StrayAnswer(f"{endpoint}: the API redirects ({status}) to an invalid address") from None
     if not location or to.scheme not in ("http", "https") or not to.hostname or to.username is not None:
-        raise StrayAnswer(f"{endpoint}: the API redirects ({status}) to an address that no download can have")
+        raise StrayAnswer(
+            f"{endpoint}: the API redirects ({status}) to an address that cannot be followed (http or https only, no user name)"
+        )
     if here == there:
         return Hop(url, hop.headers, own=hop.own, first=False)
     shown = show(to.hostname, 100)

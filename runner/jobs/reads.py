@@ -79,12 +79,7 @@ class Reads:
         keyed = self.facts.key_seconds or self.facts.names_job or self.api.profile.by_key
         if self.timed or self.single or keyed or not self.facts.lists:
             return None
-        try:
-            event = await self._read(self._note_earlier(until))
-        except DeadlineExceeded:
-            if until.expired:
-                raise
-            return None  # the API asks for a longer pause than the deadline allows; the list only informs
+        event = await self._read(self._note_earlier(until))
         return event if isinstance(event, s.Broken) else None
 
     async def _note_earlier(self, until: Deadline) -> Event:
