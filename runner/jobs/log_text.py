@@ -13,6 +13,7 @@ from runner.external import HIDDEN, show_lines
 LONG = 1 << 16  # characters of a line that are held in memory
 AHEAD = 1 << 12  # characters after a cut that show whether it splits a secret, in any encoding
 STEP = 61  # characters between two candidates for a cut
+NEAR = 1 << 9  # characters on each side of a candidate that are looked at first, since the whole costs much more
 WIDTH = 1000  # characters of a line that is shown
 KEPT = 1 << 17  # bytes of a log's end that are held in memory
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*[mK]")
@@ -72,10 +73,17 @@ def divided(line: str) -> tuple[str, str | None]:
     head = line[: LONG + AHEAD]
     whole = shown([head])[0]
     for at in range(LONG, LONG + AHEAD // 2, STEP):
-        first, second = shown([head[:at]])[0], shown([head[at:]])[0]
+        near = head[at - NEAR : at + NEAR]
+        if "".join(_both(near, NEAR)) != shown([near])[0]:
+            continue
+        first, second = _both(head, at)
         if first + second == whole:
             return first, line[at:]
     return HIDDEN, None
+
+
+def _both(line: str, at: int) -> tuple[str, str]:
+    return shown([line[:at]])[0], shown([line[at:]])[0]
 
 
 class Tail:
