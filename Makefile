@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # Byte code is kept: what starts the runner a thousand times would else compile it as often.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint check test-containers test-cluster test-servers image docs bench mutation sbom lint-k8s lock clean
+.PHONY: help demo test lint check test-containers test-cluster servers test-servers image docs bench mutation sbom lint-k8s lock clean
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
@@ -71,7 +71,9 @@ $(NPM_SERVERS:%=$(VENV)/.%): $(VENV)/.%: tests/servers/npm/%/package-lock.json
 	cd $(VENV)/$* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm rebuild --loglevel=error sqlite3
 	@touch $@
 
-test-servers: $(VENV)/.dev $(VENV)/.servers $(SERVERS:%=$(VENV)/.%) $(VENV)/.home-assistant $(NPM_SERVERS:%=$(VENV)/.%) ## The matrix on real servers: Airflow, allauth, Dagster, Celery with Flower, Directus, Home Assistant, Keycloak, n8n, Prefect; oauth2-proxy; needs redis-server, Maven, a JDK, Go, Python 3.13 and Node.js 20
+servers: $(VENV)/.dev $(VENV)/.servers $(SERVERS:%=$(VENV)/.%) $(VENV)/.home-assistant $(NPM_SERVERS:%=$(VENV)/.%) ## Install the servers that test-servers needs
+
+test-servers: servers ## The matrix on real servers: Airflow, allauth, Dagster, Celery with Flower, Directus, Home Assistant, Keycloak, n8n, Prefect; oauth2-proxy; needs redis-server, Maven, a JDK, Go, Python 3.13 and Node.js 20
 	$(BIN)/python -m pytest tests/servers -m servers -n 3 --dist loadgroup -rxX $(PYTEST_ARGS)
 
 test-cluster: $(VENV)/.dev $(VENV)/.airflow build/helm ## The tests on a Kubernetes cluster of two nodes, which SYNC_RUNNER_CLUSTER starts and breaks
