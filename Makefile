@@ -109,7 +109,7 @@ sbom: $(VENV)/.dev ## List what the image holds of Python packages: dist/sbom.cd
 	build/sbom/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	build/sbom/bin/python -m pip uninstall --quiet --yes pip setuptools
 	mkdir -p dist
-	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	$(BIN)/uv tool run --quiet --from 'cyclonedx-bom>=7,<8' cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --output-file dist/sbom.cdx.json build/sbom/bin/python
 
 MUTANTS ?= *

@@ -9,7 +9,10 @@ import runpy
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+import pydantic
 
 import runner
 
@@ -24,8 +27,17 @@ def _prepare() -> None:
     for module in pkgutil.walk_packages(runner.__path__, "runner."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    for model in _models(pydantic.BaseModel):
+        if model.__module__.startswith("runner."):
+            model.model_rebuild()  # what `defer_build` leaves to the first use
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page
+
+
+def _models(of: type[pydantic.BaseModel]) -> Iterator[type[pydantic.BaseModel]]:
+    for model in of.__subclasses__():
+        yield model
+        yield from _models(model)
 
 
 def _asked(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
