@@ -49,7 +49,7 @@ def listeners(lab: Lab) -> Iterator[None]:
     )
     with ExitStack() as stack:
         for host in {host for host, _ in addresses if host != HOST}:
-            subprocess.run(["ip", "address", "add", f"{host}/32", "dev", "lo"], check=True)
+            subprocess.run(["ip", "address", "replace", f"{host}/32", "dev", "lo"], check=True)
             stack.callback(subprocess.run, ["ip", "address", "delete", f"{host}/32", "dev", "lo"], check=True)
         for host, port in addresses:
             server = stack.enter_context(socket.create_server((host, port)))
