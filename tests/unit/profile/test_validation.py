@@ -162,7 +162,7 @@ def test_every_spoiled_profile_is_an_error_with_file_line_and_key(
     for name, kind, place, change in MUTATIONS:
         data = copy.deepcopy(_read(name))
         change(data)
-        path.write_text(yaml.dump(data, Dumper=yaml.CSafeDumper, sort_keys=False), encoding="utf-8")
+        path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
         what = f"{name}: {kind} at {'.'.join(map(str, place))}"
         faults += _judge(path, place, what, capsys)
     assert faults == []
