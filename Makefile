@@ -66,9 +66,11 @@ $(VENV)/.home-assistant: $(VENV)/.dev tests/servers/locks/home-assistant.lock
 	@touch $@
 
 NPM_SERVERS := directus n8n
+# The headers that came with Node.js, where they did; else npm downloads them.
+NODE_HEADERS = $(patsubst %/include/node/node.h,--nodedir=%,$(wildcard $(shell node -p 'path.resolve(process.execPath, "../..")')/include/node/node.h))
 $(NPM_SERVERS:%=$(VENV)/.%): $(VENV)/.%: tests/servers/npm/%/package-lock.json
 	rm -rf $(VENV)/$* && cp -r tests/servers/npm/$* $(VENV)/$*
-	cd $(VENV)/$* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm rebuild --loglevel=error sqlite3
+	cd $(VENV)/$* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm rebuild --loglevel=error $(NODE_HEADERS) sqlite3
 	@touch $@
 
 servers: $(VENV)/.dev $(VENV)/.servers $(SERVERS:%=$(VENV)/.%) $(VENV)/.home-assistant $(NPM_SERVERS:%=$(VENV)/.%) ## Install the servers that test-servers needs
