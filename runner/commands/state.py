@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import profile as profiles
-from runner.clock import Deadline, SystemClock
+from runner.clock import GRACE, Deadline, SystemClock
 from runner.engine.account import RunContext, opened_state
 from runner.engine.event_loop import complete
 from runner.errors import UsageError
@@ -113,7 +113,7 @@ class Opening:
         self.settings, self._made, self.clock = settings, made, SystemClock()
         profile = profiles.load(settings.profile)
         self.context = RunContext.of(settings, profile, self.clock, made.add_secret, made.run_id, made.redactor.redact)
-        self.deadline = Deadline.after(self.clock, settings.deadline.run, "the run's deadline")
+        self.deadline = Deadline.after(self.clock, settings.deadline.run, "the run's deadline", GRACE)
 
     @asynccontextmanager
     async def place(self, settings: Settings | None = None) -> AsyncIterator[Place]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from runner.clock import Deadline
+from runner.clock import GRACE, Deadline
 from runner.engine import signals
 from runner.engine.account import RunContext, state_password
 from runner.engine.event_loop import complete
@@ -47,7 +47,7 @@ async def _rows(context: RunContext, query: str) -> list[Any]:
 
     settings = context.settings
     connections = Connections(settings.state.url or "", state_password(context), 1, context.clock)
-    deadline = Deadline.after(context.clock, settings.deadline.run, "the run's deadline")
+    deadline = Deadline.after(context.clock, settings.deadline.run, "the run's deadline", GRACE)
     asked = query.strip().rstrip(";").replace("%", "%%")  # psycopg treats % as a placeholder
     reading = asyncio.ensure_future(
         connections.rows(f"SELECT row_to_json(accounts) FROM ({asked}\n) AS accounts", {}, deadline)

@@ -10,7 +10,7 @@ from typing import Any
 
 from runner import __version__
 from runner.auth.interface import SessionProvider
-from runner.clock import Clock, Deadline
+from runner.clock import GRACE, Clock, Deadline
 from runner.engine import fleet, signals
 from runner.engine.account import Account, RunContext, open_account, open_client, opened_state
 from runner.engine.fleet import AccountPlan
@@ -82,8 +82,8 @@ def _obeying(interrupt: Interrupt) -> Iterator[None]:
 
 def deadline_of(settings: Settings, clock: Clock) -> Deadline:
     """Returns the deadline of a run that starts now."""
-    seconds = settings.deadline.run
-    return Deadline.after(clock, seconds, f"the run's deadline (deadline.run: {format_duration(seconds or 0.0)})")
+    seconds, given = settings.deadline.run, format_duration(settings.deadline.run or 0.0)
+    return Deadline.after(clock, seconds, f"the run's deadline (deadline.run: {given})", GRACE)
 
 
 async def run(context: RunContext, observer: Observer, run_id: str, deadline: Deadline) -> RunResult:

@@ -100,7 +100,7 @@ class Drive:
             self._sent.cancel()
         self.journal.leave()
         if self.state.job is None or not self.state.job.status.terminal:
-            await self.journal.give_up()
+            await self.journal.give_up(self.last)
         await self._unlock()
 
     async def _unlock(self) -> None:
@@ -155,7 +155,7 @@ class Drive:
                 return s.TimeUp(self._now)
             if not self.deadline.expired:
                 return self._too_late(action.do[-1], error)
-            self.deadline = replace(self.last, at=max(self.last.at, self._now) + GRACE_SECONDS)
+            self.deadline = Deadline(self.clock, max(self.last.at, self._now) + GRACE_SECONDS, self.last.what)
             return self._stopped(Why.DEADLINE, lost=error.sent and action.do[-1] is Do.TRIGGER)
 
     def _too_late(self, do: Do, error: DeadlineExceeded) -> Event:
@@ -332,10 +332,11 @@ class Drive:
     async def _cancel(self) -> Event:
         job = self.state.job
         assert job is not None
-        if not await self.journal.still_ours(self.deadline):
+        asking = self.deadline.minus(self.deadline.remaining / 2)  # a store that hangs leaves time for the cancel
+        if not await self.journal.still_ours(asking):
             error = StateError("its lease in the state expired, and another process may poll it")
             return s.CancelRefused(self._now, error)
-        if await self.journal.watched(self._until):
+        if await self.journal.watched(asking):
             return s.Watched(self._now)
         try:
             now = await self.api.cancel(job, self.deadline, self.observer)

@@ -19,8 +19,9 @@ from runner.state.interface import EndlessTurn, Turn
 
 T = TypeVar("T")
 
-PATIENCE = 0.05  # seconds for an optional entry: deadlines apply to it too
+PATIENCE = 0.1  # seconds for an optional entry: deadlines apply to it too
 ASK_SECONDS = 2.0  # for a query that delays polls
+GIVE_UP_SECONDS = 0.5  # to end a lease, which expires anyway
 MARGIN = 1.0  # seconds before its end at which a lease counts as expired: clocks run at different rates
 RETRY_SECONDS = 5.0  # between two tries to take over another's lease
 
@@ -144,15 +145,16 @@ class SyncJournal:
         """Stops renewing the lease: no process polls the job any more."""
         self._shared.leases.drop(self)
 
-    async def give_up(self) -> None:
+    async def give_up(self, until: Deadline) -> None:
         """Ends the lease of a job that continues, so that the next run can adopt it without waiting.
 
         Where the lease is another's, that holder may cancel the job again: we poll it no more.
         """
         key, now = self.key, self._clock.time()
+        within = Deadline.after(self._clock, GIVE_UP_SECONDS, "the time for the ledger").min(until)
         if key is not None:
             with suppress(RunnerError):  # it expires by itself
-                await self._ledger.lease(key, self._shared.holder, now=now, until=now, deadline=self._patience)
+                await self._ledger.lease(key, self._shared.holder, now=now, until=now, deadline=within)
 
     async def anothers(self, job: SyncJob, until: Deadline) -> bool:
         """Whether the ledger knows the job as that of another sync, or of an earlier trigger."""

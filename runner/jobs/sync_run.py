@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runner.clock import Deadline
+from runner.clock import GRACE, Deadline
 from runner.events import events
 from runner.events.observer import Observer
 from runner.jobs.context import SyncContext
@@ -36,7 +36,7 @@ async def execute(sync: PlannedSync, shared: SyncContext, run_deadline: Deadline
     began, started_at = shared.clock.monotonic(), shared.clock.time()
     seconds = shared.poll_policy.sync_seconds
     name = f"the sync's deadline (deadline.sync: {format_duration(seconds or 0.0)})"
-    deadline = Deadline.after(shared.clock, seconds, name).min(run_deadline)
+    deadline = Deadline.after(shared.clock, seconds, name, GRACE).min(run_deadline)
     drive = Drive(shared, sync, deadline, working(deadline), observer)
     fetching = _fetching(shared, drive, observer) if _follows(shared) else None
     if fetching is not None:

@@ -1,10 +1,11 @@
 """Detects the kind of file system of a directory."""
-# Decision 0132.
+# Decisions 0132, 0201.
 
 import os
 from pathlib import Path
 
-_NETWORK = (
+# How their names begin: of several machines, and in user space (FUSE), which may be either.
+_KINDS = (
     "nfs",
     "cifs",
     "smb",
@@ -18,15 +19,18 @@ _NETWORK = (
     "orangefs",
     "ocfs2",
     "gfs2",
+    "fuse",
+    "virtiofs",
+    "vboxsf",
 )
-_FUSE = ("fuse.sshfs", "fuse.s3fs", "fuse.juicefs", "fuse.mountpoint-s3", "fuse.gcsfuse", "fuse.blobfuse2")
 
 
-def on_network(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
-    """Whether the file is on a network file system, where SQLite's write-ahead log does not work.
+def needs_rollback_journal(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Whether the file is on a file system where SQLite's write-ahead log is not to be used.
 
-    Its index is shared memory, which other machines do not see (sqlite.org/wal.html). The rollback journal that is used
-    there instead needs only the file system's own locks.
+    The log's index is shared memory, which other machines do not see (sqlite.org/wal.html); and where a FUSE file system
+    hangs, the kernel keeps a process that has such a file mapped from ending. The rollback journal needs only the file
+    system's own locks.
     """
     try:
         device = path.parent.stat().st_dev
@@ -35,4 +39,4 @@ def on_network(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
         return False
     number = f" {os.major(device)}:{os.minor(device)} "
     kinds = [line.rpartition(" - ")[2].split(" ")[0] for line in lines if number in line]
-    return any(kind.removeprefix("fuse.").startswith(_NETWORK) or kind in _FUSE for kind in kinds)
+    return any(kind.startswith(_KINDS) for kind in kinds)

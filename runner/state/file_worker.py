@@ -13,12 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from runner.clock import Deadline
+from runner.clock import GRACE, LEAST, Deadline
 from runner.errors import DeadlineExceeded
 from runner.threads import settle
 
 T = TypeVar("T")
-GRACE = 0.15  # seconds for file work after the deadline: it takes milliseconds, and deadlines hold within 250 ms
 
 _Job = tuple[Callable[[], Any], "asyncio.Future[Any] | None"]
 
@@ -40,7 +39,7 @@ class FileWorker:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((work, done))
         try:
-            async with asyncio.timeout(max(deadline.remaining, 0.0 if self._hangs else GRACE)):
+            async with asyncio.timeout(max(deadline.remaining_with_grace, 0.0 if self._hangs else LEAST)):
                 return await done
         except TimeoutError:
             raise DeadlineExceeded(

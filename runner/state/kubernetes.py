@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from runner.clock import Clock, Deadline
+from runner.clock import GRACE, LEAST, Clock, Deadline
 from runner.errors import ContractError, DeadlineExceeded, RunnerError, SecretError, StateError, Unreachable, UsageError
 from runner.external import MAX_WORDS, show
 from runner.frozen import Frozen
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 LEASE_SECONDS = 120.0  # a login waits for a time step and sends a few requests
 TIMEOUT = 10.0  # seconds for one request
-GRACE = 0.15  # seconds for a request after the deadline, which holds within 250 ms
 TRIES = 4
 MAX_BYTES = 4 << 20  # a Secret has at most 1 MiB of data, in Base64, in addition to its metadata
 
@@ -95,6 +94,7 @@ class KubernetesState:
         self._cluster = cluster
         self._url = f"{cluster.base_url}/api/v1/namespaces/{cluster.namespace}/secrets/{secret}"
         self._client: httpx.AsyncClient | None = None
+        self._answers = True
         self.latest: dict[str, Any] = {}  # the Secret after the last change by any of our stores
 
     def account(self, key: str, options: AccountOptions) -> "KubernetesStore":
@@ -162,15 +162,18 @@ class KubernetesState:
             self._client = httpx.AsyncClient(**target.options())
         headers = {"Authorization": f"Bearer {self._cluster.token()}", "Content-Type": "application/merge-patch+json"}
         content = None if body is None else json.dumps(body).encode()
+        seconds = max(deadline.remaining_with_grace, GRACE if self._answers else LEAST)
         try:
             answer = await fetch_async(
                 self._client, target, method, "",
-                endpoint=self.name, seconds=min(TIMEOUT, max(deadline.remaining, GRACE)), limit=MAX_BYTES,
+                endpoint=self.name, seconds=min(TIMEOUT, seconds), limit=MAX_BYTES,
                 headers={**headers, "Accept-Encoding": "gzip"}, content=content,
             )  # fmt: skip
+            self._answers = True
             if answer.status == 200:
                 return _secret(answer.content)
         except (Unreachable, ContractError, ValueError, RecursionError) as error:
+            self._answers = not isinstance(error, Unreachable)
             why = str(error).removeprefix(f"{self.name}: ") or "the response has no Secret"
             raise Unreachable(f"{self.name}: the cluster's API does not respond ({why})", sent=False) from None
         raise self._refusal(answer.status, answer.content)

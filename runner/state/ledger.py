@@ -20,7 +20,7 @@ from runner.state import sqlite_statements as sql
 from runner.state.entry import COLUMNS, KEPT_EACH
 from runner.state.entry import Entry as Entry  # tests and tools import it from here
 from runner.state.file_lock import open_lock, try_lock
-from runner.state.file_system import on_network
+from runner.state.file_system import needs_rollback_journal
 from runner.state.private_directory import PrivateDirectory
 
 Statements = Sequence[tuple[str, tuple[object, ...]]]
@@ -107,7 +107,7 @@ class Ledger:
 
     def _prepare(self) -> None:
         if self._path != ":memory:":
-            journal = "DELETE" if on_network(Path(self._path)) else "WAL"
+            journal = "DELETE" if needs_rollback_journal(Path(self._path)) else "WAL"
             self._db.execute(f"PRAGMA journal_mode={journal}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:

@@ -55,10 +55,10 @@ class RunState:
 
     async def close(self, deadline: Deadline) -> None:
         """Finishes pending writes, for a short time, and closes everything."""
+        within = Deadline.after(self._clock, FINISH_SECONDS, "the time to save").min(deadline)
         try:
-            within = Deadline.after(self._clock, FINISH_SECONDS, "the time to save").min(deadline)
             await asyncio.gather(*(store.settle(within) for store in self._stores))
-            await self.ledger.close(deadline)
+            await self.ledger.close(within)
         finally:
             await self.accounts.close()
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from runner.clock import Clock, Deadline
+from runner.clock import GRACE, LEAST, Clock, Deadline
 from runner.errors import StateError, StateMoved, Unreachable, UsageError
 from runner.external import MAX_WORDS, show
 from runner.state.postgresql_statements import FENCE, TABLES, WATCHED_UNTIL
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 9.0  # a server with hundreds of clients at once takes seconds; a shorter limit wastes its work
 STATEMENT_SECONDS = 10.0
-GRACE = 0.15  # seconds for a statement after the deadline, which holds within 250 ms
 TRIES = 5
 FULL_SECONDS = 60.0  # for which a server without a free connection slot is retried
 _NO_ROOM = ("too many clients", "connection slots are reserved", "too many connections", "no more connections allowed")
@@ -65,13 +64,14 @@ class Connections:
             ) from None
         parts = urlsplit(url)
         self.name = f"database {parts.hostname or ''}{parts.path}"
-        logging.getLogger("psycopg").addHandler(
-            logging.NullHandler()
-        )  # its warnings are raised here as errors and reported once
+        library = logging.getLogger("psycopg")  # its warnings are raised here as errors and reported once
+        library.propagate = False
+        library.addHandler(logging.NullHandler())
         self._url, self._password, self._clock = url, password, clock
         self._free = asyncio.Semaphore(most)
         self._idle: list[AsyncConnection[Any]] = []
-        self._ready = False
+        self._ready = self._closed = False
+        self._answers = True
 
     async def one(self, statement: str, values: dict[str, Any], deadline: Deadline) -> tuple[Any, ...] | None:
         """Returns the first row of the statement. Raises what `rows` raises."""
@@ -102,22 +102,34 @@ class Connections:
     async def _once(self, statement: str, values: dict[str, Any], deadline: Deadline) -> list[tuple[Any, ...]]:
         import psycopg
 
-        seconds = min(STATEMENT_SECONDS, max(deadline.remaining, GRACE))
+        seconds = min(STATEMENT_SECONDS, max(deadline.remaining_with_grace, GRACE if self._answers else LEAST))
+        # Not awaited when it is too late: psycopg then asks the server to cancel it, for up to 10 s (decision 0202).
+        executed = asyncio.ensure_future(self._executed(statement, values))
         try:
-            async with asyncio.timeout(seconds), self._free:
-                connection = await self._connection()
-                kept = False
-                try:
-                    found = await connection.execute(statement, values)
-                    rows: list[tuple[Any, ...]] = await found.fetchall() if found.description else []
-                    kept = True
-                finally:
-                    await self._give_back(connection, keep=kept)
-                return rows
+            async with asyncio.timeout(seconds):
+                rows = await asyncio.shield(executed)
+            self._answers = True
         except TimeoutError:
+            self._answers = False
             raise Unreachable(f"{self.name}: PostgreSQL does not respond within {seconds:.1f} s", sent=False) from None
         except psycopg.Error as error:
             raise self._problem(error) from None
+        finally:
+            executed.cancel()
+            executed.add_done_callback(_retrieved)
+        return rows
+
+    async def _executed(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        async with self._free:
+            connection = await self._connection()
+            kept = False
+            try:
+                found = await connection.execute(statement, values)
+                rows: list[tuple[Any, ...]] = await found.fetchall() if found.description else []
+                kept = True
+            finally:
+                await self._give_back(connection, keep=kept)
+            return rows
 
     async def _connection(self) -> "AsyncConnection[Any]":
         while self._idle:
@@ -141,7 +153,7 @@ class Connections:
         return connection
 
     async def _give_back(self, connection: "AsyncConnection[Any]", *, keep: bool) -> None:
-        if keep and not self._idle:
+        if keep and not self._idle and not self._closed:
             self._idle.append(connection)
         else:
             with suppress(Exception):
@@ -194,7 +206,14 @@ class Connections:
         return kind(f"{self.name}: PostgreSQL cannot be used ({show(text, MAX_WORDS)})", sent=False)
 
     async def close(self) -> None:
-        """Closes the idle connection."""
+        """Closes the idle connection; those in use are closed after their statement."""
+        self._closed = True
         while self._idle:
             with suppress(Exception):
                 await self._idle.pop().close()
+
+
+def _retrieved(executed: "asyncio.Future[Any]") -> None:
+    """Takes the error of a statement that nobody waits for, so that asyncio does not report it."""
+    if not executed.cancelled():
+        executed.exception()

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from runner.clock import Clock, Deadline
+from runner.clock import GRACE, Clock, Deadline
 from runner.errors import DeadlineExceeded, RunnerError, StateError, Unreachable
 from runner.external import ExternalText, raw, show
 from runner.models import JSON
@@ -232,7 +232,7 @@ class PostgresqlLedger:
                 del self._turns[key]
             with suppress(RunnerError):  # the lease expires by itself
                 free = self._connections.one(sql.UNLOCK, turn.values, Deadline.after(self._clock, MARGIN, "the time"))
-                await self._behind.write(_only(free), Deadline.after(self._clock, 0.0, "the time"))
+                await self._behind.write(_only(free), Deadline.after(self._clock, GRACE, "the time"))
 
     async def _take(self, turn: "LeasedTurn", name: str, deadline: Deadline) -> None:
         pause = 0.02

@@ -6,7 +6,6 @@ from typing import Any
 
 from runner.clock import Deadline
 from runner.errors import RunnerError
-from runner.state.file_worker import GRACE
 
 
 class WriteBehind:
@@ -20,7 +19,7 @@ class WriteBehind:
     async def write(self, work: Coroutine[Any, Any, None], deadline: Deadline) -> None:
         """Waits for `work` until the deadline and raises what it raises; then lets it continue."""
         task = asyncio.ensure_future(work)
-        done, _ = await asyncio.wait({task}, timeout=max(deadline.remaining, GRACE))
+        done, _ = await asyncio.wait({task}, timeout=deadline.remaining)
         if done:
             task.result()
             return
@@ -28,13 +27,14 @@ class WriteBehind:
         task.add_done_callback(self._finished)
 
     async def settle(self, within: Deadline) -> None:
-        """Waits until everything is written, or the deadline passes. Each write had its grace time when it started."""
+        """Waits until everything is written, or the deadline passes."""
         if self._unfinished:
             await asyncio.wait(self._unfinished, timeout=within.remaining)
 
     async def finish(self, within: Deadline) -> None:
-        """As `settle`; unfinished writes are then abandoned and reported."""
-        await self.settle(within)
+        """As `settle`, with the grace time; unfinished writes are then abandoned and reported."""
+        if self._unfinished:
+            await asyncio.wait(self._unfinished, timeout=within.remaining_with_grace)
         late = list(self._unfinished)
         self._unfinished.clear()
         for task in late:

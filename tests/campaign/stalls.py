@@ -1,32 +1,37 @@
 """Everything outside that can stall, times what ends the run: its deadline, and SIGTERM. Real processes and sockets.
 
-`python -m tests.campaign.stalls` prints how late each run ended: after its deadline, and after the signal.
+`python -m tests.campaign.stalls` prints how late each run ended: after its deadline, and after the signal. With `image=IMAGE`
+each run is a container, and its engine says when it ended.
 """
 
 import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from runner.sandbox.command import write_secrets
 from runner.sandbox.server import SandboxServer
 from runner.sandbox.settings import SandboxSettings
+from runner.state.kubernetes import SERVICE_ACCOUNT
 from tests.campaign.figures import Figures, main
 from tests.support import forked
+from tests.support.kubernetes_api import api_server, certificate
+from tests.support.postgresql import PASSWORD, postgresql
+from tests.support.stalling import PHASES, Relay, stalled
 
 HANGS = 60.0  # seconds
 DEADLINE = 3.0
-PHASES = ("connect", "TLS", "headers", "dripping headers", "body", "dripping body")
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
 # A resolver that never answers, in every thread that asks it.
 NAMELESS = "import socket, time\nreal = socket.getaddrinfo\n"
 NAMELESS += (
@@ -61,44 +66,6 @@ sqlite3.connect = lambda *values, **named: (wait(place), connect(*values, **{{"f
 """
 
 
-@contextlib.contextmanager
-def stalled(phase: str) -> Iterator[int]:
-    """The port of a server that goes no further than that phase."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        port: int = server.getsockname()[1]
-        over = threading.Event()
-        stack.callback(over.set)
-        if phase == "connect":  # a full queue: nobody's connection is accepted
-            for _ in range(3):
-                one = stack.enter_context(socket.socket())
-                one.setblocking(False)
-                one.connect_ex(("127.0.0.1", port))
-        else:
-            threading.Thread(target=_serve, args=(server, phase, over), daemon=True).start()
-        yield port
-
-
-def _serve(server: socket.socket, phase: str, over: threading.Event) -> None:
-    while not over.is_set():
-        try:
-            connection, _ = server.accept()
-        except OSError:
-            return
-        threading.Thread(target=_answer, args=(connection, phase, over), daemon=True).start()
-
-
-def _answer(connection: socket.socket, phase: str, over: threading.Event) -> None:
-    with connection, contextlib.suppress(OSError):
-        if phase not in ("TLS", "headers"):
-            connection.recv(65536)
-            connection.sendall(HEAD if "body" in phase else b"HTTP/1.1 200 OK\r\n")
-        drip = {"dripping headers": b"X-More: 1\r\n", "dripping body": b" "}.get(phase)
-        while not over.wait(0.2):
-            if drip:
-                connection.sendall(drip)
-
-
 @dataclass
 class Case:
     """One thing that stalls: the settings that lead there."""
@@ -107,61 +74,114 @@ class Case:
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     begun: str = "sync.started"  # the event after which it stalls
-    freeze: Path | None = None  # what makes it stall, put there at that event
+    freeze: Callable[[], object] | None = None  # what makes it stall, at that event
+    mounts: dict[str, str] = field(default_factory=dict)  # in a container: file or directory here, and there
+
+
+class Place(Protocol):
+    """Where the runs are processes, and what stalls there in another way than over a port."""
+
+    def names(self, home: Path) -> AbstractContextManager[Case]:
+        """A resolver that never answers."""
+
+    def state(self, home: Path, at_start: bool) -> AbstractContextManager[Case]:
+        """A state directory that hangs, from the start or once a job was triggered."""
+
+    def cluster(self, home: Path, port: int) -> AbstractContextManager[Case]:
+        """A pod whose API server is at that port."""
+
+    def start(self, words: list[str], made: Case, home: Path) -> "subprocess.Popen[Any]":
+        """The command line, whose standard error is a pipe."""
+
+    def ended(self, process: "subprocess.Popen[Any]") -> float:
+        """When the process that has ended did, in Unix seconds."""
+
+
+class Here:
+    """Processes of this machine; what stalls is made by a `sitecustomize.py`."""
+
+    @contextlib.contextmanager
+    def names(self, home: Path) -> Iterator[Case]:
+        (home / "sitecustomize.py").write_text(NAMELESS)
+        yield Case("https://sync.example.org", environment={"PYTHONPATH": str(home)})
+
+    @contextlib.contextmanager
+    def state(self, home: Path, at_start: bool) -> Iterator[Case]:
+        state, mark = home / "state", home / "frozen"
+        state.mkdir(mode=0o700)
+        (home / "sitecustomize.py").write_text(FROZEN.format(place=str(state), mark=str(mark)))
+        if at_start:
+            mark.touch()
+        begun = "run.started" if at_start else "sync.triggered"
+        yield Case(None, {"state.dir": str(state)}, {"PYTHONPATH": str(home)}, begun, mark.touch)
+
+    @contextlib.contextmanager
+    def cluster(self, home: Path, port: int) -> Iterator[Case]:
+        made = pod(home, port)
+        told = f"(pathlib.Path({next(iter(made.mounts))!r}),)"
+        (home / "sitecustomize.py").write_text(
+            "import pathlib\nfrom runner.state import kubernetes\n"
+            f"kubernetes.Cluster.of_pod.__func__.__defaults__ = {told}\n"
+        )
+        made.environment["PYTHONPATH"] = str(home)
+        yield made
+
+    def start(self, words: list[str], made: Case, home: Path) -> "subprocess.Popen[Any]":
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
+        return forked.start(words, {**kept, **made.environment}, stderr=subprocess.PIPE, text=True)
+
+    def ended(self, process: "subprocess.Popen[Any]") -> float:
+        return time.time()
 
 
 @contextlib.contextmanager
-def case(name: str, home: Path) -> Iterator[Case]:
-    """The case of that name: `WHAT: PHASE`."""
+def case(name: str, home: Path, place: Place, api: int) -> Iterator[Case]:
+    """The case of that name, `WHAT: PHASE`, at an API with that port."""
     what, _, phase = name.partition(": ")
-    with stalled(phase) as port:
+    running = phase == "in mid-run"
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(stalled(phase))
         url = f"http://127.0.0.1:{port}"
-        if what == "API":
+        if what == "API" and running:
+            between = Relay(stack, api)
+            yield Case(f"http://127.0.0.1:{between.port}", begun="sync.triggered", freeze=between.freeze)
+        elif what == "API":
             yield Case(f"https://127.0.0.1:{port}" if phase == "TLS" else url)
         elif what == "proxy":
             yield Case("https://sync.example.org", environment={"HTTPS_PROXY": url})
         elif what == "DNS":
-            (home / "sitecustomize.py").write_text(NAMELESS)
-            yield Case("https://sync.example.org", environment={"PYTHONPATH": str(home)})
+            yield stack.enter_context(place.names(home))
         elif what == "state directory":
-            yield _frozen(home, phase)
+            yield stack.enter_context(place.state(home, phase == "from the start"))
         elif what == "Kubernetes":
-            yield _cluster(home, port)
+            relay = Relay(stack, stack.enter_context(api_server(home, certificate(home))).port) if running else None
+            made = stack.enter_context(place.cluster(home, relay.port if relay else port))
+            yield made if relay is None else replace(made, begun="sync.triggered", freeze=relay.freeze)
+        elif what == "PostgreSQL" and running:
+            between = Relay(stack, stack.enter_context(postgresql()).port)
+            url = f"postgresql://runner@127.0.0.1:{between.port}/postgres"
+            (home / "secrets").mkdir(mode=0o700)
+            (home / "secrets" / "state_password").write_text(PASSWORD)
+            yield Case(settings={"state.url": url}, begun="sync.triggered", freeze=between.freeze)
         elif what == "PostgreSQL":
             yield Case(settings={"state.url": f"postgresql://me@127.0.0.1:{port}/x"}, begun="run.started")
         else:
             yield Case(settings={OUTPUTS[what]: url}, begun="sync.triggered")
 
 
-def _frozen(home: Path, phase: str) -> Case:
-    """A state directory that hangs from the start, or once a job was triggered."""
-    state, mark = home / "state", home / "frozen"
-    state.mkdir(mode=0o700)
-    (home / "sitecustomize.py").write_text(FROZEN.format(place=str(state), mark=str(mark)))
-    chosen = {"state.dir": str(state)}
-    environment = {"PYTHONPATH": str(home)}
-    if phase == "from the start":
-        mark.touch()
-        return Case(settings=chosen, environment=environment, begun="run.started")
-    return Case(settings=chosen, environment=environment, begun="sync.triggered", freeze=mark)
-
-
-def _cluster(home: Path, port: int) -> Case:
-    """A pod whose API server hangs."""
+def pod(home: Path, port: int) -> Case:
+    """A pod whose API server is at that port, with the files of its service account."""
     import certifi
 
     account = home / "account"
-    account.mkdir()
-    for name, text in (("token", "the-token"), ("namespace", "syncs"), ("ca.crt", Path(certifi.where()).read_text())):
-        (account / name).write_text(text)
-    told = f"import pathlib\nfrom runner.state import kubernetes\nkubernetes.Cluster.of_pod.__func__.__defaults__ = (pathlib.Path({str(account)!r}),)\n"
-    (home / "sitecustomize.py").write_text(told)
-    environment = {
-        "PYTHONPATH": str(home),
-        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-        "KUBERNETES_SERVICE_PORT": str(port),
-    }
-    return Case(settings={"state.kubernetes_secret": "sessions"}, environment=environment, begun="run.started")
+    if not account.exists():
+        account.mkdir()
+        files = {"token": "the-token", "namespace": "syncs", "ca.crt": Path(certifi.where()).read_text()}
+        for name, text in files.items():
+            (account / name).write_text(text)
+    environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(port)}
+    mounts = {str(account): str(SERVICE_ACCOUNT)}
+    return Case(None, {"state.kubernetes_secret": "sessions"}, environment, "run.started", mounts=mounts)
 
 
 OUTPUTS = {
@@ -171,11 +191,11 @@ OUTPUTS = {
     "webhook": "notify.webhook.url",
 }
 CASES = (
-    *(f"API: {phase}" for phase in PHASES),
+    *(f"API: {phase}" for phase in (*PHASES, "in mid-run")),
     *(f"proxy: {phase}" for phase in ("connect", "headers", "dripping headers")),
     "DNS: headers",
-    *(f"PostgreSQL: {phase}" for phase in ("connect", "headers")),
-    *(f"Kubernetes: {phase}" for phase in ("connect", "TLS")),
+    *(f"PostgreSQL: {phase}" for phase in ("connect", "headers", "in mid-run")),
+    *(f"Kubernetes: {phase}" for phase in ("connect", "TLS", "in mid-run")),
     *(f"state directory: {phase}" for phase in ("from the start", "in mid-run")),
     *(f"{what}: {phase}" for what in OUTPUTS for phase in PHASES if phase != "TLS"),
 )
@@ -183,23 +203,26 @@ CASES = (
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended, and how many seconds after what ended it."""
+    """How a run ended, and how many seconds after what ended it; and how many of its jobs the API still runs."""
 
     code: int
     late: float
     reported: bool
+    orphans: int
 
 
-def ended(name: str, by: str) -> Ended:
+def ended(name: str, by: str, place: Place | None = None) -> Ended:
     """The run of that case, ended `by` its deadline or a signal."""
+    place = place or Here()
     with (
         tempfile.TemporaryDirectory() as directory,
         SandboxServer(SandboxSettings(port=0, kdf="fast", job_seconds=600.0, mfa="none")) as server,
-        case(name, Path(directory)) as made,
+        case(name, Path(directory), place, urlsplit(server.base_url).port or 0) as made,
     ):
         home = Path(directory)
         write_secrets(home / "secrets", server.credentials)
-        report = home / "report.json"
+        report = home / "out" / "report.json"
+        report.parent.mkdir()
         settings = {"report.file": str(report), **made.settings}
         if by == "deadline":
             settings["deadline.run"] = f"{DEADLINE}s"
@@ -212,13 +235,14 @@ def ended(name: str, by: str) -> Ended:
             "json",
         ]
         words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        told = _run([*words, "run", "health"], made, by)
-        return Ended(*told, report.exists() and json.loads(report.read_text())["exit_code"] == told[0])
+        told = _run(place, [*words, "run", "health"], made, by, home)
+        reported = report.exists() and json.loads(report.read_text())["exit_code"] == told[0]
+        running = server.sandbox.state.all("SELECT 1 FROM jobs WHERE status IN ('pending', 'running')")
+        return Ended(*told, reported, len(running))
 
 
-def _run(words: list[str], made: Case, by: str) -> tuple[int, float]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SYNC_RUNNER_", "GITHUB_"))}
-    with forked.start(words, {**kept, **made.environment}, stderr=subprocess.PIPE, text=True) as process:
+def _run(place: Place, words: list[str], made: Case, by: str, home: Path) -> tuple[int, float]:
+    with place.start(words, made, home) as process:
         assert process.stderr is not None
         lines, since = [], None
         killer = threading.Timer(HANGS, process.kill)
@@ -227,7 +251,7 @@ def _run(words: list[str], made: Case, by: str) -> tuple[int, float]:
             lines.append(line)
             event = json.loads(line) if line.startswith("{") else {}
             if made.freeze and event.get("event") == made.begun:
-                made.freeze.touch()
+                made.freeze()
             if by == "deadline" and event.get("event") == "run.started":
                 since = datetime.fromisoformat(event["timestamp"]).timestamp() + DEADLINE
             elif by == "SIGTERM" and since is None and event.get("event") == made.begun:
@@ -235,19 +259,23 @@ def _run(words: list[str], made: Case, by: str) -> tuple[int, float]:
                 since = time.time()
                 process.send_signal(signal.SIGTERM)
         code = process.wait()
-        late = time.time() - (since or 0.0)
+        late = place.ended(process) - (since or 0.0)
         killer.cancel()
     if since is None:
         raise AssertionError("".join(lines))
     return code, round(late, 2)
 
 
-def stalls() -> Figures:
-    """Every case, ended by its deadline and by a signal."""
-    told = {name: {by: ended(name, by) for by in ("deadline", "SIGTERM")} for name in CASES}
+def stalls(image: str = "") -> Figures:
+    """Every case, ended by its deadline and by a signal; each a container where an image is named."""
+    from tests.campaign.stalls_in_containers import Containers
+
+    place: Place = Containers(image) if image else Here()
+    told = {name: {by: ended(name, by, place) for by in ("deadline", "SIGTERM")} for name in CASES}
     figures = {name: {by: (one.code, one.late) for by, one in ends.items()} for name, ends in told.items()}
     worst = {by: max(ends[by].late for ends in told.values()) for by in ("deadline", "SIGTERM")}
-    assert all(one.reported for ends in told.values() for one in ends.values()), figures
+    for name, ends in told.items():  # an API that hangs cannot be asked to cancel
+        assert all(one.reported and one.orphans <= (name == "API: in mid-run") for one in ends.values()), figures
     assert worst["SIGTERM"] <= 8.0, figures
     return {"cases": len(told), "latest": worst, "ends": figures}
 

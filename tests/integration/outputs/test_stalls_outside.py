@@ -14,8 +14,8 @@ from tests.integration.outputs.conftest import Runner, settings
 CODES = {"deadline": 6, "SIGTERM": 143}
 # Of each thing one phase; the campaign has them all.
 SOME = (
-    "API: TLS", "API: dripping body", "proxy: headers", "DNS: headers", "PostgreSQL: headers",
-    "Kubernetes: TLS", "state directory: from the start", "state directory: in mid-run",
+    "API: TLS", "API: dripping body", "proxy: headers", "DNS: headers", "PostgreSQL: headers", "PostgreSQL: in mid-run",
+    "Kubernetes: TLS", "Kubernetes: in mid-run", "state directory: from the start", "state directory: in mid-run",
     "Pushgateway: dripping headers", "OTLP: body", "ping: headers", "webhook: connect",
 )  # fmt: skip
 
@@ -25,7 +25,7 @@ SOME = (
 def test_what_stalls_outside_holds_up_neither_the_deadline_nor_a_signal(case: str, by: str) -> None:
     assert case in CASES
     told = ended(case, by)
-    assert (told.code, told.reported) == (CODES[by], True)
+    assert (told.code, told.reported, told.orphans) == (CODES[by], True, 0)
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "device"])

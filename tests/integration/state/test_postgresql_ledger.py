@@ -256,7 +256,7 @@ def test_a_database_that_stays_away_is_told_of_at_the_end() -> None:
 
     with postgresql() as server:
         work(lambda: of_process(server, told), act)
-    assert any("1 entries were not stored" in text for text in told)
+    assert any("1 entries were not stored" in text for text in told), told
 
 
 def test_a_database_that_is_away_at_the_start_is_unreachable(emptied: Server) -> None:

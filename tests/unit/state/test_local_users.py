@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.clock import Deadline, SystemClock
+from runner.clock import GRACE, Deadline, SystemClock
 from runner.errors import DeadlineExceeded, StateError, UsageError
 from runner.state.file_lock import open_lock
-from runner.state.file_worker import GRACE, FileWorker
+from runner.state.file_worker import FileWorker
 from runner.state.private_directory import PrivateDirectory
 from runner.state.record import AccountState
 from tests.support.ledgers import open_ledger
@@ -152,7 +152,7 @@ def test_a_file_system_that_hangs_is_given_up_at_the_deadline() -> None:
 
 def test_a_file_system_that_hangs_has_its_grace_once_however_much_is_left_to_do() -> None:
     clock, release, worker = SystemClock(), threading.Event(), FileWorker()
-    over = Deadline.after(clock, 0.0, "the run's deadline")
+    over = Deadline.after(clock, 0.0, "the run's deadline", GRACE)
 
     async def work() -> list[float]:
         spent = []
