@@ -2,9 +2,7 @@
 # Decision 0005.
 
 import math
-import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 from runner.errors import UsageError
 from runner.frozen import Frozen
+from runner.reading import NotRegular, read_regular
 
 MAX_BYTES = 1 << 20  # a configuration has a page or two; a megabyte is a mistake or an attack
 
@@ -59,11 +58,9 @@ def text(path: Path) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        # Without O_NONBLOCK, a FIFO in place of the file would hang the command.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise UsageError(f"{path}: not a regular file; put the YAML into a regular file")
-            raw = stream.read(MAX_BYTES + 1)
+        raw, _mode = read_regular(path, MAX_BYTES)
+    except NotRegular:
+        raise UsageError(f"{path}: not a regular file; put the YAML into a regular file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = getattr(error, "strerror", None) or "no path"
         raise UsageError(f"{path}: cannot be read ({why}); give the path of a readable YAML file") from None

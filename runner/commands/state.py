@@ -20,6 +20,7 @@ from runner.engine.event_loop import complete
 from runner.errors import UsageError
 from runner.events import events
 from runner.outputs.assembly import Outputs, open_outputs
+from runner.reading import in_time
 from runner.settings import Settings, parse_duration
 from runner.settings.arguments import loaded
 from runner.state import moving
@@ -65,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without-ledger", action="store_true", help="move: leave the list of ended syncs behind")
 
 
+def _there(directory: Path) -> bool:
+    try:
+        return in_time(directory.exists)
+    except OSError as error:
+        raise UsageError(f"state.dir: {directory}: cannot be read ({error.strerror}); check the volume") from None
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the action and reports the result on standard output."""
     _check(arguments)
@@ -75,7 +83,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "state: none is configured; give --state-dir, state.url or state.kubernetes_secret, as for the runs"
         )
-    if arguments.what != "import" and settings.state.dir is not None and not settings.state.dir.exists():
+    if arguments.what != "import" and settings.state.dir is not None and not _there(settings.state.dir):
         raise UsageError(f"state.dir: {settings.state.dir}: does not exist; give the directory that the runs use")
     with open_outputs(settings, SystemClock()) as made:
         lines += complete(act(arguments, Opening(settings, made)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from runner.errors import UsageError, nearest
 from runner.external import escape
 from runner.frozen import Frozen
+from runner.reading import in_time
 from runner.settings import Settings, SyncSettings
 
 INDEX = "JOB_COMPLETION_INDEX"  # set by Kubernetes in each pod of an Indexed Job, from 0
@@ -115,7 +116,7 @@ def _shown(folder: Path) -> str:
 def _folders(directory: Path) -> list[Path]:
     """Returns the account folders, by name. Ignores Kubernetes' entries (`..data`) and others that start with a dot."""
     try:
-        found = [path for path in directory.iterdir() if not path.name.startswith(".") and path.is_dir()]
+        found = in_time(lambda: [one for one in directory.iterdir() if not one.name.startswith(".") and one.is_dir()])
     except OSError as error:
         raise UsageError(f"accounts_dir: {directory}: cannot be read ({error.strerror}); check the mount") from None
     if not found:

@@ -9,6 +9,7 @@ from pathlib import Path
 from runner.clock import Deadline
 from runner.errors import UsageError
 from runner.jobs.plan import PlannedSync
+from runner.reading import read_regular
 from runner.settings import Settings
 from runner.settings.sections import SelectSettings, SyncSettings
 from runner.state.interface import JobLedger
@@ -61,8 +62,7 @@ async def last_successes(
 def failed_in(report: Path) -> frozenset[tuple[str, str]]:
     """Returns account and name of each sync that did not complete in a JSON report. Raises UsageError."""
     try:
-        with report.open("rb") as stream:
-            data = json.loads(stream.read(MAX_BYTES))
+        data = json.loads(read_regular(report, MAX_BYTES)[0])
         return frozenset((sync["account"], sync["name"]) for sync in data["syncs"] if sync["outcome"] != "completed")
     except OSError as error:
         raise UsageError(f"select.failed_in: {report}: cannot be read ({error.strerror}); give a JSON report") from None

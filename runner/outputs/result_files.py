@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from runner.outputs.files import check_file, write_file
 from runner.outputs.interface import Ended, Output, OutputContext
+from runner.reading import in_time
 
 
 class Dotenv(Output):
@@ -63,6 +64,6 @@ class XCom(Output):
 
 def _there(path: Path) -> bool:
     try:
-        return path.parent.is_dir()
+        return in_time(path.parent.is_dir)
     except OSError:
         return False

@@ -5,6 +5,7 @@ from typing import ClassVar
 from runner.outputs.files import check_file, write_in_place
 from runner.outputs.interface import Ended, Output, OutputContext
 from runner.outputs.summary import one_line
+from runner.reading import in_time
 
 
 class TerminationMessage(Output):
@@ -17,7 +18,7 @@ class TerminationMessage(Output):
         """Enabled where the file exists."""
         path = context.settings.report.termination_log
         try:
-            return path is not None and path.exists()
+            return path is not None and in_time(path.exists)
         except OSError:
             return True  # reported when it is written
 

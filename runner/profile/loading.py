@@ -12,6 +12,7 @@ from runner.errors import UsageError, nearest
 from runner.external import show
 from runner.profile import precompiled
 from runner.profile.models import Login, Profile
+from runner.reading import in_time
 from runner.yaml_source import Document, Place
 
 BUILT_IN = Path(__file__).parent / "builtin"
@@ -54,7 +55,7 @@ def locate(name: str, folder: Path = BUILT_IN, kind: str = "profile") -> Path:
     try:
         if "/" not in name and built_in.is_file():
             return built_in
-        if path.is_file():
+        if in_time(path.is_file):
             return path
         why = "not a regular file" if path.exists() else "no such file"
     except OSError as error:  # another user's directory, a name too long

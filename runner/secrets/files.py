@@ -1,10 +1,10 @@
 """Secrets from a mounted directory: one file per secret, named after it."""
 
 import os
-import stat
 from pathlib import Path
 
 from runner.errors import SecretError
+from runner.reading import NotRegular, in_time, read_regular
 from runner.secrets.interface import Warn
 
 MAX_BYTES = 64 * 1024  # a Kubernetes Secret may hold 1 MiB; a password or seed is far below 64 KiB
@@ -22,7 +22,7 @@ class FileSource:
         """Returns the file's path, also where it cannot be checked, so that reading it reports the reason."""
         path = self._directory / name
         try:
-            path.lstat()
+            in_time(path.lstat)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError:  # another user's directory, mode 0700
@@ -31,8 +31,14 @@ class FileSource:
 
     def read(self, name: str) -> str | None:
         """Returns the content of the file."""
-        place = self.place(name)
-        return None if place is None else read_file(name, Path(place), self._warn)
+        path = self._directory / name
+        try:
+            in_time(path.lstat)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from None
+        return read_file(name, path, self._warn)
 
     def looked_at(self, name: str) -> str:
         """Returns the file's path."""
@@ -52,24 +58,21 @@ def read_file(name: str, path: Path, warn: Warn) -> str:
 
 
 def _contents(path: Path) -> tuple[bytes, int]:
-    """Returns bytes and mode of a regular file. Follows links: Kubernetes mounts secrets as links into `..data`."""
+    """Returns bytes and mode of a regular file."""
     try:
-        # Without O_NONBLOCK, a FIFO in place of the file would hang the run.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                raise SecretError(f"{path}: not a regular file; put the secret into a regular file")
-            with os.fdopen(descriptor, "rb", closefd=False) as stream:
-                raw = stream.read(MAX_BYTES + 1)
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        fault = error.strerror if isinstance(error, OSError) else "not a path"
-        raise SecretError(f"{path}: cannot be read ({fault}); check the mount and its owner and mode") from None
+        raw, mode = read_regular(path, MAX_BYTES)
+    except NotRegular:
+        raise SecretError(f"{path}: not a regular file; put the secret into a regular file") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
     if len(raw) > MAX_BYTES:
         raise SecretError(f"{path}: larger than {MAX_BYTES} bytes; this is not a password or seed")
-    return raw, about.st_mode
+    return raw, mode
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> SecretError:
+    fault = error.strerror if isinstance(error, OSError) else "not a path"  # a NUL in it
+    return SecretError(f"{path}: cannot be read ({fault}); check the mount and its owner and mode")
 
 
 def _without_newline(text: str) -> str:

@@ -12,7 +12,15 @@ ROOT = Path(runner.__file__).parent
 
 # From the ground up; a module may import from its own layer and those before it. `sandbox` stands aside.
 LAYERS: list[set[str]] = [
-    {"runner", "runner.errors", "runner.clock", "runner.frozen", "runner.models", "runner.yaml_source"}
+    {
+        "runner",
+        "runner.errors",
+        "runner.clock",
+        "runner.frozen",
+        "runner.models",
+        "runner.reading",
+        "runner.yaml_source",
+    }
     | {
         "runner.hardening",
         "runner.limiter",
