@@ -275,7 +275,7 @@ def stalls(image: str = "") -> Figures:
     figures = {name: {by: (one.code, one.late) for by, one in ends.items()} for name, ends in told.items()}
     worst = {by: max(ends[by].late for ends in told.values()) for by in ("deadline", "SIGTERM")}
     for name, ends in told.items():  # an API that hangs cannot be asked to cancel
-        assert all(one.reported and one.orphans <= (name == "API: in mid-run") for one in ends.values()), figures
+        assert all(one.reported and one.orphans <= (name == "API: in mid-run") for one in ends.values()), (name, ends)
     assert worst["SIGTERM"] <= 8.0, figures
     return {"cases": len(told), "latest": worst, "ends": figures}
 

@@ -101,10 +101,17 @@ class Airflow:
             "failed": "failed",
         }
         rows = self._rows(
-            "select run_id, state, content from dag_run left join dag_run_note on dag_run_note.dag_run_id = dag_run.id"
+            "select run_id, state, content, (select count(*) from task_instance where task_instance.run_id = dag_run.run_id"
+            " and task_instance.state = 'running')"
+            " from dag_run left join dag_run_note on dag_run_note.dag_run_id = dag_run.id"
         )
+        # A run whose task has not begun counts as pending: set to failed then, Airflow may make a success of it, as it
+        # skips the task and its scheduler finds nothing that failed.
         return {
-            run_id: "cancelled" if (state, note) == ("failed", NOTE) else words[state] for run_id, state, note in rows
+            run_id: "cancelled"
+            if (state, note) == ("failed", NOTE)
+            else words["queued" if state == "running" and not tasks else state]
+            for run_id, state, note, tasks in rows
         }
 
     def _rows(self, query: str) -> list[Any]:
