@@ -11,7 +11,8 @@ from runner.state.file_system import needs_rollback_journal
 @pytest.mark.parametrize(
     ("kind", "needed"),
     [("ext4", False), ("overlay", False), ("tmpfs", False), ("nfs", True), ("nfs4", True), ("cifs", True), ("smb3", True),
-     ("ceph", True), ("fuse.glusterfs", True), ("fuse.sshfs", True), ("fuse", True), ("fuse.rclone", True), ("virtiofs", True), ("9p", True)],
+     ("ceph", True), ("fuse.glusterfs", True), ("fuse.sshfs", True), ("fuse", True), ("fuse.fuse-overlayfs", True),
+     ("fuse.rclone", True), ("virtiofs", True), ("9p", True)],
 )  # fmt: skip
 def test_a_file_system_of_several_machines_or_in_user_space_is_known_by_its_kind(
     tmp_path: Path, kind: str, needed: bool
