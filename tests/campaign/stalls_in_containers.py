@@ -5,6 +5,7 @@ The engine's record says when a container ended. Needs root (port 53, `bindfs`) 
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,7 +20,6 @@ from tests.campaign.stalls import Case, pod
 
 USER = 65532  # the image's
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true", "--network", "host")
-SILENT = "127.0.0.53"  # a name server there answers nobody
 MOUNTED = 20.0  # seconds
 
 
@@ -33,10 +33,10 @@ class Containers:
     @contextlib.contextmanager
     def names(self, home: Path) -> Iterator[Case]:
         """The container's own resolver asks a name server that takes questions and never answers."""
-        config = home / "resolv.conf"
-        config.write_text(f"nameserver {SILENT}\n")
+        config, address = home / "resolv.conf", f"127.{os.getpid() % 255}.{random.randrange(256)}.53"
+        config.write_text(f"nameserver {address}\n")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-            silent.bind((SILENT, 53))
+            silent.bind((address, 53))
             yield Case("https://sync.example.org", mounts={str(config): "/etc/resolv.conf"})
 
     @contextlib.contextmanager
