@@ -23,7 +23,7 @@ def read_regular(path: Path, limit: int) -> tuple[bytes, int]:
 
     Raises NotRegular, OSError, and ValueError for a NUL in the path.
     """
-    return in_time(lambda: _contents(path, limit))
+    return in_time(lambda: regular(path, limit))
 
 
 def in_time(work: Callable[[], T]) -> T:
@@ -79,7 +79,8 @@ class _Reader:
             self.jobs.get()()
 
 
-def _contents(path: Path, limit: int) -> tuple[bytes, int]:
+def regular(path: Path, limit: int) -> tuple[bytes, int]:
+    """As `read_regular`, on this thread: for `in_time`, with other calls on files."""
     # Without O_NONBLOCK, a FIFO in place of the file would hang the thread.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -31,8 +31,6 @@ from runner.state.opening import RunState, StateOptions, open_state
 from runner.state.record import Codec
 
 if TYPE_CHECKING:
-    import ssl
-
     from runner.http.streaming import SideClient
 
 
@@ -124,7 +122,7 @@ def side_client(context: RunContext) -> "SideClient":
     settings = context.settings
     elsewhere = Elsewhere(
         hosts=settings.artifacts.redirect_hosts,
-        tls=lambda url: _public_tls(url, settings.tls.ca_file),
+        tls=lambda url: tls_context(url, settings.tls.ca_file, and_public=True),
         proxy=lambda url: _proxy(context, url),
     )
     return SideClient(
@@ -136,14 +134,6 @@ def side_client(context: RunContext) -> "SideClient":
         proxy=_proxy(context, settings.base_url),
         elsewhere=elsewhere,
     )
-
-
-def _public_tls(url: str, ca_file: Path | None) -> "ssl.SSLContext":
-    """Returns a context for a host of the API's redirects: public authorities, and those that the API's own may use."""
-    made = tls_context(url, None)
-    if ca_file is not None and url.startswith("https:"):
-        made.load_verify_locations(ca_file)
-    return made
 
 
 def _proxy(context: RunContext, address: str) -> Proxy | None:

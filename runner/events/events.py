@@ -102,7 +102,7 @@ class SettingRenamed(Event):
 
 
 class SecretWarning(Event):
-    """A secret is usable but stored in a way that should change (environment, readable by others)."""
+    """A secret is usable but stored in a way that should change (environment, readable by every user)."""
 
     name: ClassVar[str] = "secret.warning"
     level: ClassVar[str] = "warning"

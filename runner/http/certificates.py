@@ -3,12 +3,21 @@
 import ssl
 from pathlib import Path
 
+from runner.reading import in_time
 
-def trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """Returns a context that trusts the file's authorities, or the system's. Raises OSError for an unusable file.
 
-    Only a regular file is accepted: reading a FIFO would hang the run, and a device may never end.
+def trusting(ca_file: Path | None, *, and_public: bool = False) -> ssl.SSLContext:
+    """Returns a context that trusts the authorities of the file, or without one of the system, or of both.
+
+    Raises OSError for an unusable file.
     """
-    if ca_file is not None and ca_file.exists() and not ca_file.is_file():
+    return ssl.create_default_context() if ca_file is None else in_time(lambda: _trusting(ca_file, and_public))
+
+
+def _trusting(ca_file: Path, and_public: bool) -> ssl.SSLContext:
+    if ca_file.exists() and not ca_file.is_file():  # a FIFO would hang, a device may never end
         raise OSError(0, "not a regular file")
-    return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    context = ssl.create_default_context(cafile=str(ca_file))
+    if and_public:
+        context.load_default_certs()
+    return context

@@ -50,16 +50,16 @@ def check_base_url(base_url: str, *, allow_http: bool) -> None:
         )
 
 
-def tls_context(base_url: str, ca_file: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or later, with the system's roots or `ca_file`. Raises UsageError where that file is unusable."""
+def tls_context(base_url: str, ca_file: Path | None, *, and_public: bool = False) -> ssl.SSLContext:
+    """TLS 1.2 or later, with the system's roots, `ca_file` or both. Raises UsageError where that file is unusable."""
     if urlsplit(base_url).scheme == "http":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; loading the roots would cost 20 ms
     try:
-        context = trusting(ca_file)
+        context = trusting(ca_file, and_public=and_public)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"tls.ca_file: {ca_file}: cannot be used ({error.strerror or 'not a PEM bundle'})") from None
     paths = ssl.get_default_verify_paths()
-    if ca_file is None and not (paths.cafile or paths.capath):
+    if (ca_file is None or and_public) and not (paths.cafile or paths.capath):
         import certifi
 
         context.load_verify_locations(certifi.where())

@@ -80,15 +80,15 @@ class Connections:
         """Yields a free connection, first come first served. Raises DeadlineExceeded."""
         async with self._limiter.taken(deadline, f"{endpoint}: no connection was free"):
             connection = self._idle.pop() if self._idle else self._open()
+            usable = False
             try:
                 yield connection
-            except BaseException:  # after a cancel, httpcore may wait for the end of this exchange before another
-                await connection.aclose()
-                raise
-            if self._closed:
-                await connection.aclose()
-            else:
-                self._idle.append(connection)
+                usable = not self._closed
+            finally:  # after a cancel, httpcore may wait for the end of this exchange before another
+                if usable:
+                    self._idle.append(connection)
+                else:
+                    await connection.aclose()
 
     def _open(self) -> Connection:
         transport = self._transport or httpx.AsyncHTTPTransport(

@@ -120,9 +120,7 @@ class JobFiles:
             raise ContractError(f"the file is larger than {limit} bytes (artifacts.max_bytes, max_total_bytes)")
         directory = self._settings.dir
         assert directory is not None
-        target = await self._worker.acquire(
-            lambda: Target(directory, parts), until, str(directory), lambda made: made.close()
-        )
+        target = await self._worker.acquire(lambda: Target(directory, parts), until, str(directory), Target.close)
         try:
             wanted = Wanted(file.name, limit, file.size, file.sha256)
             download = Download(wanted, target, self._client, self._worker, until)

@@ -11,6 +11,7 @@ from runner import reading, yaml_source
 from runner.engine.fleet import _folders
 from runner.engine.selection import failed_in
 from runner.errors import SecretError, UsageError
+from runner.http.client import tls_context
 from runner.profile import locate
 from runner.secrets.files import FileSource
 
@@ -50,6 +51,8 @@ def test_what_a_run_reads_first_is_given_up_with_an_error_that_names_it(hanging:
         _folders(hanging)
     with pytest.raises(UsageError, match=f"select.failed_in: {hanging}/report.json: .*{answer}"):
         failed_in(hanging / "report.json")
+    with pytest.raises(UsageError, match=f"tls.ca_file: {hanging}/ca.pem: .*{answer}"):
+        tls_context("https://sync.example.org", hanging / "ca.pem")
 
 
 def test_a_fifo_in_place_of_a_report_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import certifi
 import pytest
 
 from runner.clock import Deadline, SystemClock
@@ -387,6 +388,19 @@ def test_a_certificate_is_checked_against_the_given_authority(asker: Asker, tls_
     assert not caught.value.sent
     with pytest.raises(Unreachable, match="certificate: IP address mismatch"):
         asker.ask(f"https://127.0.0.1:{tls_port}", tls=trusted, attempts=1)
+
+
+def test_a_host_of_a_redirect_may_have_a_certificate_of_the_public_authorities_too(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(f"{certificate}.crt")
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+
+    def known(**how: bool) -> int:
+        return tls_context("https://localhost", own, **how).cert_store_stats()["x509"]
+
+    assert known() == 1
+    assert known(and_public=True) > 100
 
 
 def test_plain_http_on_a_tls_port_and_the_other_way_are_told(asker: Asker, tls_port: int) -> None:

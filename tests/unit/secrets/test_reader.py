@@ -1,6 +1,8 @@
 """Secrets: read exactly, from every mount, and a fault never shows what it is about."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -79,11 +81,19 @@ def test_a_secret_in_the_environment_is_taken_with_a_warning() -> None:
     assert "geheim" not in warnings[0][1]
 
 
-def test_a_file_that_all_may_read_is_taken_with_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("geheim")
-    (tmp_path / "password").chmod(0o644)
+@pytest.fixture
+def for_all() -> Iterator[Path]:
+    """A directory that lets every user through, which pytest's do not."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def test_a_file_that_all_may_read_is_taken_with_a_warning(for_all: Path) -> None:
+    (for_all / "password").write_text("geheim")
+    (for_all / "password").chmod(0o644)
     warnings: Warnings = []
-    assert _reader(tmp_path, None, warnings).require("password") == "geheim"
+    assert _reader(for_all, None, warnings).require("password") == "geheim"
     assert "chmod 0600" in warnings[0][1]
 
 
@@ -143,15 +153,15 @@ def test_one_account_of_several_takes_nothing_from_the_environment(tmp_path: Pat
     assert reader.read("password") is None
 
 
-def test_warnings_name_the_secret(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("geheimes")
-    (tmp_path / "password").chmod(0o604)
+def test_warnings_name_the_secret(for_all: Path) -> None:
+    (for_all / "password").write_text("geheimes")
+    (for_all / "password").chmod(0o604)
     warnings: Warnings = []
-    named = {"SYNC_RUNNER_TOTP_SEED_FILE": str(tmp_path / "password"), "SYNC_RUNNER_USERNAME": "ich"}
-    reader = _reader(tmp_path, named, warnings)
+    named = {"SYNC_RUNNER_TOTP_SEED_FILE": str(for_all / "password"), "SYNC_RUNNER_USERNAME": "ich"}
+    reader = _reader(for_all, named, warnings)
     for name in ("password", "totp_seed", "username"):
         reader.require(name)
-    open_file = f"{tmp_path}/password is readable by every user of this machine; chmod 0600 it"
+    open_file = f"{for_all}/password is readable by every user of this machine; chmod 0600 it"
     in_environment = (
         "SYNC_RUNNER_USERNAME is in the environment, which other processes may read; use SYNC_RUNNER_USERNAME_FILE"
     )
@@ -159,15 +169,24 @@ def test_warnings_name_the_secret(tmp_path: Path) -> None:
 
 
 def test_a_file_for_one_user_or_on_a_place_that_can_not_be_changed_brings_no_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    for_all: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "password").write_text("geheimes")
-    (tmp_path / "password").chmod(0o640)
+    (for_all / "password").write_text("geheimes")
+    (for_all / "password").chmod(0o640)
     warnings: Warnings = []
-    _reader(tmp_path, None, warnings).require("password")
-    (tmp_path / "password").chmod(0o644)
-    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))  # a read-only mount
-    _reader(tmp_path, None, warnings).require("password")
+    _reader(for_all, None, warnings).require("password")
+    (for_all / "password").chmod(0o644)
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (for_all, os.W_OK))  # a read-only mount
+    _reader(for_all, None, warnings).require("password")
+    assert warnings == []
+
+
+def test_an_open_file_in_a_directory_that_lets_nobody_through_brings_no_warning(for_all: Path) -> None:
+    (for_all / "password").write_text("geheimes")
+    (for_all / "password").chmod(0o644)
+    warnings: Warnings = []
+    for_all.chmod(0o700)
+    _reader(for_all, None, warnings).require("password")
     assert warnings == []
 
 
