@@ -41,6 +41,15 @@ def test_it_prints_the_same_and_ends_the_same(tmp_path: Path, words: list[str], 
     assert ended[0][0] or ended[0][1]
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_disk_ends_it_the_same(stream: str) -> None:
+    ended = []
+    for begin in (forked.start, _fresh):
+        with Path("/dev/full").open("w") as full, begin(["--version"], CLEAN, **PIPES | {stream: full}) as process:
+            ended.append((*process.communicate(timeout=180), process.returncode))
+    assert ended[0] == ended[1]
+
+
 def test_it_is_a_child_of_the_test_that_signals_end(cli: CommandLine) -> None:
     running = cli.start("run", "health", "--set", "poll.min=60s", "--set", "poll.max=60s")
     assert running.process.stderr is not None

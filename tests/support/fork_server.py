@@ -1,5 +1,6 @@
 """The process that `tests.support.forked` starts: it imports the runner, then forks for each command line it is asked for."""
 
+import atexit
 import gc
 import importlib
 import json
@@ -9,6 +10,7 @@ import runpy
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,7 +90,27 @@ def _become(asked: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(asked["env"])
     sys.argv = ["runner", *asked["words"]]
-    runpy.run_module("runner", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("runner", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if not isinstance(ended.code, int):
+            raise
+        _end(ended.code)
+
+
+def _end(code: int) -> None:
+    """As Python ends, but frees nothing: in a fork that copies most pages, 75 ms of CPU time."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if not stream.closed:
+                stream.flush()
+        except OSError:
+            code = 120
+    os._exit(code)
 
 
 def main() -> None:

@@ -1,12 +1,14 @@
 """A part of a run: only what failed, only some accounts; and what a run would do, without doing it."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.ledgers import open_ledger
 
 MakeCommandLine = Callable[..., CommandLine]
 
@@ -71,6 +73,10 @@ def test_a_dry_run_names_the_job_that_would_be_adopted(cli_with: MakeCommandLine
     cli = cli_with(mfa="none", job_seconds=600.0)
     running = cli.start("run", "health")
     job = cli.until("running")
+    ledger = open_ledger(cli.state)
+    while ledger.recent(1)[0].job_id is None:
+        time.sleep(0.02)
+    ledger.close()
     running.process.kill()
     running.process.communicate()
     (row,) = _preview(cli, "health")
