@@ -3,7 +3,7 @@
 Each encoding yields a child text and a mapping from a span of the child to its span in the parent. A run of
 Base64, hex or Base32 may be cut anywhere and joined to other text, so every alignment of it is a separate child.
 """
-# Decision 0097.
+# Decision 0097. Decision 0204.
 
 import re
 from binascii import a2b_base64, unhexlify
@@ -17,24 +17,26 @@ Span = tuple[int, int]
 Child = tuple[bytes, Callable[[Span], Span]]
 
 
-def _escapes(letters: bytes) -> re.Pattern[bytes]:
-    """Returns the pattern for escapes of URLs, JSON, programs or HTML; `letters` may follow a backslash.
+@lru_cache
+def _escapes(marks: bytes, quotes: bool) -> re.Pattern[bytes]:
+    """Returns the pattern for the escapes that begin with one of `marks`: `%` in URLs, a backslash in JSON and programs, `&` in
+    HTML. Without `quotes`, quotes and tabs after a backslash are left out: they are frequent and lead to few secrets.
 
     One set of characters comes first: a pattern that starts with alternatives takes twenty times as long.
     """
+    letters = _SIGNS + (rb"\"'abftv0" if quotes else b"")
     four, two = rb"[0-9a-fA-F]{4}", rb"[0-9a-fA-F]{2}"
     percent = b"(?<=%)(?:u" + four + b"|" + two + b"(?:%" + two + b")*)"
     unicode = rb"u" + four + rb"(?:\\u" + four + rb")*|u\{[0-9a-fA-F]{1,8}\}|U[0-9a-fA-F]{8}"
     octal = rb"[0-3][0-7]{2}(?:\\[0-3][0-7]{2})*"
     backslash = rb"(?<=\\)(?:" + unicode + rb"|x" + two + rb"(?:\\x" + two + b")*|" + octal + b"|[" + letters + b"])"
     entity = b"(?<=&)(?:#0{0,20}[0-9]{1,7}|#[xX]0{0,20}[0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?"
-    return re.compile(rb"[%\\&](?:" + b"|".join((percent, backslash, entity)) + b")")
+    kinds = [kind for mark, kind in ((b"%", percent), (b"\\", backslash), (b"&", entity)) if mark in marks]
+    return re.compile(b"[" + re.escape(marks) + b"](?:" + b"|".join(kinds) + b")")
 
 
 # What shells, regular expressions and Markdown escape by a backslash, and line ends.
 _SIGNS = rb"\\/!#$%&()*+,.:;<=>?@\[\]^_`{|}~ \-\n\rnr"
-_ESCAPES = _escapes(_SIGNS + rb"\"'abftv0")
-_SOME_ESCAPES = _escapes(_SIGNS)  # without quotes and tabs, which are frequent and lead to few secrets
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"0": b"\0"}
 
 _UPPER, _LOWER, _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz", b"0123456789"
@@ -94,13 +96,13 @@ def unfold(text: bytes, alphabet: frozenset[int], *, spaces: bool) -> Iterator[t
 
     `alphabet`: the bytes in secrets; `spaces`: whether a plus sign may be a space.
     """
-    pattern = _ESCAPES if alphabet & _QUOTED else _SOME_ESCAPES
-    for child in _unescaped(pattern, text):
+    quotes = not alphabet.isdisjoint(_QUOTED)
+    for child in _unescaped(text, quotes):
         yield child, True
     if spaces and b"+" in text:
         formed = text.replace(b"+", b" ")
         yield (formed, _same), False
-        for child in _unescaped(pattern, formed):
+        for child in _unescaped(formed, quotes):
             yield child, True
     for child in (*_hex(text), *_decimal(text)):
         yield child, False
@@ -132,7 +134,7 @@ def letters(text: bytes) -> Child:
 
 def unescape(text: bytes) -> bytes:
     """Returns `text` with percent signs, backslashes and entities decoded, once."""
-    return _ESCAPES.sub(_plain, text)
+    return _escapes(b"%\\&", quotes=True).sub(_plain, text)
 
 
 class Pieces:
@@ -158,12 +160,19 @@ class Pieces:
         return min(start + position - self._starts[index], end - 1)
 
 
-def _unescaped(pattern: re.Pattern[bytes], text: bytes) -> Iterator[Child]:
-    if b"%" not in text and b"\\" not in text and b"&" not in text:
+def _unescaped(text: bytes, quotes: bool) -> Iterator[Child]:
+    """Decodes the escapes of every kind together, for text of several, and of each kind alone: HTML leaves the backslash of a
+    secret as it is, and what looks like an escape there is none."""
+    marks = [mark for mark in (b"%", b"\\", b"&") if mark in text]
+    if not marks:
         return
-    child = pattern.sub(_plain, text)
-    if child != text:
-        yield child, _Way(pattern, text)
+    seen = {text}
+    for chosen in dict.fromkeys((b"".join(marks), *marks)):
+        pattern = _escapes(chosen, quotes)
+        child = pattern.sub(_plain, text)
+        if child not in seen:
+            seen.add(child)
+            yield child, _Way(pattern, text)
 
 
 class _Way:

@@ -19,11 +19,6 @@ class Endpoint(Output):
         self._opened = False
         self._stop = contextlib.ExitStack()
 
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where `metrics.listen` is set."""
-        return context.settings.metrics.listen is not None
-
     def check(self, seconds: float) -> str | None:
         """Serves for a moment."""
         problem = self._serve(self.context.settings.metrics.listen or "")

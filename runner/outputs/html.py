@@ -34,11 +34,6 @@ class HtmlPage(Output):
         super().__init__(context)
         self._timeline = Timeline()
 
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where `report.html` is set."""
-        return context.settings.report.html is not None
-
     def take(self, record: Record) -> None:
         """Stores the event's time span."""
         self._timeline(record)

@@ -98,8 +98,8 @@ class Output:
 
     @classmethod
     def wanted(cls, context: OutputContext) -> bool:
-        """Whether the settings enable it."""
-        raise NotImplementedError
+        """Whether it takes part, where a setting enables it (`kinds.py`)."""
+        return True
 
     def __init__(self, context: OutputContext) -> None:
         """Opens nothing yet. Raises UsageError for settings that contradict each other."""

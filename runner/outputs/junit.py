@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, ClassVar
 
 from runner.outputs.files import check_file, write_file
-from runner.outputs.interface import Ended, Output, OutputContext
+from runner.outputs.interface import Ended, Output
 from runner.outputs.report_model import Report, SyncReport
 
 # XML 1.0, 2.2: characters that are forbidden in a document, even as a character reference.
@@ -23,11 +23,6 @@ class JUnit(Output):
     """`report.junit`: a file."""
 
     name: ClassVar[str] = "junit"
-
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where `report.junit` is set."""
-        return context.settings.report.junit is not None
 
     def check(self, seconds: float) -> str | None:
         """Checks whether the file can be written."""

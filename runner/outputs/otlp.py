@@ -54,11 +54,6 @@ class Otlp(Output):
         super().__init__(context)
         self._headers: dict[str, str] = {}
 
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where `metrics.otlp.endpoint` is set."""
-        return context.settings.metrics.otlp.endpoint is not None
-
     def open(self) -> None:
         """Reads the headers in the secret file; their values are redacted from now on."""
         path = self.context.settings.metrics.otlp.headers_file

@@ -31,12 +31,6 @@ class Ping(Output):
         self._start: threading.Thread | None = None
         self._problem: str | None = None
 
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where an address is given."""
-        ping = context.settings.notify.ping
-        return bool(ping.url or ping.url_file)
-
     def check(self, seconds: float) -> str | None:
         """Checks whether something listens at the address."""
         ping = self.context.settings.notify.ping

@@ -35,11 +35,6 @@ class Pushgateway(Output):
         super().__init__(context)
         self._password: str | None = None
 
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where `metrics.pushgateway.url` is set."""
-        return context.settings.metrics.pushgateway.url is not None
-
     def open(self) -> None:
         """Reads the password."""
         self._password = self.context.secret(self.context.settings.metrics.pushgateway.password_file)

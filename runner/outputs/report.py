@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from runner.outputs.files import check_file, resolved, write_file
-from runner.outputs.interface import Ended, Output, OutputContext
+from runner.outputs.interface import Ended, Output
 from runner.outputs.report_model import Report, plain
 
 _OWN_STREAMS = {1: "stdout", 2: "stderr"}
@@ -15,11 +15,6 @@ class JsonReport(Output):
     """`report.file`: a file, or `-` for standard output; `docs/report.schema.json` describes it."""
 
     name: ClassVar[str] = "report"
-
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where `report.file` is set."""
-        return context.settings.report.file is not None
 
     def check(self, seconds: float) -> str | None:
         """Checks whether the file can be written."""

@@ -14,11 +14,6 @@ class Dotenv(Output):
 
     name: ClassVar[str] = "dotenv"
 
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where `report.dotenv` is set."""
-        return context.settings.report.dotenv is not None
-
     def check(self, seconds: float) -> str | None:
         """Checks whether the file can be written."""
         path = self.context.settings.report.dotenv

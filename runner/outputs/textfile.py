@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from runner.outputs.files import check_file, write_file
-from runner.outputs.interface import Ended, Output, OutputContext
+from runner.outputs.interface import Ended, Output
 from runner.outputs.metrics import MetricsListener
 
 
@@ -13,11 +13,6 @@ class Textfile(Output):
 
     name: ClassVar[str] = "textfile"
     uses_metrics: ClassVar[bool] = True
-
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where `metrics.textfile` is set."""
-        return context.settings.metrics.textfile is not None
 
     def load(self) -> None:
         """Loads the metrics modules."""

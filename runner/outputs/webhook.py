@@ -26,12 +26,6 @@ class Webhook(Output):
         super().__init__(context)
         self._url: str | None = None
 
-    @classmethod
-    def wanted(cls, context: OutputContext) -> bool:
-        """Enabled where an address is given."""
-        hook = context.settings.notify.webhook
-        return bool(hook.url or hook.url_file)
-
     def check(self, seconds: float) -> str | None:
         """Checks whether something listens at the address."""
         hook = self.context.settings.notify.webhook
