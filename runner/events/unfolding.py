@@ -321,16 +321,16 @@ def _run(least: int) -> re.Pattern[bytes]:
 
 
 def _aligned(text: bytes, code: _Code) -> Iterator[Child]:
-    """Returns the runs of the alphabet decoded at each alignment, as if the gaps were zeros."""
+    """Returns the runs of the alphabet decoded at each alignment, as if the gaps, and what was cut off in front, were zeros."""
     pieces = Pieces(text, code.marks, code.least)
     if not pieces.text:
         return
     group, size = code.group, code.size
-    written = pieces.text.translate(code.zeroed)
-    for offset in range(group):
-        padding = -(len(written) - offset) % group
+    written, zero = pieces.text.translate(code.zeroed), code.zeroed[:1]
+    for before in range(group):
+        after = -(len(written) + before) % group
 
-        def back(span: Span, offset: int = offset) -> Span:
-            return pieces.back((offset + span[0] * group // size, offset - (-span[1] * group // size)))
+        def back(span: Span, before: int = before) -> Span:
+            return pieces.back((max(0, span[0] * group // size - before), -(-span[1] * group // size) - before))
 
-        yield code.decode(written[offset:] + code.zeroed[:1] * padding), back
+        yield code.decode(zero * before + written + zero * after), back

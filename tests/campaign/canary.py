@@ -87,6 +87,7 @@ class Bench:
         places = self._places(directory, out.getvalue(), err.getvalue())
         sandbox.faults.clear()
         sandbox.record.clear()
+        self.echo.spoils.clear()
         return places, stage.listening, codes
 
     def _command_lines(self, stage: Stage, form: str) -> Iterator[list[str]]:

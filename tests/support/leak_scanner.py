@@ -40,10 +40,7 @@ class Writing(NamedTuple):
 
 
 def writings(secret: str, part: int = PART) -> Iterable[Writing]:
-    """Every writing of `secret`, with each part of so many characters, or all of it where it has fewer.
-
-    In Base64 and Base32 edge characters hold bits of two bytes: there are eight whole ones in ten that were cut anywhere.
-    """
+    """Every writing of `secret`, with each part of so many characters, or all of it where it has fewer."""
     found: dict[tuple[str, str], Writing] = {}
     for kind, write in CHARACTERS:
         units = [write(one) for one in secret]
@@ -55,7 +52,7 @@ def writings(secret: str, part: int = PART) -> Iterable[Writing]:
         for shift in range(3 if bits == 6 else 5):  # bytes before it
             for encode in codes:
                 text = encode(b"x" * shift + whole)
-                found.setdefault((kind, text), Writing(kind, text, partial(_decided, raw, part + 2, shift, bits)))
+                found.setdefault((kind, text), Writing(kind, text, partial(_digits, raw, part, shift, bits)))
     return found.values()
 
 
@@ -95,9 +92,16 @@ def _windows(units: Sequence[str | bytes], part: int) -> list[tuple[int, int]]:
     return [(ends[at], ends[min(at + part, len(units))]) for at in range(max(1, len(units) - part + 1))]
 
 
-def _decided(raw: Sequence[bytes], part: int, shift: int, bits: int) -> list[tuple[int, int]]:
-    """Where the digits of so many bits stand that each so many characters decide alone, after `shift` other bytes."""
-    return [(-(-(shift + start) * 8 // bits), (shift + end) * 8 // bits) for start, end in _windows(raw, part)]
+def _digits(raw: Sequence[bytes], part: int, shift: int, bits: int) -> list[tuple[int, int]]:
+    """Where the digits stand that hold all bits of each so many characters in a row, after `shift` other bytes.
+
+    Those at the edges hold bits of the secret's other characters too, but for its first one: there they are unknown.
+    """
+    return [
+        ((shift + start) * 8 // bits, -(-(shift + end) * 8 // bits))
+        for start, end in _windows(raw, part)
+        if start or not shift * 8 % bits
+    ]
 
 
 class Listening:
