@@ -175,9 +175,11 @@ class _Search:
                 plain, apart = squeezed(child)
                 found += [back(apart(span)) for span in self._index.parts(plain)]
                 found += map(back, self._of_seeds(child))
+            searched = self._index.words if separated and not self._index.gaps else self._index.spans
+            if b"\n " in child:  # a folded line, or the space is the secret's
+                found += map(back, searched(child))
             child, back = _unwrapped(child, back)
             pieces = Pieces(child, self._index.marks, WINDOW)
-            searched = self._index.words if separated and not self._index.gaps else self._index.spans
             inner = [*searched(pieces.text), *(() if separated else self._of_seeds(pieces.text))]
             if depth < DEPTH and pieces.text:
                 inner += self._unfolded(pieces.text, depth + 1)

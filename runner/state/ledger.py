@@ -28,6 +28,7 @@ SCHEMA = 6
 READABLE_BY = 5  # the oldest schema whose programs can use the file: unchanged when columns are added
 LEDGER_FILE = "ledger.sqlite3"
 BUSY = 3.0  # seconds to wait for another process's write before giving up; healthy ones take milliseconds
+_FAULTS = (sqlite3.Error, UnicodeDecodeError)  # SQLite's messages quote the file's names, in whatever bytes
 
 
 def _prepared(directory: Path) -> Path:
@@ -93,7 +94,7 @@ class Ledger:
             with opened_alone(_prepared(directory) / "ledger.lock", patience):
                 self._identity = identity_of(directory)
                 self._open(patience)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *_FAULTS) as error:
             raise self._unusable(error, f"{self._path}: the ledger cannot be opened ({error})") from None
 
     def _open(self, patience: float) -> None:
@@ -161,7 +162,7 @@ class Ledger:
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._db.execute("BEGIN IMMEDIATE")
                 return frozenset(key for key, holder in holders.items() if self._lease(key, holder, now, until))
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             message = f"{self._path}: cannot be written ({error}); check space and permissions of state.dir"
             raise self._problem(error, message) from None
 
@@ -177,7 +178,7 @@ class Ledger:
         try:
             with closing(self._db.execute(sql.WATCHED, (key, now))) as rows:
                 return rows.fetchone() is not None
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise self._unusable(error, f"{self._path}: cannot be read ({error})") from None
 
     def triggered(
@@ -217,7 +218,7 @@ class Ledger:
                     rows = self._db.execute(statement, values).fetchall()
                 for statement, values in then(rows):
                     self._db.execute(statement, values)
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise self._problem(
                 error, f"{self._path}: cannot be changed ({error}); check space and permissions"
             ) from None
@@ -244,7 +245,7 @@ class Ledger:
                 written = self._db.execute(statement, values).rowcount
                 self._db.execute(*then)
             return written
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             message = f"{self._path}: cannot be written ({error}); check space and permissions of state.dir"
             raise self._problem(error, message) from None
 
@@ -284,7 +285,7 @@ class Ledger:
         except (ValueError, TypeError, RecursionError):
             message = f"{self._path}: contains an entry that is not the runner's; move the file away"
             raise LedgerCorrupt(message, self._identity) from None
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise self._unusable(error, f"{self._path}: cannot be read ({error})") from None
 
     def _unusable(self, error: Exception, message: str) -> UsageError:
@@ -302,11 +303,8 @@ class Ledger:
             return LedgerBusy(message)
         if code == sqlite3.SQLITE_CONSTRAINT:  # the trigger of `state move`, which provides the message
             return StateMoved(f"{self._path}: {error}")
-        if code in (
-            sqlite3.SQLITE_CORRUPT,
-            sqlite3.SQLITE_NOTADB,
-            sqlite3.SQLITE_ERROR,
-        ):  # ERROR: foreign tables
+        corrupt = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # ERROR: foreign tables
+        if code in corrupt or isinstance(error, UnicodeDecodeError):
             return LedgerCorrupt(message, self._identity)
         return UsageError(message)
 

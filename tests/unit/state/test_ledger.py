@@ -128,7 +128,15 @@ def _odd_row(tmp_path: Path) -> None:
         other.execute("UPDATE syncs SET intended_at='soon', carried='no JSON'")
 
 
-@pytest.mark.parametrize("broken", [_damaged_page, _other_program, _other_tables, _odd_row])
+def _names_that_are_no_text(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    ledger.close()
+    path = tmp_path / "ledger.sqlite3"
+    path.write_bytes(path.read_bytes().replace(b"tablesyncs", b"table\xff\xffncs"))
+
+
+@pytest.mark.parametrize("broken", [_damaged_page, _other_program, _other_tables, _odd_row, _names_that_are_no_text])
 def test_a_ledger_that_cannot_be_believed_is_set_aside_with_one_warning_and_begun_anew(
     tmp_path: Path, broken: Callable[[Path], None]
 ) -> None:
