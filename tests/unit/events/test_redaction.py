@@ -143,10 +143,8 @@ def test_a_password_that_looks_like_an_address_is_a_secret_in_all_its_parts(secr
 
 
 def test_a_space_after_a_line_break_may_be_the_secrets() -> None:
-    encoded = base64.b64encode(b"one\n 2%25t'%, two").decode()
-    hidden = redactor("{ 2%25t'%7et>").redact(encoded)
-    assert "\n 2%25t'%" not in base64.b64decode(hidden.replace("***", "AAAA") + "==", validate=False).decode("latin-1")
-    assert hidden != encoded
+    encoded = base64.b64encode(b"on\n 2%25t'%").decode()
+    assert encoded[4:14] not in redactor("{ 2%25t'%7et>").redact(encoded)
 
 
 @given(ASCII, st.binary(max_size=5), st.binary(max_size=5), st.sampled_from([5, 6]), st.data())
