@@ -143,8 +143,8 @@ def test_a_password_that_looks_like_an_address_is_a_secret_in_all_its_parts(secr
 
 
 def test_a_space_after_a_line_break_may_be_the_secrets() -> None:
-    encoded = base64.b64encode(b"on\n 2%25t'%").decode()
-    assert encoded[4:14] not in redactor("{ 2%25t'%7et>").redact(encoded)
+    digits = "UIBSEUZDK5BHEU"  # at one alignment a line break and ` 2%25t'%`
+    assert digits not in redactor("f&&\"gu&amp;&amp;A{ 2%25t'%7et>").redact(digits)
 
 
 @given(ASCII, st.binary(max_size=5), st.binary(max_size=5), st.sampled_from([5, 6]), st.data())
