@@ -23,7 +23,7 @@ from runner.events.secret_forms import (
     unescapings,
     variants,
 )
-from runner.events.secret_index import PART, WINDOW, SecretIndex
+from runner.events.secret_index import PART, SecretIndex
 from runner.events.unfolding import Child, Pieces, Span, composed, letters, squeezed, unfold, unwrapped
 from runner.external import HIDDEN
 
@@ -85,11 +85,11 @@ class Redactor:
                     for part in {raw, squeezed(raw)[0]}:
                         self._index.add_parts(part)
                 elif len(raw) >= MIN_LENGTH:
-                    self._add_word(raw, *in_base32(raw))
+                    self._add_word(raw)
 
-    def _add_word(self, raw: bytes, *others: bytes) -> None:
-        """A word is too short to be found within other Base64 or hex data: its encoded forms are words too."""
-        for form in (raw, raw.hex().encode(), *in_base64(raw), *others):
+    def _add_word(self, raw: bytes) -> None:
+        """A word is too short to be found within other Base64, Base32 or hex data: its encoded forms are words too."""
+        for form in (raw, raw.hex().encode(), *in_base64(raw), *in_base32(raw)):
             if len(form) >= MIN_LENGTH:
                 self._index.add_word(form)
 
@@ -179,7 +179,7 @@ class _Search:
             if b"\n " in child:  # a folded line, or the space is the secret's
                 found += map(back, searched(child))
             child, back = _unwrapped(child, back)
-            pieces = Pieces(child, self._index.marks, WINDOW)
+            pieces = Pieces(child, self._index.marks, self._index.least)
             inner = [*searched(pieces.text), *(() if separated else self._of_seeds(pieces.text))]
             if depth < DEPTH and pieces.text:
                 inner += self._unfolded(pieces.text, depth + 1)

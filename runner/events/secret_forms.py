@@ -75,7 +75,7 @@ def of_seed(secret: str) -> list[bytes]:
         key = b32decode(plain.upper() + "=" * (-len(plain) % 8))
     except NotEncoded:
         return [plain.encode()]
-    return [plain.encode(), key.hex().encode(), *(written.translate(None, b"+/") for written in in_base64(key))]
+    return [plain.encode(), key.hex().encode(), *{written.translate(None, b"+/-_") for written in in_base64(key)}]
 
 
 def of_number(secret: str) -> Iterable[str]:
@@ -99,11 +99,15 @@ def of_url(secret: str) -> list[str]:
     return [*values, parts.password or "", parts.fragment, *parts.path.split("/")]
 
 
+_IN_URLS = bytes.maketrans(b"+/", b"-_")
+
+
 def in_base64(raw: bytes) -> Iterator[bytes]:
     """Returns the characters that `raw` alone determines within a longer text, at each alignment."""
     for before in range(3):
         shifted = b64encode(bytes(before) + raw)
-        yield shifted[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
+        form = shifted[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
+        yield from {form, form.translate(_IN_URLS)}
 
 
 def in_base32(raw: bytes) -> Iterator[bytes]:

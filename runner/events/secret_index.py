@@ -7,7 +7,7 @@ so the search is four operations on sets. Each match of an anchor is compared in
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from itertools import compress, count
 
 from runner.events.unfolding import PRINTABLE, Span, marks_of
@@ -32,6 +32,7 @@ class SecretIndex:
         self.alphabet: frozenset[int] = frozenset()  # the bytes that occur in them, in either case
         self.spaces = False  # whether one contains a space
         self.gaps = False  # whether one contains what `squeezed` leaves out
+        self.least = WINDOW  # bytes of the shortest that is searched for
         self.marks = marks_of(PRINTABLE)  # the bytes in which a secret may be written, plain or encoded again
 
     def __bool__(self) -> bool:
@@ -56,6 +57,7 @@ class SecretIndex:
             return
         self._widen(low)
         self._words.add(low)
+        self.least = min(self.least, len(low))
         anchor = _anchor(low, 0)
         known = self._lengths.get(anchor, ())
         if len(low) not in known:
@@ -88,7 +90,7 @@ class SecretIndex:
             for word in self._words:
                 yield from _occurrences(low, word)
             return
-        for at in _places(low, set(self._lengths)):
+        for at in _places(low, self._lengths.keys()):
             for length in self._lengths[_anchor(low, at)]:
                 if low[at : at + length] in self._words:
                     yield at, at + length
@@ -147,7 +149,7 @@ def _anchor(text: bytes, start: int) -> int:
     return int.from_bytes(text[start : start + _ANCHOR], sys.byteorder)
 
 
-def _places(text: bytes, anchors: set[int]) -> list[int]:
+def _places(text: bytes, anchors: Set[int]) -> list[int]:
     """Returns the positions in `text` of four bytes that are among `anchors`, in order."""
     found: list[int] = []
     for start in range(min(_ANCHOR, len(text))):

@@ -86,7 +86,7 @@ _VALUES = {form % value: value for value in range(256) for form in (b"%d", b"%03
 # Digits as zeros, letters and signs of escapes as letters, all else as spaces: a pattern that starts with a literal is fast.
 _SHAPES = bytes(48 if value in _DIGITS else 97 if value in _UPPER + _LOWER + b"%\\" else 32 for value in range(256))
 _LISTED = re.compile(rb"000?(?: {1,4}000?(?!0)){6}")
-_LEAST = 8  # bytes of a secret that are searched
+_LEAST = 4  # bytes of the shortest secret that is searched
 UNWRAPPED = b"\0\t\r\n"  # bytes that `unwrapped` leaves out
 _QUOTED = frozenset(b"\"'\a\b\f\n\r\t\v\0")
 

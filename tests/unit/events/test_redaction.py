@@ -142,6 +142,25 @@ def test_a_password_that_looks_like_an_address_is_a_secret_in_all_its_parts(secr
         assert secret[start : start + 8] not in redactor(secret).redact(f"x {secret[start : start + 8]} x")
 
 
+@given(
+    st.text(st.sampled_from("abXY3&<%\\'é+"), min_size=4, max_size=7).filter(lambda text: len(text.encode()) >= 4),
+    st.lists(st.sampled_from(CHARACTERS), max_size=2),
+    st.booleans(),
+)
+def test_a_short_secret_or_name_goes_in_every_writing_with_nothing_around_it(
+    secret: str, writers: list[tuple[str, Callable[[str], str]]], name: bool
+) -> None:
+    redactor = Redactor()
+    redactor.add(secret, parts=not name)
+    written = secret
+    for _, write in writers:
+        written = "".join(map(write, written))
+    assert written not in redactor.redact(written)
+    for encode in (base64.b64encode, base64.urlsafe_b64encode, base64.b32encode):
+        encoded = encode(secret.encode()).decode().rstrip("=")
+        assert encoded not in redactor.redact(f"{encoded} x")
+
+
 def test_a_space_after_a_line_break_may_be_the_secrets() -> None:
     digits = "UIBSEUZDK5BHEU"  # at one alignment a line break and ` 2%25t'%`
     assert digits not in redactor("f&&\"gu&amp;&amp;A{ 2%25t'%7et>").redact(digits)
