@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import runner
 from runner.engine.event_loop import complete
 from runner.profile import loading
 from runner.state.file_lock import open_lock, try_lock
@@ -210,3 +211,12 @@ def test_a_ledger_that_stays_locked_ends_the_run_before_anything_is_sent(cli_wit
     assert ended.code == 2
     assert "another process holds the ledger" in ended.errors
     assert cli.record()["requests"] == []
+
+
+@pytest.mark.parametrize("place", ["theirs", "ours"])
+def test_the_command_passes_over_a_module_of_others_with_the_packages_name(tmp_path: Path, place: str) -> None:
+    (tmp_path / "runner.py").write_text("raise SystemExit('theirs')")
+    found = {"theirs": tmp_path, "ours": Path(runner.__file__).parents[1]}[place]
+    command = Path(sys.executable).with_name("sync-runner")
+    ended = subprocess.run([command, "--version"], env={"PYTHONPATH": str(found)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"sync-runner {runner.__version__}\n", "")

@@ -43,6 +43,7 @@ LAYERS: list[set[str]] = [
     {"runner.parser"},
     {"runner.cli"},
     {"runner.__main__"},
+    {"runner.console_script"},
 ]
 SANDBOX = "runner.sandbox"
 MAY_USE_SANDBOX = {"runner.commands.sandbox", "runner.commands.demo"}
