@@ -1,5 +1,4 @@
-"""What the command `sync-runner` starts, installed as the module `sync_runner`: another's module `runner` on PYTHONPATH is passed
-over."""
+"""The module that the console script imports, installed as `sync_runner`. It ignores another module `runner` on PYTHONPATH."""
 # Decision 0206.
 
 import os
